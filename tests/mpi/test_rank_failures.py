@@ -1,0 +1,135 @@
+"""What goes wrong on one rank ends all of them; clocks of other hosts; and nobody spins."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from tests.mpi.rehearsed import SHIFT_NS
+
+REHEARSED = Path(__file__).with_name("rehearsed.py")
+
+
+class Family:
+    """All processes that ever came out of one, by identity."""
+
+    def __init__(self, pid):
+        self.members = {}
+        self._root = psutil.Process(pid)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self):
+        while not self._over.wait(0.02):
+            try:
+                self.members.update(dict.fromkeys(self._root.children(recursive=True)))
+            except psutil.NoSuchProcess:
+                return
+
+    def left(self, timeout_s=10):
+        """Those that are still there after a while; they are ended then."""
+        self._over.set()
+        self._thread.join()
+        _, alive = psutil.wait_procs(list(self.members), timeout=timeout_s)
+        for process in alive:
+            process.kill()
+        return alive
+
+
+def rehearse(mpirun, scene, ranks, *options):
+    """(exit status, what was printed, what was left running)."""
+    process = mpirun.start(ranks, *options, program=[REHEARSED, scene])
+    family = Family(process.pid)
+    try:
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait(10)
+        left = family.left()
+    assert len(family.members) >= ranks
+    return process.returncode, printed, left
+
+
+@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
+def test_uncaught_exception_in_one_rank_ends_all(mpirun, server, dispatch):
+    options = ("--server", server.url, "--inflight", 6, "--iters", 5000, "--dispatch", dispatch)
+    status, printed, left = rehearse(mpirun, "crash", 3, *options)
+    assert status != 0 and left == []
+    assert printed.count("RuntimeError: a bug that nobody expected") == 1
+    assert "=== throughput ===" not in printed
+
+
+def test_rank_that_cannot_connect_ends_all_with_one_sentence(mpirun, server, tmp_path):
+    options = ("--server", server.url, "--inflight", 4, "--output", tmp_path)
+    status, printed, left = rehearse(mpirun, "no_connection", 3, *options)
+    assert status != 0 and left == []
+    assert printed.count("The last rank can't reach the server.") == 1
+    assert "Traceback" not in printed
+    assert not server.served
+    assert "last rank" in json.loads((tmp_path / "failure.json").read_text())["message"]
+
+
+@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
+def test_server_that_disappears_ends_all_and_its_records_are_kept(
+    mpirun, server, tmp_path, dispatch
+):
+    options = ("--server", server.url, "--inflight", 6, "--duration", 1000, "--warmup", 0)
+    options += ("--max-tokens", 3, "--dispatch", dispatch, "--output", tmp_path)
+
+    def vanish():
+        until = time.monotonic() + 60
+        while len(server.served) < 20 and time.monotonic() < until:
+            time.sleep(0.01)
+        server.vanish()
+
+    vanishing = threading.Thread(target=vanish)
+    vanishing.start()
+    status, printed, left = rehearse(mpirun, "soon_gone", 4, *options)
+    vanishing.join()
+    assert status != 0 and left == []
+    assert f"The server at {server.url} has gone" in printed
+    assert not (tmp_path / "run.json").exists()
+    table = pq.read_table(tmp_path / "requests.partial.parquet")
+    ok = [row for row in table.to_pylist() if row["error"] is None]
+    assert len(ok) >= 15 and {row["completion_tokens"] for row in ok} == {3}
+    jobs = table["job"].to_pylist()
+    assert len(jobs) == len(set(jobs))
+    if dispatch == "counter":  # one number after the other, and none was lost
+        assert jobs == list(range(len(jobs)))
+
+
+def test_tokens_gathered_are_the_servers_count(mpirun, server, tmp_path):
+    options = ("--server", server.url, "--inflight", 5, "--iters", 33, "--max-tokens", 7)
+    done = mpirun.run(4, *options, "--warmup", 3, "--transport", "requests", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = pq.read_table(tmp_path / "requests.parquet").to_pylist()
+    assert len({row["request_id"] for row in rows}) == 33
+    for row in rows:
+        assert server.served[row["request_id"]] == row["completion_tokens"] == row["chunks"]
+    assert server.served.total() - 3 * 7 == sum(row["completion_tokens"] for row in rows)
+    assert server.most == 5
+
+
+def test_waiting_ranks_sleep(mpirun, server, tmp_path):
+    """A blocked MPI call would use all of a core: rank 0 here has nothing to do but wait."""
+    options = ("--server", server.url, "--inflight", 3, "--iters", 4, "--max-tokens", 150)
+    done = mpirun.run(4, *options, "--warmup", 0, "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    ranks = json.loads((tmp_path / "run.json").read_text())["summary"]["client"]["per_rank"]
+    assert len(ranks) == 4
+    assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
+
+
+def test_clocks_of_other_hosts_are_found(mpirun):
+    status, printed, left = rehearse(mpirun, "clocks", 3)
+    assert status == 0 and left == []
+    found = [tuple(map(int, line.split())) for line in printed.splitlines()]
+    assert [rank for rank, _, _ in found] == [0, 1, 2]
+    assert found[0] == (0, 0, 0)
+    for rank, offset, uncertainty in found[1:]:
+        assert uncertainty > 0
+        assert abs(offset + rank * SHIFT_NS) <= uncertainty + 1

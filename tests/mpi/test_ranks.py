@@ -1,0 +1,116 @@
+"""The load generator under real mpirun: every job once, the concurrency asked for, nobody left."""
+
+import json
+import time
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+TOKENS = 5
+MANY = 20  # replies long enough for a busy machine's own delays to stay below 2 %
+
+
+def load(mpirun, server, folder, ranks, *options):
+    done = mpirun.run(
+        ranks, "--server", server.url, "--max-tokens", TOKENS, "--output", folder, *options
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((folder / "run.json").read_text())
+    return result, pq.read_table(folder / "requests.parquet"), done.stdout
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_holds_the_inflight_asked_for_on_any_number_of_ranks(mpirun, server, tmp_path, ranks):
+    options = ("--inflight", 8, "--iters", 64, "--warmup", 3, "--max-tokens", MANY)
+    result, table, printed = load(mpirun, server, tmp_path, ranks, *options)
+    assert server.most == 8
+    inflight = result["summary"]["inflight"]
+    assert inflight["max"] == 8
+    assert inflight["achieved_time_weighted"] == pytest.approx(8, rel=0.02)
+    # warm-up requests reached the server, and are in neither
+    assert len(server.served) == 64 + 3
+    assert sorted(table["job"].to_pylist()) == list(range(64))
+    assert result["summary"]["tokens"]["completion"] == 64 * MANY
+    served = set(server.served)
+    assert set(table["request_id"].to_pylist()) < served
+    workers = set(table["rank"].to_pylist())
+    assert workers == ({0} if ranks == 1 else set(range(1, ranks)))
+    assert "=== throughput ===" in printed
+    assert f"tokens={64 * MANY} " in printed and "ok=64 err=0" in printed
+
+
+@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_every_job_is_handed_out_exactly_once(mpirun, server, tmp_path, dispatch, ranks):
+    options = ("--inflight", 6, "--iters", 31, "--warmup", 0, "--dispatch", dispatch)
+    _, table, _ = load(mpirun, server, tmp_path, ranks, *options)
+    assert sorted(table["job"].to_pylist()) == list(range(31))
+    assert set(server.served.values()) == {TOKENS}
+
+
+@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
+def test_the_same_seed_sends_the_same_prompts_on_any_number_of_ranks(
+    mpirun, server, tmp_path, dispatch
+):
+    hashes = []
+    for ranks in (1, 3):
+        options = ("--inflight", 4, "--iters", 12, "--seed", 5, "--dispatch", dispatch)
+        _, table, _ = load(mpirun, server, tmp_path / str(ranks), ranks, *options)
+        hashes.append(table["prompt_sha256"].to_pylist())
+    assert hashes[0] == hashes[1]
+    assert len(set(hashes[0])) == 12
+
+
+@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
+def test_duration_ends_the_run(mpirun, server, tmp_path, dispatch):
+    options = ("--inflight", 2, "--duration", 0.5, "--warmup", 0, "--dispatch", dispatch)
+    result, table, _ = load(mpirun, server, tmp_path, 3, *options)
+    started = table["start_ns"].to_numpy()
+    assert started.max() - started.min() < 0.5e9
+    assert result["summary"]["requests"]["ok"] == table.num_rows > 2
+
+
+def test_a_bad_option_is_one_sentence_and_an_exit_status(mpirun):
+    done = mpirun.run(3, "--server", "http://127.0.0.1:9", "--inflight", 1)
+    assert done.returncode != 0
+    assert done.stderr.count("inflight 1 is less than the 2 worker ranks") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_not_there_is_one_sentence(mpirun):
+    done = mpirun.run(2, "--server", "http://127.0.0.1:9", "--iters", 4, "--inflight", 2)
+    assert done.returncode != 0
+    assert "http://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("victim", ["launcher", "rank 0", "last rank"])
+def test_sigkill_leaves_nobody(mpirun, server, victim):
+    process = mpirun.start(
+        3, "--server", server.url, "--inflight", 4, "--duration", 60, "--max-tokens", 20
+    )
+    started: dict[int, psutil.Process] = {}
+    try:
+        until = time.monotonic() + 60
+        while server.now < 4:
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+        for found in psutil.Process(process.pid).children(recursive=True):
+            started[found.pid] = found
+        ranks = [
+            p
+            for p in started.values()
+            if "mls.worker" in p.cmdline() and "-m" in p.cmdline() and p.cmdline()[1] == "-m"
+        ]
+        assert len(ranks) == 3
+        {"launcher": process, "rank 0": ranks[0], "last rank": ranks[-1]}[victim].kill()
+        process.wait(20)
+        _, alive = psutil.wait_procs(list(started.values()), timeout=10)
+        assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+    finally:
+        for found in started.values():
+            if found.is_running():
+                found.kill()
+        process.kill()
+        process.wait(10)

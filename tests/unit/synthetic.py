@@ -1,0 +1,248 @@
+"""Result folders made up for tests: records of a closed loop whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mls.analysis.summary import RunFacts, summarize
+from mls.analysis.verdicts import judge
+from mls.model.config import Config
+from mls.model.digest import file_sha256
+from mls.model.record import REQUESTS
+from mls.model.result import Failure, RankCost, RunResult
+from mls.model.sweep import Cell, cells, run_path, settings
+from mls.model.units import NS_PER_MS, NS_PER_US
+from mls.model.validation import parse_config
+
+EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
+LAG_NS = 40 * NS_PER_US
+
+
+@dataclass(frozen=True)
+class Load:
+    """A closed loop of `places` on a server that always answers alike, but for `noise`."""
+
+    places: int = 4
+    requests: int = 40
+    tokens: int = 16
+    prompt: int = 60
+    ttft_ms: float = 50.0
+    itl_ms: float = 10.0
+    noise: float = 0.0
+    late_ms: float = 0.0
+    """From a place's becoming free to its next start."""
+    stream: bool = True
+    seed: int = 1
+    failed: dict[int, str] = field(default_factory=dict)
+    """Job → kind of error."""
+
+
+def rows(load: Load) -> list[dict[str, Any]]:
+    """One dict a request, with the columns of `REQUESTS`."""
+    rng = np.random.default_rng(load.seed)
+    free = np.full(load.places, EPOCH_NS, np.int64)
+    made = []
+    for job in range(load.requests):
+        place = int(free.argmin())
+        scheduled = int(free[place])
+        start = scheduled + round(load.late_ms * NS_PER_MS)
+        pace = rng.lognormal(0, load.noise, load.tokens) if load.noise else np.ones(load.tokens)
+        gaps = np.array([load.ttft_ms, *[load.itl_ms] * (load.tokens - 1)]) * pace * NS_PER_MS
+        chunks = start + np.cumsum(gaps).round().astype(np.int64)
+        if not load.stream:
+            chunks = chunks[-1:]
+        end = int(chunks[-1])
+        free[place] = end
+        made.append(
+            {
+                "request_id": f"synthetic-{job}",
+                "job": job,
+                "rank": 1,
+                "slot": place,
+                "scheduled_ns": scheduled,
+                "start_ns": start,
+                "connected_ns": start + 200 * NS_PER_US if job < load.places else None,
+                "first_chunk_ns": int(chunks[0]),
+                "last_chunk_ns": end,
+                "end_ns": end,
+                "chunk_ns": chunks.tolist(),
+                "chunk_lag_ns": [LAG_NS] * len(chunks),
+                "chunk_merged": [False] * len(chunks),
+                "chunks": len(chunks),
+                "prompt_tokens": load.prompt,
+                "completion_tokens": load.tokens,
+                "cached_tokens": 0,
+                "status": 200,
+                "attempts": 1,
+                "reconnects": 0,
+                "finish_reason": "length",
+                "server_prompt_ms": load.ttft_ms * 0.9,
+                "server_predicted_ms": load.itl_ms * (load.tokens - 1),
+            }
+        )
+        if job in load.failed:
+            made[-1] |= _failure(load.failed[job])
+    return made
+
+
+def _failure(kind: str) -> dict[str, Any]:
+    empty = dict.fromkeys(
+        (
+            "first_chunk_ns",
+            "last_chunk_ns",
+            "prompt_tokens",
+            "completion_tokens",
+            "cached_tokens",
+            "server_prompt_ms",
+            "server_predicted_ms",
+            "finish_reason",
+        )
+    )
+    lists = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
+    return empty | lists | {"status": 500, "error": kind, "error_text": kind}
+
+
+def to_table(made: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(made, schema=REQUESTS)
+
+
+def table(load: Load) -> pa.Table:
+    return to_table(rows(load))
+
+
+def facts(inflight: int, **changed: Any) -> RunFacts:
+    rank = RankCost(rank=1, host="host", requests=1, cpu_s=0.2, cpu_fraction=0.05)
+    given: dict[str, Any] = {
+        "inflight": inflight,
+        "clock": "kernel",
+        "per_rank": [rank],
+        "metrics_before": None,
+        "metrics_after": None,
+    }
+    return RunFacts(**given | changed)
+
+
+def config(**keys: Any) -> Config:
+    """A config of two repeats over inflight 1, 2 and 4; `keys` replace its own."""
+    data: dict[str, Any] = {
+        "name": "synthetic",
+        "models": {"smollm2": {"path": "smollm2.gguf"}},
+        "run": {"iters": 32, "max_tokens": 32},
+        "sweep": {"inflight": [1, 2, 4]},
+        "repeats": 2,
+    }
+    return parse_config(data | keys)
+
+
+def load_of(planned: Config, cell: Cell, repeat: int) -> Load:
+    """A server with two cores: tokens come slower the more requests share it, a queue past 4."""
+    given = settings(planned, cell, repeat)
+    inflight = given.run.inflight
+    model = list(planned.models).index(cell["model"])
+    busy = min(inflight, 4)
+    itl = (6.0 + 2.5 * model) * (0.55 + 0.45 * busy)
+    queue = max(0, inflight - 4) * itl * given.run.max_tokens / busy
+    return Load(
+        places=inflight,
+        requests=given.run.requests or 64,
+        tokens=given.run.max_tokens,
+        ttft_ms=60.0 * (0.4 + 0.6 * busy) + queue,
+        itl_ms=itl * (1 + 0.02 * np.random.default_rng(given.seed).standard_normal()),
+        noise=0.15,
+        late_ms=0.05,
+        stream=given.run.stream,
+        seed=given.seed,
+    )
+
+
+def write_repeat(
+    planned: Config,
+    results: Path,
+    cell: Cell,
+    repeat: int,
+    records: pa.Table | None = None,
+    **changed: Any,
+) -> Path:
+    """Write `run.json` and `requests.parquet` of one repeat as a run would; returns its folder."""
+    given = settings(planned, cell, repeat)
+    records = table(load_of(planned, cell, repeat)) if records is None else records
+    known = facts(given.run.inflight, **changed)
+    summary = summarize(records, known)
+    folder = results / "runs" / run_path(planned, cell, repeat)
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(records, folder / "requests.parquet")
+    result = RunResult(
+        cell=cell,
+        repeat=repeat,
+        config={
+            "run": given.run.model_dump(),
+            "server": given.server.model_dump(),
+            "seed": given.seed,
+        },
+        environment={"sha256": "0" * 64, "host": "testhost"},
+        server={
+            "url": "http://127.0.0.1:40000",
+            "before": {"props": {"build_info": "b6500-abc", "total_slots": 8}},
+            "after": {},
+        },
+        workload={"endpoint": given.run.endpoint, "max_tokens": given.run.max_tokens},
+        clock={"started_utc": "2026-01-01T00:00:00Z"},
+        summary=summary,
+        verdicts=judge(
+            summary, records, given.run, planned.checks, known.metrics_before, known.metrics_after
+        ),
+        files={"requests.parquet": file_sha256(folder / "requests.parquet")},
+    )
+    (folder / "run.json").write_text(result.model_dump_json(indent=1))
+    return folder
+
+
+def write_failure(planned: Config, results: Path, cell: Cell, repeat: int, message: str) -> None:
+    folder = results / "runs" / run_path(planned, cell, repeat)
+    folder.mkdir(parents=True, exist_ok=True)
+    failure = Failure(cell=cell, repeat=repeat, message=message, at_utc="2026-01-01T00:00:00Z")
+    (folder / "failure.json").write_text(failure.model_dump_json())
+
+
+def write_results(planned: Config, results: Path) -> None:
+    """Measure everything that the config asks for, and describe where it was measured."""
+    for cell in cells(planned):
+        for repeat in range(1, planned.repeats + 1):
+            write_repeat(planned, results, cell, repeat)
+    write_json(
+        results / "environment" / "environment.json",
+        {
+            "python": "3.11.2",
+            "mpi": {"implementation": "MPICH", "version": "5.0"},
+            "host": {"cpu": "Test CPU", "cores": 2, "governor": None},
+            "packages": {
+                f"package-{i}": {"version": f"1.{i}", "sha256": f"{i:064x}"} for i in range(40)
+            },
+        },
+    )
+    for name in planned.models:
+        write_json(
+            results / "probe" / f"{name}.json",
+            {
+                "health": "ok",
+                "slots": 8,
+                "build": "b6500-abc",
+                "warnings": [f"{name}: 4 slots only"],
+            },
+        )
+        write_json(
+            results / "models" / f"{name}.json",
+            {"file": f"{name}.gguf", "bytes": 98_362_432, "sha256": "b" * 64},
+        )
+
+
+def write_json(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))

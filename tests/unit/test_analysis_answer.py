@@ -1,0 +1,179 @@
+"""The answer against sweeps whose best cell is known."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from tests.unit.synthetic import Load, config, load_of, table, write_failure, write_repeat
+
+from mls.analysis import intervals
+from mls.analysis.answer import answer
+from mls.analysis.study import read_study
+from mls.model.sweep import cells
+from mls.report.words import sentences
+
+
+def study(planned, results, itl_ms, skip=(), **changed):
+    """Measure cells whose pace is itl_ms(cell, repeat); `skip`: cells to leave out, by index."""
+    for index, cell in enumerate(cells(planned)):
+        for repeat in range(1, planned.repeats + 1):
+            if index in skip:
+                write_failure(planned, results, cell, repeat, "The server died.")
+                continue
+            load = Load(
+                places=cell["inflight"], requests=40, tokens=32, itl_ms=itl_ms(cell, repeat)
+            )
+            write_repeat(planned, results, cell, repeat, table(replace(load, **changed)))
+    return read_study(planned, results)
+
+
+def said(found, read):
+    several = len(found.models) > 1
+    lines = [
+        line
+        for model in found.models
+        for line in sentences(model, found.rates, read.varying, several)
+    ]
+    return re.sub(r"<[^>]+>", "", " ".join(lines)).replace("\u202f", " ").replace("\u2060", "")
+
+
+def knee_at_4(cell, repeat):
+    busy = cell["inflight"]
+    return 10 * max(1, (busy / 4) ** 1.2) * (1 + 0.001 * repeat)
+
+
+def test_a_clear_knee_is_found(tmp_path):
+    planned = config(repeats=3, sweep={"inflight": [1, 2, 4, 8]})
+    read = study(planned, tmp_path, knee_at_4)
+    found = answer(read).models[0]
+    assert found.throughput.cell.cell["inflight"] == 4
+    assert found.throughput.resolved
+    assert not found.throughput.at_edge
+    assert found.latency.cell.cell["inflight"] in (1, 2, 4)
+    text = said(answer(read), read)
+    assert "Throughput is highest at inflight 4" in text or "best for throughput" in text
+
+
+def test_a_best_at_the_edge_says_that_there_may_be_more(tmp_path):
+    planned = config(repeats=3, sweep={"inflight": [1, 2, 4]})
+    read = study(planned, tmp_path, lambda cell, r: 10 * (1 + 0.1 * cell["inflight"] + 0.001 * r))
+    found = answer(read).models[0]
+    assert found.throughput.cell.cell["inflight"] == 4
+    assert found.throughput.at_edge
+    assert found.latency.cell.cell["inflight"] == 1
+    assert found.latency.resolved
+    assert "throughput was still rising" in said(answer(read), read)
+    gain = 4 * (50 + 31 * 11) / (50 + 31 * 14)
+    assert found.gain.value == pytest.approx(gain, rel=0.03)
+    assert found.gain.low < found.gain.value < found.gain.high
+
+
+def test_overlapping_intervals_are_not_resolved(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [4, 8]})
+
+    def noisy(cell, repeat):
+        return 10 * (cell["inflight"] / 4) * (1.0 if repeat == 1 else 1.3)
+
+    read = study(planned, tmp_path, noisy)
+    found = answer(read).models[0].throughput
+    assert found.resolved is False
+    assert len(found.rivals) == 1
+    text = said(answer(read), read)
+    assert "Not resolved" in text
+    assert "inflight 4 has the lowest latency" in text
+
+
+def test_one_repeat_has_no_interval_and_says_so(tmp_path):
+    planned = config(repeats=1)
+    read = study(planned, tmp_path, knee_at_4)
+    found = answer(read).models[0]
+    assert found.throughput.resolved is None
+    assert "only one repeat" in said(answer(read), read)
+    assert "95 % interval" not in said(answer(read), read)
+
+
+def test_a_single_cell_has_nothing_to_choose_from(tmp_path):
+    planned = config(repeats=2, sweep={}, run={"inflight": 2, "max_tokens": 32})
+    read = study(planned, tmp_path, knee_at_4)
+    assert answer(read).models[0].throughput.resolved is None
+    assert "nothing to choose from" in said(answer(read), read)
+
+
+def test_each_model_has_its_own_answer(tmp_path):
+    models = {"one": {"path": "a"}, "two": {"path": "b"}}
+    planned = config(models=models, sweep={"model": ["one", "two"], "inflight": [1, 4]})
+
+    def pace(cell, repeat):
+        slow = 1 if cell["model"] == "one" else cell["inflight"] ** 2
+        return 10 * slow * (1 + 0.001 * repeat)
+
+    read = study(planned, tmp_path, pace)
+    bests = {m.model: m.throughput.cell.cell["inflight"] for m in answer(read).models}
+    assert bests == {"one": 4, "two": 1}
+    assert "one: " in said(answer(read), read)
+
+
+def test_failed_cells_are_listed_and_the_rest_is_answered(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [1, 2, 4]})
+    read = study(planned, tmp_path, knee_at_4, skip=[2])
+    found = answer(read)
+    assert [cell.cell["inflight"] for cell in found.failed] == [4]
+    assert found.models[0].throughput.cell.cell["inflight"] == 2
+
+
+def test_no_result_at_all(tmp_path):
+    planned = config()
+    read = read_study(planned, tmp_path)
+    assert answer(read).models[0].throughput is None
+    assert "No cell of smollm2 has a result." in said(answer(read), read)
+
+
+def test_a_cell_that_failed_a_check_is_not_the_answer(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [1, 2, 4]})
+    study(planned, tmp_path, knee_at_4)
+    for repeat in (1, 2):  # too fast to be true: half the tokens were not generated
+        fake = Load(places=4, requests=40, tokens=16, itl_ms=1)
+        write_repeat(planned, tmp_path, cells(planned)[2], repeat, table(fake))
+    read = read_study(planned, tmp_path)
+    found = answer(read).models[0]
+    assert found.throughput.cell.cell["inflight"] == 2
+    assert [cell.cell["inflight"] for cell in found.distrusted] == [4]
+    assert "Left out of this answer" in said(answer(read), read)
+    assert "work as asked" in said(answer(read), read)
+
+
+def test_one_believable_cell_of_several_is_not_called_the_only_one_measured(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [1, 2]})
+    study(planned, tmp_path, knee_at_4)
+    for repeat in (1, 2):
+        fake = Load(places=2, requests=40, tokens=16)
+        write_repeat(planned, tmp_path, cells(planned)[1], repeat, table(fake))
+    read = read_study(planned, tmp_path)
+    assert "Only one cell passed its checks" in said(answer(read), read)
+
+
+def test_when_every_cell_failed_a_check_the_answer_says_not_to_rely_on_it(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [2, 4]})
+    read = study(planned, tmp_path, knee_at_4, tokens=16)
+    found = answer(read)
+    assert not found.models[0].trusted
+    assert "Don't rely on this answer" in said(found, read)
+
+
+def test_rates_fall_back_to_whole_runs_for_all_cells_alike(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [1, 4]}, run={"iters": 4, "max_tokens": 32})
+    for cell in cells(planned):
+        for repeat in (1, 2):
+            write_repeat(planned, tmp_path, cell, repeat, table(load_of(planned, cell, repeat)))
+    read = read_study(planned, tmp_path)
+    assert read.rates == "overall"  # 4 requests at inflight 4 leave no steady window
+    assert answer(read).models[0].throughput.metric == "overall.completion_tokens_per_s"
+
+
+def test_ratio_with_welchs_interval():
+    found = intervals.ratio([20.0, 22.0, 21.0], [10.0, 10.5, 11.0])
+    assert found.value == pytest.approx(2.0, rel=0.01)
+    assert found.low < 2.0 < found.high
+    assert intervals.ratio([2.0], [1.0]).low is None
+    assert intervals.ratio([], [1.0]) is None
+    assert intervals.ratio([2.0, 2.0], [1.0, 1.0]).high == 2.0

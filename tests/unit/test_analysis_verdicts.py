@@ -1,0 +1,191 @@
+"""Each verdict: a clean run passes it, a planted fault turns it."""
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
+
+from mls.analysis.summary import summarize
+from mls.analysis.verdicts import judge, worst
+from mls.model.config import Checks, Run
+from mls.model.result import RankCost
+from mls.model.units import NS_PER_MS
+
+CLEAN = Load(places=4, requests=40, tokens=16)
+BEFORE = {"llamacpp:tokens_predicted_total": 100.0, "llamacpp:prompt_tokens_total": 500.0}
+AFTER = {
+    "llamacpp:tokens_predicted_total": 100.0 + 40 * 16,
+    "llamacpp:prompt_tokens_total": 500.0 + 40 * 60,
+}
+
+
+def verdicts(records, before=BEFORE, after=AFTER, run=None, **changed):
+    asked = run or Run(inflight=4, iters=40, max_tokens=16)
+    known = facts(asked.inflight, metrics_before=before, metrics_after=after, **changed)
+    judged = judge(summarize(records, known), records, asked, Checks(), before, after)
+    return {verdict.check: verdict for verdict in judged}
+
+
+def planted(column, job, value):
+    made = rows(CLEAN)
+    made[job][column] = value
+    return to_table(made)
+
+
+def test_a_clean_run_passes_every_check():
+    found = verdicts(table(CLEAN))
+    assert {check: verdict.status for check, verdict in found.items()} == dict.fromkeys(
+        ["errors", "concurrency_held", "client_kept_up", "arrival_clock", "cache_as_asked",
+         "work_as_asked", "books_agree"],
+        "pass",
+    )  # fmt: skip
+    for verdict in found.values():
+        assert verdict.message[0].isupper()
+        assert verdict.message.endswith(".")
+
+
+def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
+    """Its own figures: 10 requests of 4.927 s on average, 49.27 s of wall, `inflight=8`."""
+    latency = round(4926.586 * NS_PER_MS)
+    made = [
+        bare
+        | {"start_ns": EPOCH_NS + job * latency, "scheduled_ns": EPOCH_NS + job * latency}
+        | {"end_ns": EPOCH_NS + (job + 1) * latency}
+        for job, bare in enumerate(rows(Load(requests=10, tokens=54, stream=False)))
+    ]
+    records = to_table(made)
+    run = Run(inflight=8, iters=10, max_tokens=64, ranks=2)
+    summary = summarize(records, facts(8))
+    assert summary.wall_s == pytest.approx(49.267, abs=0.002)
+    assert summary.latency_ms.mean == pytest.approx(4926.586)
+    found = {v.check: v for v in judge(summary, records, run, Checks(), None, None)}
+    assert found["concurrency_held"].status == "fail"
+    assert found["concurrency_held"].measured == pytest.approx(1.0)
+    assert "never more than 1" in found["concurrency_held"].message
+
+
+def test_places_that_stay_empty_fail_concurrency():
+    found = verdicts(table(replace(CLEAN, late_ms=20)))["concurrency_held"]
+    assert found.status == "fail"
+    assert found.measured == pytest.approx(4 * 200 / 220, rel=0.01)
+
+
+def test_fewer_requests_than_places_fail_concurrency_and_say_so():
+    found = verdicts(table(replace(CLEAN, requests=3)))["concurrency_held"]
+    assert found.status == "fail"
+    assert "only 3 requests" in found.message
+
+
+def test_a_run_without_a_steady_window_is_warned_about():
+    found = verdicts(table(replace(CLEAN, requests=4)))["concurrency_held"]
+    assert found.status == "warn"
+    assert "no steady window" in found.message
+
+
+def test_a_client_that_left_places_empty_fails():
+    made = [
+        row | {"scheduled_ns": row["start_ns"] - (row["end_ns"] - row["start_ns"]) // 50}
+        for row in rows(CLEAN)
+    ]
+    found = verdicts(to_table(made))["client_kept_up"]
+    assert (found.status, found.threshold) == ("fail", 0.01)
+    assert found.measured == pytest.approx(0.02, rel=0.01)
+
+
+def test_late_reading_alone_does_not_fail_as_arrival_times_are_the_kernels():
+    made = [row | {"chunk_lag_ns": [9 * NS_PER_MS] * 16} for row in rows(CLEAN)]
+    assert verdicts(to_table(made))["client_kept_up"].status == "pass"
+
+
+def test_a_rank_that_used_its_whole_core_fails():
+    busy = RankCost(rank=1, host="h", requests=40, cpu_s=1.9, cpu_fraction=0.95)
+    found = verdicts(table(CLEAN), per_rank=[busy])["client_kept_up"]
+    assert (found.status, found.measured) == ("fail", 0.95)
+
+
+def test_without_kernel_times_the_clock_is_warned_about_and_the_lag_unknown():
+    found = verdicts(table(CLEAN), clock="user")
+    assert found["arrival_clock"].status == "warn"
+    assert found["client_kept_up"].status == "unknown"
+
+
+def test_cached_prompts_fail_when_caching_was_off():
+    found = verdicts(planted("cached_tokens", 5, 59))["cache_as_asked"]
+    assert found.status == "fail"
+    assert found.measured == pytest.approx(59 / 2400)
+
+
+def test_caching_that_was_asked_for_passes_and_is_missed_when_absent():
+    run = Run(inflight=4, iters=40, max_tokens=16, cache_prompt=True)
+    assert verdicts(planted("cached_tokens", 5, 59), run=run)["cache_as_asked"].status == "pass"
+    assert verdicts(table(CLEAN), run=run)["cache_as_asked"].status == "warn"
+
+
+def test_cache_is_unknown_when_the_server_says_nothing():
+    silent = to_table([row | {"cached_tokens": None} for row in rows(CLEAN)])
+    assert verdicts(silent)["cache_as_asked"].status == "unknown"
+
+
+def test_a_short_reply_fails_when_all_were_to_be_full_length():
+    found = verdicts(planted("completion_tokens", 5, 7))["work_as_asked"]
+    assert (found.status, found.measured) == ("fail", 7)
+    assert "1 of 40" in found.message
+
+
+def test_a_short_reply_passes_when_replies_may_end():
+    run = Run(inflight=4, iters=40, max_tokens=16, ignore_eos=False)
+    records = planted("completion_tokens", 5, 7)
+    assert verdicts(records, run=run)["work_as_asked"].status == "pass"
+
+
+def test_a_reply_longer_than_asked_fails():
+    run = Run(inflight=4, iters=40, max_tokens=16, ignore_eos=False)
+    records = planted("completion_tokens", 5, 17)
+    assert verdicts(records, run=run)["work_as_asked"].status == "fail"
+
+
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_one_token_of_difference_to_the_servers_counter_fails(difference):
+    key = "llamacpp:tokens_predicted_total"
+    found = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
+    assert (found.status, found.measured, found.threshold) == ("fail", 640, 640 + difference)
+
+
+def test_books_are_unknown_when_somebody_else_used_the_server():
+    after = {key: value + 30 for key, value in AFTER.items()}
+    found = verdicts(table(CLEAN), after=after)["books_agree"]
+    assert found.status == "unknown"
+    assert "somebody else" in found.message
+
+
+@pytest.mark.parametrize(
+    ("records", "before", "after"),
+    [
+        (table(CLEAN), None, None),
+        (table(CLEAN), BEFORE, {}),
+        (table(replace(CLEAN, failed={3: "timeout"})), BEFORE, AFTER),
+        (planted("attempts", 3, 2), BEFORE, AFTER),
+        (planted("completion_tokens", 3, None), BEFORE, AFTER),
+    ],
+    ids=["no metrics", "no counter", "an error", "a retry", "no usage"],
+)
+def test_books_are_unknown_without_what_they_need(records, before, after):
+    assert verdicts(records, before, after)["books_agree"].status == "unknown"
+
+
+@pytest.mark.parametrize(("count", "status"), [(0, "pass"), (1, "warn"), (3, "fail")])
+def test_errors_against_the_budget(count, status):
+    load = replace(CLEAN, requests=200, failed=dict.fromkeys(range(20, 20 + count), "http_503"))
+    found = verdicts(table(load))["errors"]
+    assert (found.status, found.measured) == (status, count / 200)
+    assert "503" in found.message or not count
+
+
+def test_no_request_at_all_fails():
+    assert verdicts(to_table([]))["errors"].status == "fail"
+
+
+def test_worst():
+    assert worst(["pass", "unknown", "warn"]) == "warn"
+    assert worst(["pass", "fail", "unknown"]) == "fail"
+    assert worst([]) == "unknown"

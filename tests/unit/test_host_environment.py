@@ -1,0 +1,179 @@
+"""What `mls environment` finds and says."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mls.host import environment, machine, packages, source
+from mls.model.errors import UserError
+from mls.model.validation import parse_config
+
+LOCK = """# made by a tool
+numpy==2.2.0 \\
+    --hash=sha256:aa11 \\
+    --hash=sha256:bb22
+    # via mls
+colorama==0.4 ; sys_platform == 'win32' \\
+    --hash=sha256:cc33
+Typing_Extensions==4.1
+--index-strategy first-index
+"""
+
+
+@pytest.fixture(scope="module")
+def described() -> dict[str, Any]:
+    return environment.describe(parse_config({"models": {"m": {"path": "m.gguf"}}}))
+
+
+def test_lock_gives_versions_hashes_and_canonical_names(tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(LOCK)
+    assert packages.read_lock(lock) == {
+        "numpy": packages.Pin("2.2.0", ("sha256:aa11", "sha256:bb22")),
+        "typing-extensions": packages.Pin("4.1", ()),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("numpy>=2\n", "not pinned"), ("???\n", "is not a pin")]
+)
+def test_what_is_no_lock(tmp_path: Path, text: str, words: str) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(text)
+    with pytest.raises(UserError, match=words):
+        packages.read_lock(lock)
+
+
+def test_hashes_come_from_the_lock_only_for_the_version_it_pins(tmp_path: Path) -> None:
+    version = packages.installed()["numpy"]["version"]
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"numpy=={version} --hash=sha256:aa11\npsutil==0.0.1 --hash=sha256:bb22\n")
+    found = packages.installed([lock])
+    assert found["numpy"] == {"version": version, "hashes": ["sha256:aa11"], "hashes_of": "lock"}
+    assert found["psutil"]["hashes_of"] == "RECORD"
+    assert found["psutil"]["hashes"] != ["sha256:bb22"]
+
+
+def test_missing_requirements_are_all_named(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    names = '["numpy>=1", "no-such-thing>=2", "nor-this"]'
+    project.write_text(f"[project]\ndependencies = {names}\n")
+    with pytest.raises(UserError, match="no-such-thing>=2, nor-this"):
+        packages.check_requirements(project)
+
+
+def test_old_versions_are_recorded(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text(
+        '[project]\ndependencies = ["numpy>=999", "colorama; sys_platform == \'win32\'"]\n'
+    )
+    (row,) = packages.check_requirements(project)
+    assert row["satisfied"] is False
+
+
+def test_modules_that_cannot_be_imported_are_all_named() -> None:
+    with pytest.raises(UserError, match=r"no_such_module \(ModuleNotFoundError.*nor_this"):
+        packages.check_imports(["json", "no_such_module", "nor_this"])
+
+
+def test_run_time_modules_are_those_of_the_project() -> None:
+    import tomllib
+    from importlib.metadata import packages_distributions
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    text = (environment.ROOT / "pyproject.toml").read_text()
+    required = {
+        canonicalize_name(Requirement(line).name)
+        for line in tomllib.loads(text)["project"]["dependencies"]
+    }
+    owners = packages_distributions()
+    imported = {canonicalize_name(owners[module][0]) for module in environment.RUN_TIME_MODULES}
+    assert imported == required
+
+
+def test_everything_is_there_and_is_json(described: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(described)) == described
+    assert described["mpi"]["library"]
+    assert described["engine"]["version"]
+    assert described["host"]["cores"]["logical"] >= described["host"]["cores"]["usable"] >= 1
+    assert described["checked"]["mpi_hello"]["ranks"] == 2
+    assert (described["gpu"]["devices"] is None) == (described["gpu"]["reason"] is not None)
+    assert set(described["packages"]) >= {"numpy", "mpi4py", "xllamacpp"}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "changes"),
+    [
+        (("packages", "numpy", "version"), "0.0", True),
+        (("python", "version"), "2.7", True),
+        (("mpi", "library"), "Open MPI v9", True),
+        (("engine", "version"), "1", True),
+        (("host", "cpu"), "6502", True),
+        (("gpu", "devices"), [{"name": "another"}], True),
+        (("python", "executable"), "/elsewhere", False),
+        (("git", "commit"), "abc", False),
+        (("host", "name"), "node7", False),
+    ],
+)
+def test_digest_covers_what_can_change_a_result(
+    described: dict[str, Any], path: tuple[str, ...], value: object, changes: bool
+) -> None:
+    other = copy.deepcopy(described)
+    part: Any = other
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    assert (environment.digest(other) != described["digest"]) is changes
+
+
+def test_engine_is_not_needed_for_a_running_server() -> None:
+    url = {"url": "http://127.0.0.1:8090"}
+    managed, running = {"path": "m.gguf"}, {"server": url}
+    assert environment.needs_engine(parse_config({"models": {"m": managed}}))
+    assert not environment.needs_engine(parse_config({"models": {"m": running}}))
+    both = {"models": {"a": managed, "b": running}, "sweep": {"model": ["a", "b"]}}
+    assert environment.needs_engine(parse_config(both))
+
+
+def test_a_quota_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        machine, "_read", lambda path: "100000 100000" if "cgroup" in str(path) else None
+    )
+    assert machine.usable_cores() == 1
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
+    )
+
+
+def test_commit_and_dirtiness(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    (tmp_path / "a").write_text("a")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-m", "a")
+    clean = source.describe(tmp_path)
+    assert (len(clean["commit"]), clean["dirty"], clean["reason"]) == (40, False, None)
+    (tmp_path / "a").write_text("b")
+    assert source.describe(tmp_path)["dirty"] is True
+    below = tmp_path / "below"
+    below.mkdir()
+    assert source.describe(below)["commit"] is None
+
+
+def test_no_checkout_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = source.describe(tmp_path)
+    assert found["commit"] is None
+    assert "not a git repository" in found["reason"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert source.describe(tmp_path)["reason"] == "git is not installed"

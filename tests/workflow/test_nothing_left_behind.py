@@ -1,0 +1,100 @@
+"""No server, mpirun or rank outlives the run, however it ends. Checked by process id."""
+
+import copy
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from tests.workflow.checkout import SMALL, descendants, still_there
+
+
+@pytest.fixture
+def long_run(checkout):
+    """A running Snakemake in a session of its own, its ranks under load."""
+    config = copy.deepcopy(SMALL)
+    config["name"] = "long"
+    config["run"] |= {"iters": None, "duration_s": 60}
+    config["sweep"]["inflight"] = [2]
+    checkout.write(config)
+    with (checkout.folder / "long.log").open("w") as log:
+        process = subprocess.Popen(
+            checkout.command(),
+            cwd=checkout.folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    started: dict[int, psutil.Process] = {}
+    try:
+        until = time.monotonic() + 60
+        while len(named(started, "mls.worker")) < 3:  # mpirun or its proxy, and two ranks
+            assert process.poll() is None, (checkout.folder / "long.log").read_text()
+            assert time.monotonic() < until, "the ranks did not start"
+            time.sleep(0.2)
+            started |= descendants(process.pid)
+        time.sleep(1)
+        started |= descendants(process.pid)
+        yield process, started
+        process.wait(60)
+    finally:
+        for found in started.values():
+            if found.is_running():
+                found.kill()
+        process.wait(10)
+        checkout.write(SMALL)
+        checkout.snakemake("--unlock")
+
+
+def named(processes, *words):
+    """Those whose command line holds all the words."""
+    found = []
+    for process in processes.values():
+        try:
+            line = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue
+        if all(word in line for word in words):
+            found.append(process)
+    return found
+
+
+def ranks(processes):
+    return [
+        p
+        for p in named(processes, "-m mls.worker")
+        if "python" in p.name() and not named({0: p}, "mls serve") and not named({0: p}, "bin/mls")
+    ]
+
+
+VICTIMS = {
+    "snakemake": lambda started: next(iter(named(started, "snakemake"))),
+    "serve": lambda started: next(iter(named(started, "mls", "serve"))),
+    "mpirun": lambda started: next(
+        p for p in named(started, "mpirun", "mls.worker") if "serve" not in p.cmdline()
+    ),
+    "rank": lambda started: ranks(started)[-1],
+    "server": lambda started: named(started, "xllamacpp_engine")[0],
+}
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_sigkill_of_any_one_process(long_run, victim):
+    process, started = long_run
+    VICTIMS[victim](started).kill()
+    # Snakemake itself stays a little longer: it renders what has been measured
+    below = {pid: p for pid, p in started.items() if pid != process.pid}
+    # the ranks notice by themselves that the server has gone
+    assert not still_there(below, within_s=40 if victim == "server" else 15)
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_to_the_group(long_run, signal_number):
+    process, started = long_run
+    os.killpg(process.pid, signal_number)
+    # Snakemake itself stays a little longer: it renders what has been measured
+    below = {pid: p for pid, p in started.items() if pid != process.pid}
+    assert not still_there(below, within_s=15)
+    assert process.wait(60) != 0

@@ -1,0 +1,5 @@
+"""`python -m mls`."""
+
+from mls.cli import main
+
+main()

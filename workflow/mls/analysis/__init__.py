@@ -1,0 +1,1 @@
+"""From raw request records to figures that can be trusted. Knows neither HTTP nor MPI."""

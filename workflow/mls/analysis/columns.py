@@ -1,0 +1,65 @@
+"""Columns of a request table as numpy arrays, nulls kept apart as masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Ints64:
+    """An integer column: `values` is 0 where `valid` is false. Both have one entry a request."""
+
+    values: Ints
+    valid: Bools
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A list column, flattened: request i owns `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: NDArray[Any]
+    offsets: Ints
+
+    @property
+    def lengths(self) -> Ints:
+        return np.diff(self.offsets)
+
+    @property
+    def owner(self) -> Ints:
+        """Index of the request that each value belongs to."""
+        return np.repeat(np.arange(len(self.offsets) - 1), self.lengths)
+
+
+def ints(table: pa.Table, name: str) -> Ints64:
+    """An integer column. Nanoseconds stay integers: as floats they would lose digits."""
+    column = table.column(name)
+    values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+    return Ints64(values, pc.is_valid(column).to_numpy())
+
+
+def floats(table: pa.Table, name: str) -> Floats:
+    """A numeric column as float64, NaN where null."""
+    return pc.fill_null(table.column(name).cast(pa.float64()), np.nan).to_numpy()
+
+
+def lists(table: pa.Table, name: str) -> Lists:
+    """A list column; a null list counts as empty."""
+    column = table.column(name)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+    return Lists(pc.list_flatten(column).to_numpy(), offsets)
+
+
+def succeeded(table: pa.Table) -> Bools:
+    """Requests without an error."""
+    return pc.is_null(table.column("error")).to_numpy()

@@ -1,0 +1,144 @@
+"""Reading what was measured: one `Repeat` for each planned one, whatever became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from mls.analysis.summary import RunFacts, summarize
+from mls.analysis.verdicts import judge
+from mls.model.config import Config, Run
+from mls.model.digest import file_sha256
+from mls.model.record import REQUESTS
+from mls.model.result import SCHEMA_VERSION, Failure, RunResult
+from mls.model.sweep import Cell, cells, run_path
+
+RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
+_AGAIN = "delete its folder below runs, and it is measured again"
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """One planned repeat. `result` is there if and only if its status is `ok`."""
+
+    cell: Cell
+    number: int
+    folder: Path
+    status: Literal["ok", "failed", "missing"]
+    message: str
+    result: RunResult | None = None
+    digest: str | None = None
+    """SHA-256 of its `run.json`."""
+
+    def records(self) -> pa.Table:
+        """Its raw records; only for a repeat that is ok."""
+        return pq.read_table(self.folder / RECORDS)
+
+
+class _UnusableError(Exception):
+    """Why the files of a repeat can't be used, as a sentence."""
+
+
+def read_cells(config: Config, results: Path) -> Iterator[tuple[Cell, list[Repeat]]]:
+    """All repeats of each cell of the config, in its order. Raises `UserError` for a bad sweep."""
+    for cell in cells(config):
+        numbers = range(1, config.repeats + 1)
+        yield cell, [_read(config, results, cell, number) for number in numbers]
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file; None when it is absent, unreadable or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
+    folder = results / "runs" / run_path(config, cell, number)
+    if not (folder / RUN).is_file():
+        failure = folder / FAILURE
+        if not failure.is_file():
+            return Repeat(cell, number, folder, "missing", "Not measured yet.")
+        return Repeat(cell, number, folder, "failed", _failure_message(failure))
+    try:
+        result = _valid_result(folder / RUN)
+        _check_files(folder, result)
+        digest = file_sha256(folder / RUN)
+        result = _judged_anew(result, pq.read_table(folder / RECORDS), config)
+    except _UnusableError as why:
+        return Repeat(cell, number, folder, "failed", str(why))
+    except OSError as error:
+        said = f"{error.filename} can't be read ({error.strerror})."
+        return Repeat(cell, number, folder, "failed", said)
+    return Repeat(cell, number, folder, "ok", "", result, digest)
+
+
+def _valid_result(path: Path) -> RunResult:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise _UnusableError(f"{RUN} is corrupt (not JSON): {_AGAIN}.") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise _UnusableError(
+            f"{RUN} has schema version {version}, this version of mls reads {SCHEMA_VERSION}: "
+            f"{_AGAIN}, or read it with the version that wrote it."
+        )
+    try:
+        return RunResult.model_validate(data)
+    except ValidationError as error:
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise _UnusableError(f"{RUN} is corrupt (at `{key}`): {_AGAIN}.") from None
+
+
+def _judged_anew(result: RunResult, records: pa.Table, config: Config) -> RunResult:
+    """Summary and verdicts from the raw records, by today's definitions and thresholds.
+
+    So a changed definition or threshold needs no new measurement, and never mixes with old ones.
+    """
+    metrics = [result.server.get(when, {}).get("metrics") for when in ("before", "after")]
+    client = result.summary.client
+    facts = RunFacts(result.summary.inflight.asked, client.clock, client.per_rank, *metrics)
+    summary = summarize(records, facts)
+    try:
+        run = Run.model_validate(result.config.get("run"))
+    except ValidationError:
+        raise _UnusableError(f"{RUN} is corrupt (at `config.run`): {_AGAIN}.") from None
+    verdicts = judge(summary, records, run, config.checks, *metrics)
+    return result.model_copy(update={"summary": summary, "verdicts": verdicts})
+
+
+def _check_files(folder: Path, result: RunResult) -> None:
+    if RECORDS not in result.files:
+        raise _UnusableError(f"{RUN} doesn't list {RECORDS}, so it can't be trusted: {_AGAIN}.")
+    for name, digest in sorted(result.files.items()):
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise _UnusableError(f"{name} is missing beside {RUN}: {_AGAIN}.")
+        if file_sha256(path) != digest:
+            raise _UnusableError(
+                f"{name} is not what {RUN} was made from (cut off or changed): {_AGAIN}."
+            )
+    try:
+        names = pq.read_schema(folder / RECORDS).names
+    except pa.ArrowInvalid:
+        raise _UnusableError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
+    absent = set(REQUESTS.names) - set(names)
+    if absent:
+        raise _UnusableError(f"{RECORDS} lacks the columns {', '.join(sorted(absent))}: {_AGAIN}.")
+
+
+def _failure_message(path: Path) -> str:
+    data = read_json(path)
+    try:
+        return Failure.model_validate(data).message
+    except ValidationError:
+        return f"It failed, and {FAILURE} doesn't say why."

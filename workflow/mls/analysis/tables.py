@@ -1,0 +1,106 @@
+"""The tidy tables: one row a repeat, and one row a cell, as CSV and as Parquet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mls.analysis.intervals import Estimate
+from mls.analysis.results import Repeat
+from mls.analysis.study import (
+    MEANS,
+    POOLED,
+    POOLED_PERCENTILES,
+    CellResult,
+    Study,
+    flatten,
+    read_study,
+)
+from mls.analysis.verdicts import worst
+from mls.model.config import Config
+from mls.model.files import write
+
+Row = dict[str, Any]
+
+
+def aggregate(config: Config, results: Path) -> None:
+    """Write `summary` and `cells`, `.csv` and `.parquet` each, into the results folder.
+
+    Every repeat and every cell of the config has its row, measured or not; while one is missing
+    the files are provisional (see `mls.model.files.write`).
+    Raises `UserError` when the tables can't be written.
+    """
+    study = read_study(config, results)
+    repeats = [row for cell in study.cells for row in _repeat_rows(cell)]
+    _write(results / "summary", repeats, provisional=not study.complete)
+    _write(results / "cells", cell_rows(study), provisional=not study.complete)
+
+
+def cell_rows(study: Study) -> list[Row]:
+    """One row a cell: axes, repeats, verdict, then each estimate with its 95 % interval.
+
+    Means are over repeats; percentiles are of the raw samples of all repeats, pooled.
+    """
+    return [_cell_row(cell) for cell in study.cells]
+
+
+def _cell_row(cell: CellResult) -> Row:
+    failed = [repeat for repeat in cell.repeats if repeat.status != "ok"]
+    row: Row = dict(cell.cell)
+    row["repeats_ok"] = len(cell.ok)
+    row["repeats_failed"] = len(failed)
+    row["verdict"] = cell.verdict
+    row["verdict_failed"] = " ".join(cell.checks("fail"))
+    row["message"] = " ".join(dict.fromkeys(_line(repeat.message) for repeat in failed))
+    for metric in (*MEANS, *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES)):
+        found: Estimate | None = cell.estimates.get(metric)
+        row[metric] = found.value if found else None
+        row[f"{metric}.ci95_low"] = found.low if found else None
+        row[f"{metric}.ci95_high"] = found.high if found else None
+    return row
+
+
+def _repeat_rows(cell: CellResult) -> list[Row]:
+    return [_repeat_row(repeat) for repeat in cell.repeats]
+
+
+def _repeat_row(repeat: Repeat) -> Row:
+    row: Row = dict(repeat.cell)
+    row |= {"repeat": repeat.number, "status": repeat.status, "message": _line(repeat.message)}
+    if repeat.result is None:
+        return row
+    verdicts = repeat.result.verdicts
+    row["verdict"] = worst(verdict.status for verdict in verdicts)
+    row["verdict_failed"] = " ".join(v.check for v in verdicts if v.status == "fail")
+    return row | flatten(repeat.result.summary)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _write(stem: Path, rows: list[Row], *, provisional: bool) -> None:
+    # a failed repeat has fewer keys, so the fullest rows give the order of columns
+    names = list(dict.fromkeys(key for row in sorted(rows, key=len, reverse=True) for key in row))
+    text = io.StringIO()
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write(stem.with_suffix(".csv"), text.getvalue(), provisional=provisional)
+    columns = {name: _column([row.get(name) for row in rows]) for name in names}
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    write(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes(), provisional=provisional)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        column = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):  # an axis with values of several types
+        return pa.array([None if value is None else str(value) for value in values])
+    return column.cast(pa.float64()) if column.type == pa.null() else column

@@ -1,0 +1,185 @@
+"""The command line: one thin subcommand for each box of the pipeline."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mls.model.errors import UserError
+
+# Subcommands import what they need when they are called: `mls run` is started on every rank
+# and shouldn't load matplotlib first.
+
+app = typer.Typer(
+    name="mls",
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="The config, as YAML or JSON.")]
+CellOption = Annotated[
+    list[str] | None, typer.Option("--cell", help="axis=value, once for each axis.")
+]
+Command = Annotated[list[str], typer.Argument(help="-- COMMAND and its arguments.")]
+
+
+@app.command()
+def environment(
+    config: ConfigFile,
+    output: Annotated[Path, typer.Option(help="environment.json to write.")],
+) -> None:
+    """Check the run environment and say what it is: packages, MPI, host, GPU, git state."""
+    from mls.host.environment import describe
+    from mls.model.files import write_json
+    from mls.model.validation import load_config
+
+    write_json(output, describe(load_config(config)))
+
+
+@app.command()
+def model(
+    name: Annotated[str, typer.Argument(help="A name from `models` in the config.")],
+    config: ConfigFile,
+    output: Annotated[Path, typer.Option(help="Where to write what the file is (JSON).")],
+) -> None:
+    """Fetch a model file, check it, and say what it is."""
+    from mls.model.files import write_json
+    from mls.model.validation import load_config
+    from mls.server.models import describe_model
+
+    write_json(output, describe_model(name, load_config(config), output.parent))
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def serve(
+    command: Command,
+    config: Annotated[Path | None, typer.Option(help="The config; else give --model.")] = None,
+    cell: CellOption = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Which repeat.")] = 1,
+    model: Annotated[str | None, typer.Option(help="Without --config: a GGUF file.")] = None,
+    log: Annotated[Path | None, typer.Option(help="Where the server's log goes.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run: a failure is recorded there.")
+    ] = None,
+    probe: Annotated[
+        Path | None,
+        typer.Option(help="Refuse when this file, which `mls probe` writes, is absent."),
+    ] = None,
+    die_with_parent: Annotated[
+        bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
+    ] = False,
+) -> None:
+    """Start the server, wait until it is healthy, run COMMAND with MLS_SERVER set, stop the server."""
+    from mls.serving import serve_for
+
+    if die_with_parent:
+        from mls.host.lifetime import die_with_parent as tie
+
+        tie()
+    raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output, probe))
+
+
+@app.command()
+def probe(
+    server: Annotated[
+        str | None, typer.Option(envvar="MLS_SERVER", help="Root URL of the server.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="What the server will be asked for.")] = None,
+    model: Annotated[str | None, typer.Option(help="A name from the config's models.")] = None,
+    output: Annotated[Path | None, typer.Option(help="probe.json to write.")] = None,
+) -> None:
+    """Ask a server what it is, and whether it can be benchmarked as the config asks."""
+    from mls.probing import probe_server
+
+    probe_server(server, config, model, output)
+
+
+@app.command()
+def aggregate(config: ConfigFile) -> None:
+    """Gather all repeats into summary.csv and cells.csv."""
+    from mls.analysis.tables import aggregate as gather
+    from mls.model.validation import load_config
+
+    loaded = load_config(config)
+    gather(loaded, Path(loaded.results))
+
+
+@app.command()
+def report(
+    config: ConfigFile,
+    output: Annotated[Path | None, typer.Option(help="Default: report.html in results.")] = None,
+) -> None:
+    """Render the page."""
+    from mls.model.validation import load_config
+    from mls.report.page import render
+
+    loaded = load_config(config)
+    results = Path(loaded.results)
+    render(loaded, results, output or results / "report.html")
+
+
+@app.command()
+def archive(config: ConfigFile) -> None:
+    """Zip page, tables, raw records, config and locks, with a manifest of SHA-256 sums."""
+    from mls.model.validation import load_config
+    from mls.report.archive import archive as pack
+
+    loaded = load_config(config)
+    print(pack(loaded, Path(loaded.results)))
+
+
+@app.command()
+def verify(archive: Annotated[Path, typer.Argument(help="A zip made by `mls archive`.")]) -> None:
+    """Check every file of an archive against its manifest."""
+    from mls.report.archive import verify as check
+
+    print(f"{archive}: {check(archive)} files, all as in the manifest")
+
+
+@app.command()
+def schemas(
+    check: Annotated[bool, typer.Option("--check", help="Only compare; exit 1 if stale.")] = False,
+) -> None:
+    """Write the JSON Schemas and config/README.md from the typed models."""
+    from mls.model.schema import generated_files
+
+    stale = [path for path, text in generated_files() if not _same(path, text)]
+    if check and stale:
+        raise UserError(f"{', '.join(map(str, stale))}: not as generated; run `make schemas`.")
+    for path, text in generated_files():
+        path.write_text(text, encoding="utf-8")
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
+
+
+def main() -> None:
+    """Entry point: user errors become one sentence and exit status 1."""
+    if sys.argv[1:2] == ["run"]:
+        from mls.worker import run
+
+        app.command(name="run")(run)
+    else:
+        app.command(name="run", help="One rank of the load generator; start it with mpirun.")(_run)
+    try:
+        app()
+    except UserError as error:
+        print(f"mls {sys.argv[1] if len(sys.argv) > 1 else ''}: {error}".strip(), file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os._exit(1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"mls: {where}{error.strerror or error}.", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run() -> None:
+    """Shown in `mls --help` without loading MPI."""

@@ -1,0 +1,1 @@
+"""Accelerators: what is there."""

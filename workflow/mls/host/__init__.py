@@ -1,0 +1,1 @@
+"""The machine: its processes, its MPI, its packages and hardware. Knows no HTTP."""

@@ -1,0 +1,150 @@
+"""`mls environment`: checks the run environment and says what it is → `environment.json`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from mls.gpu import info as gpu
+from mls.host import machine, mpi_launch, packages, source
+from mls.model.config import Config
+from mls.model.digest import PACKAGE, data_sha256, sources_sha256
+from mls.model.sweep import cells, settings
+
+SCHEMA_VERSION = 1
+ROOT = PACKAGE.parent.parent
+"""The checkout, when the package is used from one."""
+
+ENGINE = "xllamacpp"
+RUN_TIME_MODULES = (
+    "gguf",
+    "httptools",
+    "jinja2",
+    "matplotlib",
+    "mpi4py",
+    "numpy",
+    "orjson",
+    "packaging",
+    "pandas",
+    "psutil",
+    "pyarrow",
+    "pydantic",
+    "pynvml",
+    "requests",
+    "rich",
+    "scipy",
+    "seaborn",
+    "typer",
+    "yaml",
+)
+
+
+def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
+    """Check the environment that this process runs in, then describe it.
+
+    root: folder with pyproject.toml and requirements/*.txt; what isn't there is not checked.
+    `digest` covers what can change a result: packages, Python, MPI, engine, hardware.
+    Raises `UserError`.
+    """
+    engine_needed = needs_engine(config)
+    checked = check(config.mpi.launcher, engine=engine_needed)
+    pyproject = root / "pyproject.toml"
+    extras = config.environment.extras
+    requirements = packages.check_requirements(pyproject, extras) if pyproject.exists() else None
+    found: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "manager": config.environment.manager,
+        "python": {
+            "version": platform.python_version(),
+            "implementation": platform.python_implementation(),
+            "executable": sys.executable,
+        },
+        "packages": packages.installed(_locks(config, root)),
+        "requirements": requirements,
+        "mpi": {"library": mpi_launch.library_version(), "mpi4py": metadata.version("mpi4py")},
+        "engine": engine_version(),
+        "host": machine.describe(),
+        "gpu": gpu.describe(),
+        "git": source.describe(root),
+        "sources_sha256": sources_sha256(),
+        "checked": checked,
+    }
+    return found | {"digest": digest(found), "warnings": _warnings(found)}
+
+
+def check(launcher: str, *, engine: bool = True) -> dict[str, Any]:
+    """Imports, the engine's version and a 2-rank MPI hello. Raises `UserError` for the first that fails."""
+    modules = [*RUN_TIME_MODULES, *([ENGINE] if engine else [])]
+    packages.check_imports(modules)
+    return {"imports": modules, "mpi_hello": mpi_launch.hello(launcher)}
+
+
+def engine_version() -> dict[str, Any]:
+    """`{name, version, build, reason}` of the embedded engine; version is null when it isn't there."""
+    try:
+        module = import_module(ENGINE)
+    except ImportError as error:
+        return {"name": ENGINE, "version": None, "build": None, "reason": str(error)}
+    return {
+        "name": ENGINE,
+        "version": module.__version__,
+        "build": getattr(module, "BUILD_INFO", None),
+        "reason": None,
+    }
+
+
+def needs_engine(config: Config) -> bool:
+    """Whether any cell of the config runs the embedded engine."""
+    servers = [settings(config, cell, 1).server for cell in cells(config)]
+    return any(server.url is None and server.engine == ENGINE for server in servers)
+
+
+def digest(described: dict[str, Any]) -> str:
+    """SHA-256 of the parts that can change a result. Not part of it: where things lie, git, checks.
+
+    Hashes of RECORD files are left out: installers write different ones for the same package.
+    """
+    host = described["host"]
+    return data_sha256(
+        {
+            "packages": {
+                name: [
+                    package["version"],
+                    package["hashes"] if package["hashes_of"] == "lock" else None,
+                ]
+                for name, package in described["packages"].items()
+            },
+            "python": [described["python"]["implementation"], described["python"]["version"]],
+            "mpi": described["mpi"]["library"],
+            "engine": [described["engine"]["version"], described["engine"]["build"]],
+            "cpu": [host["cpu"], host["cores"], host["machine"], round(host["memory_gib"])],
+            "gpu": [described["gpu"]["devices"], described["gpu"]["driver"]],
+        }
+    )
+
+
+def _locks(config: Config, root: Path) -> list[Path]:
+    """The locks that the environment was built from: only uv's is."""
+    if config.environment.manager != "uv":
+        return []
+    names = ["run", *config.environment.extras]
+    return [lock for name in names if (lock := root / "requirements" / f"{name}.txt").exists()]
+
+
+def _warnings(described: dict[str, Any]) -> list[str]:
+    governor = described["host"]["governor"]
+    return [
+        *(
+            f"{row['requirement']} is asked for, {row['installed']} is installed."
+            for row in described["requirements"] or []
+            if not row["satisfied"]
+        ),
+        *(
+            [f"The CPU governor is {governor}, not performance: clocks follow the load."]
+            if governor and governor != "performance"
+            else []
+        ),
+    ]

@@ -1,0 +1,92 @@
+"""The host: operating system, processor, memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+GIB = 1024**3
+_CPU = Path("/sys/devices/system/cpu")
+
+
+def describe() -> dict[str, Any]:
+    """The host as `environment.json` keeps it. Memory in GiB; what isn't known is null."""
+    return {
+        "name": socket.gethostname(),
+        "os": _distribution(),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_model(),
+        "cores": {
+            "physical": psutil.cpu_count(logical=False),
+            "logical": psutil.cpu_count(),
+            "usable": usable_cores(),
+        },
+        "governor": _each_cpu("cpufreq/scaling_governor"),
+        "turbo": _turbo(),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
+        "virtual_machine": _virtual_machine(),
+    }
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use: its affinity and its container's CPU quota count."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
+    quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
+    if quota.isdigit() and period.isdigit():
+        cores = min(cores, round(int(quota) / int(period)))
+    return max(1, cores)
+
+
+def cpu_model() -> str | None:
+    """The processor's name as the kernel gives it."""
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "cpu model") and value.strip():
+            return value.strip()
+    return platform.processor() or None
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return platform.platform()
+
+
+def _each_cpu(name: str) -> str | None:
+    """The value that all CPUs share, or all their values; null where the kernel has none."""
+    values = {_read(path) for path in _CPU.glob(f"cpu[0-9]*/{name}")}
+    return ", ".join(sorted(value for value in values if value)) or None
+
+
+def _turbo() -> bool | None:
+    boost = _read(_CPU / "cpufreq/boost")
+    if boost is not None:
+        return boost == "1"
+    no_turbo = _read(_CPU / "intel_pstate/no_turbo")
+    return None if no_turbo is None else no_turbo == "0"
+
+
+def _virtual_machine() -> bool | None:
+    """True under a hypervisor (x86 says so in the CPU's flags); null where it can't be told."""
+    for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
+        if line.startswith("flags"):
+            return "hypervisor" in line.split()
+    return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None

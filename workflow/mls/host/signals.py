@@ -1,0 +1,56 @@
+"""Waiting, without polling, for a child to end or for a signal that asks this process to end."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import signal
+import socket
+from collections import deque
+from types import FrameType, TracebackType
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class SignalWait:
+    """Within: SIGINT, SIGTERM, SIGHUP and SIGCHLD do nothing but end a `wait`. Main thread only.
+
+    A signal that this process was told to ignore (nohup) stays ignored. Handlers and a wake-up
+    socket, not a signal mask: numerical libraries start threads that a mask wouldn't cover.
+    Children get the default handlers back when they exec.
+    """
+
+    def __enter__(self) -> SignalWait:
+        self._came: deque[signal.Signals] = deque()
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+        self._before_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        caught = [s for s in _ENDING if signal.getsignal(s) is not signal.SIG_IGN]
+        self._before = {s: signal.signal(s, _nothing) for s in (*caught, signal.SIGCHLD)}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before_fd)
+        self._reader.close()
+        self._writer.close()
+
+    def wait(self, timeout_s: float | None = None) -> signal.Signals | None:
+        """The signal that asks to end; None when a child ended or the time was up."""
+        if not self._came:
+            select.select([self._reader], [], [], timeout_s)
+            with contextlib.suppress(BlockingIOError):
+                self._came.extend(map(signal.Signals, self._reader.recv(4096)))
+        number = self._came.popleft() if self._came else None
+        return None if number == signal.SIGCHLD else number
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """A handler: that it is one is what makes Python write to the wake-up socket."""

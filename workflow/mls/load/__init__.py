@@ -1,0 +1,1 @@
+"""The load generator: workload, MPI dispatch, transports, raw records."""

@@ -1,0 +1,102 @@
+"""When bytes reached the host: kernel receive timestamps, brought to `CLOCK_MONOTONIC`.
+
+With `SO_TIMESTAMPNS`, `recvmsg` on a Linux TCP socket tells the `CLOCK_REALTIME` at which the
+newest of the returned bytes came in, however late the reader is. See socket(7) and
+Documentation/networking/timestamping.rst of the kernel.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+import time
+
+from mls.model.units import NS_PER_MS, NS_PER_S
+
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h; not in Python's socket module
+ANCILLARY_BYTES = socket.CMSG_SPACE(16)
+_TIMESPEC = struct.Struct("@qq")
+_REFRESH_NS = 50 * NS_PER_MS
+_STEP_NS = NS_PER_MS
+_TRIES = 20
+_TRY_S = 0.005
+
+
+def supported() -> bool:
+    """Whether this host gives kernel receive timestamps on TCP sockets: tried out on loopback.
+
+    Some sandboxes take the socket option and then give none.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    with contextlib.suppress(OSError), socket.socket() as listener, socket.socket() as near:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        near.connect(listener.getsockname())
+        far, _ = listener.accept()
+        with far:
+            return enable(near) and any(_stamped(far, near) for _ in range(_TRIES))
+    return False
+
+
+def _stamped(far: socket.socket, near: socket.socket) -> bool:
+    far.send(b".")
+    _, ancillary, _, _ = near.recvmsg(1, ANCILLARY_BYTES)
+    if any(kind == SO_TIMESTAMPNS for _, kind, _ in ancillary):
+        return True
+    time.sleep(_TRY_S)  # the host's first such socket switches the timestamps on, soon
+    return False
+
+
+def enable(sock: socket.socket) -> bool:
+    """Ask for receive timestamps on a socket; False where the platform has none."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+class WallClock:
+    """Offset of `CLOCK_REALTIME` to `CLOCK_MONOTONIC`, kept fresh while load is running.
+
+    The wall clock is slewed by NTP (at most 500 ppm: 25 µs between two refreshes) and may be
+    set by hand; `steps` counts jumps of over a millisecond.
+    """
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._next_ns = 0
+        self.offset_ns = _offset_ns()
+
+    def refresh(self, now_ns: int) -> None:
+        """Measure the offset again when the last measurement is older than 50 ms."""
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + _REFRESH_NS
+        offset = _offset_ns()
+        if abs(offset - self.offset_ns) > _STEP_NS:
+            self.steps += 1
+        self.offset_ns = offset
+
+    def arrival_ns(self, ancillary: list[tuple[int, int, bytes]]) -> int:
+        """Monotonic arrival time from `recvmsg`'s ancillary data; 0 when it holds none."""
+        for level, kind, data in ancillary:
+            if kind == SO_TIMESTAMPNS and level == socket.SOL_SOCKET:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(data)
+                return int(seconds * NS_PER_S + nanoseconds - self.offset_ns)
+        return 0
+
+
+def _offset_ns() -> int:
+    """The tightest of a few bracketed readings, to within a fraction of a microsecond."""
+    best_width, best = None, 0
+    for _ in range(5):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        if best_width is None or after - before < best_width:
+            best_width, best = after - before, wall - (before + after) // 2
+    return best

@@ -1,0 +1,226 @@
+"""One place's connection: a non-blocking socket, optional TLS, and the HTTP/1.1 parser."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from mls.load import arrival
+from mls.load.exchange import Exchange
+from mls.load.request import Target
+from mls.model.errors import UserError
+
+READ_BYTES = 65536
+
+
+class Place:
+    """A place of the closed loop: at most one request outstanding, on one connection.
+
+    It is its own httptools protocol: the parser calls the `on_…` methods.
+    """
+
+    __slots__ = (
+        "complete",
+        "connecting",
+        "exchange",
+        "framed",
+        "fresh",
+        "headers_done",
+        "keep_alive",
+        "out",
+        "parser",
+        "retry_after",
+        "slot",
+        "sock",
+        "tls",
+    )
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.sock: socket.socket | None = None
+        self.tls: Tls | None = None
+        self.exchange: Exchange | None = None
+        self.out: memoryview | None = None
+        self.connecting = False
+        self.fresh = False  # opened for the request that is on it
+        self.begin_reply()
+
+    def begin_reply(self) -> None:
+        """Get ready for a new reply."""
+        self.parser = httptools.HttpResponseParser(self)
+        self.complete = False
+        self.headers_done = False
+        self.framed = False
+        self.keep_alive = True
+        self.retry_after: str | None = None
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("a second reply to one request")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        exchange = self.exchange
+        lower = name.lower()
+        if lower == b"content-type":
+            if exchange:
+                exchange.event_stream = value.lower().startswith(b"text/event-stream")
+        elif lower in (b"content-length", b"transfer-encoding"):
+            self.framed = True
+        elif lower == b"retry-after":
+            self.retry_after = value.decode("latin-1")
+        elif lower == b"content-encoding" and value.lower() != b"identity" and exchange:
+            exchange.error = "bad_encoding"
+            exchange.error_text = f"Content-Encoding {value.decode('latin-1')} was not asked for"
+
+    def on_headers_complete(self) -> None:
+        status = self.parser.get_status_code()
+        if status >= 200:
+            self.headers_done = True
+            if self.exchange:
+                self.exchange.status = status
+
+    def on_body(self, body: bytes) -> None:
+        exchange = self.exchange
+        if exchange:
+            exchange.pieces.append((body, len(exchange.read_ns) - 1))
+
+    def on_message_complete(self) -> None:
+        if self.headers_done:  # not for 100 Continue
+            self.complete = True
+            self.keep_alive = self.parser.should_keep_alive()
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+        self.sock = None
+        self.tls = None
+        self.out = None
+        self.connecting = False
+
+
+class Tls:
+    """TLS over the raw socket's bytes, so that each read keeps its kernel timestamp."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.ready = False
+
+    def handshake(self, received: bytes = b"") -> bytes:
+        """Go on with the handshake; the bytes to send. Raises `ssl.SSLError`."""
+        if received:
+            self._incoming.write(received)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._ssl.do_handshake()
+            self.ready = True
+        return self._outgoing.read()
+
+    def encrypt(self, data: bytes) -> bytes:
+        self._ssl.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self, received: bytes) -> bytes:
+        """The plain bytes that are complete so far; b"" when a record isn't. Raises `ssl.SSLError`."""
+        self._incoming.write(received)
+        plain = []
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while data := self._ssl.read(READ_BYTES):
+                plain.append(data)
+        return b"".join(plain)
+
+
+class Dialer:
+    """Opens sockets to one target; the name is resolved once, before any load.
+
+    Raises `UserError` when the URL names no host.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        try:
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except (OSError, ValueError) as error:  # ValueError: a port out of range
+            raise UserError(
+                f"There is no host at {target.url} ({error}): correct the URL."
+            ) from None
+        # of a name's addresses (localhost: ::1 and 127.0.0.1) the first that answers is kept
+        self._addresses: list[tuple[int, Any]] = [(each[0], each[4]) for each in found]
+        self._family, self.address = self._addresses[0]
+        self._context = ssl.create_default_context() if target.tls else None
+        self.kernel_clock = arrival.supported()
+
+    def explain(self, error: OSError) -> str:
+        """For the user: why there is no connection."""
+        url, reason = self.target.url, error.strerror or str(error)
+        if isinstance(error, ssl.SSLError):
+            return no_trusted_tls(url, reason)
+        if error.errno == errno.EMFILE:
+            return (
+                f"This process may not open enough connections to {url} ({reason}): "
+                "raise `ulimit -n`, lower inflight, or use more ranks."
+            )
+        return (
+            f"The server at {url} can't be reached ({reason}); "
+            "expected a running server: start it, or correct the URL."
+        )
+
+    def new_socket(self) -> socket.socket:
+        """A new non-blocking socket, not connected yet."""
+        sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.kernel_clock:
+            arrival.enable(sock)
+        return sock
+
+    def tls(self) -> Tls | None:
+        return Tls(self._context, self.target.host) if self._context else None
+
+    def connect_blocking(self, timeout_s: float) -> tuple[socket.socket, Tls | None]:
+        """A connected socket, TLS done. Raises `OSError`."""
+        while True:
+            try:
+                return self._connect_blocking(timeout_s)
+            except ConnectionRefusedError:
+                if len(self._addresses) == 1:
+                    raise
+                self._addresses.pop(0)
+                self._family, self.address = self._addresses[0]
+
+    def _connect_blocking(self, timeout_s: float) -> tuple[socket.socket, Tls | None]:
+        sock = self.new_socket()
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(self.address)
+            tls = self.tls()
+            if tls:
+                _shake_hands(sock.sendall, sock.recv, tls)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, tls
+
+
+def no_trusted_tls(url: str, reason: str) -> str:
+    """For the user: what to do about a certificate."""
+    return (
+        f"There is no trusted TLS connection to {url} ({reason}); for a certificate of your own, "
+        "name its file in the environment variable SSL_CERT_FILE."
+    )
+
+
+def _shake_hands(send: Callable[[bytes], None], receive: Callable[[int], bytes], tls: Tls) -> None:
+    send(tls.handshake())
+    while not tls.ready:
+        data = receive(READ_BYTES)
+        if not data:
+            raise ConnectionResetError("the server closed the connection in the TLS handshake")
+        if out := tls.handshake(data):
+            send(out)

@@ -1,0 +1,377 @@
+"""The main transport: one epoll loop, no thread and no task per request, nothing parsed but HTTP.
+
+Arrival times are the kernel's (see `arrival`), so what the loop is busy with can't distort them.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import itertools
+import os
+import select
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+import httptools
+
+from mls.load.arrival import ANCILLARY_BYTES, WallClock
+from mls.load.connection import READ_BYTES, Dialer, Place
+from mls.load.exchange import (
+    GONE_AFTER_NS,
+    RETRY_STATUS,
+    Clock,
+    Exchange,
+    JobSource,
+    pause_ns,
+)
+from mls.load.request import RequestBuilder, Target
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.units import NS_PER_S
+
+_CONNECT_TIMEOUT_S = 10.0
+_WAITING_POLL_S = 0.001
+
+
+class EpollTransport:
+    """See `exchange.Transport`."""
+
+    def __init__(self, target: Target, builder: RequestBuilder, run: Run) -> None:
+        self._dialer = Dialer(target)
+        self._builder = builder
+        self._run = run
+        self._timeout_ns = int(run.timeout_s * NS_PER_S)
+        self._epoll = select.epoll()
+        self._places: list[Place] = []
+        self._by_fd: dict[int, Place] = {}
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_ids = itertools.count()
+        self._deadlines: deque[tuple[int, Exchange, Place]] = deque()
+        self._waiting: list[tuple[Place, int]] = []  # free places that wait for a job
+        self._done: list[Exchange] = []
+        self._refused_since_ns = 0
+        self._wall = WallClock()
+        self.clock: Clock = "kernel" if self._dialer.kernel_clock else "user"
+        self.gone: str | None = None
+        self._source: JobSource
+
+    @property
+    def wall_clock_steps(self) -> int:
+        return self._wall.steps
+
+    def connect(self, places: int) -> None:
+        self._places = [Place(slot) for slot in range(places)]
+        for place in self._places:
+            try:
+                place.sock, place.tls = self._dialer.connect_blocking(_CONNECT_TIMEOUT_S)
+            except OSError as error:
+                raise UserError(self._dialer.explain(error)) from None
+            if self._run.reuse_connections:
+                self._watch(place, select.EPOLLIN)
+            else:
+                place.close()
+
+    def close(self) -> None:
+        for place in self._places:
+            self._hang_up(place)
+        self._epoll.close()
+
+    def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
+        self._source = source
+        self._done = []
+        for place, start_ns in zip(self._places, starts_ns, strict=True):
+            self._at(start_ns, partial(self._next, place, start_ns))
+        poll = self._epoll.poll
+        by_fd = self._by_fd
+        while self._timers or self._deadlines or self._waiting:
+            ready = poll(self._pause_s())
+            self._wall.refresh(time.monotonic_ns())
+            for fd, events in ready:
+                ready_place = by_fd.get(fd)
+                if ready_place is None:
+                    continue
+                if events & select.EPOLLOUT:
+                    self._writable(ready_place)
+                if events & ~select.EPOLLOUT and ready_place.sock is not None:
+                    self._readable(ready_place)
+            self._on_time(time.monotonic_ns())
+        return self._done
+
+    # --- time ---
+
+    def _at(self, when_ns: int, action: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (when_ns, next(self._timer_ids), action))
+
+    def _pause_s(self) -> float:
+        """How long the loop may sleep."""
+        if self._waiting:
+            return _WAITING_POLL_S
+        next_ns = self._timers[0][0] if self._timers else 0
+        if self._deadlines and (not next_ns or self._deadlines[0][0] < next_ns):
+            next_ns = self._deadlines[0][0]
+        return max(0.0, (next_ns - time.monotonic_ns()) / NS_PER_S)
+
+    def _on_time(self, now: int) -> None:
+        timers = self._timers
+        while timers and timers[0][0] <= now:
+            heapq.heappop(timers)[2]()
+        deadlines = self._deadlines  # in order: all requests have the same limit
+        while deadlines and (deadlines[0][1].end_ns or deadlines[0][0] <= now):
+            _, exchange, place = deadlines.popleft()
+            if not exchange.end_ns:
+                self._hang_up(place)
+                place.exchange = exchange  # it may have been waiting for its next attempt
+                self._fail(place, "timeout", f"no complete reply within {self._run.timeout_s:g} s")
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for place, since_ns in waiting:
+                self._next(place, since_ns)
+
+    # --- sending ---
+
+    def _next(self, place: Place, free_since_ns: int) -> None:
+        """Start the next job on a free place."""
+        job = self._source.draw()
+        if job is None:
+            if not self._source.exhausted:
+                self._waiting.append((place, free_since_ns))
+            return
+        exchange = Exchange(job, place.slot, self._builder.request(job), free_since_ns)
+        place.exchange = exchange
+        exchange.start_ns = time.monotonic_ns()
+        self._deadlines.append((exchange.start_ns + self._timeout_ns, exchange, place))
+        self._send(place)
+
+    def _send(self, place: Place) -> None:
+        place.begin_reply()
+        if place.sock is None:
+            self._dial(place)
+            return
+        exchange = place.exchange
+        assert exchange is not None
+        wire = exchange.request.wire
+        place.out = memoryview(place.tls.encrypt(wire) if place.tls else wire)
+        self._flush(place)
+
+    def _flush(self, place: Place) -> None:
+        assert place.sock is not None and place.out is not None
+        try:
+            sent = place.sock.send(place.out)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._broken(place, error)
+            return
+        place.out = place.out[sent:]
+        if place.out:
+            self._epoll.modify(place.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _dial(self, place: Place) -> None:
+        try:
+            place.sock = self._dialer.new_socket()
+            place.fresh = True
+            place.connecting = True
+            place.tls = self._dialer.tls()
+            code = place.sock.connect_ex(self._dialer.address)
+            self._watch(place, select.EPOLLOUT)
+        except OSError as error:  # out of file descriptors
+            self._refused(place, error)
+            return
+        if code not in (0, errno.EINPROGRESS):
+            self._refused(place, OSError(code, os.strerror(code)))
+
+    def _writable(self, place: Place) -> None:
+        sock = place.sock
+        if sock is None:
+            return
+        if place.connecting:
+            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._refused(place, OSError(code, os.strerror(code)))
+                return
+            place.connecting = False
+            if not place.tls:
+                self._connected(place)
+                return
+            place.out = memoryview(place.tls.handshake())
+        self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        if place.out:
+            self._flush(place)
+
+    def _connected(self, place: Place) -> None:
+        assert place.sock is not None
+        self._refused_since_ns = 0
+        self._epoll.modify(place.sock.fileno(), select.EPOLLIN)
+        if place.exchange:
+            place.exchange.connected_ns = time.monotonic_ns()
+            self._send(place)
+
+    # --- receiving ---
+
+    def _readable(self, place: Place) -> None:
+        assert place.sock is not None
+        try:
+            data, ancillary, _, _ = place.sock.recvmsg(READ_BYTES, ANCILLARY_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(place, error)
+            return
+        now = time.monotonic_ns()
+        exchange = place.exchange
+        if not data:
+            self._closed(place)
+            return
+        if place.tls is not None:
+            try:
+                plain = self._through_tls(place, data)
+            except ssl.SSLError as error:
+                self._hang_up(place)
+                self._fail(place, "bad_tls", str(error))
+                return
+            if not plain:
+                return
+            data = plain
+        if exchange is None:
+            self._hang_up(place)  # unasked bytes: this connection can't be trusted any more
+            return
+        arrived = self._wall.arrival_ns(ancillary)
+        earliest = exchange.arrived_ns[-1] if exchange.arrived_ns else exchange.start_ns
+        if not earliest <= arrived <= now:  # none came, or the wall clock has just been set
+            arrived = now
+        exchange.arrived_ns.append(arrived)
+        exchange.read_ns.append(now)
+        try:
+            place.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not place.complete:
+                self._hang_up(place)
+                self._fail(place, "bad_http", str(error))
+                return
+            place.keep_alive = False  # bytes after the reply's end
+        if place.complete:
+            self._complete(place)
+
+    def _through_tls(self, place: Place, data: bytes) -> bytes:
+        tls = place.tls
+        assert tls is not None
+        if tls.ready:
+            return tls.decrypt(data)
+        place.out = memoryview(tls.handshake(data))
+        if place.out:
+            self._flush(place)
+        if tls.ready and place.sock is not None:
+            self._connected(place)
+        return b""
+
+    def _complete(self, place: Place) -> None:
+        exchange = place.exchange
+        assert exchange is not None
+        exchange.clean_end = place.complete
+        place.fresh = False
+        self._refused_since_ns = 0
+        unsent = bool(place.out)  # it answered without reading the whole request
+        if unsent or not (place.keep_alive and self._run.reuse_connections):
+            self._hang_up(place)
+        if exchange.status in RETRY_STATUS and exchange.attempts <= self._run.retries:
+            self._retry(place, place.retry_after)
+            return
+        self._finish(place, exchange.arrived_ns[-1])
+
+    def _finish(self, place: Place, end_ns: int) -> None:
+        exchange = place.exchange
+        assert exchange is not None
+        exchange.end_ns = end_ns
+        place.exchange = None
+        self._done.append(exchange)
+        self._next(place, end_ns)
+
+    # --- what goes wrong ---
+
+    def _closed(self, place: Place) -> None:
+        """The server closed the connection."""
+        exchange = place.exchange
+        if exchange and place.headers_done and not place.framed:
+            self._hang_up(place)  # the reply's end is the connection's
+            self._complete(place)
+        else:
+            self._broken(place, None)
+
+    def _broken(self, place: Place, error: OSError | None) -> None:
+        """The connection broke: send again if that is safe, else fail."""
+        exchange = place.exchange
+        reused = not place.fresh
+        self._hang_up(place)
+        if exchange is None:
+            return  # between two requests: the next one opens a new connection
+        if exchange.read_ns:
+            text = error.strerror if error else "the server closed the connection in mid-reply"
+            self._fail(place, "closed_early", text or str(error))
+        elif reused:
+            # the server had closed a connection that it kept alive: not an error of anyone's
+            exchange.reconnects += 1
+            exchange.attempts -= 1
+            exchange.begin_attempt()
+            self._send(place)
+        elif exchange.attempts <= self._run.retries:
+            self._retry(place)
+        else:
+            text = error.strerror if error else "the server closed the connection without a reply"
+            self._fail(place, "reset", text or str(error))
+
+    def _refused(self, place: Place, error: OSError) -> None:
+        """No connection could be made."""
+        exchange = place.exchange
+        assert exchange is not None
+        self._hang_up(place)
+        now = time.monotonic_ns()
+        self._refused_since_ns = self._refused_since_ns or now
+        if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
+            self.gone = (
+                f"The server at {self._dialer.target.url} has gone: no connection for "
+                f"{GONE_AFTER_NS // NS_PER_S} s ({error.strerror or error})."
+            )
+            self._source.stop()
+        if exchange.attempts <= self._run.retries and not self.gone:
+            self._retry(place)
+        else:
+            self._fail(place, "refused", error.strerror or str(error))
+
+    def _retry(self, place: Place, retry_after: str | None = None) -> None:
+        exchange = place.exchange
+        assert exchange is not None
+        when_ns = time.monotonic_ns() + pause_ns(exchange.attempts, retry_after)
+        exchange.begin_attempt()
+        place.exchange = None  # what the connection does meanwhile is not about this request
+
+        def again() -> None:
+            place.exchange = exchange
+            self._send(place)
+
+        if when_ns < exchange.start_ns + self._timeout_ns:  # else the limit comes first
+            self._at(when_ns, again)
+
+    def _fail(self, place: Place, kind: str, text: str) -> None:
+        exchange = place.exchange
+        if exchange is None:
+            return
+        now = time.monotonic_ns()
+        exchange.fail(kind, text, now)
+        place.exchange = None
+        self._done.append(exchange)
+        self._at(now, partial(self._next, place, now))  # by the loop: failures must not recurse
+
+    def _hang_up(self, place: Place) -> None:
+        if place.sock is not None:
+            self._by_fd.pop(place.sock.fileno(), None)
+            place.close()  # closing takes it out of epoll
+
+    def _watch(self, place: Place, events: int) -> None:
+        assert place.sock is not None
+        self._by_fd[place.sock.fileno()] = place
+        self._epoll.register(place.sock.fileno(), events)

@@ -1,0 +1,275 @@
+"""One run: every rank's part from connecting to the gathered table of records."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+from mpi4py import MPI
+
+from mls.load import clock, dispatch
+from mls.load.epoll import EpollTransport
+from mls.load.exchange import Exchange, JobSource, Transport
+from mls.load.records import records
+from mls.load.request import RequestBuilder, Target
+from mls.load.threads import ThreadsTransport
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.units import NS_PER_MS, NS_PER_S
+
+T = TypeVar("T")
+
+_HEAD_START_NS = 20 * NS_PER_MS
+
+Progress = Callable[[int], None]
+"""Called on rank 0 now and then with the number of requests handed out so far."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to run against which server."""
+
+    target: Target
+    run: Run
+    served_as: str | None
+    seed: int
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Rank 0's harvest.
+
+    ranks: one dict a rank: rank, host, requests, cpu_s, wall_s, clock, wall_clock_steps,
+    offset_ns (before and after), gone.
+    """
+
+    table: pa.Table
+    ranks: list[dict[str, Any]]
+    start_unix_ns: int
+
+
+def perform(
+    comm: MPI.Intracomm, job: Job, progress: Progress, ready: Callable[[], None]
+) -> Gathered | None:
+    """Run a job on all ranks of `comm`; the harvest on rank 0, None elsewhere.
+
+    ready: called on rank 0 when the warm-up is over and nothing else has been sent.
+
+    Raises `UserError` on every rank when any of them can't take part.
+    """
+    worker = comm.rank - 1 if comm.size > 1 else 0
+    workers = max(1, comm.size - 1)
+    places = _share(job.run.inflight, worker, workers)
+    host_ids = comm.allgather(clock.boot_id())
+    one_host = len(set(host_ids)) == 1
+    builder = RequestBuilder(
+        job.target, job.run, served_as=job.served_as, seed=job.seed, run_id=job.run_id
+    )
+    transport: Transport | None = None
+    problem = None
+    if worker >= 0:
+        _allow_open_files()
+        try:
+            transport = _transport(job, builder)
+            transport.connect(places)
+        except (UserError, OSError) as error:
+            problem = str(error)
+    _agree(comm, problem)
+    if transport:
+        _warm_up(transport, job, worker, workers, places)
+    _agree(comm, transport.gone if transport else None)
+    if transport:
+        builder.build_ahead(range(job.run.requests or 1000 * places))
+    dispatch.wait_all(comm)
+    if comm.rank == 0:
+        ready()
+    offset_before = clock.offset_to_rank0(comm, host_ids)
+    source = dispatch.make(job.run.dispatch, comm, job.run.requests, places, one_host)
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    start_ns = _agreed_start(comm, offset_before[0])
+    start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
+    cpu_before = _cpu_s()
+    exchanges: list[Exchange] = []
+    if transport:
+        drawn: JobSource = source
+        if job.run.duration_s is not None:
+            drawn = UntilTime(source, start_ns + int(job.run.duration_s * NS_PER_S))
+        exchanges = transport.run(drawn, _starts(start_ns, job.run, worker, workers, places))
+    cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
+    _wait_for_workers(comm, source, progress)
+    if not transport:  # the scheduling rank's load is the waiting
+        cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
+    gc.enable()
+    gc.unfreeze()
+    source.close()
+    offset_after = clock.offset_to_rank0(comm, host_ids)
+    if transport:
+        transport.close()
+    table = records(
+        exchanges,
+        rank=comm.rank,
+        keep_output=job.run.keep_output,
+        offset_ns=(offset_before[0] + offset_after[0]) // 2,
+    )
+    facts = {
+        "rank": comm.rank,
+        "host": MPI.Get_processor_name(),
+        "requests": table.num_rows,
+        "cpu_s": cpu_s,
+        "wall_s": (end_ns - start_ns) / NS_PER_S,
+        "clock": transport.clock if transport else None,
+        "wall_clock_steps": transport.wall_clock_steps if transport else 0,
+        "offset_ns": {"before": offset_before, "after": offset_after},
+        "gone": transport.gone if transport else None,
+    }
+    return _gather(comm, table, facts, start_unix_ns)
+
+
+class UntilTime:
+    """A job source that ends at a moment of the monotonic clock."""
+
+    def __init__(self, source: JobSource, end_ns: int) -> None:
+        self._source = source
+        self._end_ns = end_ns
+
+    @property
+    def exhausted(self) -> bool:
+        return self._source.exhausted or time.monotonic_ns() >= self._end_ns
+
+    def draw(self) -> int | None:
+        return self._source.draw() if time.monotonic_ns() < self._end_ns else None
+
+    def stop(self) -> None:
+        self._source.stop()
+
+
+def _share(total: int, worker: int, workers: int) -> int:
+    """This worker's part of a total; the remainder is spread over the first workers."""
+    return total // workers + (worker < total % workers) if worker >= 0 else 0
+
+
+def _allow_open_files() -> None:
+    """Raise this process's soft limit of open files to its hard one: each place needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _transport(job: Job, builder: RequestBuilder) -> Transport:
+    if job.run.transport == "epoll":
+        return EpollTransport(job.target, builder, job.run)
+    return ThreadsTransport(job.target, builder, job.run)
+
+
+def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:
+    """What `act` gives on this rank. Raises `UserError` on every rank when any rank's `act` does."""
+    result: T | None = None
+    problem = None
+    try:
+        result = act()
+    except UserError as error:
+        problem = str(error)
+    _agree(comm, problem)
+    return cast(T, result)
+
+
+def _agree(comm: MPI.Intracomm, problem: str | None) -> None:
+    """Raise on every rank what went wrong on any, once all have come so far."""
+    dispatch.wait_all(comm)
+    for found in comm.allgather(problem):
+        if found:
+            raise UserError(found)
+
+
+class _WarmUp:
+    """Jobs −1, −2, …: prompts of their own, never in the records."""
+
+    def __init__(self, first: int, count: int) -> None:
+        self._jobs = iter(range(-1 - first, -1 - first - count, -1))
+        self.exhausted = count == 0
+
+    def draw(self) -> int | None:
+        job = next(self._jobs, None)
+        self.exhausted = job is None
+        return job
+
+    def stop(self) -> None:
+        self._jobs = iter(())
+
+
+def _warm_up(transport: Transport, job: Job, worker: int, workers: int, places: int) -> None:
+    count = _share(job.run.warmup, worker, workers)
+    if count:
+        transport.run(_WarmUp(worker * job.run.warmup, count), [time.monotonic_ns()] * places)
+
+
+def _agreed_start(comm: MPI.Intracomm, offset_ns: int) -> int:
+    """The common start on this rank's clock, once all ranks are ready."""
+    dispatch.wait_all(comm)
+    start_ns: int = comm.bcast(time.monotonic_ns() + _HEAD_START_NS, root=0)
+    return start_ns - offset_ns
+
+
+def _starts(start_ns: int, run: Run, worker: int, workers: int, places: int) -> list[int]:
+    """When each of this worker's places sends its first request."""
+    step_ns = run.ramp_s * NS_PER_S / run.inflight
+    return [start_ns + int(step_ns * (place * workers + worker)) for place in range(places)]
+
+
+def _wait_for_workers(comm: MPI.Intracomm, source: dispatch.Dispatch, progress: Progress) -> None:
+    """Wait for the slowest rank, asleep; rank 0 hands out jobs meanwhile."""
+    everyone = comm.Ibarrier()
+    while not everyone.Test():
+        time.sleep(source.attend())
+        if comm.rank == 0:
+            progress(source.handed_out())
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _gather(
+    comm: MPI.Intracomm, table: pa.Table, facts: dict[str, Any], start_unix_ns: int
+) -> Gathered | None:
+    """Gather all tables on rank 0, and check its sums against an `Allreduce` of the ranks' own."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    mine = np.frombuffer(sink.getvalue(), dtype=np.uint8)
+    sizes = comm.gather(len(mine), root=0)
+    all_facts = comm.gather(facts, root=0)
+    tokens = np.array([_tokens(table), table.num_rows], np.int64)
+    total = np.empty_like(tokens)
+    comm.Allreduce(tokens, total)
+    if comm.rank != 0:
+        comm.Gatherv(mine, None, root=0)
+        return None
+    assert sizes is not None and all_facts is not None
+    everything = np.empty(sum(sizes), np.uint8)
+    comm.Gatherv(mine, [everything, sizes], root=0)
+    tables, at = [], 0
+    for size in sizes:
+        tables.append(pa.ipc.open_stream(pa.py_buffer(everything[at : at + size])).read_all())
+        at += size
+    pooled = pa.concat_tables(tables).combine_chunks().sort_by("job")
+    if [_tokens(pooled), pooled.num_rows] != total.tolist():
+        raise RuntimeError(
+            f"gathered {_tokens(pooled)} tokens of {pooled.num_rows} requests, "
+            f"but the ranks counted {total.tolist()}"
+        )
+    return Gathered(pooled, all_facts, start_unix_ns)
+
+
+def _tokens(table: pa.Table) -> int:
+    return int(pa.compute.sum(table["completion_tokens"]).as_py() or 0)

@@ -1,0 +1,69 @@
+"""From exchanges to the table of request records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from mls.load.exchange import Exchange
+from mls.load.reply import Reply, parse
+from mls.model.record import REQUESTS
+
+
+def records(
+    exchanges: list[Exchange], *, rank: int, keep_output: bool, offset_ns: int = 0
+) -> pa.Table:
+    """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
+
+    offset_ns: what to add to this rank's clock to get rank 0's.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
+    for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
+        row = _row(exchange, parse(exchange), rank, keep_output, offset_ns)
+        for name, values in columns.items():
+            values.append(row[name])
+    return pa.table(columns, schema=REQUESTS)
+
+
+def _row(
+    exchange: Exchange, reply: Reply, rank: int, keep_output: bool, offset_ns: int
+) -> dict[str, Any]:
+    reads = reply.chunk_reads
+    arrived, read = exchange.arrived_ns, exchange.read_ns
+    chunk_ns = [arrived[i] + offset_ns for i in reads]
+
+    def shifted(time_ns: int) -> int | None:
+        return time_ns + offset_ns if time_ns else None
+
+    return {
+        "request_id": exchange.request.request_id,
+        "job": exchange.job,
+        "rank": rank,
+        "slot": exchange.slot,
+        "scheduled_ns": shifted(exchange.scheduled_ns),
+        "start_ns": shifted(exchange.start_ns),
+        "connected_ns": shifted(exchange.connected_ns),
+        "first_chunk_ns": chunk_ns[0] if chunk_ns else None,
+        "last_chunk_ns": chunk_ns[-1] if chunk_ns else None,
+        "end_ns": shifted(exchange.end_ns),
+        "chunk_ns": chunk_ns,
+        "chunk_lag_ns": [read[i] - arrived[i] for i in reads],
+        "chunk_merged": reply.chunk_merged,
+        "chunks": len(reads),
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "cached_tokens": reply.cached_tokens,
+        "status": exchange.status or None,
+        "error": reply.error,
+        "error_text": reply.error_text,
+        "attempts": exchange.attempts,
+        "reconnects": exchange.reconnects,
+        "finish_reason": reply.finish_reason,
+        "server_prompt_ms": reply.server_prompt_ms,
+        "server_predicted_ms": reply.server_predicted_ms,
+        "post_ms": None,
+        "prompt_sha256": exchange.request.prompt_sha256,
+        "output_sha256": reply.output_sha256,
+        "output": "".join(reply.text) if keep_output else None,
+    }

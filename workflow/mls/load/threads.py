@@ -1,0 +1,191 @@
+"""The plain transport: `requests` with one thread per place. The second opinion.
+
+Its times are user-space times. Right up to some 32 requests in flight (`benchmarks/accuracy.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException, RemoteDisconnected
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import TimeoutError as ReadTimeout
+
+from mls.load.connection import no_trusted_tls
+from mls.load.exchange import (
+    GONE_AFTER_NS,
+    RETRY_STATUS,
+    Clock,
+    Exchange,
+    JobSource,
+    pause_ns,
+)
+from mls.load.request import RequestBuilder, Target
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.units import NS_PER_S
+
+
+class ThreadsTransport:
+    """See `exchange.Transport`."""
+
+    clock: Clock = "user"
+    wall_clock_steps = 0  # its times don't come from the wall clock
+
+    def __init__(self, target: Target, builder: RequestBuilder, run: Run) -> None:
+        self._target = target
+        self._url = target.url.rstrip("/") + run.endpoint
+        self._builder = builder
+        self._run = run
+        self._sessions: list[requests.Session] = []
+        self._lock = threading.Lock()
+        self._refused_since_ns = 0
+        self.gone: str | None = None
+
+    def connect(self, places: int) -> None:
+        self._sessions = [_session() for _ in range(places)]
+        try:
+            self._sessions[0].get(self._target.url, timeout=10).close()
+        except requests.exceptions.SSLError as error:
+            raise UserError(no_trusted_tls(self._target.url, str(error))) from None
+        except requests.RequestException as error:
+            raise UserError(
+                f"The server at {self._target.url} can't be reached ({type(error).__name__}); "
+                "expected a running server: start it, or correct the URL."
+            ) from None
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+
+    def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
+        with ThreadPoolExecutor(len(self._sessions)) as pool:
+            lists = pool.map(
+                lambda slot: self._place(slot, source, starts_ns[slot]), range(len(starts_ns))
+            )
+            return [exchange for done in lists for exchange in done]
+
+    def _place(self, slot: int, source: JobSource, start_ns: int) -> list[Exchange]:
+        time.sleep(max(0, start_ns - time.monotonic_ns()) / NS_PER_S)
+        done: list[Exchange] = []
+        free_since_ns = start_ns
+        while True:
+            with self._lock:
+                job = source.draw()
+                exhausted = source.exhausted
+            if job is not None:
+                exchange = Exchange(job, slot, self._builder.request(job), free_since_ns)
+                self._perform(exchange, source)
+                done.append(exchange)
+                free_since_ns = exchange.end_ns
+            elif exhausted:
+                return done
+            else:
+                time.sleep(0.001)
+
+    def _perform(self, exchange: Exchange, source: JobSource) -> None:
+        exchange.start_ns = time.monotonic_ns()
+        limit_ns = exchange.start_ns + int(self._run.timeout_s * NS_PER_S)
+        while True:
+            retry_after = None
+            try:
+                retry_after = self._attempt(exchange, limit_ns)
+                self._refused_since_ns = 0
+                if exchange.status not in RETRY_STATUS or exchange.attempts > self._run.retries:
+                    exchange.end_ns = exchange.read_ns[-1]
+                    return
+            except (requests.Timeout, ReadTimeout):
+                self._time_out(exchange)
+                return
+            except (requests.RequestException, HTTPError, OSError) as error:
+                kind = _kind(error, exchange)
+                if kind == "refused":
+                    self._note_refusal(str(error), source)
+                safe = kind in ("refused", "reset")
+                if not safe or exchange.attempts > self._run.retries or self.gone:
+                    exchange.fail(kind, str(error), time.monotonic_ns())
+                    return
+            pause = pause_ns(exchange.attempts, retry_after)
+            left = limit_ns - time.monotonic_ns()
+            time.sleep(max(0, min(pause, left)) / NS_PER_S)
+            if pause >= left:
+                self._time_out(exchange)
+                return
+            exchange.begin_attempt()
+
+    def _attempt(self, exchange: Exchange, limit_ns: int) -> str | None:
+        """One attempt; the Retry-After header. Raises what `requests` and urllib3 raise."""
+        session = self._sessions[exchange.slot]
+        response = session.post(
+            self._url,
+            data=exchange.request.body,
+            headers=exchange.request.headers,
+            stream=True,
+            timeout=self._run.timeout_s,
+            allow_redirects=False,
+        )
+        with response:
+            raw = response.raw
+            exchange.status = response.status_code
+            kind = response.headers.get("Content-Type", "").lower()
+            exchange.event_stream = kind.startswith("text/event-stream")
+            framed = raw.chunked or raw.length_remaining is not None
+            # read1 hands out what has come; iter_content would wait for full blocks
+            while data := raw.read1(decode_content=True):
+                now = time.monotonic_ns()
+                if now > limit_ns:  # requests' own limit is for each read
+                    raise requests.Timeout
+                exchange.arrived_ns.append(now)
+                exchange.read_ns.append(now)
+                exchange.pieces.append((data, len(exchange.read_ns) - 1))
+            if raw.length_remaining:  # read1 takes an early end for the end
+                raise ProtocolError("the server closed the connection in mid-reply")
+            if not exchange.read_ns:
+                now = time.monotonic_ns()
+                exchange.arrived_ns.append(now)
+                exchange.read_ns.append(now)
+            exchange.clean_end = framed
+            return response.headers.get("Retry-After")
+
+    def _time_out(self, exchange: Exchange) -> None:
+        text = f"no complete reply within {self._run.timeout_s:g} s"
+        exchange.fail("timeout", text, time.monotonic_ns())
+
+    def _note_refusal(self, text: str, source: JobSource) -> None:
+        now = time.monotonic_ns()
+        self._refused_since_ns = self._refused_since_ns or now
+        if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
+            self.gone = (
+                f"The server at {self._target.url} has gone: no connection for 5 s ({text})."
+            )
+            with self._lock:
+                source.stop()
+
+
+def _kind(error: Exception, exchange: Exchange) -> str:
+    """Which kind of error it is; the same kinds as the main transport's."""
+    cause = error.args[0] if error.args else None
+    if exchange.status:
+        return "closed_early"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "bad_tls"
+    if isinstance(getattr(cause, "reason", None), NewConnectionError):
+        return "refused"
+    detail = cause.args[-1] if isinstance(cause, ProtocolError) else None
+    if isinstance(detail, HTTPException) and not isinstance(detail, RemoteDisconnected):
+        return "bad_http"
+    return "reset"
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # a proxy's times, or a .netrc's key, are not what was asked for
+    session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
+    session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    return session

@@ -1,0 +1,1 @@
+"""Typed data: config, cell, request record, run result. Knows no other layer."""

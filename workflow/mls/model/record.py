@@ -1,0 +1,50 @@
+"""The record of one request: the columns of `requests.parquet`.
+
+All `_ns` columns are `CLOCK_MONOTONIC` of rank 0's host in nanoseconds; null where it did not happen.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+REQUESTS = pa.schema(
+    [
+        ("request_id", pa.string()),  # `<run>-<job>`, also sent as X-Request-Id
+        ("job", pa.int64()),  # 0… in the order handed out; warm-up requests are not in the table
+        ("rank", pa.int32()),
+        ("slot", pa.int32()),  # place on its rank, 0…
+        ("scheduled_ns", pa.int64()),  # when its place became free
+        ("start_ns", pa.int64()),  # before the first byte was handed to the kernel (first attempt)
+        ("connected_ns", pa.int64()),  # null on a connection that was open already
+        ("first_chunk_ns", pa.int64()),  # arrival of the first content-bearing chunk
+        ("last_chunk_ns", pa.int64()),  # arrival of the last content-bearing chunk
+        ("end_ns", pa.int64()),  # arrival of the last byte of the response, or when it failed
+        ("chunk_ns", pa.list_(pa.int64())),  # arrivals of the content-bearing chunks
+        (
+            "chunk_lag_ns",
+            pa.list_(pa.int64()),
+        ),  # when the client read it − when the host received it
+        # true: another chunk came in the same read, after this one, so its own arrival is
+        # unknown (chunk_ns holds that of the read's newest byte)
+        ("chunk_merged", pa.list_(pa.bool_())),
+        ("chunks", pa.int32()),
+        ("prompt_tokens", pa.int32()),  # by the server's `usage`; null when it gave none
+        ("completion_tokens", pa.int32()),
+        ("cached_tokens", pa.int32()),
+        ("status", pa.int32()),  # HTTP status; null when none came
+        ("error", pa.string()),  # kind of error; null: ok
+        ("error_text", pa.string()),  # what was said, cut to 200 characters
+        ("attempts", pa.int32()),
+        (
+            "reconnects",
+            pa.int32(),
+        ),  # sent again on a new connection: the server had closed the old one
+        ("finish_reason", pa.string()),
+        ("server_prompt_ms", pa.float64()),  # llama.cpp's `timings`
+        ("server_predicted_ms", pa.float64()),
+        ("post_ms", pa.float64()),  # client-side post-processing; null when there is none
+        ("prompt_sha256", pa.string()),
+        ("output_sha256", pa.string()),
+        ("output", pa.string()),  # only with `keep_output`
+    ]
+)

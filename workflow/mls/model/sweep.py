@@ -1,0 +1,145 @@
+"""From a config to its cells: axes, cells, repeats, and the settings each of them resolves to."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from mls.model.config import Config, ModelSource, Run, Server
+from mls.model.errors import UserError
+from mls.model.validation import explain, nearest
+
+ALWAYS = ("model", "inflight", "ranks")
+"""Axes that every cell has, swept or not."""
+
+_NOT_AN_AXIS = {"url", "binary", "port", "api_key_env", "extra_args", "request_extra"}
+SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
+RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
+
+Cell = dict[str, Any]
+"""One point of the sweep: axis → value, in the order of `axes()`."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that determines the measurement of one repeat of one cell."""
+
+    cell: Cell
+    repeat: int
+    seed: int
+    model: ModelSource
+    served_as: str | None
+    server: Server
+    run: Run
+
+
+def axes(config: Config) -> list[str]:
+    """Names of the axes: model, inflight and ranks first, then the config's own in its order."""
+    return [*ALWAYS, *(axis for axis in config.sweep if axis not in ALWAYS)]
+
+
+def cells(config: Config) -> list[Cell]:
+    """All cells, the first axis varying slowest. Raises `UserError` for an axis or value that is not valid."""
+    _check_axes(config)
+    values = [config.sweep.get(axis) or [_default(config, axis)] for axis in axes(config)]
+    found = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
+    for cell in found:
+        settings(config, cell, repeat=1)
+    return found
+
+
+def settings(config: Config, cell: Cell, repeat: int) -> Settings:
+    """Resolve one repeat of a cell. Raises `UserError` naming the key when a value is not valid."""
+    name = cell["model"]
+    if name not in config.models:
+        raise UserError(
+            f"sweep.model: {name!r} is not in `models`{nearest(name, config.models)}; "
+            f"it has {', '.join(config.models)}."
+        )
+    source = config.models[name]
+    server = config.server.model_dump() | source.server
+    run = config.run.model_dump()
+    for axis, value in cell.items():
+        if axis in RUN_AXES:
+            run[axis] = value
+        elif axis in SERVER_AXES:
+            server[axis] = value
+    # an axis replaces the other stopping rule, it doesn't contradict it
+    if "iters" in cell:
+        run["duration_s"] = None
+    elif "duration_s" in cell:
+        run["iters"] = None
+    return Settings(
+        cell=cell,
+        repeat=repeat,
+        seed=repeat_seed(config, cell, repeat),
+        model=source,
+        served_as=source.served_as,
+        server=_valid(Server, server, f"models.{name}.server" if source.server else "server"),
+        run=_valid(Run, run, "run"),
+    )
+
+
+def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
+    """A 63-bit seed of its own for each repeat of each cell, so that no prompt is ever sent twice."""
+    text = f"{config.seed}|{config.name}|{cell_key(cell)}|{repeat}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def cell_key(cell: Cell) -> str:
+    """The cell as in the path of its runs: `model~smollm2/inflight~8/ranks~2`."""
+    return "/".join(f"{axis}~{value}" for axis, value in cell.items())
+
+
+def run_path(config: Config, cell: Cell, repeat: int) -> str:
+    """Folder of one repeat below `<results>/runs` (the Paramspace instance)."""
+    return f"name~{config.name}/{cell_key(cell)}/repeat~{repeat}"
+
+
+def parse_cell(config: Config, assignments: list[str]) -> Cell:
+    """A cell from `axis=value` strings: the one of `cells(config)` whose values print like that.
+
+    Raises `UserError` when the config has no such cell.
+    """
+    asked = dict(item.partition("=")[::2] for item in assignments)
+    for cell in cells(config):
+        if all(str(cell.get(axis)) == value for axis, value in asked.items()):
+            return cell
+    raise UserError(f"The config has no cell {asked}: its axes are {', '.join(axes(config))}.")
+
+
+def _default(config: Config, axis: str) -> Any:
+    return next(iter(config.models)) if axis == "model" else getattr(config.run, axis)
+
+
+def _check_axes(config: Config) -> None:
+    known = {"model"} | RUN_AXES | SERVER_AXES
+    for axis, values in config.sweep.items():
+        if axis not in known:
+            raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, known)}.")
+        if not values:
+            raise UserError(f"sweep.{axis}: expected at least one value.")
+        if len({str(v) for v in values}) != len(values):
+            raise UserError(f"sweep.{axis}: a value is given twice in {values}.")
+        for value in values:
+            if not isinstance(value, bool | int | float | str) or (
+                isinstance(value, str) and ("/" in value or not value)
+            ):
+                raise UserError(
+                    f"sweep.{axis}: {value!r} can't be part of a path; expected a number, a boolean, "
+                    "or a word without '/'."
+                )
+
+
+T = TypeVar("T", Server, Run)
+
+
+def _valid(kind: type[T], values: dict[str, Any], where: str) -> T:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error, kind, where)) from None

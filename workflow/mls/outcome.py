@@ -1,0 +1,215 @@
+"""What a run leaves behind: the printed block, `run.json` and `requests.parquet`, or `failure.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from mls.analysis.summary import RunFacts, summarize
+from mls.analysis.verdicts import judge
+from mls.load.job import Gathered
+from mls.load.request import body_fields
+from mls.model.config import Config
+from mls.model.errors import UserError
+from mls.model.files import write
+from mls.model.result import Failure, RankCost, RunResult, Summary, Verdict
+from mls.model.sweep import Settings, run_path
+from mls.model.units import NS_PER_S
+from mls.server.api import ServerApi
+from mls.server.probe import served_name, snapshot
+
+
+class Outcome:
+    """Collects what rank 0 learns about one repeat and writes it down."""
+
+    def __init__(
+        self, config: Config, settings: Settings, seed: int, url: str, output: Path | None
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._seed = seed
+        self._url = url
+        self._output = output
+        self._before: dict[str, Any] = {}
+        self._after: dict[str, Any] = {}
+        self._served_as: str | None = None
+        path = run_path(config, settings.cell, settings.repeat)
+        # short, and no two runs share it: it tells apart the requests in a server's log
+        self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
+
+    def introduce(self, api: ServerApi) -> tuple[str | None, str]:
+        """(model name to send, run id). The name: the config's, else the server's first."""
+        self._served_as = self._settings.served_as or served_name(api)
+        return self._served_as, self._run_id
+
+    def before(self, api: ServerApi) -> None:
+        """Take the server's state before the load. Never raises."""
+        self._before = _state(api)
+
+    def after(self, api: ServerApi) -> None:
+        """Take the server's state after the load. Never raises: it may have died."""
+        self._after = _state(api)
+
+    def conclude(self, gathered: Gathered) -> None:
+        """Summarize, write, print. Raises `UserError` when there is nothing to call a result."""
+        facts = RunFacts(
+            inflight=self._settings.run.inflight,
+            clock="user" if any(r["clock"] == "user" for r in gathered.ranks) else "kernel",
+            per_rank=[_cost(rank) for rank in gathered.ranks],
+            metrics_before=self._before.get("metrics"),
+            metrics_after=self._after.get("metrics"),
+        )
+        summary = summarize(gathered.table, facts)
+        verdicts = judge(
+            summary,
+            gathered.table,
+            self._settings.run,
+            self._config.checks,
+            facts.metrics_before,
+            facts.metrics_after,
+        )
+        problem = _no_result(gathered, summary)
+        if self._output:
+            self._write(gathered, summary, verdicts, problem)
+        print(seed_block(summary), flush=True)
+        for verdict in verdicts:
+            if verdict.status in ("warn", "fail"):
+                print(f"{verdict.status}: {verdict.check}: {verdict.message}", flush=True)
+        if problem:
+            raise UserError(problem)
+
+    def _write(
+        self, gathered: Gathered, summary: Summary, verdicts: list[Verdict], problem: str | None
+    ) -> None:
+        assert self._output is not None
+        # under a name of its own, a failed run's records outlive the workflow's clean-up
+        name = "requests.partial.parquet" if problem else "requests.parquet"
+        buffer = pa.BufferOutputStream()
+        pa.parquet.write_table(gathered.table, buffer, compression="zstd")
+        records = buffer.getvalue().to_pybytes()
+        write(self._output / name, records)
+        if problem:
+            return
+        digest = hashlib.sha256(records).hexdigest()
+        result = self._result(gathered, summary, verdicts, digest)
+        write(self._output / "run.json", result.model_dump_json(indent=1) + "\n")
+        (self._output / "failure.json").unlink(missing_ok=True)
+
+    def _result(
+        self, gathered: Gathered, summary: Summary, verdicts: list[Verdict], digest: str
+    ) -> RunResult:
+        resolved = self._settings
+        return RunResult(
+            cell=resolved.cell,
+            repeat=resolved.repeat,
+            config={
+                "name": self._config.name,
+                "seed": self._seed,
+                "run_id": self._run_id,
+                "run": resolved.run.model_dump(),
+                "server": resolved.server.model_dump(),
+                "model": resolved.model.model_dump(exclude_none=True),
+            },
+            environment=_environment(Path(self._config.results)),
+            server={"url": self._url, "before": self._before, "after": self._after},
+            workload={
+                "endpoint": resolved.run.endpoint,
+                "prompts": "built-in",
+                "body": body_fields(resolved.run, self._served_as),
+            },
+            clock={
+                "started_utc": datetime.fromtimestamp(
+                    gathered.start_unix_ns / NS_PER_S, UTC
+                ).isoformat(),
+                "ranks": [
+                    {k: r[k] for k in ("rank", "offset_ns", "wall_clock_steps")}
+                    for r in gathered.ranks
+                ],
+            },
+            summary=summary,
+            verdicts=verdicts,
+            files={"requests.parquet": digest},
+        )
+
+
+def seed_block(summary: Summary) -> str:
+    """The block that the seed's script printed, to the letter."""
+    latency = summary.latency_ms
+    return (
+        "=== llama-server latency (ms) ===\n"
+        f"mean={_ms(latency.mean)} p50={_ms(latency.p50)} p95={_ms(latency.p95)} "
+        f"p99={_ms(latency.p99)} (n={latency.n})\n\n"
+        "=== throughput ===\n"
+        f"wall={summary.wall_s:.3f}s tokens={summary.tokens.completion} "
+        f"tokens/sec={summary.overall.completion_tokens_per_s:.2f} "
+        f"ok={summary.requests.ok} err={summary.requests.error}"
+    )
+
+
+def write_failure(output: Path, message: str) -> None:
+    """Leave `failure.json`, so that the tables can say why there is no result. Never raises."""
+    cell, repeat = _from_path(output)
+    failure = Failure(
+        cell=cell, repeat=repeat, message=message, at_utc=datetime.now(UTC).isoformat()
+    )
+    try:
+        write(output / "failure.json", failure.model_dump_json(indent=1) + "\n")
+    except UserError as error:
+        print(f"mls: {error}", file=sys.stderr)
+
+
+def _from_path(output: Path) -> tuple[dict[str, Any], int]:
+    """Cell and repeat as the folder's own name tells them (see `sweep.run_path`)."""
+    pairs = dict(part.split("~", 1) for part in output.parts if "~" in part)
+    pairs.pop("name", None)
+    return pairs, int(pairs.pop("repeat", "1"))
+
+
+def _no_result(gathered: Gathered, summary: Summary) -> str | None:
+    gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
+    if gone:
+        return f"{gone} {summary.requests.ok} requests had been answered."
+    if summary.requests.ok == 0:
+        texts = [t for t in gathered.table["error_text"].to_pylist() if t]
+        kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())
+        said = f" The first error said: {texts[0]}" if texts else ""
+        return f"None of {summary.requests.total} requests succeeded ({kinds}).{said}"
+    return None
+
+
+def _state(api: ServerApi) -> dict[str, Any]:
+    try:
+        return snapshot(api)
+    except UserError as error:
+        return {"error": str(error)}
+
+
+def _cost(rank: dict[str, Any]) -> RankCost:
+    wall_s = rank["wall_s"]
+    return RankCost(
+        rank=rank["rank"],
+        host=rank["host"],
+        requests=rank["requests"],
+        cpu_s=rank["cpu_s"],
+        cpu_fraction=rank["cpu_s"] / wall_s if wall_s > 0 else 0.0,
+    )
+
+
+def _environment(results: Path) -> dict[str, Any]:
+    try:
+        described = json.loads((results / "environment" / "environment.json").read_text())
+    except (OSError, ValueError):
+        return {"digest": None}
+    return {"digest": described.get("digest"), "host": described.get("host")}
+
+
+def _ms(value: float | None) -> str:
+    return "nan" if value is None else f"{value:.3f}"

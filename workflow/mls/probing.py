@@ -1,0 +1,44 @@
+"""`mls probe`: the probe with the very requests that the run will send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mls.load.prompts import prompt
+from mls.load.request import body_fields, prompt_field
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.files import write_json
+from mls.model.validation import load_config, parse_config
+from mls.server.probe import probe
+
+
+def probe_server(
+    url: str | None, config: Path | None, model: str | None, output: Path | None
+) -> None:
+    """Probe, say what was found, write it down. Raises `UserError` when it can't be benchmarked."""
+    loaded = (
+        load_config(config)
+        if config
+        else parse_config({"models": {model or "server": {"served_as": model}}})
+    )
+    name = model or next(iter(loaded.models))
+    root = url or loaded.server.url
+    if not root:
+        raise UserError("Give --server URL.")
+    found = probe(loaded, name, root.rstrip("/"), _sample).model_dump(mode="json")
+    if output:
+        write_json(output, found)
+    else:
+        Console().print_json(data=found)
+    for warning in found["warnings"]:
+        Console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False)
+
+
+def _sample(run: Run, served_as: str | None, number: int) -> tuple[str, dict[str, Any]]:
+    """(prompt, JSON body) of a request that the run itself will not send."""
+    text = prompt(0, number, run.prompt_words)
+    return text, body_fields(run, served_as) | prompt_field(run, text)

@@ -1,0 +1,1 @@
+"""The page and the archive. Knows the figures, not how they were measured."""

@@ -1,0 +1,176 @@
+"""The page: everything that was measured, in one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from mls.analysis.answer import Answer, ModelAnswer, answer
+from mls.analysis.results import Repeat, read_json
+from mls.analysis.study import CellResult, Study, read_study
+from mls.model.config import Config
+from mls.model.files import write
+from mls.model.sweep import axes
+from mls.report import rows
+from mls.report.figures import draw
+from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
+from mls.report.series import label
+from mls.report.tree import Node, node
+from mls.report.words import sentences
+
+MOST_DIGESTS = 2000
+
+
+@dataclass(frozen=True)
+class Card:
+    """A key figure beside the answer."""
+
+    title: str
+    value: str
+    unit: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """The answer for one model."""
+
+    model: str
+    lead: Markup
+    rest: list[Markup]
+    cards: list[Card]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is recorded of one model and of the server that served it; None: not recorded."""
+
+    model: str
+    file: Node | None
+    probe: Node | None
+    warnings: list[str]
+    url: str
+    before: Node | None
+    after: Node | None
+
+
+def render(config: Config, results: Path, output: Path) -> None:
+    """Write the page. The same results give the same bytes.
+
+    Raises `UserError` when the sweep isn't valid or the page can't be written.
+    """
+    study = read_study(config, results)
+    found = answer(study)
+    figures = draw(study)
+    shown = rows.columns(study)
+    told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
+    template = _templates().get_template("page.html.j2")
+    page = template.render(
+        title=config.title or f"{', '.join(config.models)}: {_range(study)}",
+        config=config,
+        study=study,
+        answer=found,
+        said=[_said(model, found, study) for model in found.models],
+        figures=figures,
+        axes=told,
+        constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
+        columns=shown,
+        rows=rows.table(study, told, shown),
+        checks=rows.checks(study),
+        tally=rows.tally(study),
+        marks=rows.MARKS,
+        started=_started(study),
+        config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        environment=_recorded(results / "environment" / "environment.json"),
+        served=[_served(study, results, model) for model in config.models],
+        repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
+        label=label,
+    )
+    write(output, page, provisional=not study.complete)
+
+
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("mls.report"),
+        autoescape=select_autoescape(["html", "j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _range(study: Study) -> str:
+    values = sorted({int(cell.cell["inflight"]) for cell in study.cells})
+    return f"inflight {values[0]}" + (f" to {values[-1]}" if len(values) > 1 else "")
+
+
+def _said(found: ModelAnswer, whole: Answer, study: Study) -> Said:
+    lead, *rest = sentences(found, whole.rates, study.varying, len(whole.models) > 1)
+    return Said(found.model, lead, rest, _cards(found, study))
+
+
+def _cards(found: ModelAnswer, study: Study) -> list[Card]:
+    if not found.throughput or not found.latency:
+        return []
+    names = [axis for axis in study.varying if axis != "model"] or ["inflight"]
+    fast, prompt = found.throughput, found.latency
+    cards = [
+        Card(
+            "Highest throughput",
+            number(fast.value.value),
+            "tokens/s",
+            _at(fast.cell, names, interval(fast.value)),
+        ),
+        _time_card("Lowest p95 latency", prompt.cell, names, "latency_ms.p95"),
+    ]
+    if "ttft_ms.p95" in prompt.cell.estimates:
+        cards.append(_time_card("p95 TTFT there", prompt.cell, names, "ttft_ms.p95"))
+    return cards
+
+
+def _time_card(title: str, cell: CellResult, names: list[str], metric: str) -> Card:
+    estimate = cell.estimates[metric]
+    value, _, unit = milliseconds(estimate.value).rpartition(NARROW)
+    return Card(title, value, unit, _at(cell, names, milliseconds_interval(estimate)))
+
+
+def _at(cell: CellResult, names: list[str], span: str) -> str:
+    return f"{label(cell, names)}{f' · {P95} interval {span}' if span else ''}"
+
+
+def _started(study: Study) -> tuple[str, str] | None:
+    """First and last start of a repeat in UTC, as recorded."""
+    known = sorted(
+        str(repeat.result.clock["started_utc"])[:16].replace("T", " ")
+        for cell in study.cells
+        for repeat in cell.ok
+        if repeat.result and repeat.result.clock.get("started_utc")
+    )
+    return (known[0], known[-1]) if known else None
+
+
+def _recorded(path: Path) -> Node | None:
+    data = read_json(path)
+    return None if data is None else node(data)
+
+
+def _served(study: Study, results: Path, model: str) -> Served:
+    probe = read_json(results / "probe" / f"{model}.json")
+    first: Repeat | None = next(
+        (r for cell in study.cells if cell.cell["model"] == model for r in cell.ok), None
+    )
+    server = first.result.server if first and first.result else {}
+    warnings = probe.get("warnings", []) if isinstance(probe, dict) else []
+    return Served(
+        model=model,
+        file=_recorded(results / "models" / f"{model}.json"),
+        probe=None if probe is None else node(probe),
+        warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
+        url=str(server.get("url", "")),
+        before=node(server["before"]) if server.get("before") else None,
+        after=node(server["after"]) if server.get("after") else None,
+    )

@@ -1,0 +1,255 @@
+"""Drawings of estimates: throughput and latency along an axis of the sweep, and against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from mls.analysis.intervals import Estimate
+from mls.analysis.study import CellResult
+from mls.report.numbers import milliseconds, number
+from mls.report.palette import INK, MUTED, line
+from mls.report.series import Facet, Series, label
+from mls.report.svg import inline
+
+SIZE = (4.9, 3.3)
+"""Inches; narrow, so that the text can still be read on a phone."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+MARKERS = ("o", "s", "D", "^", "v", "P")
+_PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7, 2, 1.5, 2)))
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its title and what must be known to read it."""
+
+    title: str
+    note: str
+    svg: Markup
+
+
+def along(
+    name: str, title: str, facet: Facet, x: str, metrics: Sequence[str], unit: str, note: str = ""
+) -> Plot | None:
+    """One line for each series and metric over the x axis, with 95 % intervals as bars.
+
+    unit: of the metrics, `ms` is drawn as s when the values are large. None when nothing is known.
+    """
+    drawn = [
+        (series, metric, known)
+        for series in facet.series
+        for metric in metrics
+        if (known := [cell for cell in series.cells if metric in cell.estimates])
+    ]
+    if not drawn:
+        return None
+    top = max(cell.estimates[metric].value for _, metric, cells in drawn for cell in cells)
+    scale, shown_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
+    figure = Figure(figsize=SIZE)
+    axes = figure.subplots()
+    places = _places(facet, x)
+    for series, metric, cells in drawn:
+        position = [places[str(cell.cell[x])] for cell in cells]
+        values = [_scaled(cell.estimates[metric], scale) for cell in cells]
+        dash = (
+            _PERCENTILE_STYLES[metrics.index(metric) % len(_PERCENTILE_STYLES)]
+            if len(metrics) > 1
+            else DASHES[series.style % len(DASHES)]
+        )
+        marker = MARKERS[
+            (metrics.index(metric) if len(metrics) > 1 else series.style) % len(MARKERS)
+        ]
+        _line(axes, position, values, line(series.color), dash, marker,
+              _legend(series, metric, facet, metrics))  # fmt: skip
+    _x_axis(axes, x, places)
+    axes.set_ylabel(shown_unit)
+    axes.set_ylim(bottom=0)
+    if len(drawn) > 1:
+        legend(figure, axes)
+    return Plot(_titled(title, facet), note, inline(figure, name, title, _values(drawn, x, unit)))
+
+
+def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot | None:
+    """Latency over throughput: a point for each cell, labelled with its value on the x axis."""
+    figure = Figure(figsize=SIZE)
+    axes = figure.subplots()
+    told: list[str] = []
+    top = max(
+        (
+            c.estimates[latency].value
+            for s in facet.series
+            for c in s.cells
+            if latency in c.estimates
+        ),
+        default=0.0,
+    )
+    scale, unit = (1000.0, "s") if top >= 2000 else (1.0, "ms")
+    for series in facet.series:
+        cells = [c for c in series.cells if rate in c.estimates and latency in c.estimates]
+        if not cells:
+            continue
+        across = [_scaled(cell.estimates[rate], 1.0) for cell in cells]
+        up = [_scaled(cell.estimates[latency], scale) for cell in cells]
+        _line(axes, [point.value for point in across], up, line(series.color),
+              DASHES[series.style % len(DASHES)], MARKERS[series.style % len(MARKERS)],
+              series.name)  # fmt: skip
+        axes.errorbar(
+            [point.value for point in across],
+            [point.value for point in up],
+            xerr=_bars(across),
+            fmt="none",
+            ecolor=line(series.color),
+            elinewidth=1.1,
+            alpha=0.55,
+        )
+        for cell, point, height in zip(cells, across, up, strict=True):
+            axes.annotate(
+                str(cell.cell[x]),
+                (point.value, height.value),
+                xytext=(-7, 6),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+                color=line(series.color) if len(facet.series) > 1 else INK,
+            )
+            told.append(
+                f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
+                f"{number(point.value)} tokens/s, {milliseconds(cell.estimates[latency].value)}"
+            )
+    if not told:
+        return None
+    axes.margins(x=0.12)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("completion tokens/s")
+    axes.set_ylabel(f"p95 latency, {unit}")
+    if len(facet.series) > 1:
+        legend(figure, axes)
+    title = "Latency against throughput"
+    note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
+    return Plot(_titled(title, facet), note, inline(figure, name, title, "; ".join(told) + "."))
+
+
+def _line(
+    axes: Axes,
+    x: list[float],
+    values: list[Estimate],
+    color: str,
+    dash: Any,
+    marker: str,
+    name: str,
+) -> None:
+    axes.plot(
+        x,
+        [point.value for point in values],
+        color=color,
+        linestyle=dash,
+        marker=marker,
+        label=name,
+    )
+    axes.errorbar(
+        x,
+        [point.value for point in values],
+        yerr=_bars(values),
+        fmt="none",
+        ecolor=color,
+        elinewidth=1.1,
+        capsize=2.5,
+        alpha=0.55,
+    )
+
+
+def _bars(values: list[Estimate]) -> list[list[float]]:
+    """Lengths below and above; 0 without an interval. Nothing drawn is below 0."""
+    below = [v.value - max(v.low, 0.0) if v.low is not None else 0.0 for v in values]
+    above = [v.high - v.value if v.high is not None else 0.0 for v in values]
+    return [below, above]
+
+
+def _scaled(estimate: Estimate, scale: float) -> Estimate:
+    if estimate.low is None or estimate.high is None:
+        return Estimate(estimate.value / scale, None, None, estimate.repeats)
+    return Estimate(
+        estimate.value / scale, estimate.low / scale, estimate.high / scale, estimate.repeats
+    )
+
+
+def _places(facet: Facet, x: str) -> dict[str, float]:
+    """Value of the x axis (as text) → position: the number itself, or its rank for words."""
+    values = {str(c.cell[x]): c.cell[x] for series in facet.series for c in series.cells}
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
+        return {text: float(value) for text, value in values.items()}
+    return {text: float(place) for place, text in enumerate(values)}
+
+
+def _x_axis(axes: Axes, x: str, places: dict[str, float]) -> None:
+    low, high = min(places.values()), max(places.values())
+    if low > 0 and high / low >= 4:
+        axes.set_xscale("log", base=2)
+    axes.set_xticks(list(places.values()), list(places))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(x)
+    if low == high:  # a single cell: no axis to speak of, but a point in the middle
+        axes.set_xlim(low - 1 if low - 1 > 0 else low / 2, high + 1)
+
+
+def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -> str:
+    percentile = metric.rpartition(".")[2]
+    if len(metrics) == 1:
+        return series.name
+    return f"{series.name} {percentile}" if len(facet.series) > 1 else percentile
+
+
+def _titled(title: str, facet: Facet) -> str:
+    return f"{title}, {facet.title}" if facet.title else title
+
+
+def _values(drawn: list[tuple[Series, str, list[CellResult]]], x: str, unit: str) -> str:
+    """The drawing for those who can't see it."""
+    parts = []
+    for series, metric, cells in drawn:
+        shown = [
+            f"{cell.cell[x]}: "
+            + (
+                milliseconds(cell.estimates[metric].value)
+                if unit == "ms"
+                else f"{number(cell.estimates[metric].value)} {unit}"
+            )
+            for cell in cells
+        ]
+        parts.append(
+            f"{series.name + ' ' if series.name else ''}{metric} by {x}: {', '.join(shown)}"
+        )
+    return "; ".join(parts) + "."
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """A legend above the drawing, where it can't cover anything, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    longest, together = max(map(len, labels)), sum(len(text) + 5 for text in labels)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=len(labels) if together <= 62 else max(1, 56 // (longest + 6)),
+        handlelength=2.4,
+        columnspacing=1.4,
+        borderaxespad=0.1,
+    )
+
+
+def panels(rows: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels below one another that share the x axis."""
+    figure = Figure(figsize=(SIZE[0], rows * height + 0.5))
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    for axes in grid[:, 0]:
+        axes.tick_params(colors=MUTED)
+    return figure, list(grid[:, 0])

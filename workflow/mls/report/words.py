@@ -1,0 +1,223 @@
+"""The answer in words, for one model at a time. Every text from outside is escaped."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from mls.analysis.answer import LATENCY, Best, ModelAnswer
+from mls.analysis.intervals import Estimate
+from mls.analysis.study import CellResult
+from mls.report.numbers import P95, interval, milliseconds, milliseconds_interval, number
+from mls.report.series import label
+
+CHECKS = {
+    "errors": "errors",
+    "concurrency_held": "concurrency held",
+    "client_kept_up": "client kept up",
+    "arrival_clock": "arrival clock",
+    "cache_as_asked": "cache as asked",
+    "work_as_asked": "work as asked",
+    "books_agree": "books agree",
+}
+"""Checks as people call them."""
+
+
+def check_name(check: str) -> str:
+    return CHECKS.get(check, check.replace("_", " "))
+
+
+def sentences(found: ModelAnswer, rates: str, varying: list[str], several: bool) -> list[Markup]:
+    """The answer for a model as sentences, the most important first.
+
+    rates: `throughput` or `overall`; varying: axes that tell cells apart; several: models.
+    """
+    names = [axis for axis in varying if axis != "model"] or ["inflight"]
+    who = found.model if several else ""
+    if not found.throughput or not found.latency:
+        nothing = Markup("<b>No cell of {} has a result.</b>").format(found.model)
+        return [nothing, *_caveats(found, names)]
+    if not found.throughput.compared:
+        said = _single(found.throughput, names, who)
+        only = "Only one cell passed its checks" if found.distrusted else "One cell was measured"
+        said.append(Markup("{}, so there is nothing to choose from.").format(only))
+    elif found.throughput.cell is found.latency.cell:
+        said = _one_best(found.throughput, found.latency, names, who)
+    else:
+        said = [*_throughput(found.throughput, names, who), *_latency(found.latency, rates, names)]
+        said += _price(found, names)
+    if found.throughput.value.low is None:
+        said.append(
+            Markup(
+                "There is only one repeat, so there are no intervals: "
+                "nothing here tells a difference from chance."
+            )
+        )
+    return [*said, *_caveats(found, names)]
+
+
+def _single(best: Best, names: list[str], who: str) -> list[Markup]:
+    cell = best.cell
+    return [
+        Markup("<b>{}At {}: {} tokens/s</b>{}.").format(
+            f"{who}: " if who else "", label(cell, names), number(best.value.value), _of(best.value)
+        ),
+        Markup("Half of the requests end within {} and {} within {}{}.{}").format(
+            _time(cell, "latency_ms.p50"),
+            P95,
+            _time(cell, LATENCY),
+            _of_time(cell, LATENCY),
+            _first(cell),
+        ),
+    ]
+
+
+def _one_best(throughput: Best, latency: Best, names: list[str], who: str) -> list[Markup]:
+    cell = throughput.cell
+    verb = "did" if False in (throughput.resolved, latency.resolved) else "is"
+    return [
+        Markup(
+            "<b>{}{} {} best for throughput and for latency</b>: {} tokens/s{}, and {} of requests end within {}{}."
+        ).format(
+            f"{who}: " if who else "",
+            _capital(label(cell, names)),
+            verb,
+            number(throughput.value.value),
+            _of(throughput.value),
+            P95,
+            _time(cell, LATENCY),
+            _of_time(cell, LATENCY),
+        ),
+        *_unresolved(throughput, names, "throughput"),
+        *_unresolved(latency, names, "latency"),
+    ]
+
+
+def _throughput(best: Best, names: list[str], who: str) -> list[Markup]:
+    where, value = label(best.cell, names), number(best.value.value)
+    said = Markup("<b>{}Throughput {} highest at {}: {} tokens/s</b>{}.").format(
+        f"{who}: " if who else "",
+        "was" if best.resolved is False else "is",
+        where,
+        value,
+        _of(best.value),
+    )
+    if best.resolved and best.at_edge:
+        return [
+            said,
+            Markup(
+                "That is the largest inflight measured, and throughput was still rising: "
+                "more may be had beyond it."
+            ),
+        ]
+    return [said, *_unresolved(best, names, "throughput")]
+
+
+def _latency(best: Best, rates: str, names: list[str]) -> list[Markup]:
+    rate = best.cell.estimates.get(f"{rates}.completion_tokens_per_s")
+    said = Markup("<b>Latency {} lowest at {}</b>: {} of requests end within {}{}{}.{}").format(
+        "was" if best.resolved is False else "is",
+        label(best.cell, names),
+        P95,
+        _time(best.cell, LATENCY),
+        _of_time(best.cell, LATENCY),
+        f", at {number(rate.value)} tokens/s" if rate else "",
+        _first(best.cell),
+    )
+    return [said, *_unresolved(best, names, "latency")]
+
+
+def _price(found: ModelAnswer, names: list[str]) -> list[Markup]:
+    if not found.gain or not found.cost or not found.latency or not found.throughput:
+        return []
+    return [
+        Markup(
+            "Going from {} to {} changes throughput by a factor of <b>{}</b>{} and mean latency by a factor of <b>{}</b>{}."
+        ).format(
+            label(found.latency.cell, names),
+            label(found.throughput.cell, names),
+            number(found.gain.value),
+            _of(found.gain),
+            number(found.cost.value),
+            _of(found.cost),
+        )
+    ]
+
+
+def _unresolved(best: Best, names: list[str], what: str) -> list[Markup]:
+    if best.resolved is not False:
+        return []
+    rivals = _join([label(cell, names) for cell in best.rivals])
+    return [
+        Markup(
+            "<b>Not resolved:</b> by {} it can't be told apart from {}, as their {} intervals "
+            "overlap; more repeats would narrow them.{}"
+        ).format(what, rivals, P95, _kinder(best, names) if what == "throughput" else "")
+    ]
+
+
+def _kinder(best: Best, names: list[str]) -> str:
+    """Of cells that are alike in throughput, the one with the lowest latency is the one to take."""
+    alike = [cell for cell in (best.cell, *best.rivals) if LATENCY in cell.estimates]
+    least = min(alike, key=lambda cell: cell.estimates[LATENCY].value)
+    return (
+        f" Of these, {label(least, names)} has the lowest latency "
+        f"(p95 {_time(least, LATENCY)}{_against(least, best.cell)})."
+    )
+
+
+def _against(least: CellResult, chosen: CellResult) -> str:
+    return "" if least is chosen else f" against {_time(chosen, LATENCY)}"
+
+
+def _caveats(found: ModelAnswer, names: list[str]) -> list[Markup]:
+    said = []
+    if found.distrusted:
+        parts = [f"{label(c, names)} ({_failed(c)})" for c in found.distrusted]
+        said.append(
+            Markup("Left out of this answer because a check failed: {}.").format(_join(parts))
+        )
+    if not found.trusted and found.throughput:
+        said.append(
+            Markup(
+                "<b>Don't rely on this answer:</b> on every cell of {} a check failed "
+                "(see the checks)."
+            ).format(found.model)
+        )
+    return said
+
+
+def _failed(cell: CellResult) -> str:
+    return ", ".join(check_name(check) for check in cell.checks("fail"))
+
+
+def _first(cell: CellResult) -> str:
+    if "ttft_ms.p95" not in cell.estimates:
+        return ""
+    return (
+        f" The first token comes within {_time(cell, 'ttft_ms.p50')} (median), "
+        f"{_time(cell, 'ttft_ms.p95')} (p95)."
+    )
+
+
+def _of(estimate: Estimate) -> str:
+    found = interval(estimate)
+    return f" ({P95} interval {found})" if found else ""
+
+
+def _of_time(cell: CellResult, metric: str) -> str:
+    found = milliseconds_interval(cell.estimates[metric])
+    return f" ({found})" if found else ""
+
+
+def _time(cell: CellResult, metric: str) -> str:
+    return milliseconds(cell.estimates[metric].value)
+
+
+def _join(parts: list[str], most: int = 4) -> str:
+    if len(parts) > most:
+        return f"{', '.join(parts[:most])} and {len(parts) - most} others"
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,240 @@
+"""The server's control plane over `requests`: what it is, its state, one completion at a time.
+
+Endpoints: llama.cpp's server README (tools/server) and the OpenAI API reference.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from requests.auth import AuthBase
+
+from mls.model.config import Server
+from mls.model.errors import UserError
+from mls.server.reply import (
+    Completion,
+    error_text,
+    events,
+    joined,
+    parse_metrics,
+    parsed,
+    whole,
+)
+
+_UNAUTHORIZED = frozenset({401, 403})
+_QUOTED = 200  # characters of a server's own words in a message
+
+
+class ServerApi:
+    """One server. Endpoints that it doesn't have give None; all methods raise `UserError` when
+    it can't be reached or refuses the API key, and no message ever holds the key."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout_s: float = 10,
+        *,
+        api_key_env: str | None = None,
+    ) -> None:
+        """url: the server's root. timeout_s: of a connect and of each wait for bytes.
+        api_key_env: the variable that the key came from, to be named when it is refused."""
+        self.url = url.rstrip("/")
+        self._key = api_key
+        self._key_env = api_key_env
+        self._timeout_s = timeout_s
+        self._session = requests.Session()
+        # always set: with none, requests would look for one in ~/.netrc
+        self._session.auth = _Bearer(api_key)
+        if (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1"):
+            self._session.trust_env = False  # a proxy has no business with loopback
+
+    def health(self) -> str | None:
+        """`ok`, `loading` (HTTP 503), or None when there is no `/health`."""
+        reply = self._get("/health")
+        if reply.status_code == requests.codes.service_unavailable:
+            return "loading"
+        return "ok" if reply.ok else None
+
+    def models(self) -> list[str] | None:
+        """Names and aliases of `/v1/models`, the server's first one first."""
+        listed = self._json("/v1/models")
+        if not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
+            return None
+        names: dict[str, None] = {}
+        for entry in listed["data"]:
+            if isinstance(entry, dict):
+                for name in [entry.get("id"), *(entry.get("aliases") or [])]:
+                    if isinstance(name, str):
+                        names[name] = None
+        return list(names)
+
+    def props(self) -> dict[str, Any] | None:
+        """llama.cpp's `/props`: slots, context, chat template, model path, build."""
+        found = self._json("/props")
+        return found if isinstance(found, dict) else None
+
+    def slots(self) -> list[dict[str, Any]] | None:
+        """llama.cpp's `/slots`: the state of each."""
+        found = self._json("/slots")
+        if not isinstance(found, list) or not all(isinstance(slot, dict) for slot in found):
+            return None
+        return found
+
+    def metrics(self) -> dict[str, float] | None:
+        """Samples without labels of `/metrics` (Prometheus text format): name → value."""
+        reply = self._get("/metrics")
+        found = parse_metrics(reply.text) if reply.ok else {}
+        return found or None
+
+    def tokenize(self, text: str) -> int | None:
+        """Number of tokens of a text by llama.cpp's `/tokenize`."""
+        reply = self._send("POST", "/tokenize", body={"content": text})
+        found = parsed(reply.content) if reply.ok else None
+        tokens = found.get("tokens") if isinstance(found, dict) else None
+        return len(tokens) if isinstance(tokens, list) else None
+
+    def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Completion:
+        """POST one completion request; streamed or not is the body's and the server's choice.
+
+        endpoint: `/v1/chat/completions`, `/v1/completions` or `/completion`. timeout_s: the
+        longest wait for the reply to begin or to go on. Raises `UserError` also when the reply is
+        not a completion.
+        """
+        reply = self._send("POST", endpoint, body=body, timeout_s=timeout_s, stream=True)
+        where = self.url + endpoint
+        with reply:
+            if reply.status_code == requests.codes.not_found:
+                raise UserError(
+                    f"{where} answered HTTP 404 ({self._words(reply)}): not a completion server; "
+                    "check the URL (its root, without /v1) and run.endpoint."
+                )
+            if not reply.ok:
+                raise UserError(
+                    f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
+                )
+            kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
+            try:
+                if kind == "text/event-stream":
+                    found = joined(events(reply.iter_lines()))
+                else:
+                    found = whole(parsed(reply.content))
+            except requests.RequestException as error:
+                raise self._unreachable(error) from None
+        if found is None:
+            raise UserError(
+                f"{where} answered with {kind or 'no content type'} and no `choices`: not a "
+                "completion server; check the URL (its root, without /v1) and run.endpoint."
+            )
+        if isinstance(found, str):
+            raise UserError(f"{where} answered with an error: {self._clean(found)}")
+        return found
+
+    def _get(self, path: str) -> requests.Response:
+        return self._send("GET", path)
+
+    def _json(self, path: str) -> Any:
+        reply = self._get(path)
+        return parsed(reply.content) if reply.ok else None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        timeout_s: float | None = None,
+        stream: bool = False,
+    ) -> requests.Response:
+        data = None if body is None else orjson.dumps(body)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        wait = (self._timeout_s, timeout_s or self._timeout_s)
+        try:
+            reply = self._session.request(
+                method, self.url + path, data=data, headers=headers, timeout=wait, stream=stream
+            )
+        except requests.RequestException as error:
+            raise self._unreachable(error) from None
+        if reply.status_code in _UNAUTHORIZED:
+            raise self._refused(reply)
+        return reply
+
+    def _unreachable(self, error: requests.RequestException) -> UserError:
+        if isinstance(error, requests.exceptions.SSLError):
+            why, advice = (
+                "its TLS certificate was not accepted",
+                "check the URL and the certificate",
+            )
+        elif isinstance(error, requests.Timeout):
+            why, advice = "it didn't answer in time", "check that it is not overloaded"
+        elif isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+            why, advice = "not a URL of a server", "give one such as http://127.0.0.1:8090"
+        elif "Name or service not known" in str(error) or "resolve" in str(error):
+            why, advice = "its host name is not known", "check the URL"
+        elif "refused" in str(error):
+            why, advice = "connection refused", "start it, or check host and port"
+        else:
+            why, advice = (
+                "it closed the connection",
+                "check that it is running; its log may say more",
+            )
+        return UserError(f"Server {self.url} can't be reached: {why}; {advice}.")
+
+    def _refused(self, reply: requests.Response) -> UserError:
+        status = f"Server {self.url} answered HTTP {reply.status_code}"
+        if self._key is None:
+            return UserError(
+                f"{status}: it wants an API key; set server.api_key_env to the name of the "
+                "environment variable that holds it."
+            )
+        variable = f" in {self._key_env}" if self._key_env else " of server.api_key_env"
+        return UserError(f"{status}: it doesn't accept the API key{variable}; set the right one.")
+
+    def _words(self, reply: requests.Response) -> str:
+        try:
+            found = parsed(reply.content)
+            text = error_text(found) if isinstance(found, dict) else None
+            return self._clean(text or reply.text or reply.reason or "no message")
+        except requests.RequestException:
+            return "no message"
+
+    def _clean(self, text: str) -> str:
+        """A server's words on one line: short, and without the key should it repeat it."""
+        if self._key:
+            text = text.replace(self._key, "***")
+        text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+        return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+class _Bearer(AuthBase):
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def api_key(server: Server) -> str | None:
+    """The key from the variable that `server.api_key_env` names; None when none is named.
+
+    Raises `UserError` when the variable is unset or what it holds can't be sent.
+    """
+    name = server.api_key_env
+    if name is None:
+        return None
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise UserError(
+            f"server.api_key_env: the environment variable {name} is not set; "
+            f"export {name}=… before starting."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise UserError(f"The API key in {name} has characters that can't be sent in a header.")
+    return key

@@ -1,0 +1,108 @@
+"""How each managed engine is started: its command line, environment and standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mls.host.machine import usable_cores
+from mls.model.config import Server
+from mls.model.digest import PACKAGE
+from mls.model.errors import UserError
+from mls.server.api import api_key
+
+HOST = "127.0.0.1"
+
+# Snakemake exports these with the rule's threads, and libraries would obey them.
+_THREAD_VARIABLES = (
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A process to start. stdin: what it is told there; the API key is only ever in there or in env."""
+
+    argv: list[str]
+    env: dict[str, str]
+    stdin: bytes
+
+
+def engine(server: Server, model_file: Path, alias: str, port: int) -> Engine:
+    """The engine that the config asks for. Raises `UserError` when it or its API key isn't there."""
+    key = api_key(server)
+    threads = server.threads or usable_cores()
+    env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
+    if server.engine == "llama-server":
+        # never on the command line, which every user of the host can read
+        secret = {"LLAMA_API_KEY": key} if key else {}
+        return Engine(_llama_server(server, model_file, alias, port, threads), env | secret, b"")
+    parameters = json.dumps(_xllamacpp(server, model_file, alias, port, threads, key))
+    argv = [sys.executable, "-m", "mls.server.xllamacpp_engine"]
+    # it finds this very package, however this process found it
+    path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])])
+    return Engine(argv, env | {"PYTHONPATH": path}, parameters.encode())
+
+
+def _xllamacpp(
+    server: Server, model_file: Path, alias: str, port: int, threads: int, key: str | None
+) -> dict[str, Any]:
+    """Attributes of `xllamacpp.CommonParams`, nested by dots, and the config's own last."""
+    return {
+        "attributes": {
+            "model.path": str(model_file),
+            "model_alias": [alias],
+            "hostnames": [HOST],
+            "port": port,
+            "api_keys": [key] if key else [],
+            "n_parallel": server.parallel,
+            "n_ctx": server.ctx,
+            # each slot has its own share of the context, whatever the others do
+            "kv_unified": False,
+            # nothing is changed unasked to make it fit: what can't be had as asked is an error
+            "fit_params": False,
+            "n_gpu_layers": server.gpu_layers,
+            "cpuparams.n_threads": threads,
+            "cpuparams_batch.n_threads": threads,
+            "endpoint_metrics": True,
+            "endpoint_slots": True,
+            "endpoint_props": True,
+            # a second cache, in memory, of prompts that left their slot: copies made during
+            # the measurement. The prompt cache of a slot is each request's choice.
+            "cache_ram_mib": 0,
+            "cache_idle_slots": False,
+            "ui": False,
+        },
+        "extra_args": server.extra_args,
+    }
+
+
+def _llama_server(
+    server: Server, model_file: Path, alias: str, port: int, threads: int
+) -> list[str]:
+    binary = shutil.which(server.binary or "llama-server")
+    if binary is None:
+        raise UserError(
+            f"server.binary: {server.binary} is not an executable file; give the path of llama-server."
+        )
+    return [
+        binary,
+        *("--model", str(model_file), "--alias", alias),
+        *("--host", HOST, "--port", str(port)),
+        *("--parallel", str(server.parallel), "--ctx-size", str(server.ctx)),
+        # -1 is how the config says "all"; llama-server takes any number beyond the layers
+        *("--n-gpu-layers", str(server.gpu_layers if server.gpu_layers >= 0 else 999)),
+        *("--threads", str(threads)),
+        *("--metrics", "--slots", "--props"),
+        *server.extra_args,
+    ]

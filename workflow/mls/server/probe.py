@@ -1,0 +1,206 @@
+"""Asks a server what it is, and whether it can be benchmarked as the config asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mls.model.config import Config, Run
+from mls.model.errors import UserError
+from mls.model.sweep import Settings, cells, settings
+from mls.model.validation import nearest
+from mls.server.api import ServerApi, api_key
+from mls.server.fit import check_context, slots_warning
+from mls.server.probe_result import Cache, Probe, Reply
+from mls.server.reply import Completion
+
+Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]
+"""(run, model name to send, job) → (prompt, JSON body of its request)."""
+
+TOKENS_PER_WORD = 1.5  # an upper estimate for servers without /tokenize
+_SAMPLE_TOKENS = 16
+_SHOWN = 200  # characters of a reply
+_KEPT_METRICS = "llamacpp:"
+
+
+def probe(config: Config, model: str, url: str, sample: Sample) -> Probe:
+    """Probe the server at `url` for all cells of a model of the config.
+
+    sample: makes the requests as the run will. Raises `UserError` when the server can't be reached,
+    refuses the key, isn't a completion server, has another model, or too little context.
+    """
+    points = [settings(config, cell, 1) for cell in cells(config) if cell["model"] == model]
+    if not points:
+        raise UserError(
+            f"Model {model!r} is not in the sweep{nearest(model, config.models)}; "
+            "give a name from `models`."
+        )
+    first = points[0]
+    api = ServerApi(url, api_key(first.server), api_key_env=first.server.api_key_env)
+    health = api.health()
+    if health == "loading":
+        raise UserError(f"Server {url} is still loading its model; try again when it is ready.")
+    listed = api.models()
+    served_as = _served_as(first, listed, url)
+    props, slots = api.props(), api.slots()
+    state = _state(props, slots)
+    tokens, counted = _prompt_tokens(api, points, served_as, sample)
+    check_context(config, points, tokens, state["ctx_per_slot"])
+
+    runs = _shortest_runs(points)
+    replies = [
+        _reply(api, run, served_as, sample, stream) for run in runs for stream in (False, True)
+    ]
+    (once, _), (_, last) = replies[:2]
+    if once.prompt_tokens is not None:
+        # the chat template adds to the prompt what /tokenize didn't see
+        extra = max(0, once.prompt_tokens - tokens[runs[0].prompt_words])
+        tokens = {words: number + extra for words, number in tokens.items()}
+        check_context(config, points, tokens, state["ctx_per_slot"])
+
+    cache = Cache(cache_prompt=runs[0].cache_prompt, cached_tokens=last.cached_tokens)
+    answers = {
+        "/health": health,
+        "/v1/models": listed,
+        "/props": props,
+        "/slots": slots,
+        "/metrics": api.metrics(),
+        "/tokenize": counted or None,
+        **{reply.endpoint: reply for reply, _ in replies},
+    }
+    return Probe(
+        url=url,
+        model=model,
+        served_as=served_as,
+        health=health,
+        models=listed,
+        build=state["build"] or last.fields.get("system_fingerprint"),
+        model_path=state["model_path"],
+        slots=state["slots"],
+        ctx_per_slot=state["ctx_per_slot"],
+        chat_template=state["chat_template"],
+        endpoints={path: answer is not None for path, answer in answers.items()},
+        streaming=all(reply.streamed for reply, _ in replies if reply.stream),
+        prompt_tokens=tokens,
+        prompt_tokens_measured=counted,
+        replies=[reply for reply, _ in replies],
+        cache=cache,
+        warnings=[
+            *slots_warning(config, points, state["slots"]),
+            *_warnings(points, state, cache, [reply for reply, _ in replies]),
+        ],
+    )
+
+
+def served_name(api: ServerApi) -> str | None:
+    """The first model that the server lists; None when it lists none."""
+    listed = api.models()
+    return listed[0] if listed else None
+
+
+def snapshot(api: ServerApi) -> dict[str, Any]:
+    """The server's state, small: taken before and after each run. Raises `UserError`.
+
+    `metrics`: llama.cpp's counters by name; null where there are none.
+    """
+    slots = api.slots()
+    metrics = api.metrics() or {}
+    kept = {name: value for name, value in metrics.items() if name.startswith(_KEPT_METRICS)}
+    busy = None if slots is None else sum(bool(slot.get("is_processing")) for slot in slots)
+    return {
+        "health": api.health(),
+        **_state(api.props(), slots),
+        "busy_slots": busy,
+        "metrics": kept or None,
+    }
+
+
+def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """What `/props` and `/slots` say; null where they don't."""
+    known = props or {}
+    generation = known.get("default_generation_settings") or {}
+    first_slot = slots[0] if slots else {}
+    return {
+        "build": known.get("build_info"),
+        "model_path": known.get("model_path"),
+        "slots": known.get("total_slots") or (len(slots) if slots else None),
+        "ctx_per_slot": generation.get("n_ctx") or first_slot.get("n_ctx"),
+        "chat_template": bool(known.get("chat_template")) if props else None,
+    }
+
+
+def _served_as(point: Settings, listed: list[str] | None, url: str) -> str | None:
+    wanted = point.served_as
+    if wanted and listed and wanted not in listed:
+        raise UserError(
+            f"Server {url} doesn't serve {wanted!r}{nearest(wanted, listed)}; it lists "
+            f"{', '.join(listed)}: set models.{point.cell['model']}.served_as to one of them."
+        )
+    return wanted or (listed[0] if listed else None)
+
+
+def _prompt_tokens(
+    api: ServerApi, points: list[Settings], served_as: str | None, sample: Sample
+) -> tuple[dict[int, int], bool]:
+    """(by `prompt_words`: tokens of a sample prompt; whether the server counted them)."""
+    runs = {point.run.prompt_words: point.run for point in points}
+    counted = {words: api.tokenize(sample(run, served_as, 0)[0]) for words, run in runs.items()}
+    tokens = {
+        words: round(words * TOKENS_PER_WORD) if number is None else number
+        for words, number in counted.items()
+    }
+    return tokens, None not in counted.values()
+
+
+def _shortest_runs(points: list[Settings]) -> list[Run]:
+    """For each endpoint the run with the shortest prompt, with the longest of all time limits."""
+    by_length = sorted((point.run for point in points), key=lambda run: -run.prompt_words)
+    patient = {"timeout_s": max(run.timeout_s for run in by_length)}
+    return [run.model_copy(update=patient) for run in {r.endpoint: r for r in by_length}.values()]
+
+
+def _reply(
+    api: ServerApi, run: Run, served_as: str | None, sample: Sample, stream: bool
+) -> tuple[Reply, Completion]:
+    changed = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
+    short = run.model_copy(update=changed)
+    _, body = sample(short, served_as, 0)
+    got = api.complete(run.endpoint, body, run.timeout_s)
+    reply = Reply(
+        endpoint=run.endpoint,
+        stream=stream,
+        streamed=got.streamed,
+        content=got.content[:_SHOWN],
+        chunks=got.chunks,
+        finish_reason=got.finish_reason,
+        prompt_tokens=got.prompt_tokens,
+        completion_tokens=got.completion_tokens,
+        usage=got.usage,
+        timings=got.timings,
+    )
+    return reply, got
+
+
+def _warnings(
+    points: list[Settings], state: dict[str, Any], cache: Cache, replies: list[Reply]
+) -> list[str]:
+    said = []
+    if any(reply.stream and not reply.streamed for reply in replies):
+        said.append("The server doesn't stream: TTFT, ITL and TPOT can't be measured.")
+    if any(reply.completion_tokens is None for reply in replies):
+        said.append("The server gives no `usage`: tokens can't be counted.")
+    if not cache.cache_prompt and cache.cached_tokens:
+        said.append(
+            f"The server reuses its prompt cache ({cache.cached_tokens} tokens of a prompt sent "
+            "twice) although run.cache_prompt is false."
+        )
+    if state["chat_template"] is False and any("chat" in point.run.endpoint for point in points):
+        said.append("The model has no chat template: its replies may be noise, its speed is real.")
+    asked = min(points[0].run.max_tokens, _SAMPLE_TOKENS)
+    short = [r for r in replies if r.completion_tokens and r.completion_tokens < asked]
+    if short and all(point.run.ignore_eos for point in points):
+        said.append(
+            f"The server ended a reply after {short[0].completion_tokens} of {asked} tokens although "
+            "run.ignore_eos is true: replies will differ in length."
+        )
+    return said

@@ -1,0 +1,71 @@
+"""`mls serve`: from the config (or a bare model file) to a server with a command beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from mls.host.mpi_launch import mpi_environment
+from mls.model.config import Server
+from mls.model.errors import UserError
+from mls.model.sweep import cells, parse_cell, settings
+from mls.model.validation import load_config
+from mls.outcome import write_failure
+from mls.server.gguf_file import check_gguf
+from mls.server.managed import serve
+from mls.server.models import load_descriptor
+
+
+def serve_for(
+    command: list[str],
+    config: Path | None,
+    cell: list[str],
+    repeat: int,
+    model: str | None,
+    log: Path | None,
+    output: Path | None,
+    probe: Path | None,
+) -> int:
+    """Exit status of COMMAND, run beside the server that the options ask for.
+
+    Raises `UserError`; a failure is then also recorded in `output`.
+    """
+    if output:
+        (output / "failure.json").unlink(missing_ok=True)
+    launcher = " ".join(command[:1])
+    os.environ.update(mpi_environment(launcher))
+    try:
+        if probe and not probe.exists():
+            raise UserError(
+                f"{probe} is missing: the server did not pass its probe; the probe's log says why."
+            )
+        server, file, alias = _what_to_serve(config, cell, repeat, model)
+        status = serve(server, file, alias, command, log or Path("llama-server.log"))
+    except UserError as error:
+        if output:
+            write_failure(output, str(error))
+        raise
+    if status and output and not (output / "failure.json").exists():
+        interrupted = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+        why = "was interrupted" if interrupted else f"ended with exit status {status}"
+        write_failure(output, f"The run {why}; its log says more.")
+    return status
+
+
+def _what_to_serve(
+    config: Path | None, cell: list[str], repeat: int, model: str | None
+) -> tuple[Server, Path | None, str]:
+    """(server, model file, the model's name)."""
+    if config is None:
+        if model is None:
+            raise UserError("Give --model FILE, or --config with --cell.")
+        return Server(), check_gguf(Path(model)), Path(model).stem
+    loaded = load_config(config)
+    point = parse_cell(loaded, cell) if cell else cells(loaded)[0]
+    resolved = settings(loaded, point, repeat)
+    name = str(point["model"])
+    if resolved.server.url:
+        return resolved.server, None, name
+    descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
+    return resolved.server, Path(descriptor.path), resolved.served_as or name

@@ -1,0 +1,124 @@
+# What all rules share: the validated config, its cells as a Paramspace, and how `mls` is called.
+import json
+import sys
+from pathlib import Path
+from shlex import quote
+
+import pandas as pd
+from snakemake.utils import Paramspace
+
+ROOT = (
+    Path(workflow.basedir).parent
+    if Path(workflow.basedir).name == "workflow"
+    else Path(workflow.basedir)
+)
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from mls.model.digest import data_sha256, file_sha256, sources_sha256
+from mls.model.errors import UserError
+from mls.model.sweep import axes, cells, settings
+from mls.model.validation import parse_config
+
+try:
+    CONFIG = parse_config(config)
+    CELLS = cells(CONFIG)
+except UserError as error:
+    # not a WorkflowError, which goes on with lines about this file
+    sys.exit(f"Config: {error}")
+
+RESULTS = CONFIG.results
+# Neither a rule's output nor a param: what depends on the config says so in params of its own.
+CONFIG_JSON = f".snakemake/mls/config-{data_sha256(config)[:16]}.json"
+if not Path(CONFIG_JSON).exists():
+    Path(CONFIG_JSON).parent.mkdir(parents=True, exist_ok=True)
+    Path(CONFIG_JSON).write_text(json.dumps(config, indent=1, sort_keys=True))
+ENVIRONMENT = f"{RESULTS}/environment/environment.json"
+AXES = axes(CONFIG)
+SPACE = Paramspace(
+    pd.DataFrame(
+        [
+            {"name": CONFIG.name} | cell | {"repeat": repeat}
+            for cell in CELLS
+            for repeat in range(1, CONFIG.repeats + 1)
+        ],
+        dtype=object,
+    )
+)
+RUNS = f"{RESULTS}/runs/{SPACE.wildcard_pattern}"
+MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
+
+
+wildcard_constraints:
+    model="[A-Za-z0-9._-]+",
+    name="[A-Za-z0-9._-]+",
+    repeat="[0-9]+",
+
+
+if CONFIG.environment.manager == "uv":
+    RUN_BIN = ROOT / ".venv-run" / "bin"
+    MLS = quote(str(RUN_BIN / "mls"))
+    # mpirun and python of the run environment come before any others
+    shell.prefix(f"export MLS_CONFIG={CONFIG_JSON} PATH={quote(str(RUN_BIN))}:$PATH; ")
+else:
+    MLS = "python -m mls"
+    shell.prefix(
+        f"export MLS_CONFIG={CONFIG_JSON} PYTHONPATH={quote(str(ROOT / 'workflow'))}; "
+    )
+
+
+def cell_of(wildcards):
+    """The config's cell that a run's wildcards name."""
+    return next(
+        cell
+        for cell in CELLS
+        if all(str(cell[axis]) == wildcards[axis] for axis in AXES)
+    )
+
+
+def cell_options(wildcards):
+    """The cell as options of `mls`."""
+    return [
+        option for axis in AXES for option in ("--cell", f"{axis}={wildcards[axis]}")
+    ]
+
+
+def model_digest(name):
+    """What a model's file depends on."""
+    return data_sha256(CONFIG.models[name].model_dump(exclude={"server", "served_as"}))
+
+
+def settings_of(model):
+    """The settings of all cells of one model."""
+    return [settings(CONFIG, cell, 1) for cell in CELLS if cell["model"] == model]
+
+
+def settings_digest(wildcards):
+    """What a run's figures depend on: change it, and the run is measured again."""
+    resolved = settings(CONFIG, cell_of(wildcards), int(wildcards.repeat))
+    return data_sha256(
+        [
+            resolved.seed,
+            resolved.served_as,
+            model_digest(wildcards.model),
+            resolved.server.model_dump(),
+            resolved.run.model_dump(),
+        ]
+    )
+
+
+def urls_of(model):
+    """The servers that a model is already running on; none when they are ours to start."""
+    return sorted({s.server.url for s in settings_of(model) if s.server.url})
+
+
+def probe_digest(model):
+    """What a probe's answer depends on."""
+    return data_sha256(
+        [
+            model_digest(model),
+            [
+                [s.served_as, s.server.model_dump(), s.run.model_dump()]
+                for s in settings_of(model)
+            ],
+        ]
+    )

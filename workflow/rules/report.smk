@@ -1,0 +1,76 @@
+# Tables, the page and the archive.
+
+
+rule aggregate:
+    input:
+        runs=expand(
+            f"{RESULTS}/runs/{{instance}}/run.json", instance=SPACE.instance_patterns
+        ),
+        environment=ENVIRONMENT,
+        requests=expand(
+            f"{RESULTS}/runs/{{instance}}/requests.parquet",
+            instance=SPACE.instance_patterns,
+        ),
+    output:
+        report(
+            f"{RESULTS}/summary.csv",
+            caption="../report/summary.rst",
+            category="Tables",
+            labels={"table": "repeats"},
+        ),
+        report(
+            f"{RESULTS}/cells.csv",
+            caption="../report/cells.rst",
+            category="Tables",
+            labels={"table": "cells"},
+        ),
+        f"{RESULTS}/summary.parquet",
+        f"{RESULTS}/cells.parquet",
+    log:
+        f"{RESULTS}/logs/aggregate.log",
+    conda:
+        "../../environment.yml"
+    params:
+        config=data_sha256(CONFIG.model_dump()),
+        source=sources_sha256("model", "analysis"),
+        mls=MLS,
+    message:
+        "Gathering the tables"
+    shell:
+        "{params.mls} aggregate --config $MLS_CONFIG > {log:q} 2>&1"
+
+
+rule page:
+    input:
+        tables=rules.aggregate.output,
+        probes=expand(f"{RESULTS}/probe/{{model}}.json", model=MODELS),
+        environment=ENVIRONMENT,
+    output:
+        report(
+            f"{RESULTS}/report.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "report"},
+        ),
+    log:
+        f"{RESULTS}/logs/page.log",
+    conda:
+        "../../environment.yml"
+    params:
+        source=sources_sha256("model", "analysis", "report"),
+        mls=MLS,
+    message:
+        f"Rendering {RESULTS}/report.html"
+    shell:
+        "{params.mls} report --config $MLS_CONFIG > {log:q} 2>&1"
+
+
+onerror:
+    # One failed cell must not hide the others: tables and page say what is there and what is not.
+    if Path(CONFIG_JSON).exists() and any(Path(RESULTS, "runs").rglob("run.json")):
+        shell(
+            "{MLS} aggregate --config $MLS_CONFIG && {MLS} report --config $MLS_CONFIG"
+        )
+        print(
+            f"Some runs failed; {RESULTS}/report.html names them. The next run measures just those."
+        )

@@ -1,0 +1,39 @@
+# One repeat of one cell: a fresh server (when managed), one mpirun, one folder of raw records.
+
+
+rule run:
+    input:
+        environment=ENVIRONMENT,
+        model=f"{RESULTS}/models/{{model}}.json",
+    output:
+        run=f"{RUNS}/run.json",
+        requests=f"{RUNS}/requests.parquet",
+    log:
+        f"{RESULTS}/logs/{SPACE.wildcard_pattern}/run.log",
+    benchmark:
+        f"{RESULTS}/logs/{SPACE.wildcard_pattern}/benchmark.tsv"
+    conda:
+        "../../environment.yml"
+    threads: workflow.cores
+    resources:
+        mpi=CONFIG.mpi.launcher,
+        tasks=lambda wildcards: int(wildcards.ranks),
+        server=1,
+    params:
+        # Snakemake doesn't see an installed package, nor what a cell's settings come from
+        settings=settings_digest,
+        source=sources_sha256("model", "host", "server", "load"),
+        environment=LOCKS_DIGEST,
+        cell=cell_options,
+        # not an input: a new probe alone makes no measurement stale, and `ancient()` is not the
+        # way to say so (a job that runs hides the changed params of all that is below it)
+        probe=f"{RESULTS}/probe/{{model}}.json",
+        folder=subpath(output.run, parent=True),
+        mls=MLS,
+    message:
+        f"Measuring {' '.join(f'{axis} {{wildcards.{axis}}}' for axis in AXES)}, repeat {{wildcards.repeat}}"
+    shell:
+        "exec {params.mls} serve --die-with-parent --config $MLS_CONFIG {params.cell:q}"
+        " --repeat {wildcards.repeat} --output {params.folder:q} --log {log:q}.server --probe {params.probe:q}"
+        " -- {resources.mpi} -n {resources.tasks} python -m mpi4py -m mls.worker --config $MLS_CONFIG"
+        " {params.cell:q} --repeat {wildcards.repeat} --output {params.folder:q} > {log:q} 2>&1"
