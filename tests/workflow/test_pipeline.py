@@ -64,6 +64,15 @@ def test_a_new_value_measures_only_what_is_new(checkout, small):
     assert checkout.planned()["run"] == 1
 
 
+def test_a_deleted_repeat_is_measured_again(checkout, small):
+    folder = checkout.results / "runs" / "name~small" / "model~smollm2" / "inflight~2"
+    aside = folder.rename(folder.with_name("aside"))
+    try:
+        assert checkout.planned()["run"] == 1
+    finally:
+        aside.rename(folder)
+
+
 @pytest.mark.parametrize(
     ("change", "runs"),
     [

@@ -1,4 +1,7 @@
 # Tables, the page and the archive.
+from datetime import UTC, datetime
+
+LAST_STOP = Path(RESULTS, "logs", "last-stop")
 
 
 rule aggregate:
@@ -33,6 +36,8 @@ rule aggregate:
     params:
         config=data_sha256(CONFIG.model_dump()),
         source=sources_sha256("model", "analysis"),
+        # tables made outside of this rule, by `onerror`, are not what Snakemake believes is there
+        stopped=LAST_STOP.read_text() if LAST_STOP.exists() else "never",
         mls=MLS,
     message:
         "Gathering the tables"
@@ -67,7 +72,9 @@ rule page:
 
 onerror:
     # One failed cell must not hide the others: tables and page say what is there and what is not.
-    if Path(CONFIG_JSON).exists() and any(Path(RESULTS, "runs").rglob("run.json")):
+    if any(Path(RESULTS, "runs").rglob("run.json")):
+        LAST_STOP.parent.mkdir(parents=True, exist_ok=True)
+        LAST_STOP.write_text(f"{datetime.now(UTC).isoformat()}\n")
         shell(
             "{MLS} aggregate --config $MLS_CONFIG && {MLS} report --config $MLS_CONFIG"
         )

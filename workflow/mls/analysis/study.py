@@ -112,11 +112,6 @@ class Study:
         ]
 
     @property
-    def complete(self) -> bool:
-        """Whether every repeat was measured."""
-        return all(repeat.status == "ok" for cell in self.cells for repeat in cell.repeats)
-
-    @property
     def rates(self) -> str:
         """`throughput` when every repeat has a steady window, else `overall` for all.
 

@@ -31,14 +31,13 @@ Row = dict[str, Any]
 def aggregate(config: Config, results: Path) -> None:
     """Write `summary` and `cells`, `.csv` and `.parquet` each, into the results folder.
 
-    Every repeat and every cell of the config has its row, measured or not; while one is missing
-    the files are provisional (see `mls.model.files.write`).
+    Every repeat and every cell of the config has its row, measured or not.
     Raises `UserError` when the tables can't be written.
     """
     study = read_study(config, results)
     repeats = [row for cell in study.cells for row in _repeat_rows(cell)]
-    _write(results / "summary", repeats, provisional=not study.complete)
-    _write(results / "cells", cell_rows(study), provisional=not study.complete)
+    _write(results / "summary", repeats)
+    _write(results / "cells", cell_rows(study))
 
 
 def cell_rows(study: Study) -> list[Row]:
@@ -84,18 +83,18 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _write(stem: Path, rows: list[Row], *, provisional: bool) -> None:
+def _write(stem: Path, rows: list[Row]) -> None:
     # a failed repeat has fewer keys, so the fullest rows give the order of columns
     names = list(dict.fromkeys(key for row in sorted(rows, key=len, reverse=True) for key in row))
     text = io.StringIO()
     table = csv.DictWriter(text, names, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    write(stem.with_suffix(".csv"), text.getvalue(), provisional=provisional)
+    write(stem.with_suffix(".csv"), text.getvalue())
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
-    write(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes(), provisional=provisional)
+    write(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes())
 
 
 def _column(values: list[Any]) -> pa.Array:

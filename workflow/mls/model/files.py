@@ -18,10 +18,9 @@ _ADVICE = {
 }
 
 
-def write(path: Path, data: bytes | str, *, provisional: bool = False) -> None:
+def write(path: Path, data: bytes | str) -> None:
     """Write a file and its missing folders. A reader sees the old file or the new one, never a part.
 
-    provisional: date it older than any other file, so that the workflow makes it anew.
     Raises `UserError` when the disk is full or writing isn't permitted.
     """
     content = data.encode() if isinstance(data, str) else data
@@ -30,8 +29,6 @@ def write(path: Path, data: bytes | str, *, provisional: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content)
-            if provisional:
-                os.utime(temporary, (0, 0))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -90,7 +90,7 @@ def render(config: Config, results: Path, output: Path) -> None:
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         label=label,
     )
-    write(output, page, provisional=not study.complete)
+    write(output, page)
 
 
 def _templates() -> Environment:
