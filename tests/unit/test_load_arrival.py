@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mls.load import arrival
-from mls.load.arrival import ANCILLARY_BYTES, SO_TIMESTAMPNS, WallClock
+from mls.load.arrival import ANCILLARY_BYTES, SO_TIMESTAMPNS, WallClock, arrival_ns
 from mls.model.units import NS_PER_MS, NS_PER_S
 
 needs_kernel_clock = pytest.mark.skipif(
@@ -27,7 +27,7 @@ class Clocks:
     def stamp(self):
         """What the kernel would say of bytes that come in now."""
         wall = self.monotonic + self.ahead
-        return [(socket.SOL_SOCKET, SO_TIMESTAMPNS, struct.pack("@qq", *divmod(wall, NS_PER_S)))]
+        return struct.pack("@qq", *divmod(wall, NS_PER_S))
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_wall_clock_is_brought_to_the_monotonic_clock(clocks):
     wall = WallClock()
     stamp, came = clocks.stamp(), clocks.monotonic
     clocks.monotonic += 20 * NS_PER_MS  # read late
-    assert wall.arrival_ns(stamp) == came
+    assert arrival_ns(stamp, wall.offset_ns) == came
     assert wall.steps == 0
 
 
@@ -49,7 +49,7 @@ def test_slewed_wall_clock_is_followed_and_is_no_step(clocks):
         clocks.monotonic += 60 * NS_PER_MS
         clocks.ahead += 30_000  # 500 ppm
         wall.refresh(clocks.monotonic)
-        assert wall.arrival_ns(clocks.stamp()) == clocks.monotonic
+        assert arrival_ns(clocks.stamp(), wall.offset_ns) == clocks.monotonic
     assert wall.steps == 0
 
 
@@ -59,7 +59,7 @@ def test_stepped_wall_clock_is_counted_and_followed(clocks, step):
     clocks.ahead += step
     clocks.monotonic += 60 * NS_PER_MS
     wall.refresh(clocks.monotonic)
-    assert wall.arrival_ns(clocks.stamp()) == clocks.monotonic
+    assert arrival_ns(clocks.stamp(), wall.offset_ns) == clocks.monotonic
     assert wall.steps == 1
     clocks.monotonic += 60 * NS_PER_MS
     wall.refresh(clocks.monotonic)
@@ -85,11 +85,6 @@ def test_tightest_bracket_counts(monkeypatch):
     assert WallClock().offset_ns == 100_000
 
 
-def test_no_timestamp_is_0():
-    assert WallClock().arrival_ns([]) == 0
-    assert WallClock().arrival_ns([(socket.SOL_SOCKET, 1, b"\0" * 16)]) == 0
-
-
 @needs_kernel_clock
 def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
     wall = WallClock()
@@ -106,7 +101,9 @@ def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
             time.sleep(0.1)
             _, ancillary, _, _ = near.recvmsg(10, ANCILLARY_BYTES)
             read = time.monotonic_ns()
-    came = wall.arrival_ns(ancillary)
+    ((level, kind, stamp),) = ancillary
+    assert (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
+    came = arrival_ns(stamp, wall.offset_ns)
     assert before - NS_PER_MS < came < after + 50 * NS_PER_MS < read
 
 

@@ -9,7 +9,8 @@ from mpi4py import MPI
 
 from mls.load import dispatch
 from mls.load.dispatch import Counter, Static
-from mls.load.job import UntilTime, _share, _starts
+from mls.load.job import UntilTime, _starts
+from mls.load.roles import Role, assign
 from mls.model.config import Run
 
 
@@ -37,7 +38,7 @@ def test_static_counts_what_it_hands_out_and_stops():
 
 @pytest.mark.parametrize("kind", ["auto", "static", "counter", "messages"])
 def test_one_rank_draws_all_jobs_itself(kind):
-    source = dispatch.make(kind, MPI.COMM_SELF, 5, 2, True)
+    source = dispatch.make(kind, MPI.COMM_SELF, 5, 2, assign(MPI.COMM_SELF, Run()))
     assert draw_all(source) == [0, 1, 2, 3, 4]
     source.close()
 
@@ -78,9 +79,9 @@ def test_until_time_passes_on_the_end_and_the_stop():
 
 @given(st.integers(0, 300), st.integers(1, 20))
 def test_places_and_warm_up_are_spread_without_loss(total, workers):
-    shares = [_share(total, worker, workers) for worker in range(workers)]
+    shares = [Role(worker, workers, []).share(total) for worker in range(workers)]
     assert sum(shares) == total and max(shares) - min(shares) <= 1
-    assert _share(total, -1, workers) == 0  # the scheduling rank
+    assert Role(-1, workers, []).share(total) == 0  # the scheduling rank
 
 
 @given(st.integers(1, 6), st.integers(0, 20))
@@ -88,8 +89,8 @@ def test_ramp_starts_are_even_over_all_ranks(workers, more):
     run = Run(inflight=workers + more, ranks=workers + 1, ramp_s=3)
     starts = []
     for worker in range(workers):
-        places = _share(run.inflight, worker, workers)
-        starts += _starts(1000, run, worker, workers, places)
+        role = Role(worker, workers, [])
+        starts += _starts(1000, run, role, role.share(run.inflight))
     starts.sort()
     step = 3_000_000_000 / run.inflight
     assert starts == [1000 + int(step * i) for i in range(run.inflight)]

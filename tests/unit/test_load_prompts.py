@@ -18,7 +18,7 @@ def test_the_same_for_the_same_seed_and_job(seed, job, words):
 
 def test_stays_the_same_from_version_to_version():
     """Results of two versions are compared: a change here must be meant."""
-    expected = "1912259343. Make up a newspaper article about: theory glass house"
+    expected = "4205581142. Make up a newspaper article about: pioneer duty middle"
     assert prompt(1, 0, 3) == expected
 
 

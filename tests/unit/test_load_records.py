@@ -3,7 +3,7 @@
 import hashlib
 
 import orjson
-from tests.unit.exchanges import LAG_NS, START_NS, STEP_NS, exchange
+from tests.unit.exchanges import BUILDER, LAG_NS, START_NS, STEP_NS, exchange
 
 from mls.load.records import records
 from mls.model.record import REQUESTS
@@ -23,7 +23,7 @@ def good(job=0):
 
 def row(made, **options):
     (found,) = records(
-        [made], rank=3, keep_output=options.pop("keep", False), **options
+        [made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options
     ).to_pylist()
     return found
 
@@ -66,7 +66,7 @@ def test_output_is_kept_only_on_request():
 
 
 def test_table_is_in_the_order_of_jobs_and_of_the_schema():
-    table = records([good(job) for job in (3, 0, 2)], rank=1, keep_output=False)
+    table = records([good(job) for job in (3, 0, 2)], BUILDER, rank=1, keep_output=False)
     assert table.schema == REQUESTS
     assert table["job"].to_pylist() == [0, 2, 3]
-    assert records([], rank=0, keep_output=False).schema == REQUESTS
+    assert records([], BUILDER, rank=0, keep_output=False).schema == REQUESTS

@@ -1,5 +1,7 @@
 """The bytes of each request."""
 
+import hashlib
+
 import httptools
 import orjson
 import pytest
@@ -17,7 +19,7 @@ def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
 
 
 def sent(url="http://127.0.0.1:8090", job=3, **options):
-    return ParsedRequest(builder(url, **options).request(job).wire)
+    return ParsedRequest(builder(url, **options).wire(job))
 
 
 def test_wire_is_one_complete_http_request():
@@ -29,9 +31,9 @@ def test_wire_is_one_complete_http_request():
     assert parsed.headers["X-Request-Id"] == "cell-r1-3"
     assert parsed.headers["Connection"] == "keep-alive"
     assert "Authorization" not in parsed.headers
-    made = builder().request(3)
-    assert made.wire.endswith(made.body) and orjson.loads(made.body) == orjson.loads(parsed.body)
-    assert {name: parsed.headers[name] for name in made.headers} == made.headers
+    made = builder()
+    assert made.wire(3).endswith(made.body(3)) and made.body(3) == parsed.body
+    assert {name: parsed.headers[name] for name in made.headers(3)} == made.headers(3)
 
 
 def test_key_goes_into_the_header_only():
@@ -88,8 +90,8 @@ def test_one_connection_a_request_says_so():
 
 def test_the_same_on_every_rank_and_different_for_each_job():
     one, other = builder(), builder()
-    assert [one.request(job) for job in range(5)] == [other.request(job) for job in range(5)]
-    assert len({one.request(job).prompt_sha256 for job in range(-5, 100)}) == 105
+    assert [one.wire(job) for job in range(5)] == [other.wire(job) for job in range(5)]
+    assert len({one.prompt_sha256(job) for job in range(-5, 100)}) == 105
 
 
 def test_built_ahead_is_what_would_be_built_under_load(monkeypatch):
@@ -97,15 +99,15 @@ def test_built_ahead_is_what_would_be_built_under_load(monkeypatch):
     ahead.build_ahead(range(10))
     built = []
     monkeypatch.setattr(RequestBuilder, "_build", lambda self, job: built.append(job))
-    early = [ahead.request(job) for job in range(10)]
+    early = [ahead.wire(job) for job in range(10)]
     assert built == []
     monkeypatch.undo()
-    assert early == [later.request(job) for job in range(10)]
-    assert ahead.request(3) == later.request(3)  # also a second time
+    assert early == [later.wire(job) for job in range(10)]
+    assert ahead.wire(3) == later.wire(3)  # also a second time
 
 
 def test_building_ahead_is_bounded_in_memory(monkeypatch):
-    size = len(builder().request(0).wire)
+    size = len(builder().wire(0))
     monkeypatch.setattr(request_module, "_BUILD_AHEAD_BYTES", 10 * size)
     made = builder()
     made.build_ahead(range(10**9))  # ends
@@ -113,15 +115,13 @@ def test_building_ahead_is_bounded_in_memory(monkeypatch):
 
 
 def test_prompt_digest_is_of_the_prompts_text():
-    made = builder(endpoint="/completion").request(0)
-    import hashlib
-
-    text = orjson.loads(made.body)["prompt"]
-    assert made.prompt_sha256 == hashlib.sha256(text.encode()).hexdigest()
+    made = builder(endpoint="/completion")
+    text = orjson.loads(made.body(0))["prompt"]
+    assert made.prompt_sha256(0) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_parser_used_here_notices_a_wrong_length():
-    wire = builder().request(0).wire
+    wire = builder().wire(0)
     assert not ParsedRequest(wire[:-1]).complete
     with pytest.raises(httptools.HttpParserError):
         ParsedRequest(wire + b"x")

@@ -53,6 +53,7 @@ def run(
     stream: Annotated[bool | None, typer.Option(help="Ask for streamed replies.")] = None,
     transport: Annotated[str | None, typer.Option(help="epoll or requests.")] = None,
     dispatch: Annotated[str | None, typer.Option(help="auto, counter, messages or static.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Rank 0: auto, apart or works.")] = None,
     model: Annotated[str | None, typer.Option(help="Model name to send.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable that holds the API key.")
@@ -74,6 +75,7 @@ def run(
         "stream": stream,
         "transport": transport,
         "dispatch": dispatch,
+        "scheduler": scheduler,
     }
     options = {key: value for key, value in given.items() if value is not None}
     with _Rank(output):

@@ -81,13 +81,11 @@ class WallClock:
             self.steps += 1
         self.offset_ns = offset
 
-    def arrival_ns(self, ancillary: list[tuple[int, int, bytes]]) -> int:
-        """Monotonic arrival time from `recvmsg`'s ancillary data; 0 when it holds none."""
-        for level, kind, data in ancillary:
-            if kind == SO_TIMESTAMPNS and level == socket.SOL_SOCKET:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-                return int(seconds * NS_PER_S + nanoseconds - self.offset_ns)
-        return 0
+
+def arrival_ns(stamp: bytes, offset_ns: int) -> int:
+    """Monotonic arrival time: the kernel's timestamp less the wall clock's offset."""
+    seconds, nanoseconds = _TIMESPEC.unpack_from(stamp)
+    return int(seconds * NS_PER_S + nanoseconds - offset_ns)
 
 
 def _offset_ns() -> int:

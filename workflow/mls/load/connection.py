@@ -22,20 +22,19 @@ READ_BYTES = 65536
 class Place:
     """A place of the closed loop: at most one request outstanding, on one connection.
 
-    It is its own httptools protocol: the parser calls the `on_…` methods.
+    It is its own httptools protocol: the parser calls the `on_…` methods. Those for headers and
+    body are absent on purpose, see `unframe`.
     """
 
     __slots__ = (
         "complete",
         "connecting",
         "exchange",
-        "framed",
         "fresh",
         "headers_done",
         "keep_alive",
         "out",
         "parser",
-        "retry_after",
         "slot",
         "sock",
         "tls",
@@ -49,34 +48,22 @@ class Place:
         self.out: memoryview | None = None
         self.connecting = False
         self.fresh = False  # opened for the request that is on it
+        self.begin_connection()
+
+    def begin_connection(self) -> None:
+        """Get ready for the replies on a new connection."""
+        self.parser = httptools.HttpResponseParser(self)
         self.begin_reply()
 
     def begin_reply(self) -> None:
-        """Get ready for a new reply."""
-        self.parser = httptools.HttpResponseParser(self)
+        """Get ready for the next reply on this connection."""
         self.complete = False
         self.headers_done = False
-        self.framed = False
         self.keep_alive = True
-        self.retry_after: str | None = None
 
     def on_message_begin(self) -> None:
         if self.complete:
             raise ValueError("a second reply to one request")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        exchange = self.exchange
-        lower = name.lower()
-        if lower == b"content-type":
-            if exchange:
-                exchange.event_stream = value.lower().startswith(b"text/event-stream")
-        elif lower in (b"content-length", b"transfer-encoding"):
-            self.framed = True
-        elif lower == b"retry-after":
-            self.retry_after = value.decode("latin-1")
-        elif lower == b"content-encoding" and value.lower() != b"identity" and exchange:
-            exchange.error = "bad_encoding"
-            exchange.error_text = f"Content-Encoding {value.decode('latin-1')} was not asked for"
 
     def on_headers_complete(self) -> None:
         status = self.parser.get_status_code()
@@ -84,11 +71,6 @@ class Place:
             self.headers_done = True
             if self.exchange:
                 self.exchange.status = status
-
-    def on_body(self, body: bytes) -> None:
-        exchange = self.exchange
-        if exchange:
-            exchange.pieces.append((body, len(exchange.read_ns) - 1))
 
     def on_message_complete(self) -> None:
         if self.headers_done:  # not for 100 Continue

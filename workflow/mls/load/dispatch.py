@@ -13,11 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 from mpi4py import MPI
 
+from mls.load.roles import Role
+
 _ASK, _GIVE = 11, 12
 _STOP = 1 << 40  # added to the counter: every rank finds it past the limit; 2²² may do so
 _NO_MORE = 0  # asked for when a worker has been told to stop
 _POLL_S = 0.001
-_IDLE_S = 0.01
+_IDLE_S = 0.02
+_SLOWEST_POLL_S = 0.005
+_MOST_AHEAD = 1024
 
 
 class Dispatch(Protocol):
@@ -125,7 +129,11 @@ class Counter:
 
 
 class Messages:
-    """Worker's side: asks rank 0 for the next jobs while it still has some in hand."""
+    """Worker's side: asks rank 0 for the next jobs while it still has some in hand.
+
+    It asks for twice as many each time that a place found none, so that the stock outlasts the
+    way to rank 0 and back, however fast the server is.
+    """
 
     def __init__(self, comm: MPI.Intracomm, places: int) -> None:
         self._comm = comm
@@ -137,6 +145,7 @@ class Messages:
         self._request: MPI.Request | None = None
         self._asked = np.zeros(1, np.int64)
         self._count = 0
+        self._ran_dry = False
         self._ask(places)
 
     @property
@@ -148,6 +157,7 @@ class Messages:
         if not self._over and self._request is None and len(self._jobs) <= self._ahead:
             self._ask(self._ahead + 1)
         if not self._jobs:
+            self._ran_dry = True
             return None
         self._count += 1
         return self._jobs.popleft()
@@ -175,6 +185,9 @@ class Messages:
         if self._request is None or not self._request.Test():
             return
         self._request = None
+        if self._ran_dry:
+            self._ahead = min(2 * self._ahead, _MOST_AHEAD)
+            self._ran_dry = False
         first, count = (int(value) for value in self._given)
         self._over = count == 0
         if not self._stopping:
@@ -199,6 +212,7 @@ class MessagesOwner:
         self._limit = _STOP if limit is None else limit
         self._next = 0
         self._told = 0
+        self._pause_s = _POLL_S
 
     def draw(self) -> int | None:
         return None
@@ -210,6 +224,8 @@ class MessagesOwner:
         return self._next
 
     def attend(self) -> float:
+        # asked for within a moment again when somebody has asked; seldom when all have a stock
+        self._pause_s = min(1.5 * self._pause_s, _SLOWEST_POLL_S)
         asked = np.zeros(1, np.int64)
         status = MPI.Status()
         while self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=_ASK, status=status):
@@ -223,26 +239,25 @@ class MessagesOwner:
             self._comm.Isend(np.array([self._next, count], np.int64), dest=worker, tag=_GIVE).Wait()
             self._next += count
             self._told += count == 0
-        return _POLL_S
+            self._pause_s = _POLL_S
+        return self._pause_s
 
     def close(self) -> None:
         while self._told < self._comm.size - 1:
             time.sleep(self.attend())
 
 
-def make(
-    kind: str, comm: MPI.Intracomm, limit: int | None, places: int, one_host: bool
-) -> Dispatch:
+def make(kind: str, comm: MPI.Intracomm, limit: int | None, places: int, role: Role) -> Dispatch:
     """This rank's dispatch; collective over `comm`.
 
     limit: number of jobs; None when time is what stops the run. places: of this rank.
     """
     if kind == "auto":
-        kind = "counter" if one_host else "messages"
+        kind = "counter" if role.one_host else "static" if role.scheduler_works else "messages"
     if comm.size == 1:
         return Static(0, 1, limit)
     if kind == "static":
-        return Static(comm.rank - 1, comm.size - 1, limit) if comm.rank else Static(0, 1, 0)
+        return Static(role.worker, role.workers, limit) if role.worker >= 0 else Static(0, 1, 0)
     if kind == "counter":
         return Counter(comm, limit)
     return Messages(comm, places) if comm.rank else MessagesOwner(comm, limit)

@@ -19,7 +19,7 @@ from functools import partial
 
 import httptools
 
-from mls.load.arrival import ANCILLARY_BYTES, WallClock
+from mls.load.arrival import ANCILLARY_BYTES, WallClock, arrival_ns
 from mls.load.connection import READ_BYTES, Dialer, Place
 from mls.load.exchange import (
     GONE_AFTER_NS,
@@ -30,12 +30,14 @@ from mls.load.exchange import (
     pause_ns,
 )
 from mls.load.request import RequestBuilder, Target
+from mls.load.unframe import HttpReply
 from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.units import NS_PER_S
 
 _CONNECT_TIMEOUT_S = 10.0
 _WAITING_POLL_S = 0.001
+_MOST_BYTES = 256 * 2**20
 
 
 class EpollTransport:
@@ -141,11 +143,10 @@ class EpollTransport:
             if not self._source.exhausted:
                 self._waiting.append((place, free_since_ns))
             return
-        exchange = Exchange(job, place.slot, self._builder.request(job), free_since_ns)
-        place.exchange = exchange
-        exchange.start_ns = time.monotonic_ns()
-        self._deadlines.append((exchange.start_ns + self._timeout_ns, exchange, place))
+        place.exchange = exchange = Exchange(job, place.slot, free_since_ns)
         self._send(place)
+        # after the sending: nothing of ours comes between a place's start and its first byte
+        self._deadlines.append((exchange.start_ns + self._timeout_ns, exchange, place))
 
     def _send(self, place: Place) -> None:
         place.begin_reply()
@@ -154,12 +155,15 @@ class EpollTransport:
             return
         exchange = place.exchange
         assert exchange is not None
-        wire = exchange.request.wire
+        wire = self._builder.wire(exchange.job)
         place.out = memoryview(place.tls.encrypt(wire) if place.tls else wire)
         self._flush(place)
 
     def _flush(self, place: Place) -> None:
         assert place.sock is not None and place.out is not None
+        exchange = place.exchange
+        if exchange and not exchange.start_ns:
+            exchange.start_ns = time.monotonic_ns()
         try:
             sent = place.sock.send(place.out)
         except BlockingIOError:
@@ -172,6 +176,10 @@ class EpollTransport:
             self._epoll.modify(place.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def _dial(self, place: Place) -> None:
+        exchange = place.exchange
+        assert exchange is not None
+        exchange.start_ns = exchange.start_ns or time.monotonic_ns()  # connecting counts
+        place.begin_connection()
         try:
             place.sock = self._dialer.new_socket()
             place.fresh = True
@@ -240,12 +248,9 @@ class EpollTransport:
         if exchange is None:
             self._hang_up(place)  # unasked bytes: this connection can't be trusted any more
             return
-        arrived = self._wall.arrival_ns(ancillary)
-        earliest = exchange.arrived_ns[-1] if exchange.arrived_ns else exchange.start_ns
-        if not earliest <= arrived <= now:  # none came, or the wall clock has just been set
-            arrived = now
-        exchange.arrived_ns.append(arrived)
-        exchange.read_ns.append(now)
+        stamp = ancillary[0][2] if ancillary else b""  # the only kind that was asked for
+        exchange.reads.append((data, stamp, now, self._wall.offset_ns))
+        exchange.size += len(data)
         try:
             place.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -256,6 +261,9 @@ class EpollTransport:
             place.keep_alive = False  # bytes after the reply's end
         if place.complete:
             self._complete(place)
+        elif exchange.size > _MOST_BYTES:
+            self._hang_up(place)
+            self._fail(place, "too_long", f"the reply is longer than {_MOST_BYTES >> 20} MiB")
 
     def _through_tls(self, place: Place, data: bytes) -> bytes:
         tls = place.tls
@@ -279,9 +287,11 @@ class EpollTransport:
         if unsent or not (place.keep_alive and self._run.reuse_connections):
             self._hang_up(place)
         if exchange.status in RETRY_STATUS and exchange.attempts <= self._run.retries:
-            self._retry(place, place.retry_after)
+            self._retry(place, HttpReply(exchange.reads).retry_after)
             return
-        self._finish(place, exchange.arrived_ns[-1])
+        _, stamp, read_ns, offset_ns = exchange.reads[-1]
+        arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
+        self._finish(place, arrived if exchange.start_ns <= arrived <= read_ns else read_ns)
 
     def _finish(self, place: Place, end_ns: int) -> None:
         exchange = place.exchange
@@ -296,7 +306,7 @@ class EpollTransport:
     def _closed(self, place: Place) -> None:
         """The server closed the connection."""
         exchange = place.exchange
-        if exchange and place.headers_done and not place.framed:
+        if exchange and place.headers_done and not HttpReply(exchange.reads).framed:
             self._hang_up(place)  # the reply's end is the connection's
             self._complete(place)
         else:
@@ -309,7 +319,7 @@ class EpollTransport:
         self._hang_up(place)
         if exchange is None:
             return  # between two requests: the next one opens a new connection
-        if exchange.read_ns:
+        if exchange.reads:
             text = error.strerror if error else "the server closed the connection in mid-reply"
             self._fail(place, "closed_early", text or str(error))
         elif reused:

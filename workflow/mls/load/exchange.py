@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from mls.load.request import Request
 from mls.model.units import NS_PER_MS, NS_PER_S
 
 Clock = Literal["kernel", "user"]
+
+Read = tuple[bytes, bytes, int, int]
+"""One read: bytes, the kernel's timestamp as it came (b"" when none did), when the client had
+them (`CLOCK_MONOTONIC`, ns), and the wall clock's offset to that clock then (ns)."""
 
 GONE_AFTER_NS = 5 * NS_PER_S
 """No connection could be made for so long: the server is given up on."""
@@ -33,9 +36,10 @@ def pause_ns(attempts: int, retry_after: str | None = None) -> int:
 class Exchange:
     """One request and its reply, as seen on the wire.
 
-    Times are `CLOCK_MONOTONIC` in ns, 0 where it did not happen. `arrived_ns[i]` and
-    `read_ns[i]` belong to the i-th read: when its newest byte reached the host, and when the
-    client had it. `pieces` holds (bytes of the body, index of the read).
+    Times are `CLOCK_MONOTONIC` in ns, 0 where it did not happen. While load is running a
+    transport may keep `reads` only; `unframe` makes the rest of them: `arrived_ns[i]` and
+    `read_ns[i]` belong to the i-th read (when its newest byte reached the host, and when the
+    client had it), `pieces` holds (bytes of the body, index of the read).
     """
 
     __slots__ = (
@@ -50,18 +54,18 @@ class Exchange:
         "job",
         "pieces",
         "read_ns",
+        "reads",
         "reconnects",
-        "request",
         "scheduled_ns",
+        "size",
         "slot",
         "start_ns",
         "status",
     )
 
-    def __init__(self, job: int, slot: int, request: Request, scheduled_ns: int) -> None:
+    def __init__(self, job: int, slot: int, scheduled_ns: int) -> None:
         self.job = job
         self.slot = slot
-        self.request = request
         self.scheduled_ns = scheduled_ns
         self.start_ns = 0
         self.connected_ns = 0
@@ -78,6 +82,8 @@ class Exchange:
         self.clean_end = False
         self.error: str | None = None
         self.error_text: str | None = None
+        self.reads: list[Read] = []
+        self.size = 0  # of the reads, in bytes
         self.arrived_ns: list[int] = []
         self.read_ns: list[int] = []
         self.pieces: list[tuple[bytes, int]] = []

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute
 from mpi4py import MPI
 
-from mls.load import clock, dispatch
+from mls.load import clock, dispatch, roles
 from mls.load.epoll import EpollTransport
 from mls.load.exchange import Exchange, JobSource, Transport
 from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
+from mls.load.roles import Role
 from mls.load.threads import ThreadsTransport
 from mls.model.config import Run
 from mls.model.errors import UserError
@@ -65,17 +66,14 @@ def perform(
 
     Raises `UserError` on every rank when any of them can't take part.
     """
-    worker = comm.rank - 1 if comm.size > 1 else 0
-    workers = max(1, comm.size - 1)
-    places = _share(job.run.inflight, worker, workers)
-    host_ids = comm.allgather(clock.boot_id())
-    one_host = len(set(host_ids)) == 1
+    role = roles.assign(comm, job.run)
+    places = role.share(job.run.inflight)
     builder = RequestBuilder(
         job.target, job.run, served_as=job.served_as, seed=job.seed, run_id=job.run_id
     )
     transport: Transport | None = None
     problem = None
-    if worker >= 0:
+    if role.worker >= 0:
         _allow_open_files()
         try:
             transport = _transport(job, builder)
@@ -84,15 +82,15 @@ def perform(
             problem = str(error)
     _agree(comm, problem)
     if transport:
-        _warm_up(transport, job, worker, workers, places)
+        _warm_up(transport, job, role, places)
     _agree(comm, transport.gone if transport else None)
     if transport:
         builder.build_ahead(range(job.run.requests or 1000 * places))
     dispatch.wait_all(comm)
     if comm.rank == 0:
         ready()
-    offset_before = clock.offset_to_rank0(comm, host_ids)
-    source = dispatch.make(job.run.dispatch, comm, job.run.requests, places, one_host)
+    offset_before = clock.offset_to_rank0(comm, role.host_ids)
+    source = dispatch.make(job.run.dispatch, comm, job.run.requests, places, role)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -104,7 +102,7 @@ def perform(
         drawn: JobSource = source
         if job.run.duration_s is not None:
             drawn = UntilTime(source, start_ns + int(job.run.duration_s * NS_PER_S))
-        exchanges = transport.run(drawn, _starts(start_ns, job.run, worker, workers, places))
+        exchanges = transport.run(drawn, _starts(start_ns, job.run, role, places))
     cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
     _wait_for_workers(comm, source, progress)
     if not transport:  # the scheduling rank's load is the waiting
@@ -112,11 +110,12 @@ def perform(
     gc.enable()
     gc.unfreeze()
     source.close()
-    offset_after = clock.offset_to_rank0(comm, host_ids)
+    offset_after = clock.offset_to_rank0(comm, role.host_ids)
     if transport:
         transport.close()
     table = records(
         exchanges,
+        builder,
         rank=comm.rank,
         keep_output=job.run.keep_output,
         offset_ns=(offset_before[0] + offset_after[0]) // 2,
@@ -151,11 +150,6 @@ class UntilTime:
 
     def stop(self) -> None:
         self._source.stop()
-
-
-def _share(total: int, worker: int, workers: int) -> int:
-    """This worker's part of a total; the remainder is spread over the first workers."""
-    return total // workers + (worker < total % workers) if worker >= 0 else 0
 
 
 def _allow_open_files() -> None:
@@ -206,10 +200,10 @@ class _WarmUp:
         self._jobs = iter(())
 
 
-def _warm_up(transport: Transport, job: Job, worker: int, workers: int, places: int) -> None:
-    count = _share(job.run.warmup, worker, workers)
+def _warm_up(transport: Transport, job: Job, role: Role, places: int) -> None:
+    count = role.share(job.run.warmup)
     if count:
-        transport.run(_WarmUp(worker * job.run.warmup, count), [time.monotonic_ns()] * places)
+        transport.run(_WarmUp(role.worker * job.run.warmup, count), [time.monotonic_ns()] * places)
 
 
 def _agreed_start(comm: MPI.Intracomm, offset_ns: int) -> int:
@@ -219,10 +213,12 @@ def _agreed_start(comm: MPI.Intracomm, offset_ns: int) -> int:
     return start_ns - offset_ns
 
 
-def _starts(start_ns: int, run: Run, worker: int, workers: int, places: int) -> list[int]:
+def _starts(start_ns: int, run: Run, role: Role, places: int) -> list[int]:
     """When each of this worker's places sends its first request."""
     step_ns = run.ramp_s * NS_PER_S / run.inflight
-    return [start_ns + int(step_ns * (place * workers + worker)) for place in range(places)]
+    return [
+        start_ns + int(step_ns * (place * role.workers + role.worker)) for place in range(places)
+    ]
 
 
 def _wait_for_workers(comm: MPI.Intracomm, source: dispatch.Dispatch, progress: Progress) -> None:

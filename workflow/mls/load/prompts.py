@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
+from functools import cache
 
 _WORDS = """
 able acid acre actor adult aged agent alarm album alert alive angle apple april arena army arrow
@@ -57,12 +60,41 @@ _TASKS = (
 )
 
 
-def prompt(seed: int, job: int, words: int) -> str:
-    """The prompt of one job: a task and `words` words drawn at random.
+_PHRASE_WORDS = 8
+_PHRASES = 2048  # a power of two: 16 bits pick one evenly
 
-    It begins with a random number, so that no two prompts share a prefix a server could cache.
-    Warm-up jobs have negative numbers and so prompts of their own.
+
+@cache
+def _phrases() -> list[bytes]:
+    rng = random.Random("phrases")
+    return [" ".join(rng.choices(_WORDS, k=_PHRASE_WORDS)).encode("ascii") for _ in range(_PHRASES)]
+
+
+class Prompts:
+    """The prompts of one seed: a task and `words` words drawn at random, in phrases of eight.
+
+    Each begins with a random number, so that no two share a prefix that a server could cache.
+    Warm-up jobs have negative numbers and so prompts of their own. One digest and a few look-ups
+    make one: prompts may have to be made under load.
     """
-    rng = random.Random(f"{seed}/{job}")
-    drawn = " ".join(rng.choices(_WORDS, k=words))
-    return f"{rng.getrandbits(32)}. {rng.choice(_TASKS)} {drawn}"
+
+    def __init__(self, seed: int, words: int) -> None:
+        self._seed = seed
+        self._tasks = [task.encode("ascii") for task in _TASKS]
+        self._phrases = _phrases()
+        full, rest = divmod(words, _PHRASE_WORDS)
+        self._tails = [b" ".join(phrase.split()[:rest]) for phrase in self._phrases] if rest else []
+        self._drawn = struct.Struct(f"<IH{full + bool(rest)}H")
+
+    def encoded(self, job: int) -> bytes:
+        """The prompt of one job, in ASCII and without anything that JSON would escape."""
+        digest = hashlib.shake_256(b"%d/%d" % (self._seed, job)).digest(self._drawn.size)
+        number, task, *picks = self._drawn.unpack(digest)
+        tail = [self._tails[picks.pop() % _PHRASES]] if self._tails else []
+        drawn = [self._phrases[pick % _PHRASES] for pick in picks]
+        return b"%d. %b %b" % (number, self._tasks[task % len(_TASKS)], b" ".join(drawn + tail))
+
+
+def prompt(seed: int, job: int, words: int) -> str:
+    """The prompt of one job; see `Prompts`."""
+    return Prompts(seed, words).encoded(job).decode("ascii")

@@ -8,19 +8,32 @@ import pyarrow as pa
 
 from mls.load.exchange import Exchange
 from mls.load.reply import Reply, parse
+from mls.load.request import RequestBuilder
+from mls.load.unframe import unframe
 from mls.model.record import REQUESTS
 
 
 def records(
-    exchanges: list[Exchange], *, rank: int, keep_output: bool, offset_ns: int = 0
+    exchanges: list[Exchange],
+    builder: RequestBuilder,
+    *,
+    rank: int,
+    keep_output: bool,
+    offset_ns: int = 0,
 ) -> pa.Table:
     """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
+
+    builder: what made their requests.
 
     offset_ns: what to add to this rank's clock to get rank 0's.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
+        if exchange.reads:
+            unframe(exchange)
         row = _row(exchange, parse(exchange), rank, keep_output, offset_ns)
+        row["request_id"] = builder.request_id(exchange.job)
+        row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         for name, values in columns.items():
             values.append(row[name])
     return pa.table(columns, schema=REQUESTS)
@@ -37,7 +50,6 @@ def _row(
         return time_ns + offset_ns if time_ns else None
 
     return {
-        "request_id": exchange.request.request_id,
         "job": exchange.job,
         "rank": rank,
         "slot": exchange.slot,
@@ -63,7 +75,6 @@ def _row(
         "server_prompt_ms": reply.server_prompt_ms,
         "server_predicted_ms": reply.server_predicted_ms,
         "post_ms": None,
-        "prompt_sha256": exchange.request.prompt_sha256,
         "output_sha256": reply.output_sha256,
         "output": "".join(reply.text) if keep_output else None,
     }

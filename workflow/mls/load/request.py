@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -10,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import orjson
 
 from mls import __version__
-from mls.load.prompts import prompt
+from mls.load.prompts import Prompts
 from mls.model.config import Run
 
 _BUILD_AHEAD = 20_000
@@ -42,28 +43,14 @@ class Target:
         return self.parts.port or (443 if self.tls else 80)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One request, ready to send. `wire` is head and body in one piece."""
-
-    request_id: str
-    prompt_sha256: str
-    headers: dict[str, str]
-    body: bytes
-    wire: bytes
-
-
 class RequestBuilder:
     """Builds the request of each job; the same on every rank."""
 
     def __init__(
         self, target: Target, run: Run, *, served_as: str | None, seed: int, run_id: str
     ) -> None:
-        self._run = run
-        self._seed = seed
         self._run_id = run_id
-        self._path = target.parts.path.rstrip("/") + run.endpoint
-        self._host = target.parts.netloc.rpartition("@")[2]
+        self._prompts = Prompts(seed, run.prompt_words)
         self._common = {
             "Content-Type": "application/json",
             "Accept": "text/event-stream" if run.stream else "application/json",
@@ -73,36 +60,60 @@ class RequestBuilder:
         }
         if target.api_key:
             self._common["Authorization"] = f"Bearer {target.api_key}"
-        self._fields = body_fields(run, served_as)
-        self._ready: dict[int, Request] = {}
+        lines = [
+            f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
+            f"Host: {target.parts.netloc.rpartition('@')[2]}",
+            *(f"{name}: {value}" for name, value in self._common.items()),
+            f"X-Request-Id: {run_id}-",
+        ]
+        self._head = "\r\n".join(lines).encode()
+        self._before, self._after = _around_prompt(body_fields(run, served_as), run)
+        self._around_bytes = len(self._before) + len(self._after)
+        self._ready: dict[int, bytes] = {}
 
     def build_ahead(self, jobs: range) -> None:
-        """Build the first of these jobs' requests now, so that none is built under load."""
+        """Build the first of these jobs' requests now, so that few are built under load."""
         room = _BUILD_AHEAD_BYTES
         for job in jobs[:_BUILD_AHEAD]:
             self._ready[job] = self._build(job)
-            room -= len(self._ready[job].wire)
+            room -= len(self._ready[job])
             if room < 0:
                 return
 
-    def request(self, job: int) -> Request:
-        """The request of a job, and forget it."""
+    def wire(self, job: int) -> bytes:
+        """Head and body of a job's request in one piece, ready to send; forgotten when given."""
         return self._ready.pop(job, None) or self._build(job)
 
-    def _build(self, job: int) -> Request:
-        text = prompt(self._seed, job, self._run.prompt_words)
-        body = orjson.dumps(self._fields | prompt_field(self._run, text))
-        request_id = f"{self._run_id}-{job}"
-        headers = self._common | {"X-Request-Id": request_id}
-        lines = [
-            f"POST {self._path} HTTP/1.1",
-            f"Host: {self._host}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-            f"Content-Length: {len(body)}",
-        ]
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode()
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        return Request(request_id, digest, headers, body, head + body)
+    def request_id(self, job: int) -> str:
+        return f"{self._run_id}-{job}"
+
+    def headers(self, job: int) -> dict[str, str]:
+        """The headers of a job's request, but for those that any HTTP client sets by itself."""
+        return self._common | {"X-Request-Id": self.request_id(job)}
+
+    def body(self, job: int) -> bytes:
+        return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+
+    def prompt_sha256(self, job: int) -> str:
+        return hashlib.sha256(self._prompts.encoded(job)).hexdigest()
+
+    def _build(self, job: int) -> bytes:
+        text = self._prompts.encoded(job)
+        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b%b" % (
+            self._head,
+            job,
+            self._around_bytes + len(text),
+            self._before,
+            text,
+            self._after,
+        )
+
+
+def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
+    """The body's bytes before and after the prompt's text."""
+    mark = uuid.uuid4().hex
+    before, after = orjson.dumps(fields | prompt_field(run, mark)).split(mark.encode())
+    return before, after
 
 
 def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:

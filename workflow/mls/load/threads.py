@@ -79,7 +79,7 @@ class ThreadsTransport:
                 job = source.draw()
                 exhausted = source.exhausted
             if job is not None:
-                exchange = Exchange(job, slot, self._builder.request(job), free_since_ns)
+                exchange = Exchange(job, slot, free_since_ns)
                 self._perform(exchange, source)
                 done.append(exchange)
                 free_since_ns = exchange.end_ns
@@ -123,8 +123,8 @@ class ThreadsTransport:
         session = self._sessions[exchange.slot]
         response = session.post(
             self._url,
-            data=exchange.request.body,
-            headers=exchange.request.headers,
+            data=self._builder.body(exchange.job),
+            headers=self._builder.headers(exchange.job),
             stream=True,
             timeout=self._run.timeout_s,
             allow_redirects=False,

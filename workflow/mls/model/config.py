@@ -146,7 +146,7 @@ class Run(Section):
         2,
         ge=1,
         le=65536,
-        description="MPI ranks. Rank 0 schedules and gathers, the others work; 1: rank 0 does both.",
+        description="MPI ranks. Rank 0 schedules and gathers, the others work; 1: rank 0 does both (see `scheduler`).",
     )
     iters: int | None = Field(
         None, ge=1, description="Requests to send. Either this or `duration_s`; default 64."
@@ -186,6 +186,11 @@ class Run(Section):
         description="How ranks get their jobs: a shared counter, messages asked ahead, or shares fixed "
         "beforehand. `auto`: counter on one host, messages across hosts.",
     )
+    scheduler: Literal["auto", "apart", "works"] = Field(
+        "auto",
+        description="Whether rank 0 only schedules (`apart`) or sends requests too (`works`; with dispatch "
+        "`counter` or `static`). `auto`: it works when a host has more ranks than cores.",
+    )
     reuse_connections: bool = Field(True, description="Keep connections open between requests.")
     ramp_s: float = Field(
         0,
@@ -209,7 +214,12 @@ class Run(Section):
     def _stopping_rule(self) -> Run:
         if self.iters is not None and self.duration_s is not None:
             raise ValueError("give `iters` or `duration_s`, not both")
-        workers = max(1, self.ranks - 1)
+        if self.scheduler == "works" and self.dispatch == "messages":
+            raise ValueError(
+                "scheduler `works` can't go with dispatch `messages`, for which rank 0 must always be "
+                "free to answer: use `counter` or `static`"
+            )
+        workers = self.ranks if self.scheduler == "works" else max(1, self.ranks - 1)
         if self.inflight < workers:
             raise ValueError(
                 f"inflight {self.inflight} is less than the {workers} worker ranks of ranks {self.ranks}: "
@@ -221,10 +231,6 @@ class Run(Section):
     def requests(self) -> int | None:
         """Number of requests to send; None when `duration_s` stops the run."""
         return None if self.duration_s is not None else (self.iters or 64)
-
-    @property
-    def workers(self) -> int:
-        return max(1, self.ranks - 1)
 
 
 class Checks(Section):
