@@ -17,12 +17,12 @@ TRANSPORTS = ["epoll", "requests"]
 both = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
-def gather(url: str, **run: Any) -> Gathered:
+def gather(url: str, proxy: str | None = None, **run: Any) -> Gathered:
     """The harvest of a run against `url`; by default 6 requests, 2 in flight, no warm-up."""
     options = {"inflight": 2, "ranks": 1, "iters": 6, "warmup": 0, "timeout_s": 10} | run
     if "duration_s" in options:
         del options["iters"]
-    made = Job(Target(url), Run(**options), "model", seed=1, run_id="t")
+    made = Job(Target(url, proxy=proxy), Run(**options), "model", seed=1, run_id="t")
     gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
     assert gathered is not None
     return gathered

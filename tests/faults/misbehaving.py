@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple
+from urllib.parse import quote
 
 WAIT_S = 20.0
 TOKENS = ("Once", " upon", " a", " time")
@@ -88,7 +89,7 @@ Behaviour = Callable[[Talk, Asked], None]
 class Misbehaving:
     """Context manager around the running server.
 
-    behaviours: by job. hello: called first on each connection; when it closes it, that's all.
+    host: an address, or the path of a Unix socket. behaviours: by job. hello: called first on each connection; when it closes it, that's all.
     """
 
     def __init__(
@@ -115,7 +116,8 @@ class Misbehaving:
         self._lock = threading.Lock()
         self._talks: list[Talk] = []
         self._threads: list[threading.Thread] = []
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        inet = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._family = socket.AF_UNIX if host.startswith("/") else inet
         self._receive_buffer = receive_buffer
         self.host, self.port = host, 0
         self._listen()
@@ -139,6 +141,8 @@ class Misbehaving:
 
     @property
     def url(self) -> str:
+        if self._family == socket.AF_UNIX:
+            return f"http+unix://{quote(self.host, safe='')}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
 
@@ -168,10 +172,11 @@ class Misbehaving:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if self._receive_buffer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        listener.bind((self.host, self.port))
+        unix = self._family == socket.AF_UNIX
+        listener.bind(self.host if unix else (self.host, self.port))
         listener.listen(512)
         listener.settimeout(0.02)
-        self.port = listener.getsockname()[1]
+        self.port = 0 if unix else listener.getsockname()[1]
         self._listener = listener
         self._start(lambda: self._accept(listener))
 
@@ -193,7 +198,8 @@ class Misbehaving:
 
     def _serve(self, sock: socket.socket) -> None:
         sock.settimeout(WAIT_S)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         talk = Talk(self, sock)
         with self._lock:
             self._talks.append(talk)

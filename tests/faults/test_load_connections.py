@@ -5,6 +5,8 @@ from tests.faults.driving import assert_good, both, gather, only, rows
 from tests.faults.misbehaving import Misbehaving, good, reply
 
 from mls.load import arrival
+from mls.load.arrival import supported
+from mls.model.errors import UserError
 from mls.model.units import NS_PER_S
 
 pytestmark = pytest.mark.timeout(60)
@@ -90,7 +92,8 @@ def test_connections_are_opened_before_the_load():
 
 def test_clock_is_named():
     with Misbehaving() as server:
-        for transport, clock in (("epoll", "kernel"), ("requests", "user")):
+        kernel = "kernel" if supported() else "user"
+        for transport, clock in (("epoll", kernel), ("requests", "user")):
             assert gather(server.url, transport=transport).ranks[0]["clock"] == clock
 
 
@@ -103,3 +106,38 @@ def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_n
         for row in rows(server.url):
             assert_good(row)
             assert row["end_ns"] - row["start_ns"] < 60 * NS_PER_S
+
+
+@both
+def test_unix_socket(tmp_path, transport):
+    """The kernel stamps nothing there, and the results say so."""
+    with Misbehaving(host=str(tmp_path / "llama.sock")) as server:
+        gathered = gather(server.url, transport=transport)
+        assert server.asked[0].headers["host"] == "localhost"
+    assert gathered.ranks[0]["clock"] == "user"
+    for row in gathered.table.to_pylist():
+        assert_good(row)
+
+
+@both
+def test_unix_socket_that_is_not_there(tmp_path, transport):
+    with pytest.raises(UserError, match="can't be reached"):
+        gather(f"http+unix://{str(tmp_path).replace('/', '%2F')}%2Fnone.sock", transport=transport)
+
+
+def test_a_proxy_is_asked_for_the_whole_url():
+    with Misbehaving() as proxy:
+        for row in rows("http://llm.example:81", proxy=proxy.url, transport="requests"):
+            assert_good(row)
+        assert {asked.headers["host"] for asked in proxy.asked} == {"llm.example:81"}
+
+
+def test_a_proxy_needs_the_other_transport():
+    with pytest.raises(UserError, match=r"server\.proxy: .* run\.transport"):
+        rows("http://llm.example:81", proxy="http://127.0.0.1:9")
+
+
+def test_a_system_without_epoll_is_told(monkeypatch):
+    monkeypatch.delattr("select.epoll")
+    with pytest.raises(UserError, match=r"run\.transport: epoll needs Linux"):
+        rows("http://127.0.0.1:9")

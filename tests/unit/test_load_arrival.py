@@ -89,12 +89,14 @@ def test_tightest_bracket_counts(monkeypatch):
 def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
     wall = WallClock()
     with (
+        arrival.hold() as held,
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as near,
     ):
         far, _ = listener.accept()
         with far:
-            assert arrival.enable(near)
+            assert held and arrival.enable(near)
+            assert arrival.supported()  # waits until they are switched on
             before = time.monotonic_ns()
             far.send(b"x")
             after = time.monotonic_ns()

@@ -180,7 +180,7 @@ def _point(run: Run) -> dict[str, Any]:
 def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
     resolved = plan.settings
     url = (server or resolved.server.url or "").rstrip("/")
-    if not url.startswith(("http://", "https://")):
+    if not url.startswith(("http://", "https://", "http+unix://")):
         raise UserError(f"--server: expected a URL such as http://127.0.0.1:8090, not {url!r}.")
     comm = MPI.COMM_WORLD
     outcome = Outcome(plan.config, resolved, plan.seed, url, output)
@@ -188,10 +188,11 @@ def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
     key = _from_rank0(comm, lambda: api_key(resolved.server))
 
     def api() -> ServerApi:
-        return ServerApi(url, key, api_key_env=resolved.server.api_key_env)
+        given = resolved.server
+        return ServerApi(url, key, api_key_env=given.api_key_env, proxy=given.proxy)
 
     served_as, run_id = _from_rank0(comm, lambda: outcome.introduce(api()))
-    job = Job(Target(url, key), resolved.run, served_as, plan.seed, run_id)
+    job = Job(Target(url, key, resolved.server.proxy), resolved.run, served_as, plan.seed, run_id)
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Gathered | None = perform(
             comm, job, progress.update, lambda: outcome.before(api())

@@ -126,17 +126,17 @@ class Dialer:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        try:
-            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError) as error:  # ValueError: a port out of range
-            raise UserError(
-                f"There is no host at {target.url} ({error}): correct the URL."
-            ) from None
         # of a name's addresses (localhost: ::1 and 127.0.0.1) the first that answers is kept
-        self._addresses: list[tuple[int, Any]] = [(each[0], each[4]) for each in found]
+        self._addresses = _addresses(target)
         self._family, self.address = self._addresses[0]
         self._context = ssl.create_default_context() if target.tls else None
-        self.kernel_clock = arrival.supported()
+        # the kernel stamps no bytes of a Unix socket
+        self._stamping = None if target.unix_path else arrival.hold()
+        self.kernel_clock = self._stamping is not None and arrival.supported()
+
+    def close(self) -> None:
+        if self._stamping:
+            self._stamping.close()
 
     def explain(self, error: OSError) -> str:
         """For the user: why there is no connection."""
@@ -156,7 +156,8 @@ class Dialer:
     def new_socket(self) -> socket.socket:
         """A new non-blocking socket, not connected yet."""
         sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not self.target.unix_path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.kernel_clock:
             arrival.enable(sock)
         return sock
@@ -188,6 +189,17 @@ class Dialer:
             sock.close()
             raise
         return sock, tls
+
+
+def _addresses(target: Target) -> list[tuple[int, Any]]:
+    """Address families and addresses to try, in order. Raises `UserError` when there are none."""
+    if target.unix_path:
+        return [(socket.AF_UNIX, target.unix_path)]
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:  # ValueError: a port out of range
+        raise UserError(f"There is no host at {target.url} ({error}): correct the URL.") from None
+    return [(each[0], each[4]) for each in found]
 
 
 def no_trusted_tls(url: str, reason: str) -> str:

@@ -82,6 +82,7 @@ class EpollTransport:
         for place in self._places:
             self._hang_up(place)
         self._epoll.close()
+        self._dialer.close()
 
     def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
         self._source = source

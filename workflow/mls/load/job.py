@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -160,6 +161,15 @@ def _allow_open_files() -> None:
 
 def _transport(job: Job, builder: RequestBuilder) -> Transport:
     if job.run.transport == "epoll":
+        if job.target.proxy:
+            raise UserError(
+                "server.proxy: the epoll transport speaks to the server itself; "
+                "set run.transport to requests, or leave server.proxy out."
+            )
+        if not hasattr(select, "epoll"):
+            raise UserError(
+                "run.transport: epoll needs Linux, and this is another system: set it to requests."
+            )
         return EpollTransport(job.target, builder, job.run)
     return ThreadsTransport(job.target, builder, job.run)
 

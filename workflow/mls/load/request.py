@@ -6,7 +6,7 @@ import hashlib
 import uuid
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import orjson
 
@@ -21,10 +21,14 @@ _TEXT_ENDPOINTS = ("/v1/completions", "/completions", "/completion")
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go. `url` is the server's root, without the endpoint."""
+    """Where requests go. `url` is the server's root, without the endpoint.
+
+    `http+unix://%2Fpath` names a Unix socket.
+    """
 
     url: str
     api_key: str | None = None
+    proxy: str | None = None
 
     @property
     def parts(self) -> SplitResult:
@@ -37,6 +41,15 @@ class Target:
     @property
     def host(self) -> str:
         return self.parts.hostname or ""
+
+    @property
+    def unix_path(self) -> str | None:
+        return unquote(self.parts.netloc) if self.parts.scheme == "http+unix" else None
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header."""
+        return "localhost" if self.unix_path else self.parts.netloc.rpartition("@")[2]
 
     @property
     def port(self) -> int:
@@ -62,7 +75,7 @@ class RequestBuilder:
             self._common["Authorization"] = f"Bearer {target.api_key}"
         lines = [
             f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
-            f"Host: {target.parts.netloc.rpartition('@')[2]}",
+            f"Host: {target.authority}",
             *(f"{name}: {value}" for name, value in self._common.items()),
             f"X-Request-Id: {run_id}-",
         ]

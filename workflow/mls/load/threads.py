@@ -13,6 +13,7 @@ from http.client import HTTPException, RemoteDisconnected
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests_unixsocket.adapters import UnixAdapter
 from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as ReadTimeout
 
@@ -48,7 +49,7 @@ class ThreadsTransport:
         self.gone: str | None = None
 
     def connect(self, places: int) -> None:
-        self._sessions = [_session() for _ in range(places)]
+        self._sessions = [_session(self._target.proxy) for _ in range(places)]
         try:
             self._sessions[0].get(self._target.url, timeout=10).close()
         except requests.exceptions.SSLError as error:
@@ -182,9 +183,12 @@ def _kind(error: Exception, exchange: Exchange) -> str:
     return "reset"
 
 
-def _session() -> requests.Session:
+def _session(proxy: str | None) -> requests.Session:
     session = requests.Session()
-    session.trust_env = False  # a proxy's times, or a .netrc's key, are not what was asked for
+    # a proxy's times, or a .netrc's key, must be asked for in the config
+    session.trust_env = False
+    session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+    session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
     session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
     session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
     session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=1))

@@ -21,7 +21,14 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _server_url(url: str) -> str:
+    if re.match(r"^http\+unix://%2F\S+$", url, re.IGNORECASE):
+        return url.rstrip("/")
+    return _http_url(url)
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ServerUrl = Annotated[str, AfterValidator(_server_url)]
 
 
 class Section(BaseModel):
@@ -105,9 +112,14 @@ class Server(Section):
     binary: str | None = Field(
         None, description="Path of the `llama-server` binary (`engine: llama-server`)."
     )
-    url: HttpUrl | None = Field(
+    url: ServerUrl | None = Field(
         None,
-        description="A server that is already running; nothing is started then. Give its root, without `/v1`.",
+        description="A server that is already running; nothing is started then. Give its root, without `/v1`; "
+        "`http+unix://%2Frun%2Fllama.sock` for a Unix socket (there the kernel gives no receive timestamps).",
+    )
+    proxy: HttpUrl | None = Field(
+        None,
+        description="HTTP proxy on the way to `url`; needs `run.transport: requests`.",
     )
     parallel: int = Field(8, ge=1, le=4096, description="Slots: requests served at once.")
     ctx: int = Field(

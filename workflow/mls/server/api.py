@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 from requests.auth import AuthBase
+from requests_unixsocket.adapters import UnixAdapter
 
 from mls.model.config import Server
 from mls.model.errors import UserError
@@ -41,6 +42,7 @@ class ServerApi:
         timeout_s: float = 10,
         *,
         api_key_env: str | None = None,
+        proxy: str | None = None,
     ) -> None:
         """url: the server's root. timeout_s: of a connect and of each wait for bytes.
         api_key_env: the variable that the key came from, to be named when it is refused."""
@@ -51,7 +53,11 @@ class ServerApi:
         self._session = requests.Session()
         # always set: with none, requests would look for one in ~/.netrc
         self._session.auth = _Bearer(api_key)
-        if (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1"):
+        self._session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
+        if proxy:
+            self._session.proxies = {"http": proxy, "https": proxy}
+            self._session.trust_env = False
+        elif (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1"):
             self._session.trust_env = False  # a proxy has no business with loopback
 
     def health(self) -> str | None:

@@ -36,7 +36,12 @@ def probe(config: Config, model: str, url: str, sample: Sample) -> Probe:
             "give a name from `models`."
         )
     first = points[0]
-    api = ServerApi(url, api_key(first.server), api_key_env=first.server.api_key_env)
+    api = ServerApi(
+        url,
+        api_key(first.server),
+        api_key_env=first.server.api_key_env,
+        proxy=first.server.proxy,
+    )
     health = api.health()
     if health == "loading":
         raise UserError(f"Server {url} is still loading its model; try again when it is ready.")
