@@ -33,11 +33,11 @@ class Place:
         "fresh",
         "headers_done",
         "keep_alive",
-        "out",
         "parser",
         "slot",
         "sock",
         "tls",
+        "unsent",
     )
 
     def __init__(self, slot: int) -> None:
@@ -45,7 +45,9 @@ class Place:
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
         self.exchange: Exchange | None = None
-        self.out: memoryview | None = None
+        self.unsent: bytes | memoryview = (
+            b""  # of the request, when the kernel did not take it all at once
+        )
         self.connecting = False
         self.fresh = False  # opened for the request that is on it
         self.begin_connection()
@@ -82,7 +84,7 @@ class Place:
             self.sock.close()
         self.sock = None
         self.tls = None
-        self.out = None
+        self.unsent = b""
         self.connecting = False
 
 

@@ -47,6 +47,7 @@ class EpollTransport:
         self._dialer = Dialer(target)
         self._builder = builder
         self._run = run
+        self._reuse = run.reuse_connections
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
         self._epoll = select.epoll()
         self._places: list[Place] = []
@@ -73,7 +74,7 @@ class EpollTransport:
                 place.sock, place.tls = self._dialer.connect_blocking(_CONNECT_TIMEOUT_S)
             except OSError as error:
                 raise UserError(self._dialer.explain(error)) from None
-            if self._run.reuse_connections:
+            if self._reuse:
                 self._watch(place, select.EPOLLIN)
             else:
                 place.close()
@@ -157,24 +158,26 @@ class EpollTransport:
         exchange = place.exchange
         assert exchange is not None
         wire = self._builder.wire(exchange.job)
-        place.out = memoryview(place.tls.encrypt(wire) if place.tls else wire)
-        self._flush(place)
+        self._flush(place, place.tls.encrypt(wire) if place.tls else wire)
 
-    def _flush(self, place: Place) -> None:
-        assert place.sock is not None and place.out is not None
+    def _flush(self, place: Place, data: bytes | memoryview) -> None:
+        """Send what the kernel takes now; the rest when it says that it takes more."""
+        assert place.sock is not None
         exchange = place.exchange
         if exchange and not exchange.start_ns:
             exchange.start_ns = time.monotonic_ns()
         try:
-            sent = place.sock.send(place.out)
+            sent = place.sock.send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self._broken(place, error)
             return
-        place.out = place.out[sent:]
-        if place.out:
+        if sent < len(data):
+            place.unsent = memoryview(data)[sent:]
             self._epoll.modify(place.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        else:
+            place.unsent = b""
 
     def _dial(self, place: Place) -> None:
         exchange = place.exchange
@@ -207,10 +210,10 @@ class EpollTransport:
             if not place.tls:
                 self._connected(place)
                 return
-            place.out = memoryview(place.tls.handshake())
+            place.unsent = place.tls.handshake()
         self._epoll.modify(sock.fileno(), select.EPOLLIN)
-        if place.out:
-            self._flush(place)
+        if place.unsent:
+            self._flush(place, place.unsent)
 
     def _connected(self, place: Place) -> None:
         assert place.sock is not None
@@ -271,9 +274,8 @@ class EpollTransport:
         assert tls is not None
         if tls.ready:
             return tls.decrypt(data)
-        place.out = memoryview(tls.handshake(data))
-        if place.out:
-            self._flush(place)
+        if answer := tls.handshake(data):
+            self._flush(place, answer)
         if tls.ready and place.sock is not None:
             self._connected(place)
         return b""
@@ -284,8 +286,8 @@ class EpollTransport:
         exchange.clean_end = place.complete
         place.fresh = False
         self._refused_since_ns = 0
-        unsent = bool(place.out)  # it answered without reading the whole request
-        if unsent or not (place.keep_alive and self._run.reuse_connections):
+        # with bytes unsent it answered without reading the whole request
+        if place.unsent or not (place.keep_alive and self._reuse):
             self._hang_up(place)
         if exchange.status in RETRY_STATUS and exchange.attempts <= self._run.retries:
             self._retry(place, HttpReply(exchange.reads).retry_after)
