@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mls.analysis.evidence import Evidence
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config
@@ -83,8 +84,8 @@ def rows(load: Load) -> list[dict[str, Any]]:
                 "attempts": 1,
                 "reconnects": 0,
                 "finish_reason": "length",
-                "server_prompt_ms": load.ttft_ms * 0.9,
-                "server_predicted_ms": load.itl_ms * (load.tokens - 1),
+                "server_prompt_ms": gaps[0] * 0.9 / NS_PER_MS,
+                "server_predicted_ms": gaps[1:].sum() / NS_PER_MS,
             }
         )
         if job in load.failed:
@@ -185,19 +186,18 @@ def write_repeat(
             "run": given.run.model_dump(),
             "server": given.server.model_dump(),
             "seed": given.seed,
+            "model": {"file_sha256": "b" * 64},
         },
-        environment={"sha256": "0" * 64, "host": "testhost"},
+        environment={"digest": "0" * 64, "host": "testhost"},
         server={
             "url": "http://127.0.0.1:40000",
-            "before": {"props": {"build_info": "b6500-abc", "total_slots": 8}},
+            "before": {"build": "b6500-abc", "slots": 8, "ctx_per_slot": 1024, "metrics": None},
             "after": {},
         },
         workload={"endpoint": given.run.endpoint, "max_tokens": given.run.max_tokens},
         clock={"started_utc": "2026-01-01T00:00:00Z"},
         summary=summary,
-        verdicts=judge(
-            summary, records, given.run, planned.checks, known.metrics_before, known.metrics_after
-        ),
+        verdicts=judge(Evidence(summary, records, given.run, planned.checks)),
         files={"requests.parquet": file_sha256(folder / "requests.parquet")},
     )
     (folder / "run.json").write_text(result.model_dump_json(indent=1))

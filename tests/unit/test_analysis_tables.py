@@ -192,7 +192,7 @@ def test_a_failed_check_is_named(planned, tmp_path):
     aggregate(planned, tmp_path)
     row = only(read(tmp_path / "summary.csv"), 4, 1)
     assert (row["verdict"], row["verdict_failed"]) == ("fail", "concurrency_held")
-    assert read(tmp_path / "cells.csv")[2]["verdict_failed"] == "concurrency_held"
+    assert read(tmp_path / "cells.csv")[2]["verdict_failed"] == "concurrency_held repeats_agree"
 
 
 def test_an_axis_of_words_and_numbers(tmp_path):
@@ -232,11 +232,31 @@ def test_a_full_disk_is_one_sentence(planned, results, monkeypatch):
         aggregate(planned, results)
 
 
-@given(st.lists(st.lists(st.floats(0, 1e6), min_size=5, max_size=5), min_size=2, max_size=6))
-def test_the_jackknife_of_a_mean_is_students_interval(groups):
-    arrays = [np.array(group) for group in groups]
-    pooled = intervals.pooled(arrays, np.mean)
-    direct = intervals.mean([float(a.mean()) for a in arrays])
-    assert pooled.value == pytest.approx(direct.value, abs=1e-6)
-    assert pooled.low == pytest.approx(direct.low, abs=1e-3, rel=1e-6)
-    assert pooled.high == pytest.approx(direct.high, abs=1e-3, rel=1e-6)
+SAMPLES = st.lists(
+    st.lists(st.floats(0.01, 1e6), min_size=1, max_size=9).map(np.array), min_size=1, max_size=5
+)
+
+
+@given(SAMPLES, st.sampled_from([50, 90, 95, 99]), st.floats(0.01, 100))
+def test_the_interval_of_a_percentile_holds_it_and_follows_the_unit(groups, percent, scale):
+    found = intervals.percentile(groups, percent)
+    assert found.value == pytest.approx(np.percentile(np.concatenate(groups), percent))
+    other = intervals.percentile([group * scale for group in groups], percent)
+    assert other.value == pytest.approx(found.value * scale)
+    if len(groups) == 1:
+        assert found.low is found.high is None
+    else:
+        assert 0 <= found.low <= found.value <= found.high
+        assert other.low == pytest.approx(found.low * scale)
+        if np.isfinite(found.high):
+            assert other.high == pytest.approx(found.high * scale)
+
+
+def test_repeats_that_are_alike_have_no_interval_to_speak_of():
+    found = intervals.percentile([np.array([1.0, 2.0, 4.0])] * 3, 95)
+    assert found.low == found.value == found.high
+
+
+def test_a_percentile_of_zeros_is_zero():
+    found = intervals.percentile([np.zeros(3), np.zeros(3)], 95)
+    assert (found.value, found.low, found.high) == (0, 0, 0)

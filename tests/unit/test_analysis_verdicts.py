@@ -5,11 +5,12 @@ from dataclasses import replace
 import pytest
 from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
 
+from mls.analysis.evidence import Evidence, worst
 from mls.analysis.summary import summarize
-from mls.analysis.verdicts import judge, worst
+from mls.analysis.verdicts import judge
 from mls.model.config import Checks, Run
 from mls.model.result import RankCost
-from mls.model.units import NS_PER_MS
+from mls.model.units import NS_PER_MS, NS_PER_S
 
 CLEAN = Load(places=4, requests=40, tokens=16)
 BEFORE = {"llamacpp:tokens_predicted_total": 100.0, "llamacpp:prompt_tokens_total": 500.0}
@@ -18,11 +19,28 @@ AFTER = {
     "llamacpp:prompt_tokens_total": 500.0 + 40 * 60,
 }
 
+IDLE = {
+    "monotonic_ns": 0,
+    "busy_s": 100.0,
+    "all_s": 1000.0,
+    "steal_s": 1.0,
+    "ours_s": 5.0,
+    "swapped_bytes": 4096,
+    "throttled": 3,
+    "governor": "performance",
+}
+QUIET = IDLE | {"monotonic_ns": 10 * NS_PER_S, "busy_s": 115.1, "all_s": 1020.0, "ours_s": 20.0}
+HOST = {"server": "managed", "before": IDLE, "after": QUIET}
+CLOCK = {"ranks": [{"rank": 0, "wall_clock_steps": 0}, {"rank": 1, "wall_clock_steps": 0}]}
 
-def verdicts(records, before=BEFORE, after=AFTER, run=None, **changed):
+
+def verdicts(records, before=BEFORE, after=AFTER, run=None, checks=None, host=None, **changed):
     asked = run or Run(inflight=4, iters=40, max_tokens=16)
     known = facts(asked.inflight, metrics_before=before, metrics_after=after, **changed)
-    judged = judge(summarize(records, known), records, asked, Checks(), before, after)
+    summary = summarize(records, known)
+    judged = judge(
+        Evidence(summary, records, asked, checks or Checks(), before, after, host or HOST, CLOCK)
+    )
     return {verdict.check: verdict for verdict in judged}
 
 
@@ -36,7 +54,7 @@ def test_a_clean_run_passes_every_check():
     found = verdicts(table(CLEAN))
     assert {check: verdict.status for check, verdict in found.items()} == dict.fromkeys(
         ["errors", "concurrency_held", "client_kept_up", "arrival_clock", "cache_as_asked",
-         "work_as_asked", "books_agree"],
+         "work_as_asked", "books_agree", "server_time_fits", "steady", "warmed_up", "quiet_host"],
         "pass",
     )  # fmt: skip
     for verdict in found.values():
@@ -58,7 +76,7 @@ def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
     summary = summarize(records, facts(8))
     assert summary.wall_s == pytest.approx(49.267, abs=0.002)
     assert summary.latency_ms.mean == pytest.approx(4926.586)
-    found = {v.check: v for v in judge(summary, records, run, Checks(), None, None)}
+    found = {v.check: v for v in judge(Evidence(summary, records, run, Checks()))}
     assert found["concurrency_held"].status == "fail"
     assert found["concurrency_held"].measured == pytest.approx(1.0)
     assert "never more than 1" in found["concurrency_held"].message

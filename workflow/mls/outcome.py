@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet
 
+from mls.analysis.evidence import Evidence
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
+from mls.host import noise
 from mls.load.job import Gathered
 from mls.load.request import body_fields
 from mls.model.config import Config
@@ -40,6 +44,7 @@ class Outcome:
         self._output = output
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
+        self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         path = run_path(config, settings.cell, settings.repeat)
         # short, and no two runs share it: it tells apart the requests in a server's log
@@ -53,9 +58,11 @@ class Outcome:
     def before(self, api: ServerApi) -> None:
         """Take the server's state before the load. Never raises."""
         self._before = _state(api)
+        self._host = {"server": self._where(), "before": noise.sample()}
 
     def after(self, api: ServerApi) -> None:
         """Take the server's state after the load. Never raises: it may have died."""
+        self._host["after"] = noise.sample()
         self._after = _state(api)
 
     def conclude(self, gathered: Gathered) -> None:
@@ -69,12 +76,16 @@ class Outcome:
         )
         summary = summarize(gathered.table, facts)
         verdicts = judge(
-            summary,
-            gathered.table,
-            self._settings.run,
-            self._config.checks,
-            facts.metrics_before,
-            facts.metrics_after,
+            Evidence(
+                summary,
+                gathered.table,
+                self._settings.run,
+                self._config.checks,
+                facts.metrics_before,
+                facts.metrics_after,
+                self._host,
+                _clock(gathered),
+            )
         )
         problem = _no_result(gathered, summary)
         if self._output:
@@ -85,6 +96,14 @@ class Outcome:
                 print(f"{verdict.status}: {verdict.check}: {verdict.message}", flush=True)
         if problem:
             raise UserError(problem)
+
+    def _where(self) -> str:
+        """Where the server runs: a child of our `mls serve`, else on this host or elsewhere."""
+        if self._settings.server.url is None and noise.serves_here():
+            return "managed"
+        host = (urlsplit(self._url).hostname or "").lower()
+        here = host in ("localhost", "::1", socket.gethostname()) or host.startswith("127.")
+        return "local" if here else "elsewhere"
 
     def _write(
         self, gathered: Gathered, summary: Summary, verdicts: list[Verdict], problem: str | None
@@ -116,7 +135,8 @@ class Outcome:
                 "run_id": self._run_id,
                 "run": resolved.run.model_dump(),
                 "server": resolved.server.model_dump(),
-                "model": resolved.model.model_dump(exclude_none=True),
+                "model": resolved.model.model_dump(exclude_none=True)
+                | {"file_sha256": _file_sha256(Path(self._config.results), resolved.cell["model"])},
             },
             environment=_environment(Path(self._config.results)),
             server={"url": self._url, "before": self._before, "after": self._after},
@@ -125,19 +145,21 @@ class Outcome:
                 "prompts": "built-in",
                 "body": body_fields(resolved.run, self._served_as),
             },
-            clock={
-                "started_utc": datetime.fromtimestamp(
-                    gathered.start_unix_ns / NS_PER_S, UTC
-                ).isoformat(),
-                "ranks": [
-                    {k: r[k] for k in ("rank", "offset_ns", "wall_clock_steps")}
-                    for r in gathered.ranks
-                ],
-            },
+            clock=_clock(gathered),
+            host=self._host,
             summary=summary,
             verdicts=verdicts,
             files={"requests.parquet": digest},
         )
+
+
+def _clock(gathered: Gathered) -> dict[str, Any]:
+    started = datetime.fromtimestamp(gathered.start_unix_ns / NS_PER_S, UTC)
+    kept = ("rank", "offset_ns", "wall_clock_steps")
+    return {
+        "started_utc": started.isoformat(),
+        "ranks": [{key: rank[key] for key in kept} for rank in gathered.ranks],
+    }
 
 
 def seed_block(summary: Summary) -> str:
@@ -209,6 +231,15 @@ def _environment(results: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {"digest": None}
     return {"digest": described.get("digest"), "host": described.get("host")}
+
+
+def _file_sha256(results: Path, model: str) -> str | None:
+    """SHA-256 of the model's file as it was fetched; None when the server is not ours."""
+    try:
+        described = json.loads((results / "models" / f"{model}.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return described.get("sha256")
 
 
 def _ms(value: float | None) -> str:

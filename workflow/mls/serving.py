@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from mls.host.mpi_launch import mpi_environment
+from mls.host.noise import SERVE_PID
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.model.sweep import cells, parse_cell, settings
@@ -35,6 +36,7 @@ def serve_for(
         (output / "failure.json").unlink(missing_ok=True)
     launcher = " ".join(command[:1])
     os.environ.update(mpi_environment(launcher))
+    os.environ[SERVE_PID] = str(os.getpid())
     try:
         if probe and not probe.exists():
             raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,8 @@ class Estimate:
     low: float | None
     high: float | None
     repeats: int
+    needs: int | None = None
+    """Of a percentile of too few samples: how many it needs. None: there are enough."""
 
     def overlaps(self, other: Estimate) -> bool | None:
         """Whether the intervals have a point in common; None when one of them has no interval."""
@@ -38,25 +40,26 @@ def mean(values: Sequence[float]) -> Estimate | None:
     return _student(float(data.mean()), error, len(data))
 
 
-def pooled(repeats: Sequence[Floats], statistic: Callable[[Floats], float]) -> Estimate | None:
-    """A statistic of all samples pooled, with an interval by the delete-one-repeat jackknife.
+def percentile(repeats: Sequence[Floats], percent: float) -> Estimate | None:
+    """A percentile of all samples pooled, with an interval from how the repeats' own ones differ.
 
-    Its standard error is that of Quenouille and Tukey, with groups as the units (Shao and Wu,
-    Annals of Statistics 17, 1989), which holds for percentiles, too, as whole groups are left
-    out; for a mean of repeats of one size it is exactly `mean`'s interval.
+    repeats: the samples of each. The standard error is that of the mean of the repeats' own
+    percentiles, on logarithms, as latencies are skewed; theirs are the median-unbiased ones
+    (Hyndman and Fan's type 8), as a repeat has few samples. Times Student's t, about the pooled
+    value. How well it covers: benchmarks/coverage.py. None without samples.
     """
     filled = [samples for samples in repeats if len(samples)]
     if not filled:
         return None
-    count = len(filled)
-    value = float(statistic(np.concatenate(filled)))
-    if count == 1:
+    value = float(np.percentile(np.concatenate(filled), percent))
+    if len(filled) == 1:
         return _student(value, None, 1)
-    without = np.array(
-        [statistic(np.concatenate(filled[:i] + filled[i + 1 :])) for i in range(count)]
-    )
-    error = float(np.sqrt((count - 1) / count * np.square(without - without.mean()).sum()))
-    return _student(value, error, count)
+    own = np.array([np.percentile(x, percent, method="median_unbiased") for x in filled])
+    if value <= 0 or own.min() <= 0:
+        return _student(value, float(own.std(ddof=1) / np.sqrt(len(own))), len(own))
+    error = float(np.log(own).std(ddof=1) / np.sqrt(len(own)))
+    factor = float(np.exp(_t(len(own)) * error))
+    return Estimate(value, value / factor, value * factor, len(own))
 
 
 def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
@@ -77,5 +80,10 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
 def _student(value: float, error: float | None, repeats: int) -> Estimate:
     if error is None:
         return Estimate(value, None, None, repeats)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1)) * error
+    half = _t(repeats) * error
     return Estimate(value, value - half, value + half, repeats)
+
+
+def _t(repeats: int) -> float:
+    """Student's t for so many repeats."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1))

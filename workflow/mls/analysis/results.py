@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from mls.analysis.evidence import Evidence
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
@@ -104,15 +105,17 @@ def _judged_anew(result: RunResult, records: pa.Table, config: Config) -> RunRes
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
-    metrics = [result.server.get(when, {}).get("metrics") for when in ("before", "after")]
+    before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
-    facts = RunFacts(result.summary.inflight.asked, client.clock, client.per_rank, *metrics)
+    facts = RunFacts(result.summary.inflight.asked, client.clock, client.per_rank, before, after)
     summary = summarize(records, facts)
     try:
         run = Run.model_validate(result.config.get("run"))
     except ValidationError:
         raise _UnusableError(f"{RUN} is corrupt (at `config.run`): {_AGAIN}.") from None
-    verdicts = judge(summary, records, run, config.checks, *metrics)
+    verdicts = judge(
+        Evidence(summary, records, run, config.checks, before, after, result.host, result.clock)
+    )
     return result.model_copy(update={"summary": summary, "verdicts": verdicts})
 
 

@@ -39,11 +39,17 @@ def samples(table: pa.Table) -> dict[str, Floats]:
     table: schema `mls.model.record.REQUESTS`. Returns float64 arrays in ms.
     """
     ok = succeeded(table)
+    known = {name: v[ok & ~np.isnan(v)] for name, v in of_requests(table).items()}
+    return known | {"itl_ms": _itl(table, ok), "loop_lag_ms": _lag(table, ok)}
+
+
+def of_requests(table: pa.Table) -> dict[str, Floats]:
+    """One value a request in ms, NaN where it is not known; of failed requests it means nothing."""
     start, end = ints(table, "start_ns"), ints(table, "end_ns")
     scheduled = ints(table, "scheduled_ns")
     latency = _gap(start, end)
     served = floats(table, "server_prompt_ms") + floats(table, "server_predicted_ms")
-    found = {
+    return {
         "latency_ms": latency,
         "latency_from_scheduled_ms": _gap(scheduled, end),
         "ttft_ms": _ttft(table, start, end),
@@ -52,8 +58,6 @@ def samples(table: pa.Table) -> dict[str, Floats]:
         "queue_ms": latency - served,
         "connect_ms": _gap(start, ints(table, "connected_ns")),
     }
-    known = {name: values[ok & ~np.isnan(values)] for name, values in found.items()}
-    return known | {"itl_ms": _itl(table, ok), "loop_lag_ms": _lag(table, ok)}
 
 
 def _gap(earlier: Ints64, later: Ints64) -> Floats:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,21 @@ import numpy as np
 
 from mls.analysis import intervals
 from mls.analysis.columns import Floats
+from mls.analysis.comparable import (
+    enough_requests,
+    ranks_alike,
+    repeats_agree,
+    same_thing_measured,
+)
+from mls.analysis.evidence import worst
 from mls.analysis.flight import Flight, flight, window
+from mls.analysis.goodput import goodput
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat, read_cells
 from mls.analysis.samples import samples
-from mls.analysis.verdicts import worst
+from mls.analysis.support import least_samples
 from mls.model.config import Config
-from mls.model.result import Summary
+from mls.model.result import Summary, Verdict
 from mls.model.sweep import Cell, axes
 from mls.model.units import NS_PER_S
 
@@ -41,10 +48,19 @@ MEANS = (
 )
 """Figures of `Summary` that are averaged over repeats."""
 
-POOLED = ("latency_ms", "ttft_ms", "tpot_ms", "itl_ms")
+GOODPUT = (
+    "good.share",
+    "throughput.good_requests_per_s",
+    "throughput.good_tokens_per_s",
+    "overall.good_requests_per_s",
+    "overall.good_tokens_per_s",
+)
+"""Figures of `goodput`, averaged over repeats; there are none without objectives."""
+
+POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_ms")
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
-POOLED_PERCENTILES = (50, 95, 99)
+POOLED_PERCENTILES = (50, 90, 95, 99)
 CURVE_POINTS = 400
 COURSE_POINTS = 600
 
@@ -77,6 +93,10 @@ class CellResult:
     """By name: those of `MEANS`, and `<distribution>.p<percentile>` of `POOLED`."""
     curves: dict[str, Curve]
     course: Course | None
+    good: tuple[dict[str, float], ...] = ()
+    """Goodput of each repeat that is ok."""
+    verdicts: tuple[Verdict, ...] = ()
+    """On the cell as a whole; those on each repeat are in its result."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -84,17 +104,22 @@ class CellResult:
 
     @property
     def verdict(self) -> str:
-        """The worst verdict on any of its repeats; `fail` when a repeat has no result."""
+        """The worst on it or on any of its repeats; `fail` when a repeat has no result."""
         if len(self.ok) < len(self.repeats):
             return "fail"
-        return worst(v.status for repeat in self.ok for v in _verdicts(repeat))
+        return worst(v.status for v in self._all())
 
     def checks(self, *statuses: str) -> dict[str, int]:
-        """Checks with one of these statuses → number of repeats that have it."""
-        return dict(Counter(v.check for r in self.ok for v in _verdicts(r) if v.status in statuses))
+        """Checks with one of these statuses → number of repeats that have it (1: the cell)."""
+        return dict(Counter(v.check for v in self._all() if v.status in statuses))
+
+    def _all(self) -> list[Verdict]:
+        return [*(v for repeat in self.ok for v in _verdicts(repeat)), *self.verdicts]
 
     def values(self, metric: str) -> list[float]:
-        """A figure of `Summary` in each repeat that has it."""
+        """A figure of `Summary`, or of the goodput, in each repeat that has it."""
+        if metric in GOODPUT:
+            return [found[metric] for found in self.good if metric in found]
         found = [flatten(r.result.summary).get(metric) for r in self.ok if r.result]
         return [float(value) for value in found if value is not None]
 
@@ -129,7 +154,18 @@ class Study:
 
 def read_study(config: Config, results: Path) -> Study:
     """Read all results of a config, one cell's records in memory at a time. Raises `UserError`."""
-    return Study(config, [_cell(cell, repeats) for cell, repeats in read_cells(config, results)])
+    found = [_cell(config, cell, repeats) for cell, repeats in read_cells(config, results)]
+    same = same_thing_measured(found)
+    cells = [
+        replace(c, verdicts=(*c.verdicts, v)) if c.ok else c
+        for c, v in zip(found, same, strict=True)
+    ]
+    rate = f"{Study(config, cells).rates}.completion_tokens_per_s"
+    alike = ranks_alike(cells, rate, config.checks)
+    cells = [
+        replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(cells, alike, strict=True)
+    ]
+    return Study(config, cells)
 
 
 def flatten(summary: Summary) -> dict[str, Any]:
@@ -147,31 +183,43 @@ def flatten(summary: Summary) -> dict[str, Any]:
     return found
 
 
-def _verdicts(repeat: Repeat) -> list[Any]:
+def _verdicts(repeat: Repeat) -> list[Verdict]:
     return repeat.result.verdicts if repeat.result else []
 
 
-def _cell(cell: Cell, repeats: list[Repeat]) -> CellResult:
+def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     bare = CellResult(cell, repeats, {}, {}, None)
     if not bare.ok:
         return bare
     estimates = {metric: intervals.mean(bare.values(metric)) for metric in MEANS}
     raw: dict[str, list[Floats]] = {name: [] for name in POOLED}
     course = None
+    good: list[dict[str, float]] = []
     for repeat in bare.ok:
         table = repeat.records()
         found = samples(table)
+        good.append(goodput(table, config.slo, _asked(repeat)))
         for name in POOLED:
             raw[name].append(found[name])
         if course is None:
             course = _course(repeat, flight(table), window(table, flight(table), _asked(repeat)))
+    bare = replace(bare, good=tuple(good))
+    estimates |= {metric: intervals.mean(bare.values(metric)) for metric in GOODPUT}
     for name in POOLED:
         for percentile in POOLED_PERCENTILES:
-            statistic = partial(np.percentile, q=percentile)
-            estimates[f"{name}.p{percentile}"] = intervals.pooled(raw[name], statistic)
+            found_one = intervals.percentile(raw[name], percentile)
+            least = least_samples(percentile)
+            if found_one and sum(map(len, raw[name])) < least:
+                found_one = replace(found_one, needs=least)
+            estimates[f"{name}.p{percentile}"] = found_one
     curves = {name: _curve(np.concatenate(found)) for name, found in raw.items()}
     known = {name: found for name, found in estimates.items() if found is not None}
-    return CellResult(cell, repeats, known, curves, course)
+    latencies = raw["latency_ms"]
+    verdicts = (
+        enough_requests(sum(map(len, latencies)), config.checks),
+        repeats_agree([repeat.number for repeat in bare.ok], latencies, config.checks),
+    )
+    return replace(bare, estimates=known, curves=curves, course=course, verdicts=verdicts)
 
 
 def _asked(repeat: Repeat) -> int:

@@ -10,9 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mls.analysis.evidence import worst
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat
 from mls.analysis.study import (
+    GOODPUT,
     MEANS,
     POOLED,
     POOLED_PERCENTILES,
@@ -21,11 +23,11 @@ from mls.analysis.study import (
     flatten,
     read_study,
 )
-from mls.analysis.verdicts import worst
 from mls.model.config import Config
 from mls.model.files import write
 
 Row = dict[str, Any]
+PERCENTILES = {f"p{percentile}" for percentile in POOLED_PERCENTILES}
 
 
 def aggregate(config: Config, results: Path) -> None:
@@ -43,7 +45,8 @@ def aggregate(config: Config, results: Path) -> None:
 def cell_rows(study: Study) -> list[Row]:
     """One row a cell: axes, repeats, verdict, then each estimate with its 95 % interval.
 
-    Means are over repeats; percentiles are of the raw samples of all repeats, pooled.
+    Means are over repeats; percentiles are of the raw samples of all repeats, pooled, and
+    `supported` when there are enough of them.
     """
     return [_cell_row(cell) for cell in study.cells]
 
@@ -56,11 +59,17 @@ def _cell_row(cell: CellResult) -> Row:
     row["verdict"] = cell.verdict
     row["verdict_failed"] = " ".join(cell.checks("fail"))
     row["message"] = " ".join(dict.fromkeys(_line(repeat.message) for repeat in failed))
-    for metric in (*MEANS, *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES)):
+    for metric in (
+        *MEANS,
+        *GOODPUT,
+        *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
+    ):
         found: Estimate | None = cell.estimates.get(metric)
         row[metric] = found.value if found else None
         row[f"{metric}.ci95_low"] = found.low if found else None
         row[f"{metric}.ci95_high"] = found.high if found else None
+        if metric.startswith(POOLED) and metric.rpartition(".")[2] in PERCENTILES:
+            row[f"{metric}.supported"] = found.needs is None if found else None
     return row
 
 

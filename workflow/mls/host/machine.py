@@ -27,7 +27,7 @@ def describe() -> dict[str, Any]:
             "logical": psutil.cpu_count(),
             "usable": usable_cores(),
         },
-        "governor": _each_cpu("cpufreq/scaling_governor"),
+        "governor": governor(),
         "turbo": _turbo(),
         "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
         "virtual_machine": _virtual_machine(),
@@ -45,6 +45,11 @@ def usable_cores() -> int:
     if quota.isdigit() and period.isdigit():
         cores = min(cores, round(int(quota) / int(period)))
     return max(1, cores)
+
+
+def governor() -> str | None:
+    """The CPU frequency governor, or all of them when CPUs differ; null where there is none."""
+    return _each_cpu("cpufreq/scaling_governor")
 
 
 def cpu_model() -> str | None:

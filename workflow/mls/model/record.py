@@ -48,3 +48,6 @@ REQUESTS = pa.schema(
         ("output", pa.string()),  # only with `keep_output`
     ]
 )
+
+FINISHED_BY_LENGTH = "length"
+"""`finish_reason` of a reply that ended at its token limit."""

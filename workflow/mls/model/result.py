@@ -132,6 +132,11 @@ class RunResult(Part):
     server: dict[str, Any] = Field(description="`url`, `before` and `after`: the server's state.")
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")
     clock: dict[str, Any] = Field(description="Offsets of each rank, start of the run in UTC.")
+    host: dict[str, Any] = Field(
+        {},
+        description="Rank 0's host around the load: `before` and `after` (counters of CPU time, steal, "
+        "swap and throttling), and `server`: `managed`, `local` or `elsewhere`.",
+    )
     summary: Summary
     verdicts: list[Verdict]
     files: dict[str, str] = Field(description="SHA-256 of each file beside this one.")

@@ -11,7 +11,17 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mls.model.config import Checks, Config, Environment, ModelSource, Mpi, Run, Section, Server
+from mls.model.config import (
+    Checks,
+    Config,
+    Environment,
+    ModelSource,
+    Mpi,
+    Run,
+    Section,
+    Server,
+    Slo,
+)
 from mls.model.digest import PACKAGE
 from mls.model.result import RunResult
 
@@ -24,6 +34,7 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("server", Server),
     ("run", Run),
     ("checks", Checks),
+    ("slo", Slo),
 ]
 
 

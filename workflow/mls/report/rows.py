@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mls.analysis.evidence import WORSE
+from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat
 from mls.analysis.study import CellResult, Study
-from mls.analysis.verdicts import WORSE
 from mls.report.numbers import interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
 from mls.report.words import check_name
+
+Hit = tuple[CellResult, int | None, str]
+"""Where a check did not pass: cell, repeat (None: the cell as a whole), message."""
 
 MARKS = {"pass": "✓", "unknown": "?", "warn": "!", "fail": "✗"}
 
@@ -21,6 +25,8 @@ class Figure:
 
     text: str
     interval: str
+    doubt: str = ""
+    """Why it can't be taken as known, when there were too few requests for it."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +87,13 @@ def table(study: Study, axes: list[str], shown: list[Column]) -> list[Row]:
 def checks(study: Study) -> list[Check]:
     """Every check that didn't pass anywhere, the worst first."""
     names = study.varying or ["inflight"]
-    found: dict[tuple[str, str], list[tuple[CellResult, int, str]]] = {}
+    found: dict[tuple[str, str], list[Hit]] = {}
     for cell in study.cells:
-        for repeat in cell.ok:
-            for verdict in repeat.result.verdicts if repeat.result else []:
-                if verdict.status != "pass":
-                    key = (verdict.check, verdict.status)
-                    found.setdefault(key, []).append((cell, repeat.number, verdict.message))
+        on_repeats = [(r.number, v) for r in cell.ok if r.result for v in r.result.verdicts]
+        for number_, verdict in [*on_repeats, *((None, v) for v in cell.verdicts)]:
+            if verdict.status != "pass":
+                key = (verdict.check, verdict.status)
+                found.setdefault(key, []).append((cell, number_, verdict.message))
     ordered = sorted(found.items(), key=lambda item: -WORSE.index(item[0][1]))
     return [
         Check(check_name(check), status, _where(study, hits, names), hits[0][2])
@@ -96,23 +102,28 @@ def checks(study: Study) -> list[Check]:
 
 
 def tally(study: Study) -> dict[str, int]:
-    """Repeats by their worst verdict, and those without a result as `no result`."""
+    """Repeats by the worst verdict on them or their cell, and those without a result as `no result`."""
     counts = dict.fromkeys((*WORSE, "no result"), 0)
     for cell in study.cells:
         for repeat in cell.repeats:
-            statuses = [v.status for v in repeat.result.verdicts] if repeat.result else []
+            verdicts = [*repeat.result.verdicts, *cell.verdicts] if repeat.result else []
+            statuses = [v.status for v in verdicts]
             counts[max(statuses, key=WORSE.index) if statuses else "no result"] += 1
     return {status: count for status, count in counts.items() if count}
 
 
-def _where(study: Study, hits: list[tuple[CellResult, int, str]], names: list[str]) -> str:
+def _where(study: Study, hits: list[Hit], names: list[str]) -> str:
     total = sum(len(cell.ok) for cell in study.cells)
-    if len(hits) == total:
+    if all(number_ is not None for _, number_, _ in hits) and len(hits) == total:
         return f"all {total} repeats" if total > 1 else "the only repeat"
-    per_cell: dict[str, list[int]] = {}
+    per_cell: dict[str, list[str]] = {}
     for cell, number_, _ in hits:
-        per_cell.setdefault(label(cell, names), []).append(number_)
-    parts = [f"{name} (repeat {', '.join(map(str, which))})" for name, which in per_cell.items()]
+        which = per_cell.setdefault(label(cell, names), [])
+        if number_ is not None:
+            which.append(str(number_))
+    parts = [
+        f"{name} (repeat {', '.join(which)})" if which else name for name, which in per_cell.items()
+    ]
     return "; ".join(parts[:6]) + (f"; {len(parts) - 6} more cells" if len(parts) > 6 else "")
 
 
@@ -148,6 +159,12 @@ def _figures(cell: CellResult, shown: list[Column]) -> Iterator[Figure]:
             whole = cell.estimates.get(column.metric.replace("throughput.", "overall."))
             yield Figure(number(whole.value), "whole run") if whole else Figure("–", "")
         elif column.unit == "ms":
-            yield Figure(milliseconds(estimate.value), milliseconds_interval(estimate))
+            yield Figure(
+                milliseconds(estimate.value), milliseconds_interval(estimate), _doubt(estimate)
+            )
         else:
             yield Figure(number(estimate.value), interval(estimate))
+
+
+def _doubt(estimate: Estimate) -> str:
+    return f"too few requests: needs {estimate.needs}" if estimate.needs else ""

@@ -1,0 +1,172 @@
+"""Checks of the window, the host and the clocks: a clean run passes, a planted fault turns each."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from tests.unit.synthetic import Load, rows, table, to_table
+from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, QUIET, verdicts
+
+from mls.analysis.evidence import Evidence
+from mls.analysis.quiet import quiet_host
+from mls.analysis.support import least_samples
+from mls.model.config import Checks
+from mls.model.units import NS_PER_MS
+
+NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
+
+
+def paced(load, pace):
+    """The load's requests, job i slowed down by pace(i); places go on as soon as they are free."""
+    free, made = {}, []
+    for job, row in enumerate(rows(load)):
+        start = free.get(row["slot"], row["start_ns"])
+        took = round((row["end_ns"] - row["start_ns"]) * pace(job))
+        free[row["slot"]] = start + took
+        made.append(row | {"scheduled_ns": start, "start_ns": start, "end_ns": start + took})
+    return to_table(made)
+
+
+def test_noise_alone_is_steady_and_warmed_up():
+    found = verdicts(table(NOISY))
+    assert found["steady"].status == found["warmed_up"].status == "pass"
+    assert "No trend" in found["steady"].message
+
+
+@pytest.mark.parametrize(("last", "word"), [(1.6, "rose"), (0.6, "fell")])
+def test_a_server_that_drifts_fails_steady(last, word):
+    records = paced(NOISY, lambda job: 1 + (last - 1) * job / NOISY.requests)
+    found = verdicts(records)["steady"]
+    assert found.status == "fail"
+    assert word in found.message
+    assert found.measured == pytest.approx(last - 1, abs=0.25)
+
+
+def test_a_drift_within_the_tolerance_passes_and_is_told():
+    records = paced(CLEAN, lambda job: 1 + 0.3 * job / CLEAN.requests)
+    wide = Checks(drift=0.5)
+    assert verdicts(records)["steady"].status == "fail"
+    found = verdicts(records, checks=wide)["steady"]
+    assert found.status == "pass"
+    assert "less than 50%" in found.message
+
+
+def test_one_slow_request_is_no_trend():
+    made = rows(NOISY)
+    made[-6]["end_ns"] += 3000 * NS_PER_MS
+    assert verdicts(to_table(made))["steady"].status == "pass"
+
+
+def test_a_cold_start_within_the_window_fails_warmed_up():
+    records = paced(NOISY, lambda job: 1.8 if job < 20 else 1.0)
+    found = verdicts(records)["warmed_up"]
+    assert found.status == "fail"
+    assert "run.warmup" in found.message
+    assert found.measured > 0.5
+
+
+def test_too_few_requests_leave_both_unknown():
+    found = verdicts(table(Load(places=4, requests=8, tokens=16)))
+    assert found["steady"].status == found["warmed_up"].status == "unknown"
+    assert "run.iters" in found["steady"].message
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 1000.0]))
+def test_verdicts_on_the_window_do_not_depend_on_the_unit_of_latency(seed, scale):
+    load = Load(places=2, requests=24, tokens=4, noise=0.5, seed=seed)
+    slow = Load(places=2, requests=24, tokens=4, noise=0.5, seed=seed,
+                ttft_ms=50 * scale, itl_ms=10 * scale)  # fmt: skip
+    one, other = verdicts(table(load)), verdicts(table(slow))
+    for check in ("steady", "warmed_up"):
+        assert one[check].status == other[check].status
+        assert one[check].measured == pytest.approx(other[check].measured, abs=1e-3)
+
+
+def test_more_time_at_the_server_than_for_the_client_fails():
+    made = rows(CLEAN)
+    made[7]["server_predicted_ms"] *= 2
+    found = verdicts(to_table(made))["server_time_fits"]
+    assert found.status == "fail"
+    assert "1 of 40" in found.message
+
+
+def test_a_server_without_times_of_its_own_is_unknown():
+    silent = to_table([row | {"server_prompt_ms": None} for row in rows(CLEAN)])
+    assert verdicts(silent)["server_time_fits"].status == "unknown"
+
+
+def test_prompts_that_the_server_cut_fail():
+    made = [row | {"prompt_tokens": 20} for row in rows(CLEAN)]
+    found = verdicts(to_table(made), before=None)["work_as_asked"]
+    assert (found.status, found.measured, found.threshold) == ("fail", 20, 48)
+    assert "did not read them whole" in found.message
+
+
+def test_an_early_stop_says_what_ended_it():
+    made = rows(CLEAN)
+    made[3] |= {"completion_tokens": 5, "finish_reason": "stop"}
+    assert "ended by stop" in verdicts(to_table(made))["work_as_asked"].message
+
+
+def host(server="managed", **after):
+    return HOST | {"server": server, "after": QUIET | after}
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"busy_s": 120.0}, "Other processes used 25.0%"),
+        ({"steal_s": 2.0}, "hypervisor took 5.0%"),
+        ({"swapped_bytes": 4096 + 2**20}, "swapped (1.0 MiB)"),
+        ({"throttled": 5}, "slowed down for heat 2 times"),
+    ],
+    ids=["other processes", "steal", "swap", "heat"],
+)
+def test_a_disturbed_host_fails(after, words):
+    found = verdicts(table(CLEAN), host=host(**after))["quiet_host"]
+    assert found.status == "fail"
+    assert words in found.message
+
+
+def test_a_governor_that_follows_the_load_is_warned_about():
+    found = verdicts(table(CLEAN), host=host(governor="powersave"))["quiet_host"]
+    assert found.status == "warn"
+    assert "powersave" in found.message
+
+
+def test_a_clock_that_was_set_fails():
+    stepped = {"ranks": [{"rank": 0, "wall_clock_steps": 2}]}
+    assert stepped != CLOCK
+    clean = Evidence(None, None, None, Checks(), host=HOST, clock=CLOCK)
+    assert quiet_host(clean).status == "pass"
+    assert (
+        quiet_host(Evidence(None, None, None, Checks(), host=HOST, clock=stepped)).status == "fail"
+    )
+
+
+def test_a_server_of_somebody_else_on_this_host_leaves_others_unknown():
+    found = verdicts(table(CLEAN), host=host(server="local"))["quiet_host"]
+    assert (found.status, found.measured) == ("unknown", None)
+
+
+def test_without_a_record_of_the_host_it_is_unknown():
+    found = quiet_host(Evidence(None, None, None, Checks()))
+    assert found.status == "unknown"
+
+
+@pytest.mark.parametrize(("percentile", "least"), [(50, 5), (90, 29), (95, 59), (99, 299)])
+def test_samples_that_a_percentile_needs(percentile, least):
+    assert least_samples(percentile) == least
+    above = [stats.binom.sf(0, n, 1 - percentile / 100) for n in (least - 1, least)]
+    assert above[0] < 0.95 <= above[1]  # chance that at least one sample lies above it
+
+
+def test_noise_seldom_fails_the_window():
+    """Of 200 seeded runs of a server that does not change, at most 2 % may be called unsteady."""
+    failed = 0
+    for seed in range(200):
+        found = verdicts(table(Load(places=4, requests=40, tokens=4, noise=0.4, seed=seed)))
+        failed += "fail" in (found["steady"].status, found["warmed_up"].status)
+    assert failed <= np.ceil(0.04 * 200)

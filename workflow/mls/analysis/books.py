@@ -1,0 +1,74 @@
+"""Double entry: the client's counts and times against the server's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mls.analysis.columns import floats, ints, succeeded
+from mls.analysis.evidence import Evidence, Status, verdict
+from mls.model.result import Verdict
+from mls.model.units import NS_PER_MS
+
+PREDICTED = "llamacpp:tokens_predicted_total"
+PROMPT = "llamacpp:prompt_tokens_total"
+
+
+def books_agree(given: Evidence) -> Verdict:
+    """Double entry: tokens by the replies' `usage` against the growth of the server's counters."""
+
+    def unknown(why: str) -> Verdict:
+        return verdict("books_agree", "unknown", None, None, why)
+
+    before, after = given.metrics_before or {}, given.metrics_after or {}
+    if PREDICTED not in before or PREDICTED not in after:
+        return unknown("The server has no /metrics counters to compare the client's books with.")
+    requests = given.summary.requests
+    if requests.error or requests.retries:
+        return unknown(
+            "Requests failed or were tried again, so the server may have counted tokens "
+            "that never reached the client."
+        )
+    if not ints(given.table, "completion_tokens").valid.all():
+        return unknown("Replies without `usage` can't be compared with the server's counters.")
+    counted = round(after[PREDICTED] - before[PREDICTED])
+    prompts = round(after.get(PROMPT, 0) - before.get(PROMPT, 0))
+    tokens = given.summary.tokens
+    if counted > tokens.completion and prompts > tokens.prompt:
+        return unknown(
+            f"The server processed {prompts - tokens.prompt} prompt tokens more than this run sent: "
+            "somebody else used it, so the books can't be compared."
+        )
+    agree = counted == tokens.completion
+    message = (
+        f"The client received {tokens.completion} completion tokens by the replies' `usage`; "
+        f"the server's counter grew by {counted}{'.' if agree else ': one of them is wrong.'}"
+    )
+    status: Status = "pass" if agree else "fail"
+    return verdict("books_agree", status, float(tokens.completion), float(counted), message)
+
+
+def server_time_fits(given: Evidence) -> Verdict:
+    """No request can have taken longer at the server than it did for the client."""
+    start, end = ints(given.table, "start_ns"), ints(given.table, "end_ns")
+    served = floats(given.table, "server_prompt_ms") + floats(given.table, "server_predicted_ms")
+    known = succeeded(given.table) & start.valid & end.valid & ~np.isnan(served)
+    allowed = given.checks.server_time_excess
+    if not known.any():
+        message = "The server doesn't say how long it worked on a request."
+        return verdict("server_time_fits", "unknown", None, allowed, message)
+    latency = (end.values[known] - start.values[known]) / NS_PER_MS
+    excess = served[known] / latency - 1
+    worst = float(excess.max())
+    over = int((excess > allowed).sum())
+    if over:
+        message = (
+            f"{over} of {len(excess)} requests took longer by the server's clock than they did for "
+            f"the client (at most by {worst:.1%}): one of the clocks is wrong."
+        )
+        return verdict("server_time_fits", "fail", worst, allowed, message)
+    outside = latency - served[known]
+    message = (
+        f"The server worked on a request for {float(served[known].mean()):.4g} ms on average; the "
+        f"other {float(outside.mean()):.3g} ms of its latency are queueing, connecting and network."
+    )
+    return verdict("server_time_fits", "pass", worst, allowed, message)

@@ -1,0 +1,214 @@
+"""Checks of whole cells: do repeats agree, are requests enough, are cells alike in all but the axes?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from scipy import stats
+
+from mls.analysis import intervals
+from mls.analysis.columns import Floats
+from mls.analysis.evidence import Status, verdict
+from mls.analysis.intervals import Estimate
+from mls.analysis.results import Repeat
+from mls.analysis.support import least_samples
+from mls.model.config import Checks
+from mls.model.result import RunResult, Verdict
+from mls.model.sweep import Cell
+
+ALPHA = 0.01
+MEDIAN = 50
+
+
+class Measured(Protocol):
+    """What these checks must know of a cell."""
+
+    @property
+    def cell(self) -> Cell: ...
+    @property
+    def ok(self) -> list[Repeat]: ...
+    def values(self, metric: str) -> list[float]: ...
+
+
+def enough_requests(count: int, checks: Checks) -> Verdict:
+    """Whether `count` successful requests of all repeats support the percentile asked for."""
+    least, needed = least_samples(MEDIAN), least_samples(checks.percentile)
+    name = f"p{checks.percentile}"
+    if count < least:
+        message = (
+            f"Only {count} requests succeeded in all repeats: not even a median can be told from "
+            f"fewer than {least}."
+        )
+        return verdict("enough_requests", "fail", float(count), float(needed), message)
+    if count < needed:
+        message = (
+            f"{name} of {count} requests is hardly more than their maximum: {needed} are needed "
+            "(run.iters × repeats)."
+        )
+        return verdict("enough_requests", "warn", float(count), float(needed), message)
+    message = f"{count} requests in all repeats are enough for {name}, which needs {needed}."
+    return verdict("enough_requests", "pass", float(count), float(needed), message)
+
+
+def repeats_agree(numbers: Sequence[int], latencies: Sequence[Floats], checks: Checks) -> Verdict:
+    """Variance between repeats against that within them, of the requests' latency.
+
+    numbers, latencies: number and samples in ms of each repeat. It fails when the repeats' means
+    spread by more than `checks.repeat_spread` and by more than requests within repeats explain
+    (one-way analysis of variance), and names the repeat that is farthest from the others.
+    """
+    allowed = checks.repeat_spread
+    known = [(n, x) for n, x in zip(numbers, latencies, strict=True) if len(x)]
+    if len(known) < 2:
+        message = "With a single repeat nothing tells how much repeats differ."
+        return verdict("repeats_agree", "unknown", None, allowed, message)
+    means = np.array([x.mean() for _, x in known])
+    spread = float(means.std(ddof=1) / means.mean())
+    chance = _chance([x for _, x in known])
+    if spread <= allowed or chance >= ALPHA:
+        message = f"The mean latencies of {len(known)} repeats spread by {spread:.1%}."
+        if spread > allowed:
+            message = (
+                f"The mean latencies of {len(known)} repeats spread by {spread:.1%}, no more than "
+                "requests within a repeat do."
+            )
+        return verdict("repeats_agree", "pass", spread, allowed, message)
+    away = [abs(means[i] - np.delete(means, i).mean()) for i in range(len(means))]
+    odd = int(np.argmax(away))
+    others = float(np.delete(means, odd).mean())
+    who = (
+        f"repeat {known[odd][0]} is farthest from the others, with {means[odd]:.4g} ms against {others:.4g} ms"
+        if len(known) > 2
+        else f"{means[0]:.4g} ms and {means[1]:.4g} ms"
+    )
+    message = (
+        f"The mean latencies of {len(known)} repeats spread by {spread:.1%}, far more than requests "
+        f"within a repeat do: {who}."
+    )
+    return verdict("repeats_agree", "fail", spread, allowed, message)
+
+
+def _chance(groups: list[Floats]) -> float:
+    """p-value of the repeats' being alike."""
+    if sum(map(len, groups)) <= len(groups) or all(not np.ptp(x) for x in groups):
+        return 0.0  # nothing varies within: whatever varies between is not by chance
+    return float(stats.f_oneway(*groups).pvalue)
+
+
+def same_thing_measured(cells: Sequence[Measured]) -> list[Verdict]:
+    """For each cell: whether its server and environment are those of the other cells.
+
+    Held against what most repeats have, so the odd ones are what fails. What the cell's axes
+    determine (slots with an axis `parallel`, the model's file with `model`) is compared only among
+    cells that agree in them.
+    """
+    usual = _usual([r.result for c in cells for r in c.ok if r.result])
+    return [_same_thing(cell, usual) for cell in cells]
+
+
+Identity = dict[str, tuple[tuple[Any, ...], Any]]
+"""What was measured: name → (what it must be compared within, its value)."""
+
+
+def identity(result: RunResult) -> Identity:
+    """What must be alike in all cells: server build, slots, context, model, environment."""
+    state = result.server.get("before") or {}
+    server = result.config.get("server") or {}
+    model = result.config.get("model") or {}
+    name = result.cell.get("model")
+    slots, ctx = server.get("parallel"), server.get("ctx")
+    return {
+        "server build": ((), state.get("build")),
+        "slots": ((name, slots), state.get("slots")),
+        "context of a slot": ((name, slots, ctx), state.get("ctx_per_slot")),
+        "model file": ((name,), model.get("file_sha256")),
+        "environment": ((), result.environment.get("digest")),
+    }
+
+
+def _usual(results: list[RunResult]) -> dict[tuple[str, Any], Any]:
+    """(name, what it is compared within) → the value that most repeats have."""
+    counts: dict[tuple[str, Any], Counter[Any]] = {}
+    for result in results:
+        for name, (within, value) in identity(result).items():
+            if value is not None:
+                counts.setdefault((name, within), Counter())[value] += 1
+    return {key: found.most_common(1)[0][0] for key, found in counts.items()}
+
+
+def _same_thing(cell: Measured, usual: dict[tuple[str, Any], Any]) -> Verdict:
+    check, odd, known = "same_thing_measured", [], set()
+    for repeat in cell.ok:
+        for name, (within, value) in identity(repeat.result).items() if repeat.result else ():
+            if value is None:
+                continue
+            known.add(name)
+            most = usual[name, within]
+            if value != most:
+                odd.append(
+                    f"{name} {_short(value)} in repeat {repeat.number}, {_short(most)} elsewhere"
+                )
+    if odd:
+        message = f"Not the same as in the other cells: {'; '.join(dict.fromkeys(odd))}."
+        return verdict(check, "fail", float(len(odd)), 0.0, message)
+    if not known:
+        return verdict(check, "unknown", None, 0.0, "The server doesn't say what it is.")
+    message = f"As in the other cells: {', '.join(sorted(known))}."
+    return verdict(check, "pass", 0.0, 0.0, message)
+
+
+def _short(value: Any) -> str:
+    return str(value)[:12]
+
+
+def ranks_alike(cells: Sequence[Measured], rate: str, checks: Checks) -> list[Verdict | None]:
+    """For each cell: whether throughput and TTFT are what they are with other `ranks`.
+
+    None for cells that differ from no other in `ranks` alone. rate: name of the throughput.
+    A client that is not the bottleneck measures the same with any number of ranks.
+    """
+    found: list[Verdict | None] = []
+    for cell in cells:
+        peers = [c for c in cells if c is not cell and _but_ranks(c) == _but_ranks(cell)]
+        found.append(_ranks_alike(cell, peers, rate, checks) if peers and cell.ok else None)
+    return found
+
+
+def _but_ranks(cell: Measured) -> dict[str, Any]:
+    return {axis: value for axis, value in cell.cell.items() if axis != "ranks"}
+
+
+def _ranks_alike(cell: Measured, peers: list[Measured], rate: str, checks: Checks) -> Verdict:
+    allowed = checks.ranks_effect
+    worse: list[tuple[float, str]] = []
+    compared = 0
+    for peer in peers:
+        slower = intervals.ratio(peer.values(rate), cell.values(rate))
+        later = intervals.ratio(cell.values("ttft_ms.mean"), peer.values("ttft_ms.mean"))
+        for estimate, what in ((slower, "throughput is lower"), (later, "TTFT is higher")):
+            if estimate is None or estimate.low is None:
+                continue
+            compared += 1
+            if _beyond(estimate, allowed):
+                text = f"{what} by {estimate.value - 1:.1%} than with ranks {peer.cell['ranks']}"
+                worse.append((estimate.value - 1, text))
+    if not compared:
+        message = "With a single repeat nothing tells whether ranks matter."
+        return verdict("ranks_alike", "unknown", None, allowed, message)
+    if worse:
+        most, text = max(worse)
+        message = (
+            f"At the same inflight {text}: the client, not the server, may be what was measured."
+        )
+        return verdict("ranks_alike", "fail", most, allowed, message)
+    status: Status = "pass"
+    message = f"Throughput and TTFT are no worse than with other ranks, to within {allowed:.0%}."
+    return verdict("ranks_alike", status, 0.0, allowed, message)
+
+
+def _beyond(estimate: Estimate, allowed: float) -> bool:
+    """A ratio above 1 by more than allowed, of which chance is not the cause."""
+    return estimate.low is not None and estimate.low > 1 and estimate.value > 1 + allowed

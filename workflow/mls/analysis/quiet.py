@@ -1,0 +1,105 @@
+"""Was the host left alone while a repeat was measured?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mls.analysis.evidence import Evidence, Status, verdict, worst
+from mls.model.result import Verdict
+
+LEAST_S = 0.5
+"""CPU times come in ticks of 10 ms: shorter runs can't tell a share of some per cent."""
+
+Finding = tuple[Status, str]
+
+
+def quiet_host(given: Evidence) -> Verdict:
+    """CPU time of others and of the hypervisor, swapping, throttling, governor, steps of the clock.
+
+    Of rank 0's host, where a managed server is, too. `measured` is the share of its CPU time that
+    others used; None where it can't be told.
+    """
+    allowed = given.checks.other_cpu
+    before, after = given.host.get("before"), given.host.get("after")
+    if not before or not after:
+        message = "What else happened on the host was not recorded."
+        return verdict("quiet_host", "unknown", None, allowed, message)
+    others = _share_of_others(given.host)
+    found = [
+        _others(given.host, others, allowed),
+        *_steal(before, after, given.checks.steal),
+        *_swap(before, after),
+        *_throttling(before, after),
+        *_governor(after),
+        *_clock_steps(given.clock),
+    ]
+    status: Status = worst(s for s, _ in found)  # type: ignore[assignment]
+    # what is wrong is told first, and what is right only when nothing is
+    told = [text for s, text in found if s == status] + [
+        text for s, text in found if s not in (status, "pass")
+    ]
+    return verdict("quiet_host", status, others, allowed, " ".join(told))
+
+
+def _share_of_others(host: dict[str, Any]) -> float | None:
+    before, after = host["before"], host["after"]
+    everything = after["all_s"] - before["all_s"]
+    long_enough = (after["monotonic_ns"] - before["monotonic_ns"]) / 1e9 >= LEAST_S
+    if not long_enough or everything <= 0 or host.get("server") == "local":
+        return None
+    busy = after["busy_s"] - before["busy_s"]
+    ours = after["ours_s"] - before["ours_s"]
+    return float(max(0.0, busy - ours) / everything)
+
+
+def _others(host: dict[str, Any], share: float | None, allowed: float) -> Finding:
+    if share is not None:
+        text = f"Other processes used {share:.1%} of the host's CPU time"
+        if share > allowed:
+            return "fail", f"{text}, more than {allowed:.0%}: measure again when it is idle."
+        return "pass", f"{text}."
+    if host.get("server") == "local":
+        return "unknown", (
+            "The server runs on this host, but mls did not start it, so its CPU time can't be told "
+            "from that of others."
+        )
+    return "unknown", "The run was too short to tell how much CPU time others used."
+
+
+def _steal(before: dict[str, Any], after: dict[str, Any], allowed: float) -> list[Finding]:
+    everything = after["all_s"] - before["all_s"]
+    if everything <= 0:
+        return []
+    share = (after["steal_s"] - before["steal_s"]) / everything
+    if share <= allowed:
+        return []
+    text = f"The hypervisor took {share:.1%} of the host's CPU time away (steal), more than {allowed:.0%}."
+    return [("fail", text)]
+
+
+def _swap(before: dict[str, Any], after: dict[str, Any]) -> list[Finding]:
+    if before["swapped_bytes"] is None or after["swapped_bytes"] is None:
+        return []
+    mib = (after["swapped_bytes"] - before["swapped_bytes"]) / 2**20
+    return [("fail", f"The host swapped ({mib:.1f} MiB): it is short of memory.")] if mib else []
+
+
+def _throttling(before: dict[str, Any], after: dict[str, Any]) -> list[Finding]:
+    if before["throttled"] is None or after["throttled"] is None:
+        return []
+    times = after["throttled"] - before["throttled"]
+    return [("fail", f"The CPU was slowed down for heat {times} times.")] if times else []
+
+
+def _governor(after: dict[str, Any]) -> list[Finding]:
+    name = after["governor"]
+    if not name or name == "performance":
+        return []
+    return [("warn", f"The CPU governor is {name}, not performance: clocks follow the load.")]
+
+
+def _clock_steps(clock: dict[str, Any]) -> list[Finding]:
+    steps = sum(rank.get("wall_clock_steps") or 0 for rank in clock.get("ranks", []))
+    if not steps:
+        return []
+    return [("fail", f"The host's clock was set {steps} times, so arrival times may be wrong.")]

@@ -1,0 +1,107 @@
+"""Was the server the same from the beginning of the window to its end?
+
+Both tests are of ranks, so one slow request can't turn them, and both want an effect of some size
+beside its being unlikely by chance: neighbouring requests of a closed loop are alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from mls.analysis.columns import Floats, ints, succeeded
+from mls.analysis.evidence import Evidence, Status, verdict
+from mls.analysis.flight import flight, window
+from mls.model.result import Verdict
+from mls.model.units import NS_PER_MS
+
+ALPHA = 0.02
+"""Chance of a false alarm that a test may have, were requests independent."""
+
+BATCHES = 20
+LEAST_BATCHES = 6
+"""With fewer no order of them is unlikely enough: 2/5! > ALPHA."""
+
+LEAST_WARMED = 8
+HEAD = 4
+"""The first of so many parts of the window is compared with the rest."""
+
+
+def steady(given: Evidence) -> Verdict:
+    """Trend of the latency over the window: Mann and Kendall's test, Theil and Sen's slope."""
+    allowed = given.checks.drift
+    begun, latency = _in_window(given)
+    if len(latency) < LEAST_BATCHES:
+        return _too_few("steady", allowed, len(latency), LEAST_BATCHES)
+    count = min(BATCHES, len(latency))
+    at = np.array([part.mean() for part in np.array_split(begun, count)])
+    level = np.array([np.median(part) for part in np.array_split(latency, count)])
+    found = stats.kendalltau(at, level)
+    change = _slope(at, level) * float((at[-1] - at[0]) / np.median(latency))
+    likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
+    drifts = likely and abs(change) > allowed
+    status: Status = "fail" if drifts else "pass"
+    if drifts:
+        message = (
+            f"Latency {'rose' if change > 0 else 'fell'} by {abs(change):.0%} over the window: "
+            "its figures are of a server, or a host, that was changing."
+        )
+    elif likely:
+        message = f"Latency changed by {change:+.1%} over the window, less than {allowed:.0%}."
+    else:
+        message = f"No trend in the latency of {len(latency)} requests of the window."
+    return verdict("steady", status, change, allowed, message)
+
+
+def warmed_up(given: Evidence) -> Verdict:
+    """The window's first requests against its others: Mann and Whitney's test, ratio of medians."""
+    allowed = given.checks.warmup_effect
+    _, latency = _in_window(given)
+    if len(latency) < LEAST_WARMED:
+        return _too_few("warmed_up", allowed, len(latency), LEAST_WARMED)
+    cut = max(3, len(latency) // HEAD)
+    head, rest = latency[:cut], latency[cut:]
+    slower = float(np.median(head) / np.median(rest) - 1)
+    likely = bool(stats.mannwhitneyu(head, rest, alternative="greater").pvalue < ALPHA)
+    if likely and slower > allowed:
+        message = (
+            f"The first {cut} requests of the window took {slower:.0%} longer than the others: "
+            "warm up with more requests (run.warmup)."
+        )
+        return verdict("warmed_up", "fail", slower, allowed, message)
+    message = f"The first {cut} requests of the window took no longer than the other {len(rest)}."
+    if slower > allowed:
+        message = (
+            f"The first {cut} requests of the window took {slower:.0%} longer than the other "
+            f"{len(rest)}, which may be chance."
+        )
+    return verdict("warmed_up", "pass", slower, allowed, message)
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    """Theil and Sen's: the median of the slopes between all pairs of points."""
+    first, second = np.triu_indices(len(x), 1)
+    apart = x[second] > x[first]
+    rise = (y[second] - y[first])[apart]
+    return float(np.median(rise / (x[second] - x[first])[apart])) if apart.any() else 0.0
+
+
+def _in_window(given: Evidence) -> tuple[Floats, Floats]:
+    """(start in ms since the window's begin, latency in ms) of successful requests within it, by start."""
+    start, end = ints(given.table, "start_ns"), ints(given.table, "end_ns")
+    bounds = window(given.table, flight(given.table), given.summary.inflight.asked)
+    if bounds is None:
+        return np.empty(0), np.empty(0)
+    begin, stop = bounds
+    inside = succeeded(given.table) & (start.values >= begin) & (end.values <= stop)
+    order = np.argsort(start.values[inside], kind="stable")
+    begun = (start.values[inside] - begin)[order] / NS_PER_MS
+    return begun, (end.values - start.values)[inside][order] / NS_PER_MS
+
+
+def _too_few(check: str, allowed: float, count: int, least: int) -> Verdict:
+    message = (
+        f"Only {count} requests lie whole within the window, and {least} are needed to tell: "
+        "send more requests (run.iters)."
+    )
+    return verdict(check, "unknown", None, allowed, message)
