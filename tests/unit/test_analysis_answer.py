@@ -3,7 +3,11 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
 from tests.unit.synthetic import Load, config, load_of, table, write_failure, write_repeat
 
 from mls.analysis import intervals
@@ -177,3 +181,15 @@ def test_ratio_with_welchs_interval():
     assert intervals.ratio([2.0], [1.0]).low is None
     assert intervals.ratio([], [1.0]) is None
     assert intervals.ratio([2.0, 2.0], [1.0, 1.0]).high == 2.0
+
+
+@given(
+    st.lists(st.floats(1, 1000), min_size=2, max_size=8, unique=True),
+    st.lists(st.floats(1, 1000), min_size=2, max_size=8, unique=True),
+)
+def test_the_interval_of_a_ratio_is_scipys_on_logarithms(values, base):
+    found = intervals.ratio(values, base)
+    known = stats.ttest_ind(np.log(values), np.log(base), equal_var=False).confidence_interval(0.95)
+    assert np.log([found.low, found.high]) == pytest.approx(
+        [known.low, known.high], rel=1e-6, abs=1e-9
+    )

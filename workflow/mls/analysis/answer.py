@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
+from mls.analysis.knee import Knee, alike, knee
+from mls.analysis.objectives import UnderSlo, under_slo
 from mls.analysis.study import CellResult, Study
 
 LATENCY = "latency_ms.p95"
@@ -20,7 +21,9 @@ class Best:
     cell: CellResult
     value: Estimate
     rivals: list[CellResult]
-    """Other cells whose intervals overlap: the data can't tell them from the best."""
+    """Other cells that may be better, or may be worse: the data can't tell."""
+    alike: list[CellResult]
+    """Other cells that are as good, for all practical purposes."""
     compared: int
     """Number of other cells that it was chosen from."""
     at_edge: bool
@@ -42,6 +45,11 @@ class ModelAnswer:
     cells: list[CellResult]
     throughput: Best | None
     latency: Best | None
+    knee: Knee | None
+    """Along inflight, through the best cell for throughput."""
+    under_slo: UnderSlo | None
+    """None without objectives, or without a cell to choose from."""
+    goodput: Best | None
     gain: Estimate | None
     """Throughput at the best cell for throughput, over that at the best for latency."""
     cost: Estimate | None
@@ -78,27 +86,78 @@ def _model(study: Study, name: str) -> ModelAnswer:
     distrusted = [cell for cell in measured if cell.checks("fail")]
     believed = [cell for cell in measured if not cell.checks("fail")]
     candidates = believed or measured
-    throughput = _best(rate, candidates, max)
-    latency = _best(LATENCY, candidates, min)
+    throughput = _best(rate, candidates, highest=True, rather=LATENCY)
+    latency = _best(LATENCY, candidates, highest=False, rather=rate)
     gain = cost = None
     if throughput and latency and throughput.cell is not latency.cell:
         gain = intervals.ratio(throughput.cell.values(rate), latency.cell.values(rate))
         mean = "latency_ms.mean"
         cost = intervals.ratio(throughput.cell.values(mean), latency.cell.values(mean))
     return ModelAnswer(
-        name, cells, throughput, latency, gain, cost, distrusted if believed else [], bool(believed)
+        model=name,
+        cells=cells,
+        throughput=throughput,
+        latency=latency,
+        knee=knee(_line(throughput.cell, candidates), rate) if throughput else None,
+        under_slo=under_slo(study.config.slo, candidates, rate),
+        goodput=_best(
+            f"{study.rates}.good_requests_per_s", candidates, highest=True, rather=LATENCY
+        ),
+        gain=gain,
+        cost=cost,
+        distrusted=distrusted if believed else [],
+        trusted=bool(believed),
     )
 
 
-def _best(metric: str, cells: list[CellResult], pick: Callable[..., CellResult]) -> Best | None:
+def _line(through: CellResult, cells: list[CellResult]) -> list[CellResult]:
+    """Cells that differ from one in inflight only."""
+
+    def rest(cell: CellResult) -> dict[str, object]:
+        return {axis: value for axis, value in cell.cell.items() if axis != "inflight"}
+
+    return [cell for cell in cells if rest(cell) == rest(through)]
+
+
+def _best(metric: str, cells: list[CellResult], *, highest: bool, rather: str) -> Best | None:
+    """The best cell; of those that are practically alike, the one that is better by `rather`."""
     known = [cell for cell in cells if metric in cell.estimates]
     if not known:
         return None
-    best = pick(known, key=lambda cell: cell.estimates[metric].value)
+
+    def cost(cell: CellResult, by: str) -> tuple[float, int]:
+        value = cell.estimates[by].value if by in cell.estimates else 0.0
+        return (value if by == LATENCY else -value, cell.cell["inflight"])
+
+    top = min(known, key=lambda cell: cost(cell, metric))
+    worse = {id(cell): _how_much_worse(top, cell, metric, highest) for cell in known}
+    equals = [cell for cell in known if cell is top or alike(worse[id(cell)])]
+    best = min(equals, key=lambda cell: cost(cell, rather))
     value = best.estimates[metric]
-    others = [cell for cell in known if cell is not best]
-    # a cell without an interval of its own can't be told apart, either
-    rivals = [cell for cell in others if cell.estimates[metric].overlaps(value) is not False]
+    others = [cell for cell in known if not any(cell is one for one in equals)]
+    rivals = [cell for cell in others if not _told_apart(worse[id(cell)])]
     most = max(cell.cell["inflight"] for cell in known)
     edge = len({cell.cell["inflight"] for cell in known}) > 1 and best.cell["inflight"] == most
-    return Best(metric, best, value, rivals, len(others), edge)
+    return Best(
+        metric,
+        best,
+        value,
+        rivals,
+        [cell for cell in equals if cell is not best],
+        len(known) - 1,
+        edge,
+    )
+
+
+def _how_much_worse(
+    top: CellResult, cell: CellResult, metric: str, highest: bool
+) -> Estimate | None:
+    """How many times worse than the top a cell is, by the repeats' own figures."""
+    if cell is top:
+        return None
+    above, below = (top, cell) if highest else (cell, top)
+    return intervals.ratio(above.values(metric), below.values(metric))
+
+
+def _told_apart(worse: Estimate | None) -> bool:
+    return worse is not None and worse.low is not None and worse.low > 1

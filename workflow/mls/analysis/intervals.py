@@ -71,10 +71,12 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
     repeats = min(len(above), len(below))
     if repeats < 2:
         return Estimate(value, None, None, repeats)
-    if not above.var() and not below.var():
+    parts = np.array([above.var(ddof=1) / len(above), below.var(ddof=1) / len(below)])
+    if not parts.sum():
         return Estimate(value, value, value, repeats)
-    found = stats.ttest_ind(above, below, equal_var=False).confidence_interval(CONFIDENCE)
-    return Estimate(value, float(np.exp(found.low)), float(np.exp(found.high)), repeats)
+    freedom = parts.sum() ** 2 / (parts**2 / [len(above) - 1, len(below) - 1]).sum()
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(parts.sum()))
+    return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)), repeats)
 
 
 def _student(value: float, error: float | None, repeats: int) -> Estimate:

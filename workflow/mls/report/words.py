@@ -6,8 +6,9 @@ from markupsafe import Markup
 
 from mls.analysis.answer import LATENCY, Best, ModelAnswer
 from mls.analysis.intervals import Estimate
+from mls.analysis.knee import ALIKE
 from mls.analysis.study import CellResult
-from mls.report.numbers import P95, interval, milliseconds, milliseconds_interval, number
+from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
 
 CHECKS = {
@@ -18,6 +19,14 @@ CHECKS = {
     "cache_as_asked": "cache as asked",
     "work_as_asked": "work as asked",
     "books_agree": "books agree",
+    "server_time_fits": "server time fits",
+    "steady": "steady",
+    "warmed_up": "warmed up",
+    "quiet_host": "quiet host",
+    "enough_requests": "enough requests",
+    "repeats_agree": "repeats agree",
+    "same_thing_measured": "same thing measured",
+    "ranks_alike": "ranks alike",
 }
 """Checks as people call them."""
 
@@ -45,6 +54,7 @@ def sentences(found: ModelAnswer, rates: str, varying: list[str], several: bool)
     else:
         said = [*_throughput(found.throughput, names, who), *_latency(found.latency, rates, names)]
         said += _price(found, names)
+    said += [*_knee(found), *_slo(found, names)]
     if found.throughput.value.low is None:
         said.append(
             Markup(
@@ -87,6 +97,7 @@ def _one_best(throughput: Best, latency: Best, names: list[str], who: str) -> li
             _time(cell, LATENCY),
             _of_time(cell, LATENCY),
         ),
+        *_edge(throughput),
         *_unresolved(throughput, names, "throughput"),
         *_unresolved(latency, names, "latency"),
     ]
@@ -101,15 +112,18 @@ def _throughput(best: Best, names: list[str], who: str) -> list[Markup]:
         value,
         _of(best.value),
     )
-    if best.resolved and best.at_edge:
-        return [
-            said,
-            Markup(
-                "That is the largest inflight measured, and throughput was still rising: "
-                "more may be had beyond it."
-            ),
-        ]
-    return [said, *_unresolved(best, names, "throughput")]
+    return [said, *_edge(best), *_unresolved(best, names, "throughput")]
+
+
+def _edge(best: Best) -> list[Markup]:
+    if not best.resolved or not best.at_edge:
+        return []
+    return [
+        Markup(
+            "That is the largest inflight measured, and throughput was still rising: "
+            "more may be had beyond it."
+        )
+    ]
 
 
 def _latency(best: Best, rates: str, names: list[str]) -> list[Markup]:
@@ -144,21 +158,29 @@ def _price(found: ModelAnswer, names: list[str]) -> list[Markup]:
 
 
 def _unresolved(best: Best, names: list[str], what: str) -> list[Markup]:
-    if best.resolved is not False:
-        return []
-    rivals = _join([label(cell, names) for cell in best.rivals])
-    return [
-        Markup(
-            "<b>Not resolved:</b> by {} it can't be told apart from {}, as their {} intervals "
-            "overlap; more repeats would narrow them.{}"
-        ).format(what, rivals, P95, _kinder(best, names) if what == "throughput" else "")
-    ]
+    said = []
+    if best.alike:
+        equals = _join([label(cell, names) for cell in best.alike])
+        said.append(
+            Markup("By {}, {} {} practically alike (within {}{}%).").format(
+                what, equals, "is" if len(best.alike) == 1 else "are", round(100 * ALIKE), NARROW
+            )
+        )
+    if best.resolved is False:
+        rivals = _join([label(cell, names) for cell in best.rivals])
+        said.append(
+            Markup(
+                "<b>Not resolved:</b> by {} it can't be told apart from {}, as the {} interval of "
+                "their ratio holds 1; more repeats would narrow it.{}"
+            ).format(what, rivals, P95, _kinder(best, names) if what == "throughput" else "")
+        )
+    return said
 
 
 def _kinder(best: Best, names: list[str]) -> str:
     """Of cells that are alike in throughput, the one with the lowest latency is the one to take."""
-    alike = [cell for cell in (best.cell, *best.rivals) if LATENCY in cell.estimates]
-    least = min(alike, key=lambda cell: cell.estimates[LATENCY].value)
+    rivals = [cell for cell in (best.cell, *best.rivals) if LATENCY in cell.estimates]
+    least = min(rivals, key=lambda cell: cell.estimates[LATENCY].value)
     return (
         f" Of these, {label(least, names)} has the lowest latency "
         f"(p95 {_time(least, LATENCY)}{_against(least, best.cell)})."
@@ -167,6 +189,77 @@ def _kinder(best: Best, names: list[str]) -> str:
 
 def _against(least: CellResult, chosen: CellResult) -> str:
     return "" if least is chosen else f" against {_time(chosen, LATENCY)}"
+
+
+def _knee(found: ModelAnswer) -> list[Markup]:
+    knee = found.knee
+    if not knee:
+        return []
+    where = f"inflight {knee.cell.cell['inflight']}"
+    if knee.resolved and knee.at_edge:
+        return []  # there is none yet, and the sentence on throughput says so
+    said = Markup(
+        "<b>The knee is at {}</b>: the least that has practically all of the throughput"
+    ).format(where)
+    if knee.resolved:
+        return [said + "."]
+    span = f"between {knee.low} and {knee.high}" if knee.low != knee.high else f"near {knee.low}"
+    more = (
+        f"measure inflight {_join([str(n) for n in knee.measure])}"
+        if knee.measure
+        else "measure more repeats"
+    )
+    return [said + Markup(". <b>Not resolved</b> (it is {}): {}.").format(span, more)]
+
+
+def _slo(found: ModelAnswer, names: list[str]) -> list[Markup]:
+    slo = found.under_slo
+    if not slo:
+        return []
+    asked = _join(
+        [f"{o.metric.replace('_ms', '').replace('.', ' ')} ≤ {milliseconds(o.limit_ms)}"
+         for o in slo.objectives], most=8
+    )  # fmt: skip
+    if slo.cell is None or slo.value is None:
+        maybe = f" {_join([label(c, names) for c in slo.unclear])} may." if slo.unclear else ""
+        return [Markup("<b>No cell meets the objectives</b> ({}).{}").format(asked, maybe)]
+    said = Markup("<b>Under the objectives ({}), {} serves the most</b>: {} tokens/s{}{}.").format(
+        asked,
+        label(slo.cell, names),
+        number(slo.value.value),
+        _of(slo.value),
+        _good(slo.cell),
+    )
+    if slo.unclear:
+        said += Markup(
+            " <b>Not resolved:</b> whether {} meets them, as a limit lies within its {} interval: "
+            "measure more repeats."
+        ).format(_join([label(cell, names) for cell in slo.unclear]), P95)
+    if slo.measure:
+        said += Markup(" <b>Not resolved:</b> measure inflight {}.").format(
+            _join([str(n) for n in slo.measure])
+        )
+    return [said, *_goodput(found, names)]
+
+
+def _good(cell: CellResult) -> str:
+    share = cell.estimates.get("good.share")
+    return f", {number(100 * share.value)}{NARROW}% of its requests are good" if share else ""
+
+
+def _goodput(found: ModelAnswer, names: list[str]) -> list[Markup]:
+    best = found.goodput
+    if not best:
+        return []
+    return [
+        Markup("<b>Goodput {} highest at {}</b>: {} good requests/s{}.").format(
+            "was" if best.resolved is False else "is",
+            label(best.cell, names),
+            number(best.value.value),
+            _of(best.value),
+        ),
+        *_unresolved(best, names, "goodput"),
+    ]
 
 
 def _caveats(found: ModelAnswer, names: list[str]) -> list[Markup]:

@@ -1,0 +1,183 @@
+"""The knee, the objectives and the goodput, on servers whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.unit.synthetic import Load, config, rows, table, to_table, write_repeat
+from tests.unit.test_analysis_answer import said
+
+from mls.analysis.answer import answer
+from mls.analysis.flight import flight, window
+from mls.analysis.goodput import good_requests, goodput
+from mls.analysis.study import read_study
+from mls.model.config import Slo
+from mls.model.errors import UserError
+from mls.model.sweep import cells
+from mls.model.units import NS_PER_S
+
+TOKENS, PACE_MS, FIRST_MS = 16, 10.0, 30.0
+
+
+def slotted(places, seed, slots=4, requests=48):
+    """A server of so many slots: each serves one request at a time, the others wait in its queue."""
+    rng = np.random.default_rng(seed)
+    level = 1 + 0.01 * rng.standard_normal()
+    free_slot, free_place, made = np.zeros(slots), np.zeros(places), []
+    for row in rows(Load(places=places, requests=requests, tokens=TOKENS)):
+        place = int(free_place.argmin())
+        start = free_place[place]
+        slot = int(free_slot.argmin())
+        begin = max(start, free_slot[slot])
+        pace = rng.lognormal(0, 0.05, TOKENS) * level
+        chunks = begin + np.cumsum(np.array([FIRST_MS, *[PACE_MS] * (TOKENS - 1)]) * pace)
+        free_slot[slot] = free_place[place] = chunks[-1]
+        at = (chunks * 1e6).astype(int)
+        made.append(
+            row
+            | dict.fromkeys(("start_ns", "scheduled_ns"), int(start * 1e6))
+            | dict.fromkeys(("end_ns", "last_chunk_ns"), int(at[-1]))
+            | {"first_chunk_ns": int(at[0]), "chunk_ns": at.tolist(), "slot": place}
+            | {"server_prompt_ms": 1.0, "server_predicted_ms": 1.0, "connected_ns": None}
+        )
+    return to_table(made)
+
+
+def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **keys):
+    planned = config(
+        repeats=repeats,
+        seed=seed,
+        sweep={"inflight": list(inflights)},
+        run={"max_tokens": TOKENS, "iters": 48},
+        **keys,
+    )
+    for number, cell in enumerate(cells(planned)):
+        for repeat in range(1, repeats + 1):
+            records = slotted(cell["inflight"], (seed, number, repeat), slots)
+            write_repeat(planned, tmp_path, cell, repeat, records)
+    return read_study(planned, tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_answer_finds_the_4_slots_of_the_server(tmp_path, seed):
+    study = measured(tmp_path, seed)
+    found = answer(study).models[0]
+    assert found.throughput.cell.cell["inflight"] == 4
+    assert found.knee.cell.cell["inflight"] == 4
+    assert (found.knee.low, found.knee.high, found.knee.measure) == (4, 4, [])
+    assert found.knee.resolved
+    assert "The knee is at inflight 4" in said(answer(study), study)
+
+
+def test_a_knee_between_what_was_measured_is_not_resolved_and_says_what_to_measure(tmp_path):
+    study = measured(tmp_path, 1, inflights=(2, 8, 16), slots=6)
+    knee = answer(study).models[0].knee
+    assert knee.cell.cell["inflight"] == 8
+    assert not knee.resolved
+    assert knee.measure == [6]  # 6 and 7 may do as well; 3, 4 and 5 can't, as T(n) ≤ n/2 · T(2)
+    assert "measure inflight 6" in said(answer(study), study)
+
+
+def test_repeats_that_differ_leave_the_knee_open(tmp_path):
+    planned = config(repeats=2, sweep={"inflight": [2, 4, 8]}, run={"max_tokens": 32, "iters": 40})
+    pace = {2: (1.9, 2.1), 4: (3.8, 4.2), 8: (7.8, 8.2)}
+    for cell in cells(planned):
+        for repeat in (1, 2):
+            itl_ms = 10 * pace[cell["inflight"]][repeat - 1]
+            load = Load(places=cell["inflight"], requests=40, tokens=32, itl_ms=itl_ms)
+            write_repeat(planned, tmp_path, cell, repeat, table(load))
+    study = read_study(planned, tmp_path)
+    knee = answer(study).models[0].knee
+    assert not knee.resolved
+    assert knee.low < knee.high
+    assert "Not resolved" in said(answer(study), study)
+
+
+def test_throughput_that_rises_to_the_end_has_no_knee_to_tell_of(tmp_path):
+    study = measured(tmp_path, 1, inflights=(1, 2, 3), slots=16)
+    found = answer(study).models[0]
+    assert found.knee.at_edge
+    assert "The knee" not in said(answer(study), study)
+    assert "throughput was still rising" in said(answer(study), study)
+
+
+ALONE_MS = FIRST_MS + (TOKENS - 1) * PACE_MS  # the latency while there is a slot for everyone
+
+
+def test_the_most_throughput_under_an_objective(tmp_path):
+    study = measured(tmp_path, 3, slo={"latency_ms": {"p95": ALONE_MS * 1.2}})
+    found = answer(study).models[0]
+    assert found.under_slo.cell.cell["inflight"] == 4
+    assert found.under_slo.resolved
+    assert found.goodput.cell.cell["inflight"] == 4
+    assert "Under the objectives (latency p95 ≤ 216 ms), inflight 4 serves the most" in said(
+        answer(study), study
+    )
+
+
+def test_an_objective_that_only_little_load_meets_names_the_gap_to_measure(tmp_path):
+    study = measured(
+        tmp_path, 3, inflights=(4, 16), slots=12, slo={"latency_ms": {"p95": ALONE_MS * 1.2}}
+    )
+    found = answer(study).models[0].under_slo
+    assert found.cell.cell["inflight"] == 4
+    assert found.measure == [5, 15]
+    assert "measure inflight 5 and 15" in said(answer(study), study)
+
+
+def test_no_cell_meets_an_objective_that_is_too_strict(tmp_path):
+    study = measured(tmp_path, 3, inflights=(1, 2), slo={"ttft_ms": {"p50": 1.0}})
+    assert answer(study).models[0].under_slo.cell is None
+    assert "No cell meets the objectives" in said(answer(study), study)
+
+
+def test_a_limit_within_the_interval_is_not_resolved(tmp_path):
+    study = measured(tmp_path, 5, inflights=(1, 2))
+    p95 = study.cells[1].estimates["latency_ms.p95"]
+    strict = study.config.model_copy(
+        update={"slo": Slo.model_validate({"latency_ms": {"p95": (p95.value + p95.high) / 2}})}
+    )
+    found = answer(replace(study, config=strict)).models[0].under_slo
+    assert found.cell.cell["inflight"] == 2
+    assert [cell.cell["inflight"] for cell in found.unclear] == [2]
+
+
+def test_goodput_counts_only_requests_within_every_limit():
+    records = slotted(8, 1)
+    slo = Slo.model_validate({"latency_ms": {"p50": 10.0, "p95": ALONE_MS * 1.3}})
+    start, end = (records[name].to_numpy() for name in ("start_ns", "end_ns"))
+    expected = (end - start) / 1e6 <= ALONE_MS * 1.3  # the largest limit of each
+    assert 0 < expected.sum() < len(expected)
+    assert (good_requests(records, slo) == expected).all()
+    found = goodput(records, slo, 8)
+    begin, stop = window(records, flight(records), 8)
+    within = expected & (end > begin) & (end <= stop)
+    assert found["good.share"] == pytest.approx(expected.mean())
+    rate = within.sum() * NS_PER_S / (stop - begin)
+    assert found["throughput.good_requests_per_s"] == pytest.approx(rate)
+    assert found["throughput.good_tokens_per_s"] == pytest.approx(rate * TOKENS)
+
+
+def test_failed_and_unstreamed_requests_are_not_good():
+    slo = Slo.model_validate({"ttft_ms": {"p95": 1e9}})
+    assert not good_requests(table(Load(stream=False)), slo).any()
+    assert good_requests(table(Load(failed={3: "timeout"})), slo).sum() == 39
+
+
+def test_without_objectives_there_is_no_goodput(tmp_path):
+    assert goodput(slotted(2, 1), Slo(), 2) == {}
+    assert answer(measured(tmp_path, 1, inflights=(1, 2))).models[0].under_slo is None
+
+
+@pytest.mark.parametrize(
+    ("slo", "words"),
+    [
+        ({"ttft_ms": {"p96": 5}}, "slo.ttft_ms"),
+        ({"ttft_ms": {}}, "at least one of p50"),
+        ({"ttft_ms": {"p95": -5}}, "slo.ttft_ms"),
+        ({"tfft_ms": {"p95": 5}}, "ttft_ms"),
+    ],
+)
+def test_a_wrong_objective_is_one_sentence_with_its_key(slo, words):
+    with pytest.raises(UserError, match=words):
+        config(slo=slo)
