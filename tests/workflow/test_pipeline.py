@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from tests.workflow.checkout import ROOT, SMALL
 
-from mls.model.sweep import cells, run_path
+from mls.model.sweep import cell_key, cells, run_order, run_path
 from mls.model.validation import load_config
 
 
@@ -19,6 +19,10 @@ def small(checkout):
         assert checkout.snakemake().returncode == 0
     yield copy.deepcopy(SMALL)
     checkout.write(SMALL)
+
+
+def started(run):
+    return run["clock"]["started_utc"]
 
 
 def rows(path):
@@ -121,6 +125,19 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
     assert "timeout" in by_timeout["0.001"]["message"]
     assert "None of 6 requests succeeded" in (checkout.results / "report.html").read_text()
     assert checkout.planned() == {"run": 1, "aggregate": 1, "page": 1}
+
+
+def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small):
+    small["name"] = "ordered"
+    small["repeats"] = 2
+    small["sweep"]["inflight"] = [1, 2, 3]
+    checkout.write(small)
+    assert checkout.snakemake().returncode == 0
+    runs = (checkout.results / "runs" / "name~ordered").rglob("run.json")
+    found = sorted((json.loads(path.read_text()) for path in runs), key=started)
+    asked = run_order(load_config(checkout.folder / "config.yaml"))
+    assert [(cell_key(run["cell"]), run["repeat"]) for run in found] == asked
+    assert [repeat for _, repeat in asked] == [1, 1, 1, 2, 2, 2]
 
 
 def test_two_configs_do_not_overwrite_each_other(checkout, small):

@@ -12,6 +12,7 @@ rule run:
         f"{RESULTS}/logs/{SPACE.wildcard_pattern}/run.log",
     benchmark:
         f"{RESULTS}/logs/{SPACE.wildcard_pattern}/benchmark.tsv"
+    priority: run_priority
     conda:
         "../../environment.yml"
     threads: workflow.cores

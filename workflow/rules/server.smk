@@ -8,6 +8,7 @@ rule model:
         f"{RESULTS}/models/{{model}}.json",
     log:
         f"{RESULTS}/logs/model/{{model}}.log",
+    priority: len(ORDER) + 1  # else the runs of other models would all come first
     conda:
         "../../environment.yml"
     params:
@@ -30,7 +31,7 @@ rule probe:
         f"{RESULTS}/probe/{{model}}.json",
     log:
         f"{RESULTS}/logs/probe/{{model}}.log",
-    priority: 100  # before any run, which refuses to start without it
+    priority: len(ORDER) + 1  # before any run, which refuses to start without it
     conda:
         "../../environment.yml"
     resources:

@@ -90,6 +90,24 @@ def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+def run_order(config: Config) -> list[tuple[str, int]]:
+    """(`cell_key`, repeat) of all runs in the order to measure them.
+
+    Repeats are blocks: the first of every cell, then the second of every cell, the cells shuffled
+    anew in each by the config's seed. So a machine that drifts favours no cell.
+    """
+    keys = [cell_key(cell) for cell in cells(config)]
+    return [
+        (key, repeat)
+        for repeat in range(1, config.repeats + 1)
+        for key in sorted(keys, key=lambda key: _shuffle(config, key, repeat))
+    ]
+
+
+def _shuffle(config: Config, key: str, repeat: int) -> bytes:
+    return hashlib.sha256(f"order|{config.seed}|{config.name}|{repeat}|{key}".encode()).digest()
+
+
 def cell_key(cell: Cell) -> str:
     """The cell as in the path of its runs: `model~smollm2/inflight~8/ranks~2`."""
     return "/".join(f"{axis}~{value}" for axis, value in cell.items())
