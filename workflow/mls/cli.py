@@ -125,6 +125,22 @@ def report(
 
 
 @app.command()
+def compare(
+    base: Annotated[Path, typer.Argument(help="Folder of results, or an archive.")],
+    new: Annotated[Path, typer.Argument(help="The same, of what is to be judged.")],
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("compare.html"),
+    fail_if_worse: Annotated[
+        str | None,
+        typer.Option(help="Exit with status 2 when a cell is worse by more than this, such as 5%."),
+    ] = None,
+) -> None:
+    """Compare two sets of results, cell by cell: better, worse, the same, or can't tell."""
+    from mls.comparing import compare_results
+
+    raise typer.Exit(compare_results(base, new, output, fail_if_worse))
+
+
+@app.command()
 def archive(config: ConfigFile) -> None:
     """Zip page, tables, raw records, config and locks, with a manifest of SHA-256 sums."""
     from mls.model.validation import load_config

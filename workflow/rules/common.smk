@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
-from mls.model.sweep import axes, cells, settings
+from mls.model.sweep import axes, cell_key, cells, run_order, settings
 from mls.model.validation import parse_config
 
 try:
@@ -45,6 +45,7 @@ SPACE = Paramspace(
     )
 )
 RUNS = f"{RESULTS}/runs/{SPACE.wildcard_pattern}"
+ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), start=1)}
 MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
 
 
@@ -73,6 +74,11 @@ def cell_of(wildcards):
         for cell in CELLS
         if all(str(cell[axis]) == wildcards[axis] for axis in AXES)
     )
+
+
+def run_priority(wildcards):
+    """Higher for what is to be measured earlier: repeats are interleaved over cells."""
+    return ORDER[cell_key(cell_of(wildcards)), int(wildcards.repeat)]
 
 
 def cell_options(wildcards):
@@ -122,3 +128,14 @@ def probe_digest(model):
             ],
         ]
     )
+
+
+def baseline_digest():
+    """What the page compares with: changed results there make it stale."""
+    if CONFIG.baseline is None:
+        return None
+    baseline = Path(CONFIG.baseline)
+    found = (
+        [baseline] if baseline.is_file() else sorted(baseline.glob("runs/**/run.json"))
+    )
+    return data_sha256([CONFIG.baseline, [[str(f), file_sha256(f)] for f in found]])

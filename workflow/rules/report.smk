@@ -63,6 +63,7 @@ rule page:
         "../../environment.yml"
     params:
         source=sources_sha256("model", "analysis", "report"),
+        baseline=baseline_digest(),
         mls=MLS,
     message:
         f"Rendering {RESULTS}/report.html"

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mls.analysis import intervals
-from mls.analysis.columns import Floats
+from mls.analysis.columns import Floats, ints, succeeded
 from mls.analysis.comparable import (
     enough_requests,
     ranks_alike,
@@ -22,7 +23,7 @@ from mls.analysis.flight import Flight, flight, window
 from mls.analysis.goodput import goodput
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat, read_cells
-from mls.analysis.samples import samples
+from mls.analysis.samples import of_requests, samples
 from mls.analysis.support import least_samples
 from mls.model.config import Config
 from mls.model.result import Summary, Verdict
@@ -63,6 +64,7 @@ POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_
 POOLED_PERCENTILES = (50, 90, 95, 99)
 CURVE_POINTS = 400
 COURSE_POINTS = 600
+DOTS = 500
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,17 @@ class Course:
 
 
 @dataclass(frozen=True)
+class Dots:
+    """Requests of one repeat by their start in s, thinned for drawing; NaN: not known."""
+
+    at_s: Floats
+    latency_ms: Floats
+    ttft_ms: Floats
+    of: int
+    """Number of successful requests before thinning."""
+
+
+@dataclass(frozen=True)
 class CellResult:
     """All that is known of one cell. `estimates` lacks what could not be measured."""
 
@@ -93,6 +106,7 @@ class CellResult:
     """By name: those of `MEANS`, and `<distribution>.p<percentile>` of `POOLED`."""
     curves: dict[str, Curve]
     course: Course | None
+    dots: Dots | None = None
     good: tuple[dict[str, float], ...] = ()
     """Goodput of each repeat that is ok."""
     verdicts: tuple[Verdict, ...] = ()
@@ -203,6 +217,7 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
             raw[name].append(found[name])
         if course is None:
             course = _course(repeat, flight(table), window(table, flight(table), _asked(repeat)))
+            bare = replace(bare, dots=_dots(table))
     bare = replace(bare, good=tuple(good))
     estimates |= {metric: intervals.mean(bare.values(metric)) for metric in GOODPUT}
     for name in POOLED:
@@ -247,8 +262,23 @@ def _course(repeat: Repeat, full: Flight, steady: tuple[int, int] | None) -> Cou
     return Course(repeat.number, at, count, seconds)
 
 
+def _dots(table: pa.Table) -> Dots | None:
+    ok = succeeded(table)
+    if not ok.any():
+        return None
+    start = ints(table, "start_ns").values
+    order = np.flatnonzero(ok)[np.argsort(start[ok], kind="stable")]
+    at = (start[order] - start[order[0]]) / NS_PER_S
+    figures = of_requests(table)
+    latency, ttft = figures["latency_ms"][order], figures["ttft_ms"][order]
+    keep = list(range(len(order)))
+    if len(keep) > DOTS:
+        keep = _extremes(at, latency, DOTS // 2)
+    return Dots(at[keep], latency[keep], ttft[keep], len(order))
+
+
 def _extremes(at: Floats, count: Floats, bins: int) -> list[int]:
-    """Least and greatest count of each stretch of time, so that thinning hides no dip."""
+    """Least and greatest value of each stretch of time, so that thinning hides no dip."""
     edges = np.linspace(at[0], at[-1], bins + 1)
     groups = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, bins - 1)
     cuts = np.flatnonzero(np.diff(groups)) + 1

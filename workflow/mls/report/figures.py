@@ -9,7 +9,7 @@ from mls.analysis.study import Study
 from mls.report import palette
 from mls.report.plots import Plot, along, trade_off
 from mls.report.series import Layout, layout
-from mls.report.shapes import ecdf, timeline
+from mls.report.shapes import ecdf, scatter, timeline
 from mls.report.svg import style
 
 MOST_DETAILED = 8
@@ -34,6 +34,7 @@ class Figures:
     along: list[Plot]
     distributions: list[Plot]
     timelines: list[Plot]
+    requests: list[Plot]
     ranks: list[Plot]
     x: str
     hidden: int
@@ -76,6 +77,7 @@ def draw(study: Study) -> Figures:
                 for metric, title in _DISTRIBUTIONS
             ],
             "timelines": [timeline(f"time{i}", one, main.x) for i, one in enumerate(detailed)],
+            "requests": [scatter(f"requests{i}", one, main.x) for i, one in enumerate(detailed)],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0)

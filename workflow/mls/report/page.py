@@ -6,19 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from mls.analysis.answer import Answer, ModelAnswer, answer
+from mls.analysis.anywhere import Results, opened
+from mls.analysis.comparison import compare
+from mls.analysis.differences import differences
 from mls.analysis.results import Repeat, read_json
 from mls.analysis.study import CellResult, Study, read_study
 from mls.model.config import Config
 from mls.model.files import write
 from mls.model.sweep import axes
 from mls.report import rows
+from mls.report.changes import Compared, as_shown, compared
+from mls.report.citation import cite
 from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
+from mls.report.templating import templates
 from mls.report.tree import Node, node
 from mls.report.words import sentences
 
@@ -61,14 +66,15 @@ class Served:
 def render(config: Config, results: Path, output: Path) -> None:
     """Write the page. The same results give the same bytes.
 
-    Raises `UserError` when the sweep isn't valid or the page can't be written.
+    Raises `UserError` when the sweep isn't valid, the baseline can't be read, or the page written.
     """
     study = read_study(config, results)
     found = answer(study)
+    against = _baseline(config, results, study)
     figures = draw(study)
     shown = rows.columns(study)
     told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
-    template = _templates().get_template("page.html.j2")
+    template = templates().get_template("page.html.j2")
     page = template.render(
         title=config.title or f"{', '.join(config.models)}: {_range(study)}",
         config=config,
@@ -89,18 +95,20 @@ def render(config: Config, results: Path, output: Path) -> None:
         served=[_served(study, results, model) for model in config.models],
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         label=label,
+        citation=cite(study, results),
+        baseline=against,
+        **(as_shown(against) if against else {}),
     )
     write(output, page)
 
 
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("mls.report"),
-        autoescape=select_autoescape(["html", "j2"], default=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def _baseline(config: Config, results: Path, study: Study) -> Compared | None:
+    if config.baseline is None:
+        return None
+    with opened(Path(config.baseline)) as base:
+        differ = differences(base.study, base.folder, study, results)
+        new = Results(str(results), results, study)
+        return compared(base, new, compare(base.study, study), differ)
 
 
 def _range(study: Study) -> str:

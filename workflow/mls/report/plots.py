@@ -13,6 +13,7 @@ from matplotlib.ticker import NullFormatter, NullLocator
 
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult
+from mls.report.downloads import as_csv, csv_link, svg_link
 from mls.report.numbers import milliseconds, number
 from mls.report.palette import INK, MUTED, line
 from mls.report.series import Facet, Series, label
@@ -28,11 +29,23 @@ _PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its title and what must be known to read it."""
+    """A drawing with its title and what must be known to read it.
+
+    name: unique in the page; data: what is drawn, as CSV.
+    """
 
     title: str
     note: str
     svg: Markup
+    name: str
+    data: str
+
+    def csv_link(self) -> str:
+        return csv_link(self.data)
+
+    def svg_link(self, light: str) -> str:
+        """light: the colours' CSS declarations for the light scheme."""
+        return svg_link(str(self.svg), light)
 
 
 def along(
@@ -73,7 +86,14 @@ def along(
     axes.set_ylim(bottom=0)
     if len(drawn) > 1:
         legend(figure, axes)
-    return Plot(_titled(title, facet), note, inline(figure, name, title, _values(drawn, x, unit)))
+    drawing = inline(figure, name, title, _values(drawn, x, unit))
+    rows = [
+        (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
+        for series, metric, cells in drawn
+        for cell in cells
+    ]
+    data = as_csv(("line", x, "metric", "value", "ci95_low", "ci95_high"), rows)
+    return Plot(_titled(title, facet), note, drawing, name, data)
 
 
 def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot | None:
@@ -134,7 +154,21 @@ def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot 
         legend(figure, axes)
     title = "Latency against throughput"
     note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
-    return Plot(_titled(title, facet), note, inline(figure, name, title, "; ".join(told) + "."))
+    drawing = inline(figure, name, title, "; ".join(told) + ".")
+    rows = [
+        (s.name, c.cell[x], *_numbers(c.estimates[rate]), *_numbers(c.estimates[latency]))
+        for s in facet.series
+        for c in s.cells
+        if rate in c.estimates and latency in c.estimates
+    ]
+    spans = [
+        f"{metric}{part}" for metric in (rate, latency) for part in ("", ".ci95_low", ".ci95_high")
+    ]
+    return Plot(_titled(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
+
+
+def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
+    return estimate.value, estimate.low, estimate.high
 
 
 def _line(

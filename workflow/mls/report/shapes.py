@@ -5,6 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from mls.analysis.study import CellResult
+from mls.report.downloads import as_csv
 from mls.report.numbers import milliseconds
 from mls.report.palette import MUTED, ramp
 from mls.report.plots import SIZE, Plot, legend, panels
@@ -60,7 +61,13 @@ def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | N
     )
     note = f"Cut off: the longest is {milliseconds(reach)}." if end < reach else ""
     shown = f"{title}, {series.name}" if series.name else title
-    return Plot(shown, note, inline(figure, name, title, told + "."))
+    rows = [
+        (label(cell, [x]), float(value), float(share))
+        for cell in known
+        for value, share in zip(cell.curves[metric].x, cell.curves[metric].y, strict=True)
+    ]
+    data = as_csv(("cell", metric, "share"), rows)
+    return Plot(shown, note, inline(figure, name, title, told + "."), name, data)
 
 
 def timeline(name: str, series: Series, x: str) -> Plot | None:
@@ -101,4 +108,50 @@ def timeline(name: str, series: Series, x: str) -> Plot | None:
         "One repeat of each cell. Dashed: what was asked for. "
         "Thick bar: the window that the rates are from."
     )
-    return Plot(series.name, note, inline(figure, name, title, "; ".join(told) + "."))
+    rows = [
+        (label(cell, [x]), round(float(at), 6), int(count))
+        for cell in known
+        if cell.course
+        for at, count in zip(cell.course.at_s, cell.course.count, strict=True)
+    ]
+    data = as_csv(("cell", "s", "requests in flight"), rows)
+    return Plot(series.name, note, inline(figure, name, title, "; ".join(told) + "."), name, data)
+
+
+def scatter(name: str, series: Series, x: str) -> Plot | None:
+    """Latency and TTFT of each request over time, one panel for one repeat of each cell."""
+    known = spread([cell for cell in series.cells if cell.dots], MOST_PANELS)
+    if not known:
+        return None
+    order = [str(cell.cell[x]) for cell in series.cells]
+    figure, grid = panels(len(known), 0.95)
+    told, rows, thinned = [], [], False
+    for axes, cell in zip(grid, known, strict=True):
+        dots = cell.dots
+        assert dots is not None
+        color = ramp(order.index(str(cell.cell[x])))
+        axes.plot(dots.at_s, dots.latency_ms, color=color, marker="o", ms=2.4, ls="")
+        axes.plot(dots.at_s, dots.ttft_ms, color=MUTED, marker="x", ms=2.6, mew=0.7, ls="")
+        axes.set_ylim(0, float(dots.latency_ms.max()) * 1.12)
+        axes.set_ylabel(f"{x}\n{cell.cell[x]}", rotation=0, ha="right", va="center")
+        thinned = thinned or dots.of > len(dots.at_s)
+        told.append(
+            f"{label(cell, [x])}: latencies of {dots.of} requests from "
+            f"{milliseconds(float(dots.latency_ms.min()))} to {milliseconds(float(dots.latency_ms.max()))}"
+        )
+        rows += [
+            (label(cell, [x]), round(float(at), 6), float(latency), _known(ttft))
+            for at, latency, ttft in zip(dots.at_s, dots.latency_ms, dots.ttft_ms, strict=True)
+        ]
+    grid[-1].set_xlabel("s since the first request")
+    grid[-1].set_xlim(left=0)
+    title = "Requests over time"
+    note = "One repeat of each cell, by start. Dots: latency, ms. Crosses: TTFT, ms." + (
+        " Thinned: the least and the greatest of each stretch." if thinned else ""
+    )
+    data = as_csv(("cell", "s", "latency_ms", "ttft_ms"), rows)
+    return Plot(series.name, note, inline(figure, name, title, "; ".join(told) + "."), name, data)
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else float(value)

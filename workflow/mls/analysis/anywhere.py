@@ -1,0 +1,96 @@
+"""Results from a folder or an archive, without the config file that they were measured by."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mls.analysis.results import RUN, read_json
+from mls.analysis.study import Study, read_study
+from mls.model.config import Config
+from mls.model.errors import UserError
+from mls.model.validation import load_config, parse_config
+
+CONFIG = "config.json"
+SWEEP = "name~"
+
+
+@dataclass(frozen=True)
+class Results:
+    """name: as the user gave it. folder: valid as long as `opened` is."""
+
+    name: str
+    folder: Path
+    study: Study
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Results]:
+    """Read results: a folder with `runs`, one sweep's folder in it, or what `mls archive` made.
+
+    An archive is unpacked for as long as the context lasts; check it first (`mls verify`).
+    Raises `UserError` when there are no results, or several sweeps.
+    """
+    if path.is_dir():
+        one = path.name.startswith(SWEEP)
+        root = path.parent.parent if one else path
+        config = _config(root, str(path), path.name if one else f"{SWEEP}*")
+        yield Results(str(path), root, read_study(config, root))
+        return
+    with TemporaryDirectory(prefix="mls-") as folder:
+        try:
+            with zipfile.ZipFile(path) as packed:
+                packed.extractall(folder)
+        except OSError as error:
+            raise UserError(
+                f"{path} can't be read ({error.strerror or error}): expected a folder of results "
+                "or an archive."
+            ) from None
+        except zipfile.BadZipFile:
+            raise UserError(f"{path} is neither a folder of results nor a zip archive.") from None
+        root = Path(folder)
+        yield Results(str(path), root, read_study(_config(root, str(path), f"{SWEEP}*"), root))
+
+
+def _config(folder: Path, name: str, pattern: str) -> Config:
+    """The archived config, else one that has the cells of the runs that are there."""
+    if (folder / CONFIG).is_file():
+        return load_config(folder / CONFIG)
+    sweeps = sorted((folder / "runs").glob(pattern))
+    if not sweeps:
+        raise UserError(f"{name} holds no results: expected a folder `runs`, as in `results`.")
+    if len(sweeps) > 1:
+        names = ", ".join(sweep.name.partition("~")[2] for sweep in sweeps)
+        raise UserError(
+            f"{name} holds several sweeps ({names}): give the folder of one, such as {sweeps[0]}."
+        )
+    found = [read_json(path) for path in sorted(sweeps[0].rglob(RUN))]
+    runs = [run for run in found if isinstance(run, dict) and isinstance(run.get("cell"), dict)]
+    if not runs:
+        raise UserError(f"{name} holds no finished run: there is no {RUN} in {sweeps[0]}.")
+    return parse_config(_as_config(sweeps[0].name.partition("~")[2], runs))
+
+
+def _as_config(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    sweep: dict[str, list[Any]] = {}
+    for run in runs:
+        for axis, value in run["cell"].items():
+            values = sweep.setdefault(axis, [])
+            if value not in values:
+                values.append(value)
+    for values in sweep.values():
+        if all(isinstance(value, int | float) for value in values):
+            values.sort()
+    settings = runs[0].get("config", {}).get("run", {})
+    return {
+        "name": name,
+        "models": {str(model): {} for model in sweep["model"]},
+        "run": {key: value for key, value in settings.items() if key not in sweep},
+        "sweep": sweep,
+        "repeats": max(int(run.get("repeat", 1)) for run in runs),
+    }

@@ -1,0 +1,74 @@
+"""What differs between two sets of results, beside their figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mls.analysis.results import read_json
+from mls.analysis.study import Study
+
+_ENVIRONMENT = ("python", "mpi", "engine", "host", "gpu", "packages")
+_NOT_SETTINGS = {"python.executable", "host.name"}
+MOST = 200
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`base` and `new` are texts; empty: not recorded on that side."""
+
+    what: str
+    base: str
+    new: str
+
+
+def differences(base: Study, base_results: Path, new: Study, new_results: Path) -> list[Difference]:
+    """Server build, model file, settings and environment that are not the same, by name.
+
+    Of settings those of all cells count; axes of the sweep are no difference.
+    """
+    before = _facts(base, base_results)
+    after = _facts(new, new_results)
+    axes = {*base.varying, *new.varying}
+    names = [name for name in {**before, **after} if name.rpartition(".")[2] not in axes]
+    return [
+        Difference(name, before.get(name, ""), after.get(name, ""))
+        for name in names
+        if before.get(name) != after.get(name)
+    ][:MOST]
+
+
+def _facts(study: Study, results: Path) -> dict[str, str]:
+    """Name → its value, or all values when cells differ."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in study.cells:
+        for repeat in cell.ok:
+            if repeat.result is None:
+                continue
+            state = repeat.result.server.get("before") or {}
+            told = {
+                "server": {key: state.get(key) for key in ("build", "slots", "ctx_per_slot")},
+                "model": {str(cell.cell["model"]): repeat.result.config.get("model")},
+                "settings": {key: repeat.result.config.get(key) for key in ("run", "server")},
+            }
+            for name, value in _flat(told):
+                found.setdefault(name, {})[value] = None
+    facts = {name: ", ".join(values) for name, values in found.items()}
+    described = read_json(results / "environment" / "environment.json")
+    if isinstance(described, dict):
+        known = {key: described.get(key) for key in _ENVIRONMENT}
+        facts |= {name: value for name, value in _flat(known) if name not in _NOT_SETTINGS}
+    return facts
+
+
+def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Leaves of nested mappings as (`a.b`, text); hashes of packages are left out, versions do."""
+    if not isinstance(value, dict):
+        return [(prefix, "" if value is None else str(value))]
+    return [
+        leaf
+        for key, inner in value.items()
+        if not (prefix.startswith("packages") and key != "version" and not isinstance(inner, dict))
+        for leaf in _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    ]

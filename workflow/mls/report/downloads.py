@@ -1,0 +1,44 @@
+"""A drawing and its data as files of their own, carried in the page as `data:` links."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote
+
+PAPER = {"ink": "#1a1d21", "muted": "#59636e", "line": "#dde1e6"}
+"""Colours of the light scheme that are the page's own, not the drawings'."""
+
+_KEPT = " !$&'()*+,/:;=?@[]{}|<>"
+"""Characters that need no escaping in a link within double quotes, but for what HTML escapes."""
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV text; empty cells for None."""
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(header)
+    table.writerows(rows)
+    return out.getvalue()
+
+
+def csv_link(text: str) -> str:
+    """CSV text as a `data:` link."""
+    return (
+        f"data:text/csv;charset=utf-8,{quote(text, safe=_KEPT.replace('<', '').replace('>', ''))}"
+    )
+
+
+def svg_link(svg: str, light: str) -> str:
+    """An inline drawing as a `data:` link to a file that stands by itself, in the light scheme.
+
+    light: the CSS declarations of the drawings' colours, from `palette.variables`.
+    """
+    colors = PAPER | dict(re.findall(r"--([a-z0-9]+):(#[0-9a-f]+)", light))
+    drawn = re.sub(r"var\(--([a-z0-9]+)\)", lambda found: colors[found[1]], svg)
+    root = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" '
+    alone = drawn.replace("<svg ", root, 1)
+    return f"data:image/svg+xml;charset=utf-8,{quote(alone, safe=' =:/,;()')}"
