@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from urllib.parse import unquote
 
 import pytest
 from selenium import webdriver
@@ -80,13 +81,16 @@ def browser(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page with all that a page can have: two models, ranks, a failed check, a failed repeat."""
-    results = tmp_path_factory.mktemp("results")
+    results, base = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("base")
+    write_results(config(run={"iters": 24, "max_tokens": 16}), base)
     models = {"smollm2": {"path": "a"}, "gemma3-270m-with-a-long-name": {"path": "b"}}
     planned = config(
         title="Two models on one server",
         models=models,
         sweep={"model": list(models), "inflight": [2, 4, 8], "ranks": [2, 3]},
         run={"iters": 24, "max_tokens": 16},
+        slo={"latency_ms": {"p95": 400}, "ttft_ms": {"p95": 200}},
+        baseline=str(base),
     )
     write_results(planned, results)
     first, *_, last = cells(planned)
@@ -185,3 +189,37 @@ def test_it_prints(browser, page):
     a4 = {"width": 760, "height": 1080, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
     assert browser.execute_script(WIDER_THAN_PAGE) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_no_serious_violation(browser, page, width, scheme):
+    from axe_core_python.selenium import Axe
+
+    show(browser, page, width, scheme)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    found = Axe().run(browser)
+    assert len(found["passes"]) > 10, "axe looked at nothing"
+    bad = [
+        (rule["id"], rule["impact"], node["target"], node["failureSummary"][:200])
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"][:3]
+    ]
+    assert bad == []
+
+
+def test_a_drawing_that_was_downloaded_stands_by_itself(browser, page, tmp_path):
+    show(browser, page, 1280)
+    link = browser.execute_script("return document.querySelector('a[download$=\".svg\"]').href")
+    drawing = tmp_path / "drawing.svg"
+    drawing.write_text(unquote(link.partition(",")[2]), encoding="utf-8")
+    browser.get_log("browser")
+    browser.get(drawing.as_uri())
+    assert browser.execute_script("return document.documentElement.tagName") == "svg"
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
+    inks = browser.execute_script(
+        "return [...new Set([...document.querySelectorAll('text')]"
+        ".map(t => getComputedStyle(t).fill))]"
+    )
+    assert inks and all(ink != "rgb(0, 0, 0)" for ink in inks)

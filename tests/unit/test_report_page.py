@@ -1,7 +1,12 @@
 """The page as text: complete, escaped, self-contained, the same each time."""
 
+import csv
+import io
 import re
+from html import unescape
 from html.parser import HTMLParser
+from urllib.parse import unquote
+from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
@@ -17,7 +22,8 @@ from tests.unit.synthetic import (
 
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import read_study
-from mls.model.digest import file_sha256
+from mls.model.digest import data_sha256, file_sha256
+from mls.model.errors import UserError
 from mls.model.sweep import cells
 from mls.report import numbers
 from mls.report.page import render
@@ -92,7 +98,7 @@ def test_nothing_is_loaded_from_elsewhere(default):
     assert not {"script", "iframe", "object", "embed", "img"} & set(parsed.tags)
     for name, value in parsed.attributes:
         if name in ("src", "href", "xlink:href", "srcset", "action"):
-            assert value.startswith(("#", "data:,")), (name, value)
+            assert value.startswith(("#", "data:")), (name, value)
     urls = re.findall(r"url\(([^)]*)\)", default[2])
     assert all(url.startswith("#") for url in urls)
     assert "@import" not in default[2]
@@ -297,3 +303,66 @@ def test_nodes_of_recorded_facts():
     long = node("x" * 10_000)
     assert long.kind == "long"
     assert len(long.text) < 5_000
+
+
+def linked(html, kind):
+    """Content of each download of a kind, by its file name."""
+    found = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
+    return {name: unquote(unescape(content)) for name, content in found}
+
+
+def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
+    html = default[2]
+    drawings, data = linked(html, "svg"), linked(html, "csv")
+    assert len(drawings) == html.count("<figure>") == len(data) >= 10
+    for text in drawings.values():
+        ElementTree.fromstring(text)
+        assert "var(--" not in text
+    for text in data.values():
+        header, *rows = csv.reader(io.StringIO(text))
+        assert rows and all(len(row) == len(header) for row in rows)
+
+
+def test_the_data_of_a_drawing_are_the_estimates(default):
+    planned, results, html = default
+    study = read_study(planned, results)
+    rows = list(csv.DictReader(io.StringIO(linked(html, "csv")["by0-latency_ms.csv"])))
+    found = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
+    for cell in study.cells:
+        for name in ("latency_ms.p50", "latency_ms.p95"):
+            assert found[str(cell.cell["inflight"]), name] == cell.estimates[name].value
+
+
+def test_requests_over_time_are_all_there_when_there_are_few(default):
+    rows = list(csv.DictReader(io.StringIO(linked(default[2], "csv")["requests0.csv"])))
+    assert len(rows) == 4 * 24
+    assert all(float(row["ttft_ms"]) < float(row["latency_ms"]) for row in rows)
+
+
+def test_percentiles_of_too_few_requests_are_marked(default):
+    body = default[2][default[2].index('id="cells"') : default[2].index('id="checks"')]
+    assert '<span class="guess">≈ ' in body
+    assert "too few requests: needs 299" in body  # p99 of 72
+    assert "needs 59" not in body  # p95 of 72
+
+
+def test_the_methods_paragraph_and_the_citation_say_what_was_done(default):
+    _, results, html = default
+    cite = html[html.index('id="cite"') :]
+    assert "in 3 independent repeats of 24 requests" in cite
+    assert "build b6500-abc" in cite
+    assert "@misc{synthetic-" in cite
+    runs = sorted(file_sha256(path) for path in results.glob("runs/**/run.json"))
+    assert data_sha256(runs) in cite
+
+
+def test_the_page_compares_with_the_baseline(tmp_path):
+    base = tmp_path / "base"
+    write_results(config(), base)
+    planned = config(baseline=str(base))
+    write_results(planned, tmp_path / "new")
+    html = page(planned, tmp_path / "new")
+    body = html[html.index('id="baseline"') : html.index('id="cells"')]
+    assert body.count("= same") > 3
+    with pytest.raises(UserError, match="can't be read"):
+        page(config(baseline=str(tmp_path / "absent")), tmp_path / "new")
