@@ -1,0 +1,91 @@
+"""How long tables and page take, and in how much memory, for a sweep of a thousand runs.
+
+`python -m benchmarks.analysis [--runs 1000]`. The runs are made up; ten distinct ones, repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from tests.unit.synthetic import Load, config, table, write_repeat
+
+from benchmarks.tables import save
+from mls.analysis.tables import aggregate
+from mls.model.config import Config
+from mls.model.sweep import cells, run_path
+from mls.report.page import render
+
+REPEATS = 4
+DISTINCT = 10
+TOKENS = 64
+
+
+def planned(runs: int, requests: int) -> Config:
+    inflights = [2 + i for i in range(max(1, runs // REPEATS // 5))]
+    return config(
+        repeats=REPEATS,
+        sweep={"inflight": inflights, "prompt_words": [8, 16, 24, 32, 40]},
+        run={"iters": requests, "max_tokens": TOKENS},
+    )
+
+
+def make(sweep: Config, results: Path, requests: int) -> int:
+    """Write the runs; returns their number."""
+    folders = []
+    for seed in range(DISTINCT):
+        load = Load(places=2, requests=requests, tokens=TOKENS, noise=0.2, seed=seed)
+        folders.append(write_repeat(sweep, results / "distinct", cells(sweep)[0], 1, table(load)))
+        folders[-1] = shutil.move(folders[-1], results / f"distinct-{seed}")
+    texts = [json.loads((Path(folder) / "run.json").read_text()) for folder in folders]
+    count = 0
+    for cell in cells(sweep):
+        for repeat in range(1, REPEATS + 1):
+            folder = results / "runs" / run_path(sweep, cell, repeat)
+            folder.mkdir(parents=True)
+            one = count % DISTINCT
+            os.link(Path(folders[one]) / "requests.parquet", folder / "requests.parquet")
+            (folder / "run.json").write_text(
+                json.dumps(texts[one] | {"cell": cell, "repeat": repeat})
+            )
+            count += 1
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--requests", type=int, default=1000)
+    given = parser.parse_args()
+    sweep = planned(given.runs, given.requests)
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder)
+        count = make(sweep, results, given.requests)
+        began = time.monotonic()
+        aggregate(sweep, results)
+        tables = time.monotonic()
+        render(sweep, results, results / "report.html")
+        done = time.monotonic()
+        page = (results / "report.html").stat().st_size
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    row = {
+        "runs": count,
+        "requests": given.requests,
+        "chunks": TOKENS,
+        "tables_s": tables - began,
+        "page_s": done - tables,
+        "together_s": done - began,
+        "page_mb": page / 1e6,
+        "peak_gib": peak,
+    }
+    print(save([row], "analysis").to_string(index=False, float_format=lambda x: f"{x:.2f}"))
+
+
+if __name__ == "__main__":
+    main()
