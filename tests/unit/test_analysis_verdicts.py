@@ -169,6 +169,22 @@ def test_one_token_of_difference_to_the_servers_counter_fails(difference):
     assert (found.status, found.measured, found.threshold) == ("fail", 640, 640 + difference)
 
 
+@pytest.mark.parametrize("difference", [-1, 1])
+def test_one_prompt_token_of_difference_to_the_servers_counter_fails(difference):
+    key = "llamacpp:prompt_tokens_total"
+    found = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
+    assert (found.status, found.measured, found.threshold) == ("fail", 2400, 2400 + difference)
+    assert "prompt tokens" in found.message
+
+
+def test_cached_prompt_tokens_are_not_in_the_servers_counter():
+    key = "llamacpp:prompt_tokens_total"
+    run = Run(inflight=4, iters=40, max_tokens=16, cache_prompt=True)
+    cached = planted("cached_tokens", 5, 59)
+    after = AFTER | {key: AFTER[key] - 59}
+    assert verdicts(cached, after=after, run=run)["books_agree"].status == "pass"
+
+
 def test_books_are_unknown_when_somebody_else_used_the_server():
     after = {key: value + 30 for key, value in AFTER.items()}
     found = verdicts(table(CLEAN), after=after)["books_agree"]

@@ -1,5 +1,6 @@
 """The archive: the same bytes each time, and no change to it goes unseen."""
 
+import hashlib
 import json
 import shutil
 import zipfile
@@ -55,6 +56,23 @@ def test_it_holds_everything_but_the_weights(packed):
 
 def test_it_verifies(packed):
     assert verify(packed[3]) == len(names(packed[3])) - 1
+
+
+def test_ro_crate_metadata_describe_every_file(packed):
+    with zipfile.ZipFile(packed[3]) as opened:
+        crate = json.loads(opened.read("ro-crate-metadata.json"))
+        things = {thing["@id"]: thing for thing in crate["@graph"]}
+        assert crate["@context"] == "https://w3id.org/ro/crate/1.1/context"
+        assert things["ro-crate-metadata.json"]["about"] == {"@id": "./"}
+        parts = [things[part["@id"]] for part in things["./"]["hasPart"]]
+        expected = set(opened.namelist()) - {"ro-crate-metadata.json", "manifest.json"}
+        assert {part["name"] for part in parts} == expected
+        for part in parts:
+            data = opened.read(part["name"])
+            assert part["sha256"] == hashlib.sha256(data).hexdigest()
+            assert part["contentSize"] == str(len(data))
+    assert things["./"]["datePublished"] == "2026-01-01"
+    assert things["./"]["identifier"].startswith("sha256:")
 
 
 def test_same_inputs_same_bytes(packed):

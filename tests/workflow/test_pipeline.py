@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import subprocess
 
 import jsonschema
 import pytest
@@ -154,3 +155,26 @@ def test_a_misspelt_key_is_one_sentence_before_anything_runs(checkout, small):
     said = [line for line in done.stderr.splitlines() if line.startswith("Config: ")]
     assert len(said) == 1 and "did you mean 'inflight'?" in said[0]
     assert "Traceback" not in done.stderr and "common.smk" not in done.stderr
+
+
+def test_an_archive_is_measured_again_and_compared(checkout, small):
+    assert checkout.planned() == {}
+    mls = str(checkout.folder / ".venv-run" / "bin" / "mls")
+
+    def call(*arguments):
+        done = subprocess.run(
+            [mls, *arguments], cwd=checkout.folder, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    packed = call("archive", "--config", "config.yaml").strip()
+    told = call("reproduce", packed, "--results", "again", "--cores", "2")
+    again = checkout.folder / "again"
+    assert len(list(again.rglob("run.json"))) == 2
+    # a single repeat has no interval, and the same code and server differ in nothing that is known
+    lines = [line for line in told.splitlines() if line.startswith("can't tell")]
+    assert len(lines) == 2
+    assert "differs: server.build" not in told
+    assert "Against the baseline" in (again / "report.html").read_text()
+    assert (again / "reproduced.html").exists()

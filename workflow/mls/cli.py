@@ -141,6 +141,34 @@ def compare(
 
 
 @app.command()
+def history(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds archives, or result folders.")],
+    output: Annotated[Path, typer.Option(help="The page.")] = Path("history.html"),
+) -> None:
+    """Show the trend of each cell over all archives in a folder."""
+    from mls.analysis.history import history as read
+    from mls.report.trends import render
+
+    render(read(folder), folder, output)
+
+
+@app.command()
+def reproduce(
+    archive: Annotated[Path, typer.Argument(help="A zip made by `mls archive`.")],
+    results: Annotated[Path, typer.Option(help="Where the new results go.")] = Path("reproduced"),
+    cores: Annotated[str, typer.Option(help="As for Snakemake.")] = "all",
+    fail_if_worse: Annotated[
+        str | None,
+        typer.Option(help="Exit with status 2 when a cell is worse by more than this, such as 5%."),
+    ] = None,
+) -> None:
+    """Measure an archive's config again, and compare the new results with the archived ones."""
+    from mls.reproducing import reproduce as again
+
+    raise typer.Exit(again(archive, results, cores, fail_if_worse))
+
+
+@app.command()
 def archive(config: ConfigFile) -> None:
     """Zip page, tables, raw records, config and locks, with a manifest of SHA-256 sums."""
     from mls.model.validation import load_config

@@ -102,7 +102,11 @@ class Outcome:
         if self._settings.server.url is None and noise.serves_here():
             return "managed"
         host = (urlsplit(self._url).hostname or "").lower()
-        here = host in ("localhost", "::1", socket.gethostname()) or host.startswith("127.")
+        here = (
+            self._url.startswith("http+unix:")
+            or host in ("localhost", "::1", socket.gethostname())
+            or host.startswith("127.")
+        )
         return "local" if here else "elsewhere"
 
     def _write(

@@ -38,6 +38,13 @@ def books_agree(given: Evidence) -> Verdict:
             f"The server processed {prompts - tokens.prompt} prompt tokens more than this run sent: "
             "somebody else used it, so the books can't be compared."
         )
+    read = tokens.prompt - tokens.cached_prompt
+    if PROMPT in before and PROMPT in after and prompts != read:
+        message = (
+            f"By the replies' `usage` the server read {read} prompt tokens that it had not cached; "
+            f"its counter grew by {prompts}: one of them is wrong."
+        )
+        return verdict("books_agree", "fail", float(read), float(prompts), message)
     agree = counted == tokens.completion
     message = (
         f"The client received {tokens.completion} completion tokens by the replies' `usage`; "

@@ -8,13 +8,14 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mls.analysis.results import FAILURE, RUN, Repeat, read_cells
 from mls.model.config import Config
 from mls.model.digest import PACKAGE, data_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
+from mls.report import crate
 
 MANIFEST = "manifest.json"
 MANIFEST_VERSION = 1
@@ -28,7 +29,7 @@ def archive(
 ) -> Path:
     """Write `<results>/archive/<name>-<digest>.zip` and return its path.
 
-    It holds page, tables, run.json and raw records of each repeat (failure.json of a failed one),
+    It holds RO-Crate metadata, page, tables, run.json and raw records of each repeat (failure.json of a failed one),
     environment, probes, descriptions of the models (not their weights), the config with its
     defaults, and the lock files in `locks`. Nothing is compressed and all times are fixed, so the
     same inputs give the same bytes on any machine. Raises `UserError` when there is no page or no
@@ -41,6 +42,7 @@ def archive(
             )
     files = {name: _bytes(path) for name, path in _members(config, results, locks)}
     files["config.json"] = (config.model_dump_json(indent=1) + "\n").encode()
+    files[crate.NAME] = _crate(config, files)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
     manifest = {"manifest_version": MANIFEST_VERSION, "name": config.name, "files": sums}
     files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
@@ -54,6 +56,17 @@ def archive(
     path = results / "archive" / f"{config.name}-{_digest(sums)}.zip"
     write(path, out.getvalue())
     return path
+
+
+def _crate(config: Config, files: dict[str, bytes]) -> bytes:
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    runs = [name for name in files if PurePosixPath(name).name == RUN]
+    started = sorted(
+        str(json.loads(files[name])["clock"].get("started_utc") or "") for name in runs
+    )
+    title = config.title or f"Benchmark of {', '.join(config.models)}"
+    digest = data_sha256(sorted(sums[name] for name in runs))
+    return crate.metadata(title, "".join(started[:1]), digest, files, sums).encode()
 
 
 def verify(path: Path) -> int:

@@ -108,15 +108,17 @@ def _signed(ratio: float) -> str:
 
 def _forest(found: Comparison) -> Plot | None:
     """Change of throughput in each cell with its interval, below one another."""
+    every = [cell.cell for cell in found.cells]
+    varying = [a for a in (every[0] if every else ()) if len({str(c[a]) for c in every}) > 1]
     drawn = [
-        (name(cell.cell), change.ratio)
+        (name({axis: cell.cell[axis] for axis in varying or cell.cell}), change.ratio)
         for cell in found.cells
         for change in cell.changes
         if change.metric.higher_is_better
     ][:MOST_DRAWN]
     if not drawn:
         return None
-    figure = Figure(figsize=(SIZE[0] * 1.6, 0.9 + 0.28 * len(drawn)))
+    figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(drawn)))
     axes = figure.subplots()
     for row, (_, ratio) in enumerate(drawn):
         low, high = (

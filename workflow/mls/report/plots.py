@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
@@ -86,6 +86,8 @@ def along(
     axes.set_ylim(bottom=0)
     if len(drawn) > 1:
         legend(figure, axes)
+    if any(cell.estimates[metric].needs for _, metric, cells in drawn for cell in cells):
+        note = f"{note} Hollow: too few requests for this percentile.".strip()
     drawing = inline(figure, name, title, _values(drawn, x, unit))
     rows = [
         (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
@@ -186,6 +188,7 @@ def _line(
         color=color,
         linestyle=dash,
         marker=marker,
+        markerfacecolor="none" if any(point.needs for point in values) else color,
         label=name,
     )
     axes.errorbar(
@@ -209,9 +212,12 @@ def _bars(values: list[Estimate]) -> list[list[float]]:
 
 def _scaled(estimate: Estimate, scale: float) -> Estimate:
     if estimate.low is None or estimate.high is None:
-        return Estimate(estimate.value / scale, None, None, estimate.repeats)
-    return Estimate(
-        estimate.value / scale, estimate.low / scale, estimate.high / scale, estimate.repeats
+        return replace(estimate, value=estimate.value / scale)
+    return replace(
+        estimate,
+        value=estimate.value / scale,
+        low=estimate.low / scale,
+        high=estimate.high / scale,
     )
 
 

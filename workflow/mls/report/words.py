@@ -303,7 +303,9 @@ def _of_time(cell: CellResult, metric: str) -> str:
 
 
 def _time(cell: CellResult, metric: str) -> str:
-    return milliseconds(cell.estimates[metric].value)
+    """A time; with `≈` when it is a percentile of too few requests to be known."""
+    found = cell.estimates[metric]
+    return f"{'≈ ' if found.needs else ''}{milliseconds(found.value)}"
 
 
 def _join(parts: list[str], most: int = 4) -> str:

@@ -1,0 +1,64 @@
+"""The history page over archives and folders."""
+
+import json
+
+import pytest
+from tests.unit.synthetic import config, write_results
+from tests.unit.test_report_page import Page
+
+from mls.analysis.history import history
+from mls.analysis.tables import aggregate
+from mls.model.errors import UserError
+from mls.report.archive import archive
+from mls.report.page import render as render_report
+from mls.report.trends import render
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Results of two days, the later one as an archive that sorts first by name."""
+    root = tmp_path_factory.mktemp("history")
+    for name, day in (("b-first", "2026-01-01"), ("elsewhere", "2026-01-02")):
+        planned = config(
+            name="a-second" if name == "elsewhere" else "b", sweep={"inflight": [1, 2]}
+        )
+        place = root / name if name == "b-first" else root / "deep" / name
+        write_results(planned, place)
+        for path in place.rglob("run.json"):
+            data = json.loads(path.read_text())
+            data["clock"]["started_utc"] = f"{day}T10:00:00+00:00"
+            path.write_text(json.dumps(data))
+    aggregate(planned, place)
+    render_report(planned, place, place / "report.html")
+    packed = archive(planned, place)
+    packed.rename(root / packed.name)
+    return root
+
+
+def test_each_cell_has_its_points_by_time(folder):
+    found = history(folder)
+    assert [trend.cell["inflight"] for trend in found.trends] == [1, 2]
+    for trend in found.trends:
+        assert [point.started_utc[:10] for point in trend.points] == ["2026-01-01", "2026-01-02"]
+        assert trend.points[0].source == "b-first"
+        assert trend.points[1].source.endswith(".zip")
+        assert set(trend.points[0].estimates) == {"throughput", "latency_ms.p95", "ttft_ms.p95"}
+
+
+def test_the_page_shows_every_point_and_what_was_left_out(folder, tmp_path):
+    broken = folder / "broken.zip"
+    broken.write_bytes(b"no zip")
+    try:
+        render(history(folder), folder, tmp_path / "history.html")
+    finally:
+        broken.unlink()
+    html = (tmp_path / "history.html").read_text()
+    text = "".join(Page(html).text)
+    assert text.count("2026-01-02 10:00") == 2
+    assert "Left out" in text and "broken.zip" in text
+    assert html.count("<figure>") == 2
+
+
+def test_a_folder_without_results_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no archive and no folder of results"):
+        history(tmp_path)
