@@ -57,7 +57,7 @@ def coverage(count: int, requests: int, between: float, runs: int, boot: int) ->
         one, other = (repeats_of(rng, count, requests, between) for _ in range(2))
         means = [float(x.mean()) for x in one]
         held[0] += hits(intervals.mean(means), mean)
-        held[1] += hits(intervals.percentile(one, PERCENTILE), p95)
+        held[1] += hits(intervals.percentiles(one, [PERCENTILE])[PERCENTILE], p95)
         held[2] += hits(intervals.ratio(means, [float(x.mean()) for x in other]), 1.0)
         if run < boot:
             low, high = bootstrap(one, rng)

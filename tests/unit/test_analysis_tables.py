@@ -239,9 +239,9 @@ SAMPLES = st.lists(
 
 @given(SAMPLES, st.sampled_from([50, 90, 95, 99]), st.floats(0.01, 100))
 def test_the_interval_of_a_percentile_holds_it_and_follows_the_unit(groups, percent, scale):
-    found = intervals.percentile(groups, percent)
+    found = intervals.percentiles(groups, [percent])[percent]
     assert found.value == pytest.approx(np.percentile(np.concatenate(groups), percent))
-    other = intervals.percentile([group * scale for group in groups], percent)
+    other = intervals.percentiles([group * scale for group in groups], [percent])[percent]
     assert other.value == pytest.approx(found.value * scale)
     if len(groups) == 1:
         assert found.low is found.high is None
@@ -253,10 +253,10 @@ def test_the_interval_of_a_percentile_holds_it_and_follows_the_unit(groups, perc
 
 
 def test_repeats_that_are_alike_have_no_interval_to_speak_of():
-    found = intervals.percentile([np.array([1.0, 2.0, 4.0])] * 3, 95)
+    found = intervals.percentiles([np.array([1.0, 2.0, 4.0])] * 3, [95])[95]
     assert found.low == found.value == found.high
 
 
 def test_a_percentile_of_zeros_is_zero():
-    found = intervals.percentile([np.zeros(3), np.zeros(3)], 95)
+    found = intervals.percentiles([np.zeros(3), np.zeros(3)], [95])[95]
     assert (found.value, found.low, found.high) == (0, 0, 0)

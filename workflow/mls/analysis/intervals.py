@@ -40,26 +40,31 @@ def mean(values: Sequence[float]) -> Estimate | None:
     return _student(float(data.mean()), error, len(data))
 
 
-def percentile(repeats: Sequence[Floats], percent: float) -> Estimate | None:
-    """A percentile of all samples pooled, with an interval from how the repeats' own ones differ.
+def percentiles(repeats: Sequence[Floats], percents: Sequence[int]) -> dict[int, Estimate]:
+    """Percentiles of all samples pooled, with intervals from how the repeats' own ones differ.
 
     repeats: the samples of each. The standard error is that of the mean of the repeats' own
     percentiles, on logarithms, as latencies are skewed; theirs are the median-unbiased ones
     (Hyndman and Fan's type 8), as a repeat has few samples. Times Student's t, about the pooled
-    value. How well it covers: benchmarks/coverage.py. None without samples.
+    value. How well it covers: benchmarks/coverage.py. Empty without samples.
     """
     filled = [samples for samples in repeats if len(samples)]
     if not filled:
-        return None
-    value = float(np.percentile(np.concatenate(filled), percent))
-    if len(filled) == 1:
+        return {}
+    pooled = np.percentile(np.concatenate(filled), percents)
+    own = np.array([np.percentile(x, percents, method="median_unbiased") for x in filled])
+    return {percent: _percentile(float(pooled[i]), own[:, i]) for i, percent in enumerate(percents)}
+
+
+def _percentile(value: float, own: Floats) -> Estimate:
+    count = len(own)
+    if count == 1:
         return _student(value, None, 1)
-    own = np.array([np.percentile(x, percent, method="median_unbiased") for x in filled])
     if value <= 0 or own.min() <= 0:
-        return _student(value, float(own.std(ddof=1) / np.sqrt(len(own))), len(own))
-    error = float(np.log(own).std(ddof=1) / np.sqrt(len(own)))
-    factor = float(np.exp(_t(len(own)) * error))
-    return Estimate(value, value / factor, value * factor, len(own))
+        return _student(value, float(own.std(ddof=1) / np.sqrt(count)), count)
+    error = float(np.log(own).std(ddof=1) / np.sqrt(count))
+    factor = float(np.exp(_t(count) * error))
+    return Estimate(value, value / factor, value * factor, count)
 
 
 def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:

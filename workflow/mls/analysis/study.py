@@ -62,9 +62,9 @@ POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 90, 95, 99)
-CURVE_POINTS = 400
-COURSE_POINTS = 600
-DOTS = 500
+CURVE_POINTS = 200
+COURSE_POINTS = 300
+DOTS = 200
 
 
 @dataclass(frozen=True)
@@ -221,12 +221,10 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     bare = replace(bare, good=tuple(good))
     estimates |= {metric: intervals.mean(bare.values(metric)) for metric in GOODPUT}
     for name in POOLED:
-        for percentile in POOLED_PERCENTILES:
-            found_one = intervals.percentile(raw[name], percentile)
-            least = least_samples(percentile)
-            if found_one and sum(map(len, raw[name])) < least:
-                found_one = replace(found_one, needs=least)
-            estimates[f"{name}.p{percentile}"] = found_one
+        enough = sum(map(len, raw[name]))
+        for percent, one in intervals.percentiles(raw[name], POOLED_PERCENTILES).items():
+            least = least_samples(percent)
+            estimates[f"{name}.p{percent}"] = one if enough >= least else replace(one, needs=least)
     curves = {name: _curve(np.concatenate(found)) for name, found in raw.items()}
     known = {name: found for name, found in estimates.items() if found is not None}
     latencies = raw["latency_ms"]

@@ -9,30 +9,34 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 PAPER = {"ink": "#1a1d21", "muted": "#59636e", "line": "#dde1e6"}
 """Colours of the light scheme that are the page's own, not the drawings'."""
 
-_KEPT = " !$&'()*+,/:;=?@[]{}|<>"
-"""Characters that need no escaping in a link within double quotes, but for what HTML escapes."""
+_KEPT = " !$()*+,/:;=@'"
+"""Characters that need no escaping in a link within double quotes."""
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV text; empty cells for None."""
+    """A table as CSV text: numbers to six digits, as nothing is measured better; None is empty."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(header)
-    table.writerows(rows)
+    table.writerows([_short(value) for value in row] for row in rows)
     return out.getvalue()
 
 
-def csv_link(text: str) -> str:
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def csv_link(text: str) -> Markup:
     """CSV text as a `data:` link."""
-    return (
-        f"data:text/csv;charset=utf-8,{quote(text, safe=_KEPT.replace('<', '').replace('>', ''))}"
-    )
+    return _link("text/csv", text)
 
 
-def svg_link(svg: str, light: str) -> str:
+def svg_link(svg: str, light: str) -> Markup:
     """An inline drawing as a `data:` link to a file that stands by itself, in the light scheme.
 
     light: the CSS declarations of the drawings' colours, from `palette.variables`.
@@ -40,5 +44,12 @@ def svg_link(svg: str, light: str) -> str:
     colors = PAPER | dict(re.findall(r"--([a-z0-9]+):(#[0-9a-f]+)", light))
     drawn = re.sub(r"var\(--([a-z0-9]+)\)", lambda found: colors[found[1]], svg)
     root = '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" '
-    alone = drawn.replace("<svg ", root, 1)
-    return f"data:image/svg+xml;charset=utf-8,{quote(alone, safe=' =:/,;()')}"
+    alone = drawn.replace("<svg ", root, 1).replace("\n", " ")
+    if "'" not in alone:
+        alone = alone.replace('"', "'")  # need not be escaped in the link
+    return _link("image/svg+xml", alone)
+
+
+def _link(kind: str, text: str) -> Markup:
+    """Safe within double quotes: what could end them, or mean something in HTML, is escaped."""
+    return Markup(f"data:{kind};charset=utf-8,{quote(text, safe=_KEPT)}")

@@ -40,10 +40,10 @@ class Plot:
     name: str
     data: str
 
-    def csv_link(self) -> str:
+    def csv_link(self) -> Markup:
         return csv_link(self.data)
 
-    def svg_link(self, light: str) -> str:
+    def svg_link(self, light: str) -> Markup:
         """light: the colours' CSS declarations for the light scheme."""
         return svg_link(str(self.svg), light)
 
