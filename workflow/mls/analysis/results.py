@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,10 +37,12 @@ class Repeat:
     result: RunResult | None = None
     digest: str | None = None
     """SHA-256 of its `run.json`."""
+    records: pa.Table | None = field(default=None, repr=False, compare=False)
+    """Its raw records, for a repeat that is ok; large, so let go of them soon (`slim`)."""
 
-    def records(self) -> pa.Table:
-        """Its raw records; only for a repeat that is ok."""
-        return pq.read_table(self.folder / RECORDS)
+    def slim(self) -> Repeat:
+        """Without the records."""
+        return replace(self, records=None)
 
 
 class _UnusableError(Exception):
@@ -73,13 +75,14 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = _valid_result(folder / RUN)
         _check_files(folder, result)
         digest = file_sha256(folder / RUN)
-        result = _judged_anew(result, pq.read_table(folder / RECORDS), config)
+        records = pq.read_table(folder / RECORDS)
+        result = _judged_anew(result, records, config)
     except _UnusableError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
         said = f"{error.filename} can't be read ({error.strerror})."
         return Repeat(cell, number, folder, "failed", said)
-    return Repeat(cell, number, folder, "ok", "", result, digest)
+    return Repeat(cell, number, folder, "ok", "", result, digest, records)
 
 
 def _valid_result(path: Path) -> RunResult:

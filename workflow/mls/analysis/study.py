@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,11 @@ class CellResult:
         """Checks with one of these statuses → number of repeats that have it (1: the cell)."""
         return dict(Counter(v.check for v in self._all() if v.status in statuses))
 
+    @cached_property
+    def _flat(self) -> list[dict[str, Any]]:
+        """`Summary` of each repeat that is ok, flattened."""
+        return [flatten(repeat.result.summary) for repeat in self.ok if repeat.result]
+
     def _all(self) -> list[Verdict]:
         return [*(v for repeat in self.ok for v in _verdicts(repeat)), *self.verdicts]
 
@@ -134,7 +140,7 @@ class CellResult:
         """A figure of `Summary`, or of the goodput, in each repeat that has it."""
         if metric in GOODPUT:
             return [found[metric] for found in self.good if metric in found]
-        found = [flatten(r.result.summary).get(metric) for r in self.ok if r.result]
+        found = [flat.get(metric) for flat in self._flat]
         return [float(value) for value in found if value is not None]
 
 
@@ -202,15 +208,17 @@ def _verdicts(repeat: Repeat) -> list[Verdict]:
 
 
 def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
-    bare = CellResult(cell, repeats, {}, {}, None)
+    bare = CellResult(cell, [repeat.slim() for repeat in repeats], {}, {}, None)
     if not bare.ok:
         return bare
     estimates = {metric: intervals.mean(bare.values(metric)) for metric in MEANS}
     raw: dict[str, list[Floats]] = {name: [] for name in POOLED}
     course = None
     good: list[dict[str, float]] = []
-    for repeat in bare.ok:
-        table = repeat.records()
+    for repeat in repeats:
+        table = repeat.records
+        if table is None:
+            continue
         found = samples(table)
         good.append(goodput(table, config.slo, _asked(repeat)))
         for name in POOLED:

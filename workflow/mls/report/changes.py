@@ -16,7 +16,7 @@ from mls.analysis.intervals import Estimate
 from mls.model.files import write
 from mls.report import palette
 from mls.report.downloads import as_csv
-from mls.report.numbers import NARROW, P95, TO, milliseconds, number
+from mls.report.numbers import NARROW, P95, milliseconds, number
 from mls.report.palette import INK, MUTED, line
 from mls.report.plots import SIZE, Plot
 from mls.report.svg import inline, style
@@ -86,11 +86,11 @@ def name(cell: dict[str, object]) -> str:
 
 
 def percent(ratio: Estimate) -> str:
-    """`+3.1 % (−0.2 – +6.5)` of a ratio to the base."""
+    """`+3.1 % (−0.2 to +6.5)` of a ratio to the base."""
     change = f"{_signed(ratio.value)}{NARROW}%"
     if ratio.low is None or ratio.high is None:
         return change
-    return f"{change} ({_signed(ratio.low)}{TO}{_signed(ratio.high)})"
+    return f"{change} ({_signed(ratio.low)} to {_signed(ratio.high)})"
 
 
 def value(change: Change, side: str) -> str:

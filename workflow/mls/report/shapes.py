@@ -144,7 +144,6 @@ def scatter(name: str, series: Series, x: str) -> Plot | None:
             for at, latency, ttft in zip(dots.at_s, dots.latency_ms, dots.ttft_ms, strict=True)
         ]
     grid[-1].set_xlabel("s since the first request")
-    grid[-1].set_xlim(left=0)
     title = "Requests over time"
     note = "One repeat of each cell, by start. Dots: latency, ms. Crosses: TTFT, ms." + (
         " Thinned: the least and the greatest of each stretch." if thinned else ""
