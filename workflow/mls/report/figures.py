@@ -12,7 +12,7 @@ from mls.report.series import Layout, layout
 from mls.report.shapes import ecdf, scatter, timeline
 from mls.report.svg import style
 
-MOST_DETAILED = 5
+MOST_DETAILED = 4
 """Lines whose distributions and timelines are drawn."""
 
 _INTERVALS = "Bars: 95 % intervals over repeats."

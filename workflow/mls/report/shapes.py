@@ -12,8 +12,8 @@ from mls.report.plots import SIZE, Plot, legend, panels
 from mls.report.series import Series, label
 from mls.report.svg import inline
 
-MOST_CURVES = 8
-MOST_PANELS = 8
+MOST_CURVES = 6
+MOST_PANELS = 6
 LONG_TAIL = 4
 """A tail of so many times the greatest p99 is cut off in the drawing, and said to be."""
 
