@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from mls.model.result import Failure, RankCost, RunResult, Summary, Verdict
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
 from mls.server.api import ServerApi
+from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import served_name, snapshot
 from mls.server.sampling import collect
 
@@ -133,7 +135,12 @@ class Outcome:
                 "model": resolved.model.model_dump(exclude_none=True),
             },
             environment=_environment(Path(self._config.results)),
-            server={"url": self._url, "before": self._before, "after": self._after},
+            server={
+                "url": self._url,
+                "engine": json.loads(os.environ.get(FACTS_VARIABLE, "null")),
+                "before": self._before,
+                "after": self._after,
+            },
             workload={
                 "endpoint": resolved.run.endpoint,
                 "prompts": "built-in",

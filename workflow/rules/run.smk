@@ -1,4 +1,4 @@
-# One repeat of one cell: a fresh server (when managed), one mpirun, one folder of raw records.
+# One repeat of one cell: a fresh server (when managed), one mpirun, one folder of raw records and time series.
 
 
 rule run:

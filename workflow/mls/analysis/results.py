@@ -114,14 +114,15 @@ def _judged_anew(
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
-    metrics = [result.server.get(when, {}).get("metrics") for when in ("before", "after")]
+    before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
     post = result.summary.gpu.post if result.summary.gpu else None
     facts = RunFacts(
         result.summary.inflight.asked,
         client.clock,
         client.per_rank,
-        *metrics,
+        before,
+        after,
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
     )
@@ -130,7 +131,7 @@ def _judged_anew(
         run = Run.model_validate(result.config.get("run"))
     except ValidationError:
         raise _UnusableError(f"{RUN} is corrupt (at `config.run`): {_AGAIN}.") from None
-    verdicts = judge(summary, records, run, config.checks, *metrics)
+    verdicts = judge(summary, records, run, config.checks, before, after)
     return result.model_copy(update={"summary": summary, "verdicts": verdicts})
 
 

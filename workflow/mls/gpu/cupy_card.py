@@ -119,7 +119,7 @@ class CupyCard:
             device=self._on_device.ptr + at,
             sum_host=host[sum_at : sum_at + _SUM_BYTES].view(np.uint64),
             sum_device=self._on_device.ptr + sum_at,
-            events=tuple(self._cupy.cuda.Event() for _ in range(4)),  # type: ignore[arg-type]
+            events=tuple(self._cupy.cuda.Event() for _ in range(4)),
         )
 
     @contextlib.contextmanager

@@ -161,7 +161,9 @@ class RunResult(Part):
         description="`run` and `server` as resolved for this cell, and the seed."
     )
     environment: dict[str, Any] = Field(description="Digest of environment.json, and the host.")
-    server: dict[str, Any] = Field(description="`url`, `before` and `after`: the server's state.")
+    server: dict[str, Any] = Field(
+        description="`url`, `engine` (what a managed one is), `before` and `after`: its state."
+    )
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")
     clock: dict[str, Any] = Field(description="Offsets of each rank, start of the run in UTC.")
     summary: Summary
