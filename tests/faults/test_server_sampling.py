@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -67,8 +67,8 @@ def test_nothing_is_left_of_it(found_by):
     with sampling(Server(), "http://127.0.0.1:9", None) as variables:
         found_by(variables)
         samples_with("host")
-        folder = os.path.dirname(variables[SOCKET_VARIABLE])
-    assert not os.path.exists(folder)
+        folder = Path(variables[SOCKET_VARIABLE]).parent
+    assert not folder.exists()
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
     assert collect(0, time.monotonic_ns()) is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.unit.exchanges import exchange
 
@@ -64,11 +64,12 @@ class HostCard:
 
 
 @given(
-    replies=st.lists(st.lists(st.binary(max_size=20), max_size=4), max_size=12),
+    replies=st.lists(st.lists(st.binary(max_size=150), max_size=4), max_size=12),
     slots=st.integers(1, 4),
-    slot_bytes=st.integers(1, 30),
+    slot_bytes=st.integers(60, 300),
     slow=st.integers(0, 3),
 )
+@settings(deadline=None)
 def test_every_reply_comes_out_with_the_checksum_of_all_its_bytes(replies, slots, slot_bytes, slow):
     queue = PostQueue(HostCard(slots, slot_bytes, slow), WORK)
     for job, pieces in enumerate(replies):

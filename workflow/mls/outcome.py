@@ -111,6 +111,8 @@ class Outcome:
             return
         if telemetry is not None:
             files[TELEMETRY] = _write_table(self._output / TELEMETRY, telemetry)
+        else:  # that of an earlier try is not of this run
+            (self._output / TELEMETRY).unlink(missing_ok=True)
         result = self._result(gathered, summary, verdicts, files)
         write(self._output / "run.json", result.model_dump_json(indent=1) + "\n")
         (self._output / "failure.json").unlink(missing_ok=True)
