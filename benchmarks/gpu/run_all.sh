@@ -12,6 +12,7 @@ work=$root/build/gpu
 out=$work/out
 budget=${BUDGET_S:-1380}
 server=$work/llama/bin/llama-server
+machine=$(command -v python3) # before there is one in the virtual environment
 export PATH=$work/venv/bin:$work/llama/bin:$PATH:/usr/local/cuda/bin
 export PYTHONPATH=$root/workflow:$root PYTHONDONTWRITEBYTECODE=1
 
@@ -19,13 +20,13 @@ say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 
 environment() { # a virtual environment over the packages that the machine's own Python has
     [ -x "$work/venv/bin/python" ] && return
-    python3 -m venv --without-pip "$work/venv"
-    python3 - "$work/venv" <<'PY'
+    "$machine" -m venv --without-pip "$work/venv"
+    "$machine" - "$work/venv" <<'PY'
 import glob, site, sys
 own = glob.glob(f"{sys.argv[1]}/lib/python*/site-packages")[0]
 open(f"{own}/machine.pth", "w").write("\n".join([*site.getsitepackages(), site.getusersitepackages()]) + "\n")
 PY
-    python3 -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
+    "$machine" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
         --find-links "$work/base/wheels" "$work"/base/wheels/*.whl
 }
 
