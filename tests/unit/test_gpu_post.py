@@ -11,6 +11,7 @@ from mls.gpu.cards import NoCardError, card_of, cupy
 from mls.gpu.kernel import reference
 from mls.gpu.post import CardError, PostQueue, Processed, open_queue
 from mls.load.posting import Posting, local_number
+from mls.load.roles import Role
 from mls.model.config import Run
 from mls.model.errors import UserError
 
@@ -165,8 +166,10 @@ def test_a_run_goes_on_without_a_card():
 
 def test_workers_of_a_host_go_round_its_cards():
     two_hosts = ["a", "a", "a", "b", "b"]
-    assert [local_number(rank, two_hosts) for rank in range(1, 5)] == [0, 1, 0, 1]
-    assert local_number(0, ["a"]) == 0
+    apart = Role(worker=0, workers=4, host_ids=two_hosts)
+    assert [local_number(rank, apart) for rank in range(1, 5)] == [0, 1, 0, 1]
+    works = Role(worker=0, workers=5, host_ids=two_hosts)
+    assert [local_number(rank, works) for rank in range(5)] == [0, 1, 2, 0, 1]
     assert [card_of(local, 2) for local in range(4)] == [0, 1, 0, 1]
 
 
