@@ -21,13 +21,14 @@ say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 environment() { # a virtual environment over the packages that the machine's own Python has
     [ -x "$work/venv/bin/python" ] && return
     "$machine" -m venv --without-pip "$work/venv"
+    "$machine" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
+        --find-links "$work/base/wheels" "$work"/base/wheels/*.whl
+    # only now: pip takes what it sees there for installed
     "$machine" - "$work/venv" <<'PY'
 import glob, site, sys
 own = glob.glob(f"{sys.argv[1]}/lib/python*/site-packages")[0]
 open(f"{own}/machine.pth", "w").write("\n".join([*site.getsitepackages(), site.getusersitepackages()]) + "\n")
 PY
-    "$machine" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
-        --find-links "$work/base/wheels" "$work"/base/wheels/*.whl
 }
 
 libraries() { # CUDA's own libraries, when they came as Python packages
