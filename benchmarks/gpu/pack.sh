@@ -10,10 +10,13 @@ out=build/gpu
 rm -rf "$out/base" "$out"/part*
 mkdir -p "$out/base/wheels" "$out/models"
 
-# what CUDA images for machine learning lack; numpy, pyarrow, cupy and the like they have
-pin() { sed -n "s/^$1==\([^ ]*\).*/$1==\1/p" requirements/run.txt; }
-wheels=$(for name in annotated-doc annotated-types gguf httptools mpi4py mpich orjson psutil \
-    pydantic pydantic-core pyyaml rich typer typing-extensions typing-inspection; do pin "$name"; done)
+# the project's dependencies and theirs, but what images with CUDA and PyTorch have anyway
+has=' jinja2 matplotlib numpy nvidia-ml-py packaging pandas pyarrow requests scipy seaborn '
+own=$(sed -n '/^dependencies = \[/,/^]/s/^ *"\([A-Za-z0-9-]*\).*/\1/p' pyproject.toml)
+theirs='annotated-doc annotated-types pydantic-core typing-extensions typing-inspection mpich'
+wheels=$(for name in $own $theirs; do
+    case $has in *" $name "*) ;; *) sed -n "s/^$name==\([^ ]*\).*/$name==\1/p" requirements/run.txt ;; esac
+done)
 # shellcheck disable=SC2086
 python -m pip download --quiet --no-deps --only-binary=:all: --python-version "$version" \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \

@@ -19,7 +19,7 @@ export PYTHONPATH=$root/workflow:$root PYTHONDONTWRITEBYTECODE=1
 say() { printf '[%4d s] %s\n' "$SECONDS" "$*"; }
 
 environment() { # a virtual environment over the packages that the machine's own Python has
-    [ -x "$work/venv/bin/python" ] && return
+    compgen -G "$work/venv/lib/python*/site-packages/machine.pth" > /dev/null && return
     "$machine" -m venv --without-pip "$work/venv"
     "$machine" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
         --find-links "$work/base/wheels" "$work"/base/wheels/*.whl
@@ -73,7 +73,7 @@ everything() {
     mkdir -p "$out"
     nvidia-smi > "$out/nvidia-smi.txt"
     environment
-    LD_LIBRARY_PATH=$(libraries):${LD_LIBRARY_PATH:-}
+    LD_LIBRARY_PATH=/usr/local/cuda/lib64:$(libraries):${LD_LIBRARY_PATH:-}
     export LD_LIBRARY_PATH
     say "building llama-server"
     build > "$out/build.log" 2>&1 &
