@@ -47,6 +47,7 @@ def sampling(server: Server, url: str, engine: int | None) -> Iterator[dict[str,
             "below": parent,
             "engine": engine,
             "api_key_env": server.api_key_env,
+            "proxy": server.proxy,
         }
         path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:

@@ -103,15 +103,16 @@ def watch_metrics(api: ServerApi, samples: Samples) -> None:
 
 
 def main() -> int:
-    """Told on standard input: `{socket, url, below, engine, api_key_env}`."""
+    """Told on standard input: `{socket, url, below, engine, api_key_env, proxy}`."""
     told: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(told["socket"])
     listener.listen()
     samples = Samples()
-    key = api_key(Server(api_key_env=told["api_key_env"]))
-    api = ServerApi(told["url"], key, timeout_s=_METRICS_TIMEOUT_S)
-    threading.Thread(target=watch_metrics, args=(api, samples), daemon=True).start()
+    with contextlib.suppress(UserError):  # without the key the run itself says so
+        key = api_key(Server(api_key_env=told["api_key_env"]))
+        api = ServerApi(told["url"], key, _METRICS_TIMEOUT_S, proxy=told["proxy"])
+        threading.Thread(target=watch_metrics, args=(api, samples), daemon=True).start()
     sample(listener, Activity(told["below"], told["engine"]), samples)
     return 0
 
