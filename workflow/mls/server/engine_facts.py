@@ -16,7 +16,7 @@ VARIABLE = "MLS_ENGINE"
 _HEAD = 256 * 1024
 _VERSION_TIMEOUT_S = 30
 _DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
-_USING = re.compile(r"\busing device (\S+) \((.+?)\)")
+_USING = re.compile(r"(?<!already )\busing device (\S+) \((.+?)\)")
 _OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
 
 
