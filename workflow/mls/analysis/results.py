@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from mls.analysis.card import PostFacts
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
@@ -21,6 +22,7 @@ from mls.model.result import SCHEMA_VERSION, Failure, RunResult
 from mls.model.sweep import Cell, cells, run_path
 
 RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
+TELEMETRY = "telemetry.parquet"
 _AGAIN = "delete its folder below runs, and it is measured again"
 
 
@@ -40,6 +42,11 @@ class Repeat:
     def records(self) -> pa.Table:
         """Its raw records; only for a repeat that is ok."""
         return pq.read_table(self.folder / RECORDS)
+
+    def telemetry(self) -> pa.Table | None:
+        """Its time series (schema `TELEMETRY`); None when none were taken."""
+        listed = self.result is not None and TELEMETRY in self.result.files
+        return pq.read_table(self.folder / TELEMETRY) if listed else None
 
 
 class _UnusableError(Exception):
@@ -72,7 +79,8 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = _valid_result(folder / RUN)
         _check_files(folder, result)
         digest = file_sha256(folder / RUN)
-        result = _judged_anew(result, pq.read_table(folder / RECORDS), config)
+        telemetry = pq.read_table(folder / TELEMETRY) if TELEMETRY in result.files else None
+        result = _judged_anew(result, pq.read_table(folder / RECORDS), telemetry, config)
     except _UnusableError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
@@ -99,20 +107,31 @@ def _valid_result(path: Path) -> RunResult:
         raise _UnusableError(f"{RUN} is corrupt (at `{key}`): {_AGAIN}.") from None
 
 
-def _judged_anew(result: RunResult, records: pa.Table, config: Config) -> RunResult:
+def _judged_anew(
+    result: RunResult, records: pa.Table, telemetry: pa.Table | None, config: Config
+) -> RunResult:
     """Summary and verdicts from the raw records, by today's definitions and thresholds.
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
-    metrics = [result.server.get(when, {}).get("metrics") for when in ("before", "after")]
+    before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
-    facts = RunFacts(result.summary.inflight.asked, client.clock, client.per_rank, *metrics)
+    post = result.summary.gpu.post if result.summary.gpu else None
+    facts = RunFacts(
+        result.summary.inflight.asked,
+        client.clock,
+        client.per_rank,
+        before,
+        after,
+        post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
+        telemetry=telemetry,
+    )
     summary = summarize(records, facts)
     try:
         run = Run.model_validate(result.config.get("run"))
     except ValidationError:
         raise _UnusableError(f"{RUN} is corrupt (at `config.run`): {_AGAIN}.") from None
-    verdicts = judge(summary, records, run, config.checks, *metrics)
+    verdicts = judge(summary, records, run, config.checks, before, after)
     return result.model_copy(update={"summary": summary, "verdicts": verdicts})
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mls.analysis import intervals
+from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats
 from mls.analysis.flight import Flight, flight, window
 from mls.analysis.intervals import Estimate
@@ -38,6 +39,15 @@ MEANS = (
     "client.loop_lag_ms.p99",
     "client.busiest_rank_cpu_fraction",
     "wall_s",
+    "gpu.utilization.mean",
+    "gpu.memory_used_mib.max",
+    "gpu.server_memory_mib.max",
+    "gpu.power_w.mean",
+    "gpu.energy_j_per_1000_tokens",
+    "gpu.post.total_ms.p50",
+    "gpu.post.total_ms.p95",
+    "gpu.post.copy_ms.p50",
+    "gpu.post.kernel_ms.p50",
 )
 """Figures of `Summary` that are averaged over repeats."""
 
@@ -77,6 +87,8 @@ class CellResult:
     """By name: those of `MEANS`, and `<distribution>.p<percentile>` of `POOLED`."""
     curves: dict[str, Curve]
     course: Course | None
+    telemetry: dict[tuple[str, str], Series]
+    """(source, name) → time series of the first repeat that has any."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -152,7 +164,7 @@ def _verdicts(repeat: Repeat) -> list[Any]:
 
 
 def _cell(cell: Cell, repeats: list[Repeat]) -> CellResult:
-    bare = CellResult(cell, repeats, {}, {}, None)
+    bare = CellResult(cell, repeats, {}, {}, None, {})
     if not bare.ok:
         return bare
     estimates = {metric: intervals.mean(bare.values(metric)) for metric in MEANS}
@@ -171,7 +183,9 @@ def _cell(cell: Cell, repeats: list[Repeat]) -> CellResult:
             estimates[f"{name}.p{percentile}"] = intervals.pooled(raw[name], statistic)
     curves = {name: _curve(np.concatenate(found)) for name, found in raw.items()}
     known = {name: found for name, found in estimates.items() if found is not None}
-    return CellResult(cell, repeats, known, curves, course)
+    sampled = next((told for r in bare.ok if (told := r.telemetry()) is not None), None)
+    telemetry = series(sampled) if sampled is not None else {}
+    return CellResult(cell, repeats, known, curves, course, telemetry)
 
 
 def _asked(repeat: Repeat) -> int:

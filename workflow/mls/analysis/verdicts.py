@@ -41,12 +41,13 @@ def judge(
     metrics_before: dict[str, float] | None,
     metrics_after: dict[str, float] | None,
 ) -> list[Verdict]:
-    """All verdicts on one repeat, always in the same order.
+    """All verdicts on one repeat, always in the same order; that on the card only with one.
 
     table: the repeat's records (schema `mls.model.record.REQUESTS`) that `summary` was made from.
     metrics_…: the server's `/metrics` around the run without warm-up; None when it has none.
     """
     evidence = Evidence(summary, table, run, checks, metrics_before, metrics_after)
+    card = [_card_at_full_clocks(evidence)] if summary.gpu and summary.gpu.devices else []
     return [
         _errors(evidence),
         _concurrency_held(evidence),
@@ -55,6 +56,7 @@ def judge(
         _cache_as_asked(evidence),
         _work_as_asked(evidence),
         _books_agree(evidence),
+        *card,
     ]
 
 
@@ -224,6 +226,22 @@ def _books_agree(given: Evidence) -> Verdict:
     )
     status: Status = "pass" if agree else "fail"
     return _verdict("books_agree", status, float(tokens.completion), float(counted), message)
+
+
+def _card_at_full_clocks(given: Evidence) -> Verdict:
+    card = given.summary.gpu
+    if card is None or card.throttled_share is None:
+        message = "The card doesn't say whether its clocks were slowed."
+        return _verdict("card_at_full_clocks", "unknown", None, 0.0, message)
+    share = card.throttled_share
+    if not share:
+        message = "No sample of the card shows slowed clocks."
+        return _verdict("card_at_full_clocks", "pass", share, 0.0, message)
+    message = (
+        f"The card's clocks were slowed in {share:.0%} of the samples "
+        f"({', '.join(card.throttle_reasons)}): a cooler or better fed card would be faster."
+    )
+    return _verdict("card_at_full_clocks", "warn", share, 0.0, message)
 
 
 def _verdict(

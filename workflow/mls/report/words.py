@@ -18,6 +18,7 @@ CHECKS = {
     "cache_as_asked": "cache as asked",
     "work_as_asked": "work as asked",
     "books_agree": "books agree",
+    "card_at_full_clocks": "card at full clocks",
 }
 """Checks as people call them."""
 
