@@ -9,6 +9,7 @@ from tests.faults.misbehaving import Misbehaving, good
 
 from mls.load import connection, epoll, threads
 from mls.load.epoll import EpollTransport
+from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.model.config import Run
 from mls.model.errors import UserError
@@ -184,7 +185,7 @@ def test_too_few_files_are_named(request):
     with Misbehaving() as server:
         target = Target(server.url)
         builder = RequestBuilder(target, run, served_as=None, seed=1, run_id="t")
-        transport = EpollTransport(target, builder, run)
+        transport = EpollTransport(target, builder, run, Posting(run, 0))
         request.getfixturevalue("few_files")
         with pytest.raises(UserError) as error:
             transport.connect(100)

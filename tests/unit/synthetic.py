@@ -178,7 +178,11 @@ def write_repeat(
     summary = summarize(records, known)
     folder = results / "runs" / run_path(planned, cell, repeat)
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(records, folder / "requests.parquet")
+    files = {"requests.parquet": records}
+    if known.telemetry is not None:
+        files["telemetry.parquet"] = known.telemetry
+    for name, data in files.items():
+        pq.write_table(data, folder / name)
     result = RunResult(
         cell=cell,
         repeat=repeat,
@@ -198,7 +202,7 @@ def write_repeat(
         clock={"started_utc": "2026-01-01T00:00:00Z"},
         summary=summary,
         verdicts=judge(Evidence(summary, records, given.run, planned.checks)),
-        files={"requests.parquet": file_sha256(folder / "requests.parquet")},
+        files={name: file_sha256(folder / name) for name in files},
     )
     (folder / "run.json").write_text(result.model_dump_json(indent=1))
     return folder

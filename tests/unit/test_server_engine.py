@@ -5,13 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import xllamacpp
+import yaml
 
-from mls.model.config import Server
+from mls.model.config import CacheType, Server
 from mls.model.errors import UserError
+from mls.model.sweep import cells, settings
+from mls.model.validation import parse_config
 from mls.server.engine import engine
+from mls.server.engine_facts import said_of_devices
+from mls.server.profiler import profiler
 from mls.server.xllamacpp_engine import assign
 
 MODEL = Path("/models/m.gguf")
@@ -123,3 +129,94 @@ def test_wrong_extra_args(name: str, text: str, words: str) -> None:
     with pytest.raises(UserError, match=r"server\.extra_args") as caught:
         assign(xllamacpp.CommonParams(), name, text, from_text=True)
     assert words in str(caught.value)
+
+
+ON_CARDS = Server(
+    engine="llama-server",
+    binary="llama-server",
+    gpu_layers=-1,
+    tensor_split="3,1",
+    flash_attn="on",
+    cache_type_k="q8_0",
+    cache_type_v="q4_0",
+)
+
+
+def test_llama_server_on_cards(llama_server: str) -> None:
+    server = ON_CARDS.model_copy(update={"binary": llama_server})
+    options = dict(itertools.pairwise(engine(server, MODEL, "m", 1).argv))
+    assert {
+        "--tensor-split": "3,1",
+        "--flash-attn": "on",
+        "--cache-type-k": "q8_0",
+        "--cache-type-v": "q4_0",
+    }.items() <= options.items()
+
+
+def test_the_embedded_engine_on_cards() -> None:
+    server = ON_CARDS.model_copy(update={"engine": "xllamacpp"})
+    parameters = xllamacpp.CommonParams()
+    for name, value in json.loads(engine(server, MODEL, "m", 1).stdin)["attributes"].items():
+        assign(parameters, name, value)
+    assert list(parameters.tensor_split[:3]) == [3.0, 1.0, 0.0]
+    assert (
+        parameters.flash_attn_type == xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED
+    )
+    assert parameters.cache_type_k == xllamacpp.ggml_type.GGML_TYPE_Q8_0
+    assert parameters.cache_type_v == xllamacpp.ggml_type.GGML_TYPE_Q4_0
+
+
+@pytest.mark.parametrize("kind", get_args(CacheType))
+def test_the_embedded_engine_knows_every_kv_type(kind: str) -> None:
+    assert hasattr(xllamacpp.ggml_type, f"GGML_TYPE_{kind.upper()}")
+
+
+def test_what_yaml_reads_as_booleans_are_words_again() -> None:
+    text = "models: {m: {path: m.gguf}}\nserver: {flash_attn: off}\nrun: {cuda_post: on}\n"
+    config = parse_config(yaml.safe_load(text + "sweep: {flash_attn: [on, off, auto]}"))
+    assert (config.server.flash_attn, config.run.cuda_post) == ("off", "on")
+    assert [cell["flash_attn"] for cell in cells(config)] == ["on", "off", "auto"]
+    assert settings(config, cells(config)[1], 1).server.flash_attn == "off"
+
+
+@pytest.mark.parametrize("split", ["", "1,", "a,b", "1;2", "-1,2"])
+def test_wrong_tensor_splits(split: str) -> None:
+    with pytest.raises(UserError, match=r"server\.tensor_split"):
+        parse_config({"models": {"m": {"path": "m"}}, "server": {"tensor_split": split}})
+
+
+def test_a_profile_is_skipped_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    wanted = Server(profile="nsys")
+    found = profiler(wanted, tmp_path / "server.log")
+    assert not found.runs and "nsys" in str(found.said) and "not found" in str(found.said)
+    assert profiler(Server(), tmp_path / "server.log").said is None
+    nsys = tmp_path / "nsys"
+    nsys.write_text("#!/bin/sh\n")
+    nsys.chmod(0o755)
+    found = profiler(wanted, tmp_path / "server.log")
+    assert found.argv[:2] == [str(nsys), "profile"]
+    assert found.argv[-1] == found.said == str(tmp_path / "server.log.nsys-rep")
+
+
+LOG = """\
+ggml_cuda_init: found 1 CUDA devices (Total VRAM: 143156 MiB):
+  Device 0: NVIDIA H200, compute capability 9.0, VMM: yes, VRAM: 143156 MiB
+load_tensors: offloading 30 repeating layers to GPU
+load_tensors: offloaded 31/31 layers to GPU
+"""
+USING = "llama_model_load_from_file_impl: using device CUDA0 (NVIDIA H200) (0000:04:00.0) - 142 MiB free\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "devices", "layers"),
+    [
+        (LOG, ["NVIDIA H200, compute capability 9.0"], "31/31"),
+        (LOG + USING, ["CUDA0: NVIDIA H200"], "31/31"),
+        ("build: 1 (abc)\n", [], None),
+    ],
+)
+def test_devices_by_the_engines_log(log: str, devices: list[str], layers: str | None) -> None:
+    assert said_of_devices(log) == {"devices": devices, "offloaded_layers": layers}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import socket
 import sys
 import time
@@ -13,22 +14,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
+from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
+from mls.analysis.results import TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.host import noise
 from mls.load.job import Gathered
 from mls.load.request import body_fields
-from mls.model.config import Config
+from mls.model.config import Config, Run
 from mls.model.errors import UserError
 from mls.model.files import write
 from mls.model.result import Failure, RankCost, RunResult, Summary, Verdict
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
 from mls.server.api import ServerApi
+from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import served_name, snapshot
+from mls.server.sampling import collect
 
 
 class Outcome:
@@ -67,12 +73,15 @@ class Outcome:
 
     def conclude(self, gathered: Gathered) -> None:
         """Summarize, write, print. Raises `UserError` when there is nothing to call a result."""
+        telemetry = collect(*_span_ns(gathered.table))
         facts = RunFacts(
             inflight=self._settings.run.inflight,
             clock="user" if any(r["clock"] == "user" for r in gathered.ranks) else "kernel",
             per_rank=[_cost(rank) for rank in gathered.ranks],
             metrics_before=self._before.get("metrics"),
             metrics_after=self._after.get("metrics"),
+            post=_post(self._settings.run, gathered.ranks),
+            telemetry=telemetry,
         )
         summary = summarize(gathered.table, facts)
         verdicts = judge(
@@ -89,7 +98,7 @@ class Outcome:
         )
         problem = _no_result(gathered, summary)
         if self._output:
-            self._write(gathered, summary, verdicts, problem)
+            self._write(gathered, telemetry, summary, verdicts, problem)
         print(seed_block(summary), flush=True)
         for verdict in verdicts:
             if verdict.status in ("warn", "fail"):
@@ -110,24 +119,33 @@ class Outcome:
         return "local" if here else "elsewhere"
 
     def _write(
-        self, gathered: Gathered, summary: Summary, verdicts: list[Verdict], problem: str | None
+        self,
+        gathered: Gathered,
+        telemetry: pa.Table | None,
+        summary: Summary,
+        verdicts: list[Verdict],
+        problem: str | None,
     ) -> None:
         assert self._output is not None
         # under a name of its own, a failed run's records outlive the workflow's clean-up
         name = "requests.partial.parquet" if problem else "requests.parquet"
-        buffer = pa.BufferOutputStream()
-        pa.parquet.write_table(gathered.table, buffer, compression="zstd")
-        records = buffer.getvalue().to_pybytes()
-        write(self._output / name, records)
+        files = {name: _write_table(self._output / name, gathered.table)}
         if problem:
             return
-        digest = hashlib.sha256(records).hexdigest()
-        result = self._result(gathered, summary, verdicts, digest)
+        if telemetry is not None:
+            files[TELEMETRY] = _write_table(self._output / TELEMETRY, telemetry)
+        else:  # that of an earlier try is not of this run
+            (self._output / TELEMETRY).unlink(missing_ok=True)
+        result = self._result(gathered, summary, verdicts, files)
         write(self._output / "run.json", result.model_dump_json(indent=1) + "\n")
         (self._output / "failure.json").unlink(missing_ok=True)
 
     def _result(
-        self, gathered: Gathered, summary: Summary, verdicts: list[Verdict], digest: str
+        self,
+        gathered: Gathered,
+        summary: Summary,
+        verdicts: list[Verdict],
+        files: dict[str, str],
     ) -> RunResult:
         resolved = self._settings
         return RunResult(
@@ -143,7 +161,12 @@ class Outcome:
                 | {"file_sha256": _file_sha256(Path(self._config.results), resolved.cell["model"])},
             },
             environment=_environment(Path(self._config.results)),
-            server={"url": self._url, "before": self._before, "after": self._after},
+            server={
+                "url": self._url,
+                "engine": json.loads(os.environ.get(FACTS_VARIABLE, "null")),
+                "before": self._before,
+                "after": self._after,
+            },
             workload={
                 "endpoint": resolved.run.endpoint,
                 "prompts": "built-in",
@@ -153,7 +176,7 @@ class Outcome:
             host=self._host,
             summary=summary,
             verdicts=verdicts,
-            files={"requests.parquet": digest},
+            files=files,
         )
 
 
@@ -192,6 +215,33 @@ def write_failure(output: Path, message: str) -> None:
         print(f"mls: {error}", file=sys.stderr)
 
 
+def _write_table(path: Path, table: pa.Table) -> str:
+    """Write it as Parquet; the SHA-256 of what was written."""
+    buffer = pa.BufferOutputStream()
+    pa.parquet.write_table(table, buffer, compression="zstd")
+    data = buffer.getvalue().to_pybytes()
+    write(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _span_ns(table: pa.Table) -> tuple[int, int]:
+    """From a second before the first start to a second after the last end."""
+    first, last = pc.min(table["start_ns"]).as_py(), pc.max(table["end_ns"]).as_py()
+    return (first or 0) - NS_PER_S, (last or 0) + NS_PER_S
+
+
+def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
+    if run.cuda_post == "off":
+        return None
+    told = [rank["post"] for rank in ranks if rank["post"]]
+    return PostFacts(
+        asked=run.cuda_post,
+        work=run.cuda_post_work,
+        reason=next((post["reason"] for post in told if post["reason"]), None),
+        cards=[f"{post['card']} {post['name']}" for post in told if post["card"] is not None],
+    )
+
+
 def _from_path(output: Path) -> tuple[dict[str, Any], int]:
     """Cell and repeat as the folder's own name tells them (see `sweep.run_path`)."""
     pairs = dict(part.split("~", 1) for part in output.parts if "~" in part)
@@ -203,6 +253,10 @@ def _no_result(gathered: Gathered, summary: Summary) -> str | None:
     gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
     if gone:
         return f"{gone} {summary.requests.ok} requests had been answered."
+    posts = [(rank["rank"], rank["post"]["failed"]) for rank in gathered.ranks if rank["post"]]
+    lost = next(((rank, why) for rank, why in posts if why), None)
+    if lost:
+        return f"Rank {lost[0]}'s card was lost in mid-run: {lost[1]}."
     if summary.requests.ok == 0:
         texts = [t for t in gathered.table["error_text"].to_pylist() if t]
         kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())

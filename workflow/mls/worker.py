@@ -54,6 +54,9 @@ def run(
     transport: Annotated[str | None, typer.Option(help="epoll or requests.")] = None,
     dispatch: Annotated[str | None, typer.Option(help="auto, counter, messages or static.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="Rank 0: auto, apart or works.")] = None,
+    cuda_post: Annotated[
+        bool | None, typer.Option(help="Work on each reply on the rank's card, or not.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model name to send.")] = None,
     api_key_env: Annotated[
         str | None, typer.Option(help="Environment variable that holds the API key.")
@@ -76,6 +79,7 @@ def run(
         "transport": transport,
         "dispatch": dispatch,
         "scheduler": scheduler,
+        "cuda_post": cuda_post,
     }
     options = {key: value for key, value in given.items() if value is not None}
     with _Rank(output):

@@ -1,4 +1,4 @@
-# One repeat of one cell: a fresh server (when managed), one mpirun, one folder of raw records.
+# One repeat of one cell: a fresh server (when managed), one mpirun, one folder of raw records and time series.
 
 
 rule run:
@@ -23,7 +23,7 @@ rule run:
     params:
         # Snakemake doesn't see an installed package, nor what a cell's settings come from
         settings=settings_digest,
-        source=sources_sha256("model", "host", "server", "load"),
+        source=sources_sha256("model", "gpu", "host", "server", "load"),
         environment=LOCKS_DIGEST,
         cell=cell_options,
         # not an input: a new probe alone makes no measurement stale, and `ancient()` is not the

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
@@ -22,6 +23,7 @@ from mls.model.result import SCHEMA_VERSION, Failure, RunResult
 from mls.model.sweep import Cell, cells, run_path
 
 RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
+TELEMETRY = "telemetry.parquet"
 _AGAIN = "delete its folder below runs, and it is measured again"
 
 
@@ -43,6 +45,11 @@ class Repeat:
     def slim(self) -> Repeat:
         """Without the records."""
         return replace(self, records=None)
+
+    def telemetry(self) -> pa.Table | None:
+        """Its time series (schema `TELEMETRY`); None when none were taken."""
+        listed = self.result is not None and TELEMETRY in self.result.files
+        return pq.read_table(self.folder / TELEMETRY) if listed else None
 
 
 class _UnusableError(Exception):
@@ -75,8 +82,9 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = _valid_result(folder / RUN)
         _check_files(folder, result)
         digest = file_sha256(folder / RUN)
+        telemetry = pq.read_table(folder / TELEMETRY) if TELEMETRY in result.files else None
         records = pq.read_table(folder / RECORDS)
-        result = _judged_anew(result, records, config)
+        result = _judged_anew(result, records, telemetry, config)
     except _UnusableError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
@@ -103,14 +111,25 @@ def _valid_result(path: Path) -> RunResult:
         raise _UnusableError(f"{RUN} is corrupt (at `{key}`): {_AGAIN}.") from None
 
 
-def _judged_anew(result: RunResult, records: pa.Table, config: Config) -> RunResult:
+def _judged_anew(
+    result: RunResult, records: pa.Table, telemetry: pa.Table | None, config: Config
+) -> RunResult:
     """Summary and verdicts from the raw records, by today's definitions and thresholds.
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
-    facts = RunFacts(result.summary.inflight.asked, client.clock, client.per_rank, before, after)
+    post = result.summary.gpu.post if result.summary.gpu else None
+    facts = RunFacts(
+        result.summary.inflight.asked,
+        client.clock,
+        client.per_rank,
+        before,
+        after,
+        post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
+        telemetry=telemetry,
+    )
     summary = summarize(records, facts)
     try:
         run = Run.model_validate(result.config.get("run"))

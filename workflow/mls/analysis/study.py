@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis import intervals
+from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats, ints, succeeded
 from mls.analysis.comparable import (
     enough_requests,
@@ -47,6 +48,15 @@ MEANS = (
     "client.loop_lag_ms.p99",
     "client.busiest_rank_cpu_fraction",
     "wall_s",
+    "gpu.utilization.mean",
+    "gpu.memory_used_mib.max",
+    "gpu.server_memory_mib.max",
+    "gpu.power_w.mean",
+    "gpu.energy_j_per_1000_tokens",
+    "gpu.post.total_ms.p50",
+    "gpu.post.total_ms.p95",
+    "gpu.post.copy_ms.p50",
+    "gpu.post.kernel_ms.p50",
 )
 """Figures of `Summary` that are averaged over repeats."""
 
@@ -107,6 +117,8 @@ class CellResult:
     """By name: those of `MEANS`, and `<distribution>.p<percentile>` of `POOLED`."""
     curves: dict[str, Curve]
     course: Course | None
+    telemetry: dict[tuple[str, str], Series] = field(default_factory=dict)
+    """(source, name) → time series of the first repeat that has any."""
     dots: Dots | None = None
     good: tuple[dict[str, float], ...] = ()
     """Goodput of each repeat that is ok."""
@@ -235,12 +247,16 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
             estimates[f"{name}.p{percent}"] = one if enough >= least else replace(one, needs=least)
     curves = {name: _curve(np.concatenate(found)) for name, found in raw.items()}
     known = {name: found for name, found in estimates.items() if found is not None}
+    sampled = next((told for r in bare.ok if (told := r.telemetry()) is not None), None)
+    telemetry = series(sampled) if sampled is not None else {}
     latencies = raw["latency_ms"]
     verdicts = (
         enough_requests(sum(map(len, latencies)), config.checks),
         repeats_agree([repeat.number for repeat in bare.ok], latencies, config.checks),
     )
-    return replace(bare, estimates=known, curves=curves, course=course, verdicts=verdicts)
+    return replace(
+        bare, estimates=known, curves=curves, course=course, telemetry=telemetry, verdicts=verdicts
+    )
 
 
 def _asked(repeat: Repeat) -> int:

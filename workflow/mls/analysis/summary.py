@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mls.analysis.card import PostFacts, summarize_cards
 from mls.analysis.columns import Bools, Floats, Ints, floats, ints, lists, succeeded
-from mls.analysis.flight import flight, window
+from mls.analysis.flight import Flight, flight, window
 from mls.analysis.samples import distribution, samples
 from mls.model.result import (
     Client,
@@ -30,13 +31,16 @@ MS_PER_S = 1_000
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the records don't say: asked inflight, arrival clock, cost of each rank, `/metrics`."""
+    """What the records don't say: asked inflight, arrival clock, cost of each rank, `/metrics`,
+    post-processing (None: off) and telemetry (schema `TELEMETRY`; None: there is none)."""
 
     inflight: int
     clock: Literal["kernel", "user"]
     per_rank: list[RankCost]
     metrics_before: dict[str, float] | None
     metrics_after: dict[str, float] | None
+    post: PostFacts | None = None
+    telemetry: pa.Table | None = None
 
 
 def summarize(table: pa.Table, facts: RunFacts) -> Summary:
@@ -77,9 +81,13 @@ def summarize(table: pa.Table, facts: RunFacts) -> Summary:
             merged_chunks=int(lists(table, "chunk_merged").values.sum()),
             per_rank=facts.per_rank,
         ),
-        gpu=None,
+        gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), int(tokens)),
         **{name: distribution(found) for name, found in values.items()},
     )
+
+
+def _span_ns(course: Flight) -> tuple[int, int] | None:
+    return (int(course.at_ns[0]), int(course.at_ns[-1])) if len(course.at_ns) else None
 
 
 def _requests(table: pa.Table, ok: Bools) -> Requests:

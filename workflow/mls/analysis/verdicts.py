@@ -15,7 +15,9 @@ from mls.model.result import Verdict
 
 
 def judge(given: Evidence) -> list[Verdict]:
-    """All verdicts on one repeat, always in the same order."""
+    """All verdicts on one repeat, always in the same order; that on the card only with one."""
+    gpu = given.summary.gpu
+    card = [_card_at_full_clocks(given)] if gpu and gpu.devices else []
     return [
         _errors(given),
         _concurrency_held(given),
@@ -28,6 +30,7 @@ def judge(given: Evidence) -> list[Verdict]:
         steady(given),
         warmed_up(given),
         quiet_host(given),
+        *card,
     ]
 
 
@@ -183,3 +186,19 @@ def _ended_by(given: Evidence) -> str:
     reasons = given.table.column("finish_reason").filter(succeeded(given.table)).unique()
     others = sorted({str(r) for r in reasons.to_pylist() if r} - {FINISHED_BY_LENGTH})
     return f", ended by {' and '.join(others)}" if others else ""
+
+
+def _card_at_full_clocks(given: Evidence) -> Verdict:
+    card = given.summary.gpu
+    if card is None or card.throttled_share is None:
+        message = "The card doesn't say whether its clocks were slowed."
+        return verdict("card_at_full_clocks", "unknown", None, 0.0, message)
+    share = card.throttled_share
+    if not share:
+        message = "No sample of the card shows slowed clocks."
+        return verdict("card_at_full_clocks", "pass", share, 0.0, message)
+    message = (
+        f"The card's clocks were slowed in {share:.0%} of the samples "
+        f"({', '.join(card.throttle_reasons)}): a cooler or better fed card would be faster."
+    )
+    return verdict("card_at_full_clocks", "warn", share, 0.0, message)

@@ -34,6 +34,7 @@ RUN_TIME_MODULES = (
     "pydantic",
     "pynvml",
     "requests",
+    "requests_unixsocket",
     "rich",
     "scipy",
     "seaborn",

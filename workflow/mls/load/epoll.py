@@ -29,6 +29,7 @@ from mls.load.exchange import (
     JobSource,
     pause_ns,
 )
+from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.unframe import HttpReply
 from mls.model.config import Run
@@ -43,7 +44,8 @@ _MOST_BYTES = 256 * 2**20
 class EpollTransport:
     """See `exchange.Transport`."""
 
-    def __init__(self, target: Target, builder: RequestBuilder, run: Run) -> None:
+    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
+        self._posting = posting
         self._dialer = Dialer(target)
         self._builder = builder
         self._run = run
@@ -104,6 +106,7 @@ class EpollTransport:
                 if events & ~select.EPOLLOUT and ready_place.sock is not None:
                     self._readable(ready_place)
             self._on_time(time.monotonic_ns())
+            self._posting.poll()
         return self._done
 
     # --- time ---
@@ -303,6 +306,7 @@ class EpollTransport:
         place.exchange = None
         self._done.append(exchange)
         self._next(place, end_ns)
+        self._posting.finished(exchange)
 
     # --- what goes wrong ---
 

@@ -18,6 +18,7 @@ from mpi4py import MPI
 from mls.load import clock, dispatch, roles
 from mls.load.epoll import EpollTransport
 from mls.load.exchange import Exchange, JobSource, Transport
+from mls.load.posting import Posting, local_number
 from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
 from mls.load.roles import Role
@@ -50,7 +51,7 @@ class Gathered:
     """Rank 0's harvest.
 
     ranks: one dict a rank: rank, host, requests, cpu_s, wall_s, clock, wall_clock_steps,
-    offset_ns (before and after), gone.
+    offset_ns (before and after), gone, post (`{card, name, reason, failed}`; None: not a worker).
     """
 
     table: pa.Table
@@ -73,11 +74,13 @@ def perform(
         job.target, job.run, served_as=job.served_as, seed=job.seed, run_id=job.run_id
     )
     transport: Transport | None = None
+    posting: Posting | None = None
     problem = None
     if role.worker >= 0:
         _allow_open_files()
         try:
-            transport = _transport(job, builder)
+            posting = Posting(job.run, local_number(comm.rank, role))
+            transport = _transport(job, builder, posting)
             transport.connect(places)
         except (UserError, OSError) as error:
             problem = str(error)
@@ -85,6 +88,8 @@ def perform(
     if transport:
         _warm_up(transport, job, role, places)
     _agree(comm, transport.gone if transport else None)
+    if posting:
+        posting.begin()
     if transport:
         builder.build_ahead(range(job.run.requests or 1000 * places))
     dispatch.wait_all(comm)
@@ -114,12 +119,14 @@ def perform(
     offset_after = clock.offset_to_rank0(comm, role.host_ids)
     if transport:
         transport.close()
+    processed, post = posting.conclude(exchanges) if posting else ({}, None)
     table = records(
         exchanges,
         builder,
         rank=comm.rank,
         keep_output=job.run.keep_output,
         offset_ns=(offset_before[0] + offset_after[0]) // 2,
+        processed=processed,
     )
     facts = {
         "rank": comm.rank,
@@ -131,6 +138,7 @@ def perform(
         "wall_clock_steps": transport.wall_clock_steps if transport else 0,
         "offset_ns": {"before": offset_before, "after": offset_after},
         "gone": transport.gone if transport else None,
+        "post": post,
     }
     return _gather(comm, table, facts, start_unix_ns)
 
@@ -159,7 +167,7 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _transport(job: Job, builder: RequestBuilder) -> Transport:
+def _transport(job: Job, builder: RequestBuilder, posting: Posting) -> Transport:
     if job.run.transport == "epoll":
         if job.target.proxy:
             raise UserError(
@@ -170,8 +178,8 @@ def _transport(job: Job, builder: RequestBuilder) -> Transport:
             raise UserError(
                 "run.transport: epoll needs Linux, and this is another system: set it to requests."
             )
-        return EpollTransport(job.target, builder, job.run)
-    return ThreadsTransport(job.target, builder, job.run)
+        return EpollTransport(job.target, builder, job.run, posting)
+    return ThreadsTransport(job.target, builder, job.run, posting)
 
 
 def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from mls.gpu.post import Processed
 from mls.load.exchange import Exchange
 from mls.load.reply import Reply, parse
 from mls.load.request import RequestBuilder
@@ -20,12 +22,12 @@ def records(
     rank: int,
     keep_output: bool,
     offset_ns: int = 0,
+    processed: Mapping[int, Processed] | None = None,
 ) -> pa.Table:
     """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
 
-    builder: what made their requests.
-
-    offset_ns: what to add to this rank's clock to get rank 0's.
+    builder: what made their requests; offset_ns: what to add to this rank's clock to get rank
+    0's; processed: by job, what the rank's card did with the reply.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
@@ -34,6 +36,10 @@ def records(
         row = _row(exchange, parse(exchange), rank, keep_output, offset_ns)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
+        post = (processed or {}).get(exchange.job)
+        row["post_ms"] = post and post.total_ms
+        row["post_copy_ms"] = post and post.copy_ms
+        row["post_kernel_ms"] = post and post.kernel_ms
         for name, values in columns.items():
             values.append(row[name])
     return pa.table(columns, schema=REQUESTS)
@@ -74,7 +80,6 @@ def _row(
         "finish_reason": reply.finish_reason,
         "server_prompt_ms": reply.server_prompt_ms,
         "server_predicted_ms": reply.server_predicted_ms,
-        "post_ms": None,
         "output_sha256": reply.output_sha256,
         "output": "".join(reply.text) if keep_output else None,
     }

@@ -26,6 +26,7 @@ from mls.load.exchange import (
     JobSource,
     pause_ns,
 )
+from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.model.config import Run
 from mls.model.errors import UserError
@@ -38,8 +39,9 @@ class ThreadsTransport:
     clock: Clock = "user"
     wall_clock_steps = 0  # its times don't come from the wall clock
 
-    def __init__(self, target: Target, builder: RequestBuilder, run: Run) -> None:
+    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
         self._target = target
+        self._posting = posting
         self._url = target.url.rstrip("/") + run.endpoint
         self._builder = builder
         self._run = run
@@ -84,6 +86,9 @@ class ThreadsTransport:
                 self._perform(exchange, source)
                 done.append(exchange)
                 free_since_ns = exchange.end_ns
+                with self._lock:
+                    self._posting.finished(exchange)
+                    self._posting.poll()
             elif exhausted:
                 return done
             else:

@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -29,6 +37,18 @@ def _server_url(url: str) -> str:
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
+
+
+def _word(value: object) -> object:
+    """YAML reads a bare `on` as true and `off` as false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+OnOffAuto = Annotated[Literal["off", "on", "auto"], BeforeValidator(_word)]
+Profile = Annotated[Literal["off", "nsys"], BeforeValidator(_word)]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+_WORDS = frozenset({"cuda_post", "flash_attn", "profile"})
+"""Keys whose values are words that YAML would read as booleans."""
 
 
 class Section(BaseModel):
@@ -126,6 +146,23 @@ class Server(Section):
         8192, ge=64, description="Context in tokens of the whole server, shared out over its slots."
     )
     gpu_layers: int = Field(0, ge=-1, description="Layers on the GPU; -1: all.")
+    tensor_split: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$",
+        description="How much of the model each card gets, in proportion: `3,1`. Default: by free memory.",
+    )
+    flash_attn: OnOffAuto = Field(
+        "auto", description="Flash attention: `on`, `off`, or the engine's own choice."
+    )
+    cache_type_k: CacheType = Field("f16", description="Type of the KV cache's keys.")
+    cache_type_v: CacheType = Field(
+        "f16", description="Type of the KV cache's values; a quantized one needs flash attention."
+    )
+    profile: Profile = Field(
+        "off",
+        description="`nsys`: run the engine under NVIDIA Nsight Systems, if it is installed; the "
+        "profile lies beside the server's log. It costs speed: for a run of its own.",
+    )
     threads: int | None = Field(None, ge=1, description="Compute threads. Default: all cores.")
     extra_args: list[str] = Field(
         [],
@@ -221,6 +258,24 @@ class Run(Section):
         {}, description="Further fields of each request's JSON body."
     )
     keep_output: bool = Field(False, description="Keep the generated text in `requests.parquet`.")
+    cuda_post: OnOffAuto = Field(
+        "off",
+        description="Work on each reply's bytes on the ranks' card: `on` needs one, `auto` uses one "
+        "where there is one and says in the results why not where there is none.",
+    )
+    cuda_post_work: int = Field(
+        4096,
+        ge=8,
+        le=2**32,
+        multiple_of=8,
+        description="Integer multiply-adds of that work for each byte.",
+    )
+    cuda_post_memory_mib: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="Memory that each rank takes for it on its card, and as much pinned on the host.",
+    )
 
     @model_validator(mode="after")
     def _stopping_rule(self) -> Run:
@@ -380,3 +435,15 @@ class Config(Section):
         min_length=1,
         description="Folder of results, or archive, that the report compares these results with.",
     )
+
+    @field_validator("sweep", mode="before")
+    @classmethod
+    def _words_of_axes(cls, sweep: object) -> object:
+        if not isinstance(sweep, dict):
+            return sweep
+        return {
+            axis: [_word(value) for value in values]
+            if axis in _WORDS and isinstance(values, list)
+            else values
+            for axis, values in sweep.items()
+        }

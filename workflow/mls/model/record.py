@@ -1,4 +1,4 @@
-"""The record of one request: the columns of `requests.parquet`.
+"""The columns of `requests.parquet`, one row a request, and of `telemetry.parquet`.
 
 All `_ns` columns are `CLOCK_MONOTONIC` of rank 0's host in nanoseconds; null where it did not happen.
 """
@@ -42,7 +42,10 @@ REQUESTS = pa.schema(
         ("finish_reason", pa.string()),
         ("server_prompt_ms", pa.float64()),  # llama.cpp's `timings`
         ("server_predicted_ms", pa.float64()),
-        ("post_ms", pa.float64()),  # client-side post-processing; null when there is none
+        # post-processing on the client's card, by CUDA events; null when there was none
+        ("post_ms", pa.float64()),  # from before the copy there to after the checksum's copy back
+        ("post_copy_ms", pa.float64()),  # the copy to the card
+        ("post_kernel_ms", pa.float64()),  # the kernel
         ("prompt_sha256", pa.string()),
         ("output_sha256", pa.string()),
         ("output", pa.string()),  # only with `keep_output`
@@ -51,3 +54,13 @@ REQUESTS = pa.schema(
 
 FINISHED_BY_LENGTH = "length"
 """`finish_reason` of a reply that ended at its token limit."""
+
+TELEMETRY = pa.schema(
+    [
+        ("at_ns", pa.int64()),  # the same clock
+        ("source", pa.string()),  # host, server, ranks, metrics, gpu0, gpu1, …
+        ("name", pa.string()),  # of the figure; docs/METHODS.md has them
+        ("value", pa.float64()),
+    ]
+)
+"""One row a sample of one figure: the columns of `telemetry.parquet`, in the order of time."""

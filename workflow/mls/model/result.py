@@ -92,6 +92,38 @@ class Client(Part):
     per_rank: list[RankCost]
 
 
+class Post(Part):
+    """Post-processing on the ranks' cards. The times are of one reply each."""
+
+    asked: Literal["on", "auto"]
+    work: int = Field(description="Multiply-adds for each byte.")
+    reason: str | None = Field(description="Why there was none (on any rank), with `auto`.")
+    cards: list[str] = Field(description="`<index> <name>` of the cards used, rank by rank.")
+    total_ms: Distribution
+    copy_ms: Distribution
+    kernel_ms: Distribution
+
+
+class Gpu(Part):
+    """The cards that were used, over the whole run; null where it isn't known.
+
+    Memory, power and energy are sums over the cards, the others are of all samples of all cards.
+    """
+
+    post: Post | None
+    devices: list[str]
+    memory_used_mib: Distribution | None = None
+    server_memory_mib: Distribution | None = Field(None, description="Of the server's processes.")
+    utilization: Distribution | None = Field(None, description="Share of time with a kernel, in %.")
+    power_w: Distribution | None = None
+    temperature_c: Distribution | None = None
+    sm_mhz: Distribution | None = None
+    energy_j: float | None = None
+    energy_j_per_1000_tokens: float | None = None
+    throttled_share: float | None = Field(None, description="Share of samples with slowed clocks.")
+    throttle_reasons: list[str] = []
+
+
 class Summary(Part):
     requests: Requests
     wall_s: float
@@ -110,7 +142,7 @@ class Summary(Part):
     inflight: Inflight
     server: ServerSide
     client: Client
-    gpu: dict[str, Any] | None
+    gpu: Gpu | None
 
 
 class Verdict(Part):
@@ -129,7 +161,9 @@ class RunResult(Part):
         description="`run` and `server` as resolved for this cell, and the seed."
     )
     environment: dict[str, Any] = Field(description="Digest of environment.json, and the host.")
-    server: dict[str, Any] = Field(description="`url`, `before` and `after`: the server's state.")
+    server: dict[str, Any] = Field(
+        description="`url`, `engine` (what a managed one is), `before` and `after`: its state."
+    )
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")
     clock: dict[str, Any] = Field(description="Offsets of each rank, start of the run in UTC.")
     host: dict[str, Any] = Field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mls.analysis.answer import LATENCY
 from mls.analysis.study import Study
-from mls.report import palette
+from mls.report import activity, palette
 from mls.report.plots import Plot, along, trade_off
 from mls.report.series import Layout, layout
 from mls.report.shapes import ecdf, scatter, timeline
@@ -80,7 +80,7 @@ def draw(study: Study) -> Figures:
             "requests": [scatter(f"requests{i}", one, main.x) for i, one in enumerate(detailed)],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
         }
-    colors = max(main.colors, by_ranks.colors if by_ranks else 0)
+    colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)
     drawn = {group: [plot for plot in plots if plot] for group, plots in figures.items()}

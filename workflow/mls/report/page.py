@@ -18,11 +18,13 @@ from mls.model.config import Config
 from mls.model.files import write
 from mls.model.sweep import axes
 from mls.report import rows
+from mls.report.activity import activity
 from mls.report.changes import Compared, as_shown, compared
 from mls.report.citation import cite
 from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
+from mls.report.svg import style
 from mls.report.templating import templates
 from mls.report.tree import Node, node
 from mls.report.words import sentences
@@ -59,6 +61,7 @@ class Served:
     probe: Node | None
     warnings: list[str]
     url: str
+    engine: Node | None
     before: Node | None
     after: Node | None
 
@@ -71,9 +74,11 @@ def render(config: Config, results: Path, output: Path) -> None:
     study = read_study(config, results)
     found = answer(study)
     against = _baseline(config, results, study)
-    figures = draw(study)
-    shown = rows.columns(study)
     told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
+    figures = draw(study)
+    with style():
+        busy = activity(study, told)
+    shown = rows.columns(study)
     template = templates().get_template("page.html.j2")
     page = template.render(
         title=config.title or f"{', '.join(config.models)}: {_range(study)}",
@@ -82,6 +87,7 @@ def render(config: Config, results: Path, output: Path) -> None:
         answer=found,
         said=[_said(model, found, study) for model in found.models],
         figures=figures,
+        activity=busy,
         axes=told,
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
         columns=shown,
@@ -179,6 +185,7 @@ def _served(study: Study, results: Path, model: str) -> Served:
         probe=None if probe is None else node(probe),
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         url=str(server.get("url", "")),
+        engine=node(server["engine"]) if server.get("engine") else None,
         before=node(server["before"]) if server.get("before") else None,
         after=node(server["after"]) if server.get("after") else None,
     )

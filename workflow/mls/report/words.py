@@ -27,6 +27,7 @@ CHECKS = {
     "repeats_agree": "repeats agree",
     "same_thing_measured": "same thing measured",
     "ranks_alike": "ranks alike",
+    "card_at_full_clocks": "card at full clocks",
 }
 """Checks as people call them."""
 

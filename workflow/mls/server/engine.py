@@ -17,6 +17,8 @@ from mls.model.errors import UserError
 from mls.server.api import api_key
 
 HOST = "127.0.0.1"
+MOST_DEVICES = 128
+"""Length of llama.cpp's `tensor_split`."""
 
 # Snakemake exports these with the rule's threads, and libraries would obey them.
 _THREAD_VARIABLES = (
@@ -72,6 +74,7 @@ def _xllamacpp(
             # nothing is changed unasked to make it fit: what can't be had as asked is an error
             "fit_params": False,
             "n_gpu_layers": server.gpu_layers,
+            **_placement(server),
             "cpuparams.n_threads": threads,
             "cpuparams_batch.n_threads": threads,
             "endpoint_metrics": True,
@@ -85,6 +88,25 @@ def _xllamacpp(
         },
         "extra_args": server.extra_args,
     }
+
+
+def _placement(server: Server) -> dict[str, Any]:
+    """`xllamacpp.CommonParams` of what lies where and how, when it isn't as by default.
+
+    Values of its enumerations are given by name.
+    """
+    found: dict[str, Any] = {}
+    if server.tensor_split:
+        shares = [float(share) for share in server.tensor_split.split(",")]
+        found["tensor_split"] = shares + [0.0] * (MOST_DEVICES - len(shares))
+    if server.flash_attn != "auto":
+        word = {"on": "ENABLED", "off": "DISABLED"}[server.flash_attn]
+        found["flash_attn_type"] = f"LLAMA_FLASH_ATTN_TYPE_{word}"
+    for key in ("cache_type_k", "cache_type_v"):
+        kind = getattr(server, key)
+        if kind != "f16":
+            found[key] = f"GGML_TYPE_{kind.upper()}"
+    return found
 
 
 def _llama_server(
@@ -102,6 +124,9 @@ def _llama_server(
         *("--parallel", str(server.parallel), "--ctx-size", str(server.ctx)),
         # -1 is how the config says "all"; llama-server takes any number beyond the layers
         *("--n-gpu-layers", str(server.gpu_layers if server.gpu_layers >= 0 else 999)),
+        *(("--tensor-split", server.tensor_split) if server.tensor_split else ()),
+        *("--flash-attn", server.flash_attn),
+        *("--cache-type-k", server.cache_type_k, "--cache-type-v", server.cache_type_v),
         *("--threads", str(threads)),
         *("--metrics", "--slots", "--props"),
         *server.extra_args,

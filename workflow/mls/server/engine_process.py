@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,12 @@ from mls.model.errors import UserError
 from mls.model.files import unwritable
 from mls.server.engine import HOST, engine
 from mls.server.log_words import decisive_line, how_it_ended
+from mls.server.profiler import Profiler, profiler
 
 _LOOK_EVERY_S = 0.05
 _PORT_TRIES = 3
 _END_GRACE_S = 5
+_REPORT_GRACE_S = 120
 
 
 class AskedToEndError(Exception):
@@ -43,6 +46,9 @@ class EngineProcess:
     process: subprocess.Popen[bytes]
     port: int
     log: Path
+    argv: list[str]
+    """Its own command line, without a profiler's."""
+    profiler: Profiler
 
     @property
     def url(self) -> str:
@@ -59,7 +65,10 @@ class EngineProcess:
 
     def end(self) -> None:
         """End it, and wait until it has."""
-        end_tree(self.process.pid, _END_GRACE_S)
+        if self.profiler.runs:  # nsys writes its report when it is interrupted
+            end_tree(self.process.pid, _REPORT_GRACE_S, sig=signal.SIGINT)
+        else:
+            end_tree(self.process.pid, _END_GRACE_S)
         self.process.wait()
 
 
@@ -92,6 +101,9 @@ def _launch(
     server: Server, model_file: Path, alias: str, port: int, log: Path, signals: SignalWait
 ) -> EngineProcess:
     what = engine(server, model_file, alias, port)
+    profile = profiler(server, log)
+    if profile.said and not profile.runs:
+        print(f"mls serve: profile {profile.said}.", file=sys.stderr, flush=True)
     parent = os.getpid()
 
     def in_child() -> None:
@@ -105,7 +117,7 @@ def _launch(
     with out:
         try:
             process = subprocess.Popen(
-                what.argv,
+                [*profile.argv, *what.argv],
                 env=what.env,
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -119,7 +131,7 @@ def _launch(
             ) from None
     with contextlib.suppress(BrokenPipeError):  # it died already: its status says why
         _tell(process, what.stdin)
-    return EngineProcess(process, port, log)
+    return EngineProcess(process, port, log, what.argv, profile)
 
 
 def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -145,7 +157,9 @@ def _wait_until_healthy(running: EngineProcess, server: Server, signals: SignalW
 def _is_healthy(running: EngineProcess) -> bool:
     """Whether `/health` says so, and it is this engine that answers on the port."""
     try:
-        sockets = psutil.Process(running.process.pid).net_connections("tcp")
+        root = psutil.Process(running.process.pid)
+        tree = [root, *root.children(recursive=True)] if running.profiler.runs else [root]
+        sockets = [s for process in tree for s in process.net_connections("tcp")]
     except psutil.NoSuchProcess:
         return False
     except psutil.AccessDenied:  # can't be told here; the answer has to do

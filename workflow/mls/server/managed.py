@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,10 @@ from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, e
 from mls.host.signals import SignalWait
 from mls.model.config import Server
 from mls.model.errors import UserError
+from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
+from mls.server.engine_facts import engine_facts
 from mls.server.engine_process import AskedToEndError, EngineProcess, start
+from mls.server.sampling import sampling
 
 _LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "srun", "orterun", "prterun")
 _END_GRACE_S = 10
@@ -43,7 +47,8 @@ def serve(
     with SignalWait() as signals, adopting_orphans():
         if server.url:
             variables = {env_url_name: server.url}
-            return _run([program, *command[1:]], variables, None, signals)
+            with sampling(server, server.url, None) as more:
+                return _run([program, *command[1:]], variables | more, None, signals)
         if model_file is None:
             raise UserError(
                 "A managed server needs a model file; give models.<name>.path or another source."
@@ -53,8 +58,14 @@ def serve(
         except AskedToEndError as asked:
             return _BY_SIGNAL + asked.sig
         try:
-            variables = {env_url_name: engine.url, f"{env_url_name}_PID": str(engine.process.pid)}
-            return _run([program, *command[1:]], variables, engine, signals)
+            facts = engine_facts(server, engine.argv, engine.log, engine.profiler.said)
+            variables = {
+                env_url_name: engine.url,
+                f"{env_url_name}_PID": str(engine.process.pid),
+                FACTS_VARIABLE: json.dumps(facts),
+            }
+            with sampling(server, engine.url, engine.process.pid) as more:
+                return _run([program, *command[1:]], variables | more, engine, signals)
         finally:
             engine.end()
 

@@ -6,6 +6,7 @@ Exit status `EX_USAGE`: the last line printed is one sentence for the user.
 from __future__ import annotations
 
 import ast
+import enum
 import json
 import os
 import signal
@@ -94,6 +95,8 @@ def _read(text: str, now: Any) -> Any:
 
 
 def _as_type(value: Any, now: Any) -> Any:
+    if isinstance(now, enum.Enum) and isinstance(value, str):
+        return type(now)[value]
     return set(value) if isinstance(now, set) else value
 
 

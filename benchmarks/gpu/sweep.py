@@ -1,0 +1,119 @@
+"""The sweeps on a card, through the pipeline's own commands, with no Snakemake at hand.
+
+`python -m benchmarks.gpu.sweep --until S --output FOLDER`: each config's environment, models,
+probe and runs, all first repeats before any second one, until S seconds are over; then its
+tables, page and archive. What wasn't measured by then is missing in the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mls.model.config import Config
+from mls.model.sweep import Cell, cells, run_path
+from mls.model.validation import load_config
+
+HERE = Path(__file__).parent
+CONFIGS = ("inflight", "ranks", "interference", "gemma")
+MLS = (sys.executable, "-m", "mls")
+RUN_LIMIT_S = 120
+
+
+def prepare(path: Path, config: Config) -> None:
+    """Environment, models and probes. Raises `CalledProcessError`."""
+    results = Path(config.results)
+    environment = results / "environment" / "environment.json"
+    call("environment", "--config", path, "--output", environment)
+    for model in config.models:
+        call("model", model, "--config", path, "--output", results / "models" / f"{model}.json")
+        probe = results / "probe" / f"{model}.json"
+        inner = (*MLS, "probe", "--config", path, "--model", model, "--output", probe)
+        log = results / "logs" / f"probe-{model}.server"
+        call("serve", "--config", path, "--cell", f"model={model}", "--log", log, "--", *inner)
+
+
+def planned(configs: dict[Path, Config]) -> Iterator[tuple[Path, Config, Cell, int]]:
+    """All runs, first repeats first, and of each the configs in turn."""
+    for repeat in range(1, max(config.repeats for config in configs.values()) + 1):
+        for path, config in configs.items():
+            if repeat <= config.repeats:
+                for cell in cells(config):
+                    yield path, config, cell, repeat
+
+
+def measure(path: Path, config: Config, cell: Cell, repeat: int) -> bool:
+    """One run, like the rule `run`. Whether it has a result."""
+    where = run_path(config, cell, repeat)
+    folder = Path(config.results) / "runs" / where
+    log = Path(config.results) / "logs" / where / "run.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    told = [option for axis, value in cell.items() for option in ("--cell", f"{axis}={value}")]
+    common = ("--config", path, *told, "--repeat", repeat, "--output", folder)
+    launch = (*config.mpi.launcher.split(), "-n", cell["ranks"])
+    worker = (sys.executable, "-m", "mpi4py", "-m", "mls.worker", *common)
+    command = (*MLS, "serve", *common, "--log", f"{log}.server", "--", *launch, *worker)
+    with log.open("w") as out:
+        try:
+            subprocess.run(
+                [str(word) for word in command], stdout=out, stderr=out, timeout=RUN_LIMIT_S
+            )
+        except subprocess.TimeoutExpired:
+            print(f"{where}: not over after {RUN_LIMIT_S} s", flush=True)
+    return (folder / "run.json").exists()
+
+
+def call(*words: object) -> None:
+    """`mls …`. Raises `CalledProcessError`."""
+    subprocess.run([*MLS, *map(str, words)], check=True)
+
+
+def main() -> int:
+    """Exit status 1 when a run failed or a config could not be prepared."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--until", type=float, required=True, help="seconds from now")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--configs", type=Path, nargs="+", help="default: those beside this file")
+    options = parser.parse_args()
+    limit = time.monotonic() + options.until
+    paths = options.configs or [HERE / f"{name}.yaml" for name in CONFIGS]
+    ready: dict[Path, Config] = {}
+    for path in paths:
+        try:
+            prepare(path, load_config(path))
+            ready[path] = load_config(path)
+        except subprocess.CalledProcessError as error:
+            print(f"{path}: {error}", flush=True)
+    measured = missing = 0
+    for path, config, cell, repeat in planned(ready) if ready else ():
+        if time.monotonic() > limit:
+            missing += 1
+        else:
+            good = measure(path, config, cell, repeat)
+            measured += good
+            print(f"{'ok  ' if good else 'FAIL'} {run_path(config, cell, repeat)}", flush=True)
+            missing += not good
+    for path, config in ready.items():
+        for command in ("aggregate", "report", "archive"):
+            call(command, "--config", path)
+        keep(config, options.output / config.name)
+    print(f"{measured} runs measured, {missing} not", flush=True)
+    return 1 if missing or len(ready) < len(paths) else 0
+
+
+def keep(config: Config, folder: Path) -> None:
+    """Copy what is small: tables, page, environment."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("report.html", "cells.csv", "summary.csv", "environment/environment.json"):
+        source = Path(config.results) / name
+        (folder / source.name).write_bytes(source.read_bytes())
+    for archive in (Path(config.results) / "archive").glob("*.zip"):
+        (folder / archive.name).write_bytes(archive.read_bytes())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

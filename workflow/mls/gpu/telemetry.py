@@ -1,0 +1,76 @@
+"""What each card is doing, by NVML: one sample is some ten figures of each card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from mls.gpu.info import MIB
+
+Sample = tuple[str, str, float]
+"""(source, name, value), such as ("gpu0", "power_w", 312.5)."""
+
+
+class Cards:
+    """All cards of the host; none where there is no NVML, no driver or no card."""
+
+    def __init__(self) -> None:
+        self._nvml: Any = None
+        self._handles: list[Any] = []
+        try:
+            import pynvml
+
+            self._nvml = pynvml
+            pynvml.nvmlInit()
+            count = pynvml.nvmlDeviceGetCount()
+            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)]
+        except ImportError:
+            return
+        except pynvml.NVMLError:
+            return
+        self._unable: set[tuple[int, str]] = set()
+
+    def sample(self, server_pids: Collection[int]) -> Iterator[Sample]:
+        """One sample of each card. What a card can't tell is asked once and left out.
+
+        server_pids: the server's processes, whose memory on the card is a figure of its own.
+        """
+        for index, handle in enumerate(self._handles):
+            for name, read in self._figures(handle, server_pids).items():
+                if (index, name) in self._unable:
+                    continue
+                try:
+                    value = read()
+                except self._nvml.NVMLError:
+                    self._unable.add((index, name))
+                    continue
+                if value is not None:
+                    yield f"gpu{index}", name, float(value)
+
+    def _figures(
+        self, handle: Any, server_pids: Collection[int]
+    ) -> dict[str, Callable[[], float | None]]:
+        nvml = self._nvml
+        return {
+            "memory_used_mib": lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used / MIB,
+            "server_memory_mib": lambda: self._memory_of(handle, server_pids),
+            "utilization": lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+            "power_w": lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
+            "energy_j": lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3,
+            "temperature_c": lambda: nvml.nvmlDeviceGetTemperature(
+                handle, nvml.NVML_TEMPERATURE_GPU
+            ),
+            "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
+            "memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
+            # the older of the two names that NVML has for it: every driver knows it
+            "clock_reasons": lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
+        }
+
+    def _memory_of(self, handle: Any, pids: Collection[int]) -> float | None:
+        """None when the driver doesn't say, as where it sees other process ids than this host's."""
+        used = [
+            process.usedGpuMemory
+            for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+            if process.pid in pids and process.usedGpuMemory is not None
+        ]
+        return sum(used) / MIB if used else None

@@ -1,0 +1,75 @@
+"""Post-processing of replies on the rank's card, as a transport sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mls.gpu.post import PostQueue, Processed, open_queue
+from mls.load.exchange import Exchange
+from mls.load.roles import Role
+from mls.model.config import Run
+
+_OK = 200
+
+
+class Posting:
+    """Hands a rank's complete replies to its card, and gives their times out at the end.
+
+    `finished` and `poll` are called while load is running and return at once.
+    """
+
+    def __init__(self, run: Run, local_rank: int) -> None:
+        """local_rank: this worker's number on its host. Raises `UserError`, see `open_queue`."""
+        self._queue: PostQueue | None
+        self._queue, self._facts = open_queue(
+            run.cuda_post,
+            work=run.cuda_post_work,
+            memory_mib=run.cuda_post_memory_mib,
+            local_rank=local_rank,
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do after a reply."""
+        return self._queue is not None
+
+    def finished(self, exchange: Exchange) -> None:
+        """An exchange is over: hand its reply in when it is a good one."""
+        if self._queue and exchange.error is None and exchange.status == _OK:
+            # what was read of the connection; a transport that unframes by itself has bodies only
+            reads = [read[0] for read in exchange.reads]
+            self._queue.submit(exchange.job, reads or [data for data, _ in exchange.pieces])
+
+    def poll(self) -> None:
+        """Take out what is done, start what waits."""
+        if self._queue:
+            self._queue.poll()
+
+    def begin(self) -> None:
+        """Forget the replies of the warm-up. Not under load."""
+        if self._queue:
+            self._queue.forget()
+
+    def conclude(self, exchanges: list[Exchange]) -> tuple[Mapping[int, Processed], dict[str, Any]]:
+        """(times by job, what to record: `{card, name, reason, failed}`), once the load is over.
+
+        Waits for the rest, checks the first reply's checksum against the reference, and makes a
+        wrong one that request's error. The card's memory is given back.
+        """
+        if self._queue is None:
+            return {}, self._facts | {"failed": None}
+        self._queue.drain()
+        wrong = self._queue.wrong_job()
+        for exchange in exchanges:
+            if exchange.job == wrong:
+                text = "the card's checksum of the reply is not the reference's"
+                exchange.fail("post_mismatch", text, exchange.end_ns)
+        self._queue.close()
+        return self._queue.results, self._facts | {"failed": self._queue.failed}
+
+
+def local_number(rank: int, role: Role) -> int:
+    """Number of a worker rank among the workers of its host, from 0."""
+    first = 0 if role.scheduler_works else 1
+    return sum(role.host_ids[other] == role.host_ids[rank] for other in range(first, rank))

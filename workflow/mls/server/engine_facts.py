@@ -1,0 +1,76 @@
+"""What a managed engine is and which devices it uses, by its own word."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mls.model.config import Server
+from mls.model.digest import file_sha256
+
+VARIABLE = "MLS_ENGINE"
+"""Environment variable by which a run learns the facts, as JSON."""
+
+_HEAD = 256 * 1024
+_VERSION_TIMEOUT_S = 30
+_DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
+_USING = re.compile(r"(?<!already )\busing device (\S+) \((.+?)\)")
+_OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
+
+
+def engine_facts(server: Server, argv: list[str], log: Path, profile: str | None) -> dict[str, Any]:
+    """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile}` of a
+    healthy engine; null is what it doesn't say. Never raises.
+
+    profile: where the profile goes or why there is none; None when none was asked for.
+    """
+    facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
+    facts |= {"binary": None, "sha256": None, "version": None}
+    if server.engine == "llama-server":
+        binary = argv[0]
+        facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
+    return facts | said_of_devices(_head(log))
+
+
+def said_of_devices(log: str) -> dict[str, Any]:
+    """`{devices, offloaded_layers}` by llama.cpp's log; devices is empty on a CPU."""
+    found = [f"{name}, compute capability {level}" for _, name, level in _DEVICE.findall(log)]
+    used = [f"{device}: {name}" for device, name in _USING.findall(log)]
+    layers = _OFFLOADED.search(log)
+    return {
+        "devices": list(dict.fromkeys(used or found)),
+        "offloaded_layers": layers[1] if layers else None,
+    }
+
+
+def _head(log: Path) -> str:
+    try:
+        with log.open("rb") as stream:
+            return stream.read(_HEAD).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _sha256(binary: str) -> str | None:
+    try:
+        return file_sha256(Path(binary))
+    except OSError:
+        return None
+
+
+def _version(binary: str) -> str | None:
+    try:
+        done = subprocess.run(
+            [binary, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = re.findall(r"^(?:version|built with).*", done.stdout + done.stderr, flags=re.M)
+    return "; ".join(lines) or None
