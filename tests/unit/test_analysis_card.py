@@ -13,7 +13,8 @@ from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
 from mls.analysis.summary import summarize
 from mls.analysis.verdicts import judge
-from mls.model.config import Checks, Run
+from mls.model.checks import Checks
+from mls.model.config import Run
 from mls.model.record import TELEMETRY
 from mls.model.units import NS_PER_S
 

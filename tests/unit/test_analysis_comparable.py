@@ -9,7 +9,7 @@ from tests.unit.synthetic import Load, config, load_of, table, write_repeat, wri
 
 from mls.analysis.comparable import enough_requests, repeats_agree
 from mls.analysis.study import read_study
-from mls.model.config import Checks
+from mls.model.checks import Checks
 from mls.model.sweep import cells
 
 

@@ -11,7 +11,7 @@ from mls.analysis.answer import answer
 from mls.analysis.flight import flight, window
 from mls.analysis.goodput import good_requests, goodput
 from mls.analysis.study import read_study
-from mls.model.config import Slo
+from mls.model.checks import Slo
 from mls.model.errors import UserError
 from mls.model.sweep import cells
 from mls.model.units import NS_PER_S

@@ -8,7 +8,8 @@ from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
 from mls.analysis.evidence import Evidence, worst
 from mls.analysis.summary import summarize
 from mls.analysis.verdicts import judge
-from mls.model.config import Checks, Run
+from mls.model.checks import Checks
+from mls.model.config import Run
 from mls.model.result import RankCost
 from mls.model.units import NS_PER_MS, NS_PER_S
 

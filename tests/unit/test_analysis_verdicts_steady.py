@@ -11,7 +11,7 @@ from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, QUIET, verdict
 from mls.analysis.evidence import Evidence
 from mls.analysis.quiet import quiet_host
 from mls.analysis.support import least_samples
-from mls.model.config import Checks
+from mls.model.checks import Checks
 from mls.model.units import NS_PER_MS
 
 NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)

@@ -15,7 +15,7 @@ from mls.analysis.evidence import Status, verdict
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat
 from mls.analysis.support import least_samples
-from mls.model.config import Checks
+from mls.model.checks import Checks
 from mls.model.result import RunResult, Verdict
 from mls.model.sweep import Cell
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from mls.model.config import Checks, Run
+from mls.model.checks import Checks
+from mls.model.config import Run
 from mls.model.result import Summary, Verdict
 
 Status = Literal["pass", "warn", "fail", "unknown"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 from mls.analysis.columns import Bools, ints, succeeded
 from mls.analysis.flight import flight, window
 from mls.analysis.samples import of_requests
-from mls.model.config import Slo
+from mls.model.checks import Slo
 from mls.model.units import NS_PER_S
 
 

@@ -9,7 +9,7 @@ from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import alike
 from mls.analysis.study import CellResult
-from mls.model.config import Slo
+from mls.model.checks import Slo
 
 Standing = Literal["meets", "misses", "unclear"]
 

@@ -11,19 +11,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mls.model.config import (
-    Checks,
-    Config,
-    Environment,
-    ModelSource,
-    Mpi,
-    Run,
-    Section,
-    Server,
-    Slo,
-)
+from mls.model.checks import Checks, Slo
+from mls.model.config import Config, Environment, ModelSource, Mpi, Run, Server
 from mls.model.digest import PACKAGE
 from mls.model.result import RunResult
+from mls.model.section import Section
 
 ROOT = PACKAGE.parent.parent
 
