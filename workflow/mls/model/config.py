@@ -10,16 +10,20 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
 )
 
+from mls.model.load import Load
+from mls.model.section import Section
+from mls.model.workload import Workload
+
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -49,12 +53,6 @@ Profile = Annotated[Literal["off", "nsys"], BeforeValidator(_word)]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 _WORDS = frozenset({"cuda_post", "flash_attn", "profile"})
 """Keys whose values are words that YAML would read as booleans."""
-
-
-class Section(BaseModel):
-    """Base of all config sections: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Environment(Section):
@@ -257,6 +255,9 @@ class Run(Section):
     request_extra: dict[str, object] = Field(
         {}, description="Further fields of each request's JSON body."
     )
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        {}, description="Further headers of each request."
+    )
     keep_output: bool = Field(False, description="Keep the generated text in `requests.parquet`.")
     cuda_post: OnOffAuto = Field(
         "off",
@@ -315,6 +316,12 @@ class Checks(Section):
     client_cpu_fraction: float = Field(
         0.8, gt=0, le=1, description="Busiest rank's share of one core."
     )
+    queue_growth: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Open loop: the server may fall behind by this share of what arrives.",
+    )
     error_rate: float = Field(0.01, ge=0, le=1, description="Share of requests that may fail.")
 
 
@@ -334,9 +341,14 @@ class Config(Section):
     )
     server: Server = Server()
     run: Run = Run()
+    load: Load = Load()
+    workload: Workload = Workload()
     sweep: dict[str, list[object]] = Field(
         {},
-        description="Axes, each with the list of its values: `model`, any key of `run` but `request_extra`, and of `server` those that are not about where it is or how to reach it.",
+        description="Axes, each with the list of its values: `model`; any key of `run` but "
+        "`request_extra` and `request_headers`; of `server` those that are not about where it is or how to reach it; of "
+        "`load` `rate`, `burstiness`, `max_inflight` and `speed`; of `workload` `prompt_tokens`, "
+        "`output_tokens`, `prefix_tokens`, `groups` and `turns`.",
     )
     repeats: int = Field(3, ge=1, le=1000, description="Independent repeats of each cell.")
     seed: int = Field(

@@ -11,9 +11,12 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from mls.model.config import Checks, Config, Environment, ModelSource, Mpi, Run, Section, Server
+from mls.model.config import Checks, Config, Environment, ModelSource, Mpi, Run, Server
 from mls.model.digest import PACKAGE
+from mls.model.load import Load, Stage
 from mls.model.result import RunResult
+from mls.model.section import Section
+from mls.model.workload import Lengths, Workload
 
 ROOT = PACKAGE.parent.parent
 
@@ -23,6 +26,10 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("models.<name>", ModelSource),
     ("server", Server),
     ("run", Run),
+    ("load", Load),
+    ("load.stages[]", Stage),
+    ("workload", Workload),
+    ("workload.prompt_tokens", Lengths),
     ("checks", Checks),
 ]
 
