@@ -12,7 +12,7 @@ import time
 
 from benchmarks.rig import ROOT
 
-OWN = ("accuracy", "rate", "scaling", "stopped", "disturbance")
+OWN = ("accuracy", "rate", "scaling", "open_loop", "stopped", "disturbance")
 WITH_PEERS = (("peers",), ("disturbance", "--peers", "aiperf", "guidellm", "genai-bench"))
 
 
