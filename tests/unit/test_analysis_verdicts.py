@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
 
+from mls.analysis.evidence import worst
 from mls.analysis.summary import summarize
-from mls.analysis.verdicts import judge, worst
+from mls.analysis.verdicts import judge
 from mls.model.config import Checks, Run
 from mls.model.result import RankCost
 from mls.model.units import NS_PER_MS

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from mls.analysis.card import PostFacts
+from mls.analysis.pace import keeps_full
 from mls.analysis.results import TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
@@ -75,6 +76,7 @@ class Outcome:
             metrics_after=self._after.get("metrics"),
             post=_post(self._settings.run, gathered.ranks),
             telemetry=telemetry,
+            steady=keeps_full(self._settings.load, self._settings.workload),
         )
         summary = summarize(gathered.table, facts)
         verdicts = judge(
@@ -84,6 +86,8 @@ class Outcome:
             self._config.checks,
             facts.metrics_before,
             facts.metrics_after,
+            self._settings.load,
+            self._settings.workload,
         )
         problem = _no_result(gathered, summary)
         if self._output:
@@ -133,6 +137,8 @@ class Outcome:
                 "seed": self._seed,
                 "run_id": self._run_id,
                 "run": resolved.run.model_dump(),
+                "load": resolved.load.model_dump(),
+                "workload": resolved.workload.model_dump(),
                 "server": resolved.server.model_dump(),
                 "model": resolved.model.model_dump(exclude_none=True),
             },
@@ -145,7 +151,7 @@ class Outcome:
             },
             workload={
                 "endpoint": resolved.run.endpoint,
-                "prompts": "built-in",
+                "prompts": resolved.workload.kind,
                 "body": body_fields(resolved.run, self._served_as),
             },
             clock={

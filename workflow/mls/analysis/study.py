@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,21 @@ from typing import Any
 import numpy as np
 
 from mls.analysis import intervals
+from mls.analysis.breakdown import PARTS, Part, parts
 from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats
+from mls.analysis.evidence import worst
 from mls.analysis.flight import Flight, flight, window
 from mls.analysis.intervals import Estimate
+from mls.analysis.pace import keeps_full
 from mls.analysis.results import Repeat, read_cells
 from mls.analysis.samples import samples
-from mls.analysis.verdicts import worst
 from mls.model.config import Config
+from mls.model.load import Load
 from mls.model.result import Summary
 from mls.model.sweep import Cell, axes
 from mls.model.units import NS_PER_S
+from mls.model.workload import Workload
 
 MEANS = (
     "throughput.requests_per_s",
@@ -51,7 +55,7 @@ MEANS = (
 )
 """Figures of `Summary` that are averaged over repeats."""
 
-POOLED = ("latency_ms", "ttft_ms", "tpot_ms", "itl_ms")
+POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_ms")
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 95, 99)
@@ -89,6 +93,8 @@ class CellResult:
     course: Course | None
     telemetry: dict[tuple[str, str], Series]
     """(source, name) → time series of the first repeat that has any."""
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """By `stage` and `turn`; a list is empty where the load has none."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -170,9 +176,11 @@ def _cell(cell: Cell, repeats: list[Repeat]) -> CellResult:
     estimates = {metric: intervals.mean(bare.values(metric)) for metric in MEANS}
     raw: dict[str, list[Floats]] = {name: [] for name in POOLED}
     course = None
+    tables = []
     for repeat in bare.ok:
         table = repeat.records()
         found = samples(table)
+        tables.append(table)
         for name in POOLED:
             raw[name].append(found[name])
         if course is None:
@@ -185,11 +193,18 @@ def _cell(cell: Cell, repeats: list[Repeat]) -> CellResult:
     known = {name: found for name, found in estimates.items() if found is not None}
     sampled = next((told for r in bare.ok if (told := r.telemetry()) is not None), None)
     telemetry = series(sampled) if sampled is not None else {}
-    return CellResult(cell, repeats, known, curves, course, telemetry)
+    split = {column: parts(tables, column) for column in PARTS}
+    return CellResult(cell, repeats, known, curves, course, telemetry, split)
 
 
-def _asked(repeat: Repeat) -> int:
-    return repeat.result.summary.inflight.asked if repeat.result else int(repeat.cell["inflight"])
+def _asked(repeat: Repeat) -> int | None:
+    """Places that the load keeps full; None when it keeps none full."""
+    if repeat.result is None:
+        return int(repeat.cell["inflight"])
+    given = repeat.result.config
+    load = Load.model_validate(given.get("load", {}))
+    workload = Workload.model_validate(given.get("workload", {}))
+    return repeat.result.summary.inflight.asked if keeps_full(load, workload) else None
 
 
 def _curve(values: Floats) -> Curve:

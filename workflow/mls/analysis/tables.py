@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mls.analysis.evidence import worst
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat
 from mls.analysis.study import (
@@ -21,7 +22,6 @@ from mls.analysis.study import (
     flatten,
     read_study,
 )
-from mls.analysis.verdicts import worst
 from mls.model.config import Config
 from mls.model.files import write
 

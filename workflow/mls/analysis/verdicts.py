@@ -5,32 +5,19 @@ Each check is a function of the `Evidence`; thresholds come from the config's `c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
-
 import pyarrow as pa
 
+from mls.analysis.asked import prompts_as_asked, replies_asked
 from mls.analysis.columns import ints, succeeded
+from mls.analysis.evidence import Evidence, Status, verdict
+from mls.analysis.pace import capped, pace_held
 from mls.model.config import Checks, Run
+from mls.model.load import Load
 from mls.model.result import Summary, Verdict
-
-Status = Literal["pass", "warn", "fail", "unknown"]
-WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
-"""All statuses, each worse than the one before."""
+from mls.model.workload import Workload
 
 PREDICTED = "llamacpp:tokens_predicted_total"
 PROMPT = "llamacpp:prompt_tokens_total"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    summary: Summary
-    table: pa.Table
-    run: Run
-    checks: Checks
-    metrics_before: dict[str, float] | None
-    metrics_after: dict[str, float] | None
 
 
 def judge(
@@ -40,29 +27,27 @@ def judge(
     checks: Checks,
     metrics_before: dict[str, float] | None,
     metrics_after: dict[str, float] | None,
+    load: Load = Load(),  # noqa: B008 - immutable
+    workload: Workload = Workload(),  # noqa: B008
 ) -> list[Verdict]:
     """All verdicts on one repeat, always in the same order; that on the card only with one.
 
     table: the repeat's records (schema `mls.model.record.REQUESTS`) that `summary` was made from.
     metrics_…: the server's `/metrics` around the run without warm-up; None when it has none.
     """
-    evidence = Evidence(summary, table, run, checks, metrics_before, metrics_after)
+    evidence = Evidence(summary, table, run, checks, metrics_before, metrics_after, load, workload)
     card = [_card_at_full_clocks(evidence)] if summary.gpu and summary.gpu.devices else []
     return [
         _errors(evidence),
-        _concurrency_held(evidence),
+        pace_held(evidence) or _concurrency_held(evidence),
         _client_kept_up(evidence),
         _arrival_clock(evidence),
         _cache_as_asked(evidence),
         _work_as_asked(evidence),
+        *prompts_as_asked(evidence),
         _books_agree(evidence),
         *card,
     ]
-
-
-def worst(statuses: Iterable[str]) -> str:
-    """The worst of the statuses; `unknown` when there are none."""
-    return max(statuses, key=WORSE.index, default="unknown")
 
 
 def _errors(given: Evidence) -> Verdict:
@@ -76,7 +61,7 @@ def _errors(given: Evidence) -> Verdict:
     else:
         message = f"{requests.error} of {requests.total} requests failed ({kinds})."
     status: Status = "pass" if not rate else "warn" if rate <= allowed else "fail"
-    return _verdict("errors", status, rate, allowed, message)
+    return verdict("errors", status, rate, allowed, message)
 
 
 def _concurrency_held(given: Evidence) -> Verdict:
@@ -88,20 +73,20 @@ def _concurrency_held(given: Evidence) -> Verdict:
             f"{held.asked} requests in flight were asked for, but there were never more than "
             f"{held.max}{few}: these figures are not those of inflight {held.asked}."
         )
-        return _verdict("concurrency_held", "fail", held.achieved_littles_law, least, message)
+        return verdict("concurrency_held", "fail", held.achieved_littles_law, least, message)
     if held.achieved_time_weighted is None:
         message = (
             f"{held.asked} requests were in flight at once, but no further request was started "
             "after that, so there is no steady window: send more requests to measure rates."
         )
-        return _verdict("concurrency_held", "warn", held.achieved_littles_law, least, message)
+        return verdict("concurrency_held", "warn", held.achieved_littles_law, least, message)
     kept = held.achieved_time_weighted >= least
     message = (
         f"In the window {held.achieved_time_weighted:.2f} of {held.asked} requests "
         f"were in flight on average{'.' if kept else ': the client did not keep the server busy.'}"
     )
     status: Status = "pass" if kept else "fail"
-    return _verdict("concurrency_held", status, held.achieved_time_weighted, least, message)
+    return verdict("concurrency_held", status, held.achieved_time_weighted, least, message)
 
 
 def _client_kept_up(given: Evidence) -> Verdict:
@@ -112,58 +97,66 @@ def _client_kept_up(given: Evidence) -> Verdict:
             f"The busiest rank used {busy:.0%} of a core: the client may be what was measured; "
             "use more ranks."
         )
-        return _verdict("client_kept_up", "fail", busy, checks.client_cpu_fraction, message)
+        return verdict("client_kept_up", "fail", busy, checks.client_cpu_fraction, message)
     if client.clock == "user":
         message = (
             f"The busiest rank used {busy:.0%} of a core; how late the client read the replies "
             "isn't known, as there are no kernel timestamps to compare with."
         )
-        return _verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
-    lateness, latency = given.summary.lateness_ms.mean, given.summary.latency_ms.mean
+        return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
+    # behind the cap of an open loop, it is the cap that makes requests late
+    lateness = None if capped(given) else given.summary.lateness_ms.mean
+    latency = given.summary.latency_ms.mean
+    if capped(given) and lag is not None:
+        message = (
+            f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
+            "their lateness says nothing about the client."
+        )
+        return verdict("client_kept_up", "pass", busy, checks.client_cpu_fraction, message)
     if lateness is None or not latency or lag is None:
         message = "No request succeeded, so there is nothing to tell it from."
-        return _verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
+        return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
     # arrival times are the kernel's: all that a late client changes is when the next request starts
     share = lateness / latency
     late = share > checks.client_lateness
     message = (
-        f"A free place waited {lateness:.2g} ms for its next request, {share:.2%} of the mean "
+        f"A request that was due waited {lateness:.2g} ms for its start, {share:.2%} of the mean "
         f"latency; 99 % of the chunks were read within {lag:.2g} ms of their arrival, and the "
         f"busiest rank used {busy:.0%} of a core"
         f"{': the server had less to do than was asked for.' if late else '.'}"
     )
     status: Status = "fail" if late else "pass"
-    return _verdict("client_kept_up", status, share, checks.client_lateness, message)
+    return verdict("client_kept_up", status, share, checks.client_lateness, message)
 
 
 def _arrival_clock(given: Evidence) -> Verdict:
     clock = given.summary.client.clock
     if clock == "kernel":
-        return _verdict(
+        return verdict(
             "arrival_clock", "pass", clock, "kernel", "Arrival times come from the kernel."
         )
     message = (
         "Arrival times were taken by the client when it read, not by the kernel: "
         "the client's own delays are in them."
     )
-    return _verdict("arrival_clock", "warn", clock, "kernel", message)
+    return verdict("arrival_clock", "warn", clock, "kernel", message)
 
 
 def _cache_as_asked(given: Evidence) -> Verdict:
     ok = succeeded(given.table)
     if not (ints(given.table, "cached_tokens").valid & ok).any():
         message = "The server doesn't say how much of the prompts it took from its cache."
-        return _verdict("cache_as_asked", "unknown", None, None, message)
+        return verdict("cache_as_asked", "unknown", None, None, message)
     tokens = given.summary.tokens
     share = tokens.cached_prompt / tokens.prompt if tokens.prompt else 0.0
     said = f"{tokens.cached_prompt} of {tokens.prompt} prompt tokens came from the server's cache"
     if given.run.cache_prompt:
         status: Status = "pass" if tokens.cached_prompt else "warn"
-        return _verdict("cache_as_asked", status, share, None, f"{said}; caching was asked for.")
+        return verdict("cache_as_asked", status, share, None, f"{said}; caching was asked for.")
     if tokens.cached_prompt:
         message = f"{said} although caching was off: TTFT is better than it should be."
-        return _verdict("cache_as_asked", "fail", share, 0.0, message)
-    return _verdict("cache_as_asked", "pass", share, 0.0, "No prompt came from the server's cache.")
+        return verdict("cache_as_asked", "fail", share, 0.0, message)
+    return verdict("cache_as_asked", "pass", share, 0.0, "No prompt came from the server's cache.")
 
 
 def _work_as_asked(given: Evidence) -> Verdict:
@@ -172,33 +165,34 @@ def _work_as_asked(given: Evidence) -> Verdict:
     asked = given.run.max_tokens
     if not told.any():
         message = "The server doesn't say how many tokens its replies have."
-        return _verdict("work_as_asked", "unknown", None, float(asked), message)
-    lengths = tokens.values[told]
-    mean = float(lengths.mean())
-    longer, shorter = int((lengths > asked).sum()), int((lengths < asked).sum())
+        return verdict("work_as_asked", "unknown", None, float(asked), message)
+    lengths, each = tokens.values[told], replies_asked(given)[told]
+    mean, asked = float(lengths.mean()), int(each.max())
+    longer, shorter = int((lengths > each).sum()), int((lengths < each).sum())
+    wanted = f"the {asked}" if (each == asked).all() else "the number of"
     if longer:
-        message = (
-            f"{longer} of {len(lengths)} replies are longer than the {asked} tokens asked for."
-        )
-        return _verdict("work_as_asked", "fail", float(lengths.max()), float(asked), message)
+        message = f"{longer} of {len(lengths)} replies are longer than {wanted} tokens asked for."
+        return verdict("work_as_asked", "fail", float(lengths.max()), float(asked), message)
     if given.run.ignore_eos and shorter:
         message = (
-            f"{shorter} of {len(lengths)} replies are shorter than the {asked} tokens asked for "
+            f"{shorter} of {len(lengths)} replies are shorter than {wanted} tokens asked for "
             f"(shortest {lengths.min()}): requests did not do equal work."
         )
-        return _verdict("work_as_asked", "fail", float(lengths.min()), float(asked), message)
+        return verdict("work_as_asked", "fail", float(lengths.min()), float(asked), message)
     if shorter:
-        message = f"Replies may end early, as asked: {mean:.1f} of {asked} tokens on average."
+        message = (
+            f"Replies may end early, as asked: {mean:.1f} of {each.mean():.1f} tokens on average."
+        )
     else:
-        message = f"All replies have the {asked} tokens asked for."
-    return _verdict("work_as_asked", "pass", mean, float(asked), message)
+        message = f"All replies have {wanted} tokens asked for."
+    return verdict("work_as_asked", "pass", mean, float(asked), message)
 
 
 def _books_agree(given: Evidence) -> Verdict:
     """Double entry: tokens by the replies' `usage` against the growth of the server's counters."""
 
     def unknown(why: str) -> Verdict:
-        return _verdict("books_agree", "unknown", None, None, why)
+        return verdict("books_agree", "unknown", None, None, why)
 
     before, after = given.metrics_before or {}, given.metrics_after or {}
     if PREDICTED not in before or PREDICTED not in after:
@@ -225,32 +219,20 @@ def _books_agree(given: Evidence) -> Verdict:
         f"the server's counter grew by {counted}{'.' if agree else ': one of them is wrong.'}"
     )
     status: Status = "pass" if agree else "fail"
-    return _verdict("books_agree", status, float(tokens.completion), float(counted), message)
+    return verdict("books_agree", status, float(tokens.completion), float(counted), message)
 
 
 def _card_at_full_clocks(given: Evidence) -> Verdict:
     card = given.summary.gpu
     if card is None or card.throttled_share is None:
         message = "The card doesn't say whether its clocks were slowed."
-        return _verdict("card_at_full_clocks", "unknown", None, 0.0, message)
+        return verdict("card_at_full_clocks", "unknown", None, 0.0, message)
     share = card.throttled_share
     if not share:
         message = "No sample of the card shows slowed clocks."
-        return _verdict("card_at_full_clocks", "pass", share, 0.0, message)
+        return verdict("card_at_full_clocks", "pass", share, 0.0, message)
     message = (
         f"The card's clocks were slowed in {share:.0%} of the samples "
         f"({', '.join(card.throttle_reasons)}): a cooler or better fed card would be faster."
     )
-    return _verdict("card_at_full_clocks", "warn", share, 0.0, message)
-
-
-def _verdict(
-    check: str,
-    status: Status,
-    measured: float | str | None,
-    threshold: float | str | None,
-    message: str,
-) -> Verdict:
-    return Verdict(
-        check=check, status=status, measured=measured, threshold=threshold, message=message
-    )
+    return verdict("card_at_full_clocks", "warn", share, 0.0, message)

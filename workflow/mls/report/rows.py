@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mls.analysis.evidence import WORSE
 from mls.analysis.results import Repeat
 from mls.analysis.study import CellResult, Study
-from mls.analysis.verdicts import WORSE
 from mls.report.numbers import interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
 from mls.report.words import check_name

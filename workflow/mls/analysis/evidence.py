@@ -1,0 +1,50 @@
+"""What a verdict on one repeat is given, and what it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from mls.model.config import Checks, Run
+from mls.model.load import Load
+from mls.model.result import Summary, Verdict
+from mls.model.workload import Workload
+
+Status = Literal["pass", "warn", "fail", "unknown"]
+WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
+"""All statuses, each worse than the one before."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """table: the repeat's records (schema `mls.model.record.REQUESTS`) that `summary` is made from."""
+
+    summary: Summary
+    table: pa.Table
+    run: Run
+    checks: Checks
+    metrics_before: dict[str, float] | None = None
+    """The server's `/metrics` before the run, without warm-up; None when it has none."""
+    metrics_after: dict[str, float] | None = None
+    load: Load = field(default_factory=Load)
+    workload: Workload = field(default_factory=Workload)
+
+
+def verdict(
+    check: str,
+    status: Status,
+    measured: float | str | None,
+    threshold: float | str | None,
+    message: str,
+) -> Verdict:
+    return Verdict(
+        check=check, status=status, measured=measured, threshold=threshold, message=message
+    )
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """The worst of the statuses; `unknown` when there are none."""
+    return max(statuses, key=WORSE.index, default="unknown")
