@@ -121,7 +121,12 @@ def probe_digest(model):
         [
             model_digest(model),
             [
-                [s.served_as, s.server.model_dump(), s.run.model_dump(), s.workload.model_dump()]
+                [
+                    s.served_as,
+                    s.server.model_dump(),
+                    s.run.model_dump(),
+                    s.workload.model_dump(),
+                ]
                 for s in settings_of(model)
             ],
         ]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mls.load.calibration import calibrate, least_tokens
 from mls.load.datasets import draw_rows
+from mls.load.replay import check_same, read_earlier
 from mls.load.traces import Trace, read_trace
-from mls.load.workloads import Materials, draw
+from mls.load.workloads import Materials, draw, make_prompts
 from mls.model.errors import UserError
 from mls.model.load import Load
 from mls.model.sweep import Settings
@@ -27,7 +28,10 @@ def prepare(
     workload, run = given.workload, given.run
     trace = read_trace(given.load) if given.load.kind == "trace" else None
     _check_lengths(given, trace)
-    calibration = rows = None
+    calibration = rows = earlier = None
+    if workload.kind == "replay":
+        earlier = read_earlier(workload)
+        workload, seed = earlier.workload, earlier.seed
     if workload.in_tokens:
         folder = results / "tokens"
         sha256 = None if given.server.url else _model_sha256(results, str(given.cell["model"]))
@@ -39,8 +43,14 @@ def prepare(
         least_tokens(calibration, [tokens - prefix for tokens in asked])
     if workload.kind == "dataset":
         count = len(trace.at_s) if trace and given.requests is None else given.requests
+        if earlier:
+            count = len(earlier.sha256)
         rows = draw_rows(workload, seed, count, api.tokenize)
-    return Materials(calibration, rows, trace)
+    made = Materials(calibration, rows, trace, earlier)
+    if earlier:
+        prompts = make_prompts(run, given.workload, seed, made)
+        check_same(earlier, lambda job: prompts(job).text, given.requests)
+    return made
 
 
 def _check_lengths(given: Settings, trace: Trace | None) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mls.load.calibration import Calibration
 from mls.load.datasets import Row
 from mls.load.prompts import prompt
+from mls.load.replay import Earlier
 from mls.load.request import Asked
 from mls.load.traces import Trace
 from mls.model.config import Run
@@ -42,6 +43,7 @@ class Materials:
     calibration: Calibration | None = None
     rows: list[Row] | None = None
     trace: Trace | None = None
+    earlier: Earlier | None = None
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -52,6 +54,11 @@ def needs_bodies(workload: Workload) -> bool:
 
 def make_prompts(run: Run, workload: Workload, seed: int, given: Materials) -> Prompts:
     """The prompts of a run."""
+    if workload.kind == "replay":
+        assert given.earlier is not None
+        before = given.earlier
+        said = run.model_copy(update={"prompt_words": before.run.prompt_words})
+        return make_prompts(said, before.workload, before.seed, given)
     if workload.kind == "words":
         return _Words(run, workload, seed, given.trace)
     if workload.kind == "dataset":

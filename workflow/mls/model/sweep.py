@@ -69,7 +69,7 @@ class Settings:
         for key, path in found:
             if not path.exists():
                 raise UserError(f"{key}: {path} is not there; correct the path.")
-        return [path for _, path in found]
+        return [path / "run.json" if path.is_dir() else path for _, path in found]
 
 
 def axes(config: Config) -> list[str]:

@@ -14,6 +14,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
     "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
+    "replay": ("file",),
 }
 _ALWAYS = {"kind", "output_tokens", "system"}
 _TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
@@ -93,11 +94,14 @@ class Workload(Section):
     before anything is measured. Where it has none, they are approximate, and a verdict says so.
     """
 
-    kind: Literal["words", "synthetic", "shared_prefix", "conversation", "dataset"] = Field(
-        "words",
-        description="`words`; `synthetic` (random words, exact in tokens); `shared_prefix` "
-        "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
-        "(`turns` requests one after another, each with all that was said before); `dataset`.",
+    kind: Literal["words", "synthetic", "shared_prefix", "conversation", "dataset", "replay"] = (
+        Field(
+            "words",
+            description="`words`; `synthetic` (random words, exact in tokens); `shared_prefix` "
+            "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
+            "(`turns` requests one after another, each with all that was said before); `dataset`; "
+            "`replay` (the prompts of an earlier run).",
+        )
     )
     prompt_tokens: Length = Field(
         Lengths(distribution="fixed", value=128),
@@ -130,7 +134,8 @@ class Workload(Section):
     file: str | None = Field(
         None,
         min_length=1,
-        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt.",
+        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `replay`: "
+        "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
     )
     columns: dict[Literal["prompt", "output_tokens"], str] = Field(
         {},
@@ -153,7 +158,7 @@ class Workload(Section):
             if getattr(self, key) != type(self).model_fields[key].default:
                 fits = " or ".join(kind for kind in _KEYS if key in _KEYS[kind])
                 raise ValueError(f"{key} goes with kind {fits}, not with kind {self.kind}")
-        if self.kind == "dataset" and not self.file:
+        if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
         return self
 
