@@ -1,10 +1,15 @@
 """`load` and `workload` of the config: axes, and bad input in one sentence."""
 
+import json
+
 import pytest
 
 from mls.model.errors import UserError
+from mls.model.load import Load
 from mls.model.sweep import cells, settings
 from mls.model.validation import parse_config
+from mls.model.workload import Workload
+from mls.report.plan import load_words, prompt_words
 
 
 def config(**keys):
@@ -88,6 +93,42 @@ def test_bad_input_is_one_sentence(keys, said):
     with pytest.raises(UserError) as error:
         cells(config(**keys))
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+LOADS = [
+    {},
+    {"think_s": 1},
+    {"kind": "poisson", "rate": 2, "max_inflight": 4, "drain_s": 1},
+    {"kind": "burst", "burst": 2, "every_s": 1},
+    {"kind": "stages", "stages": [{"kind": "constant", "rate": 1, "rate_to": 2, "duration_s": 1}]},
+    {"kind": "trace", "file": "a.csv", "columns": {"time": "t"}, "speed": 2},
+]
+WORKLOADS = [
+    {},
+    {"kind": "synthetic", "prompt_tokens": {"distribution": "uniform", "min": 2, "max": 9}},
+    {"kind": "shared_prefix", "prompt_tokens": 600, "output_tokens": 3},
+    {"kind": "conversation", "turns": 2, "think_s": 1, "system": ""},
+    {"kind": "dataset", "file": "a.jsonl", "columns": {"prompt": "q"}, "replace": True},
+    {"kind": "replay", "file": "a.zip"},
+]
+
+
+@pytest.mark.parametrize(
+    "kind, given", [(Load, k) for k in LOADS] + [(Workload, k) for k in WORKLOADS]
+)
+def test_what_a_run_records_is_read_again(kind, given):
+    made = kind.model_validate(given)
+    assert kind.model_validate(json.loads(json.dumps(made.model_dump()))) == made
+
+
+@pytest.mark.parametrize("load", LOADS)
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_the_plan_is_told_in_words(load, workload):
+    made = config(load=load, workload=workload)
+    assert load_words(made).startswith(
+        "An open" if load.get("rate") or "kind" in load else "A closed"
+    )
+    assert prompt_words(made)
 
 
 def test_a_missing_file_is_one_sentence():

@@ -138,7 +138,8 @@ class Load(Arrivals):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Load:
         refuse_strangers(self, self.kind)
-        if self.kind == "closed" and self.model_fields_set & {"max_inflight", "drain_s"}:
+        drain_s = type(self).model_fields["drain_s"].default
+        if self.kind == "closed" and (self.max_inflight or self.drain_s != drain_s):
             raise ValueError("max_inflight and drain_s go with an open loop, not with kind closed")
         return self
 

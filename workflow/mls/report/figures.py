@@ -79,7 +79,10 @@ def draw(study: Study) -> Figures:
                 for i, one in enumerate(detailed)
                 for metric, title in _DISTRIBUTIONS
             ],
-            "timelines": [timeline(f"time{i}", one, main.x) for i, one in enumerate(detailed)],
+            "timelines": [
+                timeline(f"time{i}", one, main.x, study.config.load.open)
+                for i, one in enumerate(detailed)
+            ],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
             "parts": [*part_plots(study)],
         }
