@@ -21,9 +21,7 @@ from mls.model.units import NS_PER_S
 class OpenTransport(EpollTransport):
     """An open loop: requests start when they are due, on as many connections as that takes."""
 
-    def __init__(
-        self, target: Target, builder: RequestBuilder, run: Run, posting: Posting
-    ) -> None:
+    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
         super().__init__(target, builder, run, posting)
         self._arrivals: Arrivals | None = None
         self._idle: list[Place] = []
