@@ -12,7 +12,16 @@ import time
 
 from benchmarks.rig import ROOT
 
-OWN = ("accuracy", "rate", "scaling", "stopped", "disturbance", "coverage", "analysis")
+OWN = (
+    "accuracy",
+    "rate",
+    "scaling",
+    "open_loop",
+    "stopped",
+    "disturbance",
+    "coverage",
+    "analysis",
+)
 WITH_PEERS = (("peers",), ("disturbance", "--peers", "aiperf", "guidellm", "genai-bench"))
 
 

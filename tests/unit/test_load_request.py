@@ -84,6 +84,14 @@ def test_fields_follow_the_config():
     assert extra["top_k"] == 1 and extra["max_tokens"] == 5
 
 
+def test_headers_of_the_config_are_sent():
+    parsed = sent(request_headers={"X-Tenant": "a b", "User-Agent": "other"})
+    assert parsed.headers["X-Tenant"] == "a b" and parsed.headers["User-Agent"] == "other"
+    for bad in ({"X Y": "a"}, {"X": "a\r\nY: b"}):
+        with pytest.raises(ValueError, match="pattern"):
+            Run(request_headers=bad)
+
+
 def test_one_connection_a_request_says_so():
     assert sent(reuse_connections=False).headers["Connection"] == "close"
 

@@ -19,6 +19,7 @@ import pyarrow.parquet
 
 from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
+from mls.analysis.pace import keeps_full
 from mls.analysis.results import TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
@@ -82,6 +83,7 @@ class Outcome:
             metrics_after=self._after.get("metrics"),
             post=_post(self._settings.run, gathered.ranks),
             telemetry=telemetry,
+            steady=keeps_full(self._settings.load, self._settings.workload),
         )
         summary = summarize(gathered.table, facts)
         verdicts = judge(
@@ -94,6 +96,8 @@ class Outcome:
                 facts.metrics_after,
                 self._host,
                 _clock(gathered),
+                self._settings.load,
+                self._settings.workload,
             )
         )
         problem = _no_result(gathered, summary)
@@ -156,6 +160,8 @@ class Outcome:
                 "seed": self._seed,
                 "run_id": self._run_id,
                 "run": resolved.run.model_dump(),
+                "load": resolved.load.model_dump(),
+                "workload": resolved.workload.model_dump(),
                 "server": resolved.server.model_dump(),
                 "model": resolved.model.model_dump(exclude_none=True)
                 | {"file_sha256": _file_sha256(Path(self._config.results), resolved.cell["model"])},
@@ -169,7 +175,7 @@ class Outcome:
             },
             workload={
                 "endpoint": resolved.run.endpoint,
-                "prompts": "built-in",
+                "prompts": resolved.workload.kind,
                 "body": body_fields(resolved.run, self._served_as),
             },
             clock=_clock(gathered),

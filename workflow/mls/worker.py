@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mls.host.lifetime import die_with_parent
 from mls.load.job import Gathered, Job, agreed, perform
+from mls.load.preparing import prepare
 from mls.load.request import Target
 from mls.model.config import Config, Run
 from mls.model.errors import UserError
@@ -196,7 +197,18 @@ def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
         return ServerApi(url, key, api_key_env=given.api_key_env, proxy=given.proxy)
 
     served_as, run_id = _from_rank0(comm, lambda: outcome.introduce(api()))
-    job = Job(Target(url, key, resolved.server.proxy), resolved.run, served_as, plan.seed, run_id)
+    results = Path(plan.config.results)
+    materials = _from_rank0(comm, lambda: prepare(resolved, plan.seed, results, api(), served_as))
+    job = Job(
+        Target(url, key, resolved.server.proxy),
+        resolved.run,
+        served_as,
+        plan.seed,
+        run_id,
+        resolved.load,
+        resolved.workload,
+        materials,
+    )
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Gathered | None = perform(
             comm, job, progress.update, lambda: outcome.before(api())

@@ -22,6 +22,7 @@ from mls.model.validation import parse_config
 try:
     CONFIG = parse_config(config)
     CELLS = cells(CONFIG)
+    settings(CONFIG, CELLS[0], 1).files  # they are there
 except UserError as error:
     # not a WorkflowError, which goes on with lines about this file
     sys.exit(f"Config: {error}")
@@ -108,6 +109,9 @@ def settings_digest(wildcards):
             model_digest(wildcards.model),
             resolved.server.model_dump(),
             resolved.run.model_dump(),
+            resolved.load.model_dump(),
+            resolved.workload.model_dump(),
+            [file_sha256(path) for path in resolved.files if path.is_file()],
         ]
     )
 
@@ -123,7 +127,12 @@ def probe_digest(model):
         [
             model_digest(model),
             [
-                [s.served_as, s.server.model_dump(), s.run.model_dump()]
+                [
+                    s.served_as,
+                    s.server.model_dump(),
+                    s.run.model_dump(),
+                    s.workload.model_dump(),
+                ]
                 for s in settings_of(model)
             ],
         ]

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from mls.model.checks import Checks
 from mls.model.config import Run
+from mls.model.load import Load
 from mls.model.result import Summary, Verdict
+from mls.model.workload import Workload
 
 Status = Literal["pass", "warn", "fail", "unknown"]
 WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
@@ -32,6 +34,8 @@ class Evidence:
     """`host` of `RunResult`; empty when nothing was recorded."""
     clock: dict[str, Any] = field(default_factory=dict)
     """`clock` of `RunResult`."""
+    load: Load = field(default_factory=Load)
+    workload: Workload = field(default_factory=Workload)
 
 
 def verdict(

@@ -41,12 +41,14 @@ def flight(table: pa.Table) -> Flight:
     return Flight(at, np.cumsum(net))
 
 
-def window(table: pa.Table, course: Flight, inflight: int) -> tuple[int, int] | None:
+def window(table: pa.Table, course: Flight, inflight: int | None) -> tuple[int, int] | None:
     """The steady part in ns: from when all places are first full to the last request's start.
 
-    None when the places were never all full, or no request was started after that.
+    inflight: places; None for a load that doesn't keep them full (open loop, users who think):
+    then it begins with the first request. None when the places were never all full, or no request
+    was started after that.
     """
-    full = np.flatnonzero(course.count >= inflight)
+    full = np.flatnonzero(course.count >= (1 if inflight is None else inflight))
     if not len(full):
         return None
     start = ints(table, "start_ns")

@@ -24,11 +24,11 @@ def good_requests(table: pa.Table, slo: Slo) -> Bools:
     return good
 
 
-def goodput(table: pa.Table, slo: Slo, inflight: int) -> dict[str, float]:
+def goodput(table: pa.Table, slo: Slo, inflight: int | None) -> dict[str, float]:
     """`good.share` of all requests; in the window and overall `good_requests_per_s`, `good_tokens_per_s`.
 
     The tokens are the completion tokens of good requests that ended in that time. Empty without
-    objectives or requests; without a window its rates are left out.
+    objectives or requests; without a window its rates are left out. inflight: as in `window`.
     """
     course = flight(table)
     if not slo.limits or not len(course.at_ns):

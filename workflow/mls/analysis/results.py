@@ -14,13 +14,16 @@ from pydantic import ValidationError
 
 from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
+from mls.analysis.pace import keeps_full
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
 from mls.model.digest import file_sha256
+from mls.model.load import Load
 from mls.model.record import REQUESTS
 from mls.model.result import SCHEMA_VERSION, Failure, RunResult
 from mls.model.sweep import Cell, cells, run_path
+from mls.model.workload import Workload
 
 RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
 TELEMETRY = "telemetry.parquet"
@@ -121,6 +124,12 @@ def _judged_anew(
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
     post = result.summary.gpu.post if result.summary.gpu else None
+    try:
+        run = Run.model_validate(result.config.get("run"))
+        load = Load.model_validate(result.config.get("load", {}))
+        workload = Workload.model_validate(result.config.get("workload", {}))
+    except ValidationError:
+        raise _UnusableError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
     facts = RunFacts(
         result.summary.inflight.asked,
         client.clock,
@@ -129,14 +138,22 @@ def _judged_anew(
         after,
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
+        steady=keeps_full(load, workload),
     )
     summary = summarize(records, facts)
-    try:
-        run = Run.model_validate(result.config.get("run"))
-    except ValidationError:
-        raise _UnusableError(f"{RUN} is corrupt (at `config.run`): {_AGAIN}.") from None
     verdicts = judge(
-        Evidence(summary, records, run, config.checks, before, after, result.host, result.clock)
+        Evidence(
+            summary,
+            records,
+            run,
+            config.checks,
+            before,
+            after,
+            result.host,
+            result.clock,
+            load,
+            workload,
+        )
     )
     return result.model_copy(update={"summary": summary, "verdicts": verdicts})
 

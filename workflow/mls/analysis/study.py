@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis import intervals
+from mls.analysis.breakdown import PARTS, Part, parts
 from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats, ints, succeeded
 from mls.analysis.comparable import (
@@ -24,13 +25,16 @@ from mls.analysis.evidence import worst
 from mls.analysis.flight import Flight, flight, window
 from mls.analysis.goodput import goodput
 from mls.analysis.intervals import Estimate
+from mls.analysis.pace import keeps_full
 from mls.analysis.results import Repeat, read_cells
 from mls.analysis.samples import of_requests, samples
 from mls.analysis.support import least_samples
 from mls.model.config import Config
+from mls.model.load import Load
 from mls.model.result import Summary, Verdict
 from mls.model.sweep import Cell, axes
 from mls.model.units import NS_PER_S
+from mls.model.workload import Workload
 
 MEANS = (
     "throughput.requests_per_s",
@@ -124,6 +128,8 @@ class CellResult:
     """Goodput of each repeat that is ok."""
     verdicts: tuple[Verdict, ...] = ()
     """On the cell as a whole; those on each repeat are in its result."""
+    parts: dict[str, list[Part]] = field(default_factory=dict)
+    """By `stage` and `turn`; a list is empty where the load has none."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -227,12 +233,14 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     raw: dict[str, list[Floats]] = {name: [] for name in POOLED}
     course = None
     good: list[dict[str, float]] = []
+    tables = []
     for repeat in repeats:
         table = repeat.records
         if table is None:
             continue
         found = samples(table)
         good.append(goodput(table, config.slo, _asked(repeat)))
+        tables.append(table)
         for name in POOLED:
             raw[name].append(found[name])
         if course is None:
@@ -255,12 +263,24 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         repeats_agree([repeat.number for repeat in bare.ok], latencies, config.checks),
     )
     return replace(
-        bare, estimates=known, curves=curves, course=course, telemetry=telemetry, verdicts=verdicts
+        bare,
+        estimates=known,
+        curves=curves,
+        course=course,
+        telemetry=telemetry,
+        parts={column: parts(tables, column) for column in PARTS},
+        verdicts=verdicts,
     )
 
 
-def _asked(repeat: Repeat) -> int:
-    return repeat.result.summary.inflight.asked if repeat.result else int(repeat.cell["inflight"])
+def _asked(repeat: Repeat) -> int | None:
+    """Places that the load keeps full; None when it keeps none full."""
+    if repeat.result is None:
+        return int(repeat.cell["inflight"])
+    given = repeat.result.config
+    load = Load.model_validate(given.get("load", {}))
+    workload = Workload.model_validate(given.get("workload", {}))
+    return repeat.result.summary.inflight.asked if keeps_full(load, workload) else None
 
 
 def _curve(values: Floats) -> Curve:

@@ -32,7 +32,10 @@ MS_PER_S = 1_000
 @dataclass(frozen=True)
 class RunFacts:
     """What the records don't say: asked inflight, arrival clock, cost of each rank, `/metrics`,
-    post-processing (None: off) and telemetry (schema `TELEMETRY`; None: there is none)."""
+    post-processing (None: off) and telemetry (schema `TELEMETRY`; None: there is none).
+
+    steady: whether the load keeps all places full (a closed loop without pauses).
+    """
 
     inflight: int
     clock: Literal["kernel", "user"]
@@ -41,6 +44,7 @@ class RunFacts:
     metrics_after: dict[str, float] | None
     post: PostFacts | None = None
     telemetry: pa.Table | None = None
+    steady: bool = True
 
 
 def summarize(table: pa.Table, facts: RunFacts) -> Summary:
@@ -48,7 +52,7 @@ def summarize(table: pa.Table, facts: RunFacts) -> Summary:
     ok = succeeded(table)
     course = flight(table)
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
-    steady = window(table, course, facts.inflight)
+    steady = window(table, course, facts.inflight if facts.steady else None)
     values = samples(table)
     tokens = ints(table, "completion_tokens").values[ok].sum()
     held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0

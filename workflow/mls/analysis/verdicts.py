@@ -5,9 +5,11 @@ Each check is a function of the `Evidence`; thresholds come from the config's `c
 
 from __future__ import annotations
 
+from mls.analysis.asked import prompts_as_asked, replies_asked
 from mls.analysis.books import books_agree, server_time_fits
 from mls.analysis.columns import ints, succeeded
 from mls.analysis.evidence import Evidence, Status, verdict
+from mls.analysis.pace import capped, pace_held
 from mls.analysis.quiet import quiet_host
 from mls.analysis.steadiness import steady, warmed_up
 from mls.model.record import FINISHED_BY_LENGTH
@@ -16,15 +18,15 @@ from mls.model.result import Verdict
 
 def judge(given: Evidence) -> list[Verdict]:
     """All verdicts on one repeat, always in the same order; that on the card only with one."""
-    gpu = given.summary.gpu
-    card = [_card_at_full_clocks(given)] if gpu and gpu.devices else []
+    card = [_card_at_full_clocks(given)] if given.summary.gpu and given.summary.gpu.devices else []
     return [
         _errors(given),
-        _concurrency_held(given),
+        pace_held(given) or _concurrency_held(given),
         _client_kept_up(given),
         _arrival_clock(given),
         _cache_as_asked(given),
         _work_as_asked(given),
+        *prompts_as_asked(given),
         books_agree(given),
         server_time_fits(given),
         steady(given),
@@ -88,7 +90,15 @@ def _client_kept_up(given: Evidence) -> Verdict:
             "isn't known, as there are no kernel timestamps to compare with."
         )
         return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
-    lateness, latency = given.summary.lateness_ms.mean, given.summary.latency_ms.mean
+    # behind the cap of an open loop, it is the cap that makes requests late
+    lateness = None if capped(given) else given.summary.lateness_ms.mean
+    latency = given.summary.latency_ms.mean
+    if capped(given) and lag is not None:
+        message = (
+            f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
+            "their lateness says nothing about the client."
+        )
+        return verdict("client_kept_up", "pass", busy, checks.client_cpu_fraction, message)
     if lateness is None or not latency or lag is None:
         message = "No request succeeded, so there is nothing to tell it from."
         return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
@@ -96,7 +106,7 @@ def _client_kept_up(given: Evidence) -> Verdict:
     share = lateness / latency
     late = share > checks.client_lateness
     message = (
-        f"A free place waited {lateness:.2g} ms for its next request, {share:.2%} of the mean "
+        f"A request that was due waited {lateness:.2g} ms for its start, {share:.2%} of the mean "
         f"latency; 99 % of the chunks were read within {lag:.2g} ms of their arrival, and the "
         f"busiest rank used {busy:.0%} of a core"
         f"{': the server had less to do than was asked for.' if late else '.'}"
@@ -145,29 +155,32 @@ def _work_as_asked(given: Evidence) -> Verdict:
     cut = _cut_prompts(given)
     if cut is not None:
         return cut
-    lengths = tokens.values[told]
-    mean = float(lengths.mean())
-    longer, shorter = int((lengths > asked).sum()), int((lengths < asked).sum())
+    lengths, each = tokens.values[told], replies_asked(given)[told]
+    mean, asked = float(lengths.mean()), int(each.max())
+    longer, shorter = int((lengths > each).sum()), int((lengths < each).sum())
+    wanted = f"the {asked}" if (each == asked).all() else "the number of"
     if longer:
-        message = (
-            f"{longer} of {len(lengths)} replies are longer than the {asked} tokens asked for."
-        )
+        message = f"{longer} of {len(lengths)} replies are longer than {wanted} tokens asked for."
         return verdict("work_as_asked", "fail", float(lengths.max()), float(asked), message)
     if given.run.ignore_eos and shorter:
         message = (
-            f"{shorter} of {len(lengths)} replies are shorter than the {asked} tokens asked for "
+            f"{shorter} of {len(lengths)} replies are shorter than {wanted} tokens asked for "
             f"(shortest {lengths.min()}){_ended_by(given)}: requests did not do equal work."
         )
         return verdict("work_as_asked", "fail", float(lengths.min()), float(asked), message)
     if shorter:
-        message = f"Replies may end early, as asked: {mean:.1f} of {asked} tokens on average."
+        message = (
+            f"Replies may end early, as asked: {mean:.1f} of {each.mean():.1f} tokens on average."
+        )
     else:
-        message = f"All replies have the {asked} tokens asked for."
+        message = f"All replies have {wanted} tokens asked for."
     return verdict("work_as_asked", "pass", mean, float(asked), message)
 
 
 def _cut_prompts(given: Evidence) -> Verdict | None:
     """A failed verdict when prompts have fewer tokens than words: something cut them."""
+    if given.workload.kind != "words":
+        return None
     tokens = ints(given.table, "prompt_tokens")
     told = tokens.values[tokens.valid & succeeded(given.table)]
     words = given.run.prompt_words

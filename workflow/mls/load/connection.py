@@ -17,6 +17,7 @@ from mls.load.request import Target
 from mls.model.errors import UserError
 
 READ_BYTES = 65536
+_CONNECT_TIMEOUT_S = 10.0
 
 
 class Place:
@@ -167,21 +168,27 @@ class Dialer:
     def tls(self) -> Tls | None:
         return Tls(self._context, self.target.host) if self._context else None
 
-    def connect_blocking(self, timeout_s: float) -> tuple[socket.socket, Tls | None]:
-        """A connected socket, TLS done. Raises `OSError`."""
+    def connect(self) -> tuple[socket.socket, Tls | None]:
+        """A connected socket, TLS done, before any load. Raises `UserError`."""
+        try:
+            return self._connect_any()
+        except OSError as error:
+            raise UserError(self.explain(error)) from None
+
+    def _connect_any(self) -> tuple[socket.socket, Tls | None]:
         while True:
             try:
-                return self._connect_blocking(timeout_s)
+                return self._connect_blocking()
             except ConnectionRefusedError:
                 if len(self._addresses) == 1:
                     raise
                 self._addresses.pop(0)
                 self._family, self.address = self._addresses[0]
 
-    def _connect_blocking(self, timeout_s: float) -> tuple[socket.socket, Tls | None]:
+    def _connect_blocking(self) -> tuple[socket.socket, Tls | None]:
         sock = self.new_socket()
         try:
-            sock.settimeout(timeout_s)
+            sock.settimeout(_CONNECT_TIMEOUT_S)
             sock.connect(self.address)
             tls = self.tls()
             if tls:

@@ -6,19 +6,17 @@ Arrival times are the kernel's (see `arrival`), so what the loop is busy with ca
 from __future__ import annotations
 
 import errno
-import heapq
-import itertools
 import os
 import select
 import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 import httptools
 
+from mls.load.alarm import Timers
 from mls.load.arrival import ANCILLARY_BYTES, WallClock, arrival_ns
 from mls.load.connection import READ_BYTES, Dialer, Place
 from mls.load.exchange import (
@@ -33,10 +31,8 @@ from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.unframe import HttpReply
 from mls.model.config import Run
-from mls.model.errors import UserError
 from mls.model.units import NS_PER_S
 
-_CONNECT_TIMEOUT_S = 10.0
 _WAITING_POLL_S = 0.001
 _MOST_BYTES = 256 * 2**20
 
@@ -52,10 +48,10 @@ class EpollTransport:
         self._reuse = run.reuse_connections
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
         self._epoll = select.epoll()
+        self._timers = Timers()
+        self._epoll.register(self._timers.fileno(), select.EPOLLIN)
         self._places: list[Place] = []
         self._by_fd: dict[int, Place] = {}
-        self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._timer_ids = itertools.count()
         self._deadlines: deque[tuple[int, Exchange, Place]] = deque()
         self._waiting: list[tuple[Place, int]] = []  # free places that wait for a job
         self._done: list[Exchange] = []
@@ -72,10 +68,7 @@ class EpollTransport:
     def connect(self, places: int) -> None:
         self._places = [Place(slot) for slot in range(places)]
         for place in self._places:
-            try:
-                place.sock, place.tls = self._dialer.connect_blocking(_CONNECT_TIMEOUT_S)
-            except OSError as error:
-                raise UserError(self._dialer.explain(error)) from None
+            place.sock, place.tls = self._dialer.connect()
             if self._reuse:
                 self._watch(place, select.EPOLLIN)
             else:
@@ -86,12 +79,18 @@ class EpollTransport:
             self._hang_up(place)
         self._epoll.close()
         self._dialer.close()
+        self._timers.close()
 
     def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
         self._source = source
         self._done = []
         for place, start_ns in zip(self._places, starts_ns, strict=True):
-            self._at(start_ns, partial(self._next, place, start_ns))
+            self._timers.at(start_ns, partial(self._next, place, start_ns))
+        self._loop()
+        return self._done
+
+    def _loop(self) -> None:
+        """Until nothing is outstanding and nothing will be."""
         poll = self._epoll.poll
         by_fd = self._by_fd
         while self._timers or self._deadlines or self._waiting:
@@ -107,39 +106,45 @@ class EpollTransport:
                     self._readable(ready_place)
             self._on_time(time.monotonic_ns())
             self._posting.poll()
-        return self._done
 
     # --- time ---
 
-    def _at(self, when_ns: int, action: Callable[[], None]) -> None:
-        heapq.heappush(self._timers, (when_ns, next(self._timer_ids), action))
-
-    def _pause_s(self) -> float:
-        """How long the loop may sleep."""
+    def _pause_s(self) -> float | None:
+        """How long the loop may sleep; for timers it is woken."""
+        self._timers.arm()
         if self._waiting:
             return _WAITING_POLL_S
-        next_ns = self._timers[0][0] if self._timers else 0
-        if self._deadlines and (not next_ns or self._deadlines[0][0] < next_ns):
-            next_ns = self._deadlines[0][0]
-        return max(0.0, (next_ns - time.monotonic_ns()) / NS_PER_S)
+        if not self._deadlines:
+            return None
+        return max(0.0, (self._deadlines[0][0] - time.monotonic_ns()) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
-        timers = self._timers
-        while timers and timers[0][0] <= now:
-            heapq.heappop(timers)[2]()
+        self._timers.run(now)
         deadlines = self._deadlines  # in order: all requests have the same limit
         while deadlines and (deadlines[0][1].end_ns or deadlines[0][0] <= now):
             _, exchange, place = deadlines.popleft()
             if not exchange.end_ns:
                 self._hang_up(place)
                 place.exchange = exchange  # it may have been waiting for its next attempt
-                self._fail(place, "timeout", f"no complete reply within {self._run.timeout_s:g} s")
+                self._fail(place, *self._out_of_time(exchange))
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for place, since_ns in waiting:
                 self._next(place, since_ns)
 
+    def _limit_ns(self, exchange: Exchange) -> int:
+        """When a request has failed if its reply isn't complete; never less for a later one."""
+        return exchange.start_ns + self._timeout_ns
+
+    def _out_of_time(self, _: Exchange) -> tuple[str, str]:
+        """Kind of error, and what to say about it."""
+        return "timeout", f"no complete reply within {self._run.timeout_s:g} s"
+
     # --- sending ---
+
+    def _free(self, place: Place, _: Exchange, since_ns: int) -> None:
+        """A request has ended, and its place is free."""
+        self._next(place, since_ns)
 
     def _next(self, place: Place, free_since_ns: int) -> None:
         """Start the next job on a free place."""
@@ -148,10 +153,13 @@ class EpollTransport:
             if not self._source.exhausted:
                 self._waiting.append((place, free_since_ns))
             return
-        place.exchange = exchange = Exchange(job, place.slot, free_since_ns)
+        self._start(place, job, free_since_ns)
+
+    def _start(self, place: Place, job: int, scheduled_ns: int) -> None:
+        place.exchange = exchange = Exchange(job, place.slot, scheduled_ns)
         self._send(place)
         # after the sending: nothing of ours comes between a place's start and its first byte
-        self._deadlines.append((exchange.start_ns + self._timeout_ns, exchange, place))
+        self._deadlines.append((self._limit_ns(exchange), exchange, place))
 
     def _send(self, place: Place) -> None:
         place.begin_reply()
@@ -305,7 +313,7 @@ class EpollTransport:
         exchange.end_ns = end_ns
         place.exchange = None
         self._done.append(exchange)
-        self._next(place, end_ns)
+        self._free(place, exchange, end_ns)
         self._posting.finished(exchange)
 
     # --- what goes wrong ---
@@ -370,8 +378,8 @@ class EpollTransport:
             place.exchange = exchange
             self._send(place)
 
-        if when_ns < exchange.start_ns + self._timeout_ns:  # else the limit comes first
-            self._at(when_ns, again)
+        if when_ns < self._limit_ns(exchange):  # else the limit comes first
+            self._timers.at(when_ns, again)
 
     def _fail(self, place: Place, kind: str, text: str) -> None:
         exchange = place.exchange
@@ -381,7 +389,9 @@ class EpollTransport:
         exchange.fail(kind, text, now)
         place.exchange = None
         self._done.append(exchange)
-        self._at(now, partial(self._next, place, now))  # by the loop: failures must not recurse
+        self._timers.at(
+            now, partial(self._free, place, exchange, now)
+        )  # by the loop: failures must not recurse
 
     def _hang_up(self, place: Place) -> None:
         if place.sock is not None:

@@ -7,7 +7,7 @@ import resource
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,16 +16,23 @@ import pyarrow.compute
 from mpi4py import MPI
 
 from mls.load import clock, dispatch, roles
+from mls.load.arrivals import Arrivals
+from mls.load.bodies import WorkloadBodies
 from mls.load.epoll import EpollTransport
 from mls.load.exchange import Exchange, JobSource, Transport
+from mls.load.paced import OpenTransport, SessionTransport
 from mls.load.posting import Posting, local_number
 from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
 from mls.load.roles import Role
+from mls.load.schedule import Schedule, schedule
 from mls.load.threads import ThreadsTransport
+from mls.load.workloads import Materials, make_prompts, needs_bodies
 from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.load import Load
 from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.workload import Workload
 
 T = TypeVar("T")
 
@@ -44,6 +51,33 @@ class Job:
     served_as: str | None
     seed: int
     run_id: str
+    load: Load = field(default_factory=Load)
+    workload: Workload = field(default_factory=Workload)
+    materials: Materials = field(default_factory=Materials)
+
+    @property
+    def requests(self) -> int | None:
+        """Requests (conversations) to send; None when something else ends the run."""
+        return self.load.requests(self.run)
+
+    def bodies(self) -> WorkloadBodies | None:
+        """The bodies of the workload's requests; None for the built-in prompts."""
+        if not needs_bodies(self.workload):
+            return None
+        prompts = make_prompts(self.run, self.workload, self.seed, self.materials)
+        return WorkloadBodies(self.run, self.workload, self.served_as, prompts)
+
+    def plan(self) -> Schedule | None:
+        """All arrivals of an open loop."""
+        if not self.load.open:
+            return None
+        duration_s, trace = self.run.duration_s, self.materials.trace
+        return schedule(self.load, self.seed, self.requests, duration_s, trace)
+
+    @property
+    def turns(self) -> int:
+        """Requests that each hand-out stands for."""
+        return self.workload.turns_apart or 1
 
 
 @dataclass(frozen=True)
@@ -70,8 +104,14 @@ def perform(
     """
     role = roles.assign(comm, job.run)
     places = role.share(job.run.inflight)
+    bodies, plan = job.bodies(), job.plan()
     builder = RequestBuilder(
-        job.target, job.run, served_as=job.served_as, seed=job.seed, run_id=job.run_id
+        job.target,
+        job.run,
+        served_as=job.served_as,
+        seed=job.seed,
+        run_id=job.run_id,
+        bodies=bodies,
     )
     transport: Transport | None = None
     posting: Posting | None = None
@@ -80,7 +120,7 @@ def perform(
         _allow_open_files()
         try:
             posting = Posting(job.run, local_number(comm.rank, role))
-            transport = _transport(job, builder, posting)
+            transport = _transport(job, builder, posting, bodies)
             transport.connect(places)
         except (UserError, OSError) as error:
             problem = str(error)
@@ -91,12 +131,14 @@ def perform(
     if posting:
         posting.begin()
     if transport:
-        builder.build_ahead(range(job.run.requests or 1000 * places))
+        builder.build_ahead(_jobs(job, plan, role, places))
     dispatch.wait_all(comm)
     if comm.rank == 0:
         ready()
     offset_before = clock.offset_to_rank0(comm, role.host_ids)
-    source = dispatch.make(job.run.dispatch, comm, job.run.requests, places, role)
+    # an open loop's jobs are no one's to hand out: its schedule is their division
+    kind, limit = ("static", 0) if plan else (job.run.dispatch, job.requests)
+    source = dispatch.make(kind, comm, limit, places, role)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -104,10 +146,14 @@ def perform(
     start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
     cpu_before = _cpu_s()
     exchanges: list[Exchange] = []
-    if transport:
-        drawn: JobSource = source
+    if isinstance(transport, OpenTransport):
+        assert plan is not None
+        arrivals = Arrivals(plan, job.load, role.worker, role.workers, start_ns)
+        exchanges = transport.run_arrivals(arrivals)
+    elif transport:
+        drawn: JobSource = Sessions(source, job.turns) if job.turns > 1 else source
         if job.run.duration_s is not None:
-            drawn = UntilTime(source, start_ns + int(job.run.duration_s * NS_PER_S))
+            drawn = UntilTime(drawn, start_ns + int(job.run.duration_s * NS_PER_S))
         exchanges = transport.run(drawn, _starts(start_ns, job.run, role, places))
     cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
     _wait_for_workers(comm, source, progress)
@@ -127,6 +173,7 @@ def perform(
         keep_output=job.run.keep_output,
         offset_ns=(offset_before[0] + offset_after[0]) // 2,
         processed=processed,
+        stages=plan.stage if plan and job.load.stages else None,
     )
     facts = {
         "rank": comm.rank,
@@ -161,13 +208,41 @@ class UntilTime:
         self._source.stop()
 
 
+class Sessions:
+    """A job source of conversations: each hand-out is the first of so many turns."""
+
+    def __init__(self, source: JobSource, turns: int) -> None:
+        self._source = source
+        self._turns = turns
+
+    @property
+    def exhausted(self) -> bool:
+        return self._source.exhausted
+
+    def draw(self) -> int | None:
+        number = self._source.draw()
+        return None if number is None else number * self._turns
+
+    def stop(self) -> None:
+        self._source.stop()
+
+
+def _jobs(job: Job, plan: Schedule | None, role: Role, places: int) -> range:
+    """The jobs whose requests this rank builds before the load."""
+    if plan:
+        return range(role.worker, len(plan), role.workers)
+    return range(0, (job.requests or 1000 * places) * job.turns, job.turns)
+
+
 def _allow_open_files() -> None:
     """Raise this process's soft limit of open files to its hard one: each place needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _transport(job: Job, builder: RequestBuilder, posting: Posting) -> Transport:
+def _transport(
+    job: Job, builder: RequestBuilder, posting: Posting, bodies: WorkloadBodies | None
+) -> Transport:
     if job.run.transport == "epoll":
         if job.target.proxy:
             raise UserError(
@@ -178,6 +253,11 @@ def _transport(job: Job, builder: RequestBuilder, posting: Posting) -> Transport
             raise UserError(
                 "run.transport: epoll needs Linux, and this is another system: set it to requests."
             )
+        if job.load.open:
+            return OpenTransport(job.target, builder, job.run, posting)
+        think_s = job.load.think_s or job.workload.think_s
+        if think_s or job.turns > 1:
+            return SessionTransport(job.target, builder, job.run, posting, think_s, bodies)
         return EpollTransport(job.target, builder, job.run, posting)
     return ThreadsTransport(job.target, builder, job.run, posting)
 

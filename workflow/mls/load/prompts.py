@@ -7,7 +7,7 @@ import random
 import struct
 from functools import cache
 
-_WORDS = """
+WORDS = """
 able acid acre actor adult aged agent alarm album alert alive angle apple april arena army arrow
 artist aspect atom autumn award badge baker bank basin basket battle beach beam bean bear belt
 bench berry birth blade blanket block bloom board boat bone book border bottle bottom branch
@@ -67,7 +67,7 @@ _PHRASES = 2048  # a power of two: 16 bits pick one evenly
 @cache
 def _phrases() -> list[bytes]:
     rng = random.Random("phrases")
-    return [" ".join(rng.choices(_WORDS, k=_PHRASE_WORDS)).encode("ascii") for _ in range(_PHRASES)]
+    return [" ".join(rng.choices(WORDS, k=_PHRASE_WORDS)).encode("ascii") for _ in range(_PHRASES)]
 
 
 class Prompts:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mls.gpu.post import Processed
 from mls.load.exchange import Exchange
@@ -23,11 +25,13 @@ def records(
     keep_output: bool,
     offset_ns: int = 0,
     processed: Mapping[int, Processed] | None = None,
+    stages: NDArray[np.int64] | None = None,
 ) -> pa.Table:
     """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
 
     builder: what made their requests; offset_ns: what to add to this rank's clock to get rank
-    0's; processed: by job, what the rank's card did with the reply.
+    0's; processed: by job, what the rank's card did with the reply; stages: of each job, where
+    the load has stages.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
@@ -40,6 +44,12 @@ def records(
         row["post_ms"] = post and post.total_ms
         row["post_copy_ms"] = post and post.copy_ms
         row["post_kernel_ms"] = post and post.kernel_ms
+        asked = builder.asked(exchange.job)
+        row["prompt_tokens_asked"] = asked.prompt_tokens
+        row["completion_tokens_asked"] = asked.output_tokens
+        row["session"], row["turn"] = asked.session, asked.turn
+        row["prefix_group"] = asked.group
+        row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])
     return pa.table(columns, schema=REQUESTS)

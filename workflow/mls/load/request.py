@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import orjson
@@ -56,12 +56,45 @@ class Target:
         return self.parts.port or (443 if self.tls else 80)
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request is to be, as its record says; None where the workload doesn't say."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    session: int | None = None
+    turn: int | None = None
+    group: int | None = None
+
+
+class Bodies(Protocol):
+    """The JSON bodies of a workload whose requests differ in more than a text."""
+
+    def body(self, job: int) -> bytes: ...
+
+    def text(self, job: int) -> bytes:
+        """What the job's own prompt says, for its hash."""
+        ...
+
+    def asked(self, job: int) -> Asked: ...
+
+
 class RequestBuilder:
     """Builds the request of each job; the same on every rank."""
 
     def __init__(
-        self, target: Target, run: Run, *, served_as: str | None, seed: int, run_id: str
+        self,
+        target: Target,
+        run: Run,
+        *,
+        served_as: str | None,
+        seed: int,
+        run_id: str,
+        bodies: Bodies | None = None,
     ) -> None:
+        """bodies: of the workload; default: the built-in prompts, spliced into one body."""
+        self._bodies = bodies
+        self._plain = Asked(output_tokens=run.max_tokens)
         self._run_id = run_id
         self._prompts = Prompts(seed, run.prompt_words)
         self._common = {
@@ -71,6 +104,7 @@ class RequestBuilder:
             "User-Agent": f"mls/{__version__}",
             "Connection": "keep-alive" if run.reuse_connections else "close",
         }
+        self._common |= run.request_headers
         if target.api_key:
             self._common["Authorization"] = f"Bearer {target.api_key}"
         lines = [
@@ -104,13 +138,22 @@ class RequestBuilder:
         """The headers of a job's request, but for those that any HTTP client sets by itself."""
         return self._common | {"X-Request-Id": self.request_id(job)}
 
+    def asked(self, job: int) -> Asked:
+        return self._bodies.asked(job) if self._bodies else self._plain
+
     def body(self, job: int) -> bytes:
+        if self._bodies:
+            return self._bodies.body(job)
         return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
 
     def prompt_sha256(self, job: int) -> str:
-        return hashlib.sha256(self._prompts.encoded(job)).hexdigest()
+        text = self._bodies.text(job) if self._bodies else self._prompts.encoded(job)
+        return hashlib.sha256(text).hexdigest()
 
     def _build(self, job: int) -> bytes:
+        if self._bodies:
+            body = self._bodies.body(job)
+            return b"%b%d\r\nContent-Length: %d\r\n\r\n%b" % (self._head, job, len(body), body)
         text = self._prompts.encoded(job)
         return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b%b" % (
             self._head,
@@ -135,7 +178,7 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
         "stream": run.stream,
         "temperature": run.temperature,
         "cache_prompt": run.cache_prompt,
-        "n_predict" if run.endpoint == "/completion" else "max_tokens": run.max_tokens,
+        **length_fields(run, run.max_tokens),
     }
     if served_as:
         fields["model"] = served_as
@@ -146,8 +189,18 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     return fields | run.request_extra
 
 
-def prompt_field(run: Run, text: str) -> dict[str, Any]:
-    """The prompt as the run's endpoint wants it."""
+def length_fields(run: Run, tokens: int) -> dict[str, int]:
+    """The field that asks for a reply of so many tokens."""
+    return {"n_predict" if run.endpoint == "/completion" else "max_tokens": tokens}
+
+
+def prompt_field(
+    run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """The prompt as the run's endpoint wants it. messages: instead of the user's text alone."""
     if run.endpoint in _TEXT_ENDPOINTS:
         return {"prompt": text}
-    return {"messages": [{"role": "user", "content": text}]}
+    said = messages or [{"role": "user", "content": text}]
+    if system is not None and said[0]["role"] != "system":
+        said = [{"role": "system", "content": system}, *said]
+    return {"messages": said}

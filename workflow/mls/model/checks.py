@@ -24,6 +24,12 @@ class Checks(Section):
     client_cpu_fraction: float = Field(
         0.8, gt=0, le=1, description="Busiest rank's share of one core."
     )
+    queue_growth: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Open loop: the server may fall behind by this share of what arrives.",
+    )
     error_rate: float = Field(0.01, ge=0, le=1, description="Share of requests that may fail.")
     server_time_excess: float = Field(
         0.001,

@@ -18,10 +18,14 @@ from pydantic import (
 )
 
 from mls.model.checks import Checks, Slo
+from mls.model.load import Load
 from mls.model.section import Section
+from mls.model.workload import Workload
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -253,6 +257,9 @@ class Run(Section):
     request_extra: dict[str, object] = Field(
         {}, description="Further fields of each request's JSON body."
     )
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        {}, description="Further headers of each request."
+    )
     keep_output: bool = Field(False, description="Keep the generated text in `requests.parquet`.")
     cuda_post: OnOffAuto = Field(
         "off",
@@ -312,9 +319,14 @@ class Config(Section):
     )
     server: Server = Server()
     run: Run = Run()
+    load: Load = Load()
+    workload: Workload = Workload()
     sweep: dict[str, list[object]] = Field(
         {},
-        description="Axes, each with the list of its values: `model`, any key of `run` but `request_extra`, and of `server` those that are not about where it is or how to reach it.",
+        description="Axes, each with the list of its values: `model`; any key of `run` but "
+        "`request_extra` and `request_headers`; of `server` those that are not about where it is or how to reach it; of "
+        "`load` `rate`, `burstiness`, `max_inflight` and `speed`; of `workload` `prompt_tokens`, "
+        "`output_tokens`, `prefix_tokens`, `groups` and `turns`.",
     )
     repeats: int = Field(3, ge=1, le=1000, description="Independent repeats of each cell.")
     seed: int = Field(

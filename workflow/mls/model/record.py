@@ -13,7 +13,7 @@ REQUESTS = pa.schema(
         ("job", pa.int64()),  # 0… in the order handed out; warm-up requests are not in the table
         ("rank", pa.int32()),
         ("slot", pa.int32()),  # place on its rank, 0…
-        ("scheduled_ns", pa.int64()),  # when its place became free
+        ("scheduled_ns", pa.int64()),  # when its place became free; open loop: when it was due
         ("start_ns", pa.int64()),  # before the first byte was handed to the kernel (first attempt)
         ("connected_ns", pa.int64()),  # null on a connection that was open already
         ("first_chunk_ns", pa.int64()),  # arrival of the first content-bearing chunk
@@ -47,6 +47,13 @@ REQUESTS = pa.schema(
         ("post_copy_ms", pa.float64()),  # the copy to the card
         ("post_kernel_ms", pa.float64()),  # the kernel
         ("prompt_sha256", pa.string()),
+        # what the workload asked for; null where it doesn't say
+        ("prompt_tokens_asked", pa.int32()),  # with the chat template
+        ("completion_tokens_asked", pa.int32()),
+        ("stage", pa.int32()),  # of the load, 0… (`load.kind: stages`)
+        ("session", pa.int64()),  # of a conversation, and its turn, 0…
+        ("turn", pa.int32()),
+        ("prefix_group", pa.int32()),  # prompts of one group begin alike
         ("output_sha256", pa.string()),
         ("output", pa.string()),  # only with `keep_output`
     ]

@@ -14,8 +14,10 @@ from pydantic.fields import FieldInfo
 from mls.model.checks import Checks, Slo
 from mls.model.config import Config, Environment, ModelSource, Mpi, Run, Server
 from mls.model.digest import PACKAGE
+from mls.model.load import Load, Stage
 from mls.model.result import RunResult
 from mls.model.section import Section
+from mls.model.workload import Lengths, Workload
 
 ROOT = PACKAGE.parent.parent
 
@@ -25,6 +27,10 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("models.<name>", ModelSource),
     ("server", Server),
     ("run", Run),
+    ("load", Load),
+    ("load.stages[]", Stage),
+    ("workload", Workload),
+    ("workload.prompt_tokens", Lengths),
     ("checks", Checks),
     ("slo", Slo),
 ]

@@ -5,20 +5,33 @@ from __future__ import annotations
 import hashlib
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from mls.model.config import Config, ModelSource, Run, Server
 from mls.model.errors import UserError
+from mls.model.load import Load
 from mls.model.validation import explain, nearest
+from mls.model.workload import Workload
 
 ALWAYS = ("model", "inflight", "ranks")
 """Axes that every cell has, swept or not."""
 
-_NOT_AN_AXIS = {"url", "binary", "port", "api_key_env", "extra_args", "request_extra"}
+_NOT_AN_AXIS = {
+    "url",
+    "binary",
+    "port",
+    "api_key_env",
+    "extra_args",
+    "request_extra",
+    "request_headers",
+}
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
 RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
+LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
+WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
 
 Cell = dict[str, Any]
 """One point of the sweep: axis → value, in the order of `axes()`."""
@@ -35,6 +48,28 @@ class Settings:
     served_as: str | None
     server: Server
     run: Run
+    load: Load
+    workload: Workload
+
+    @property
+    def requests(self) -> int | None:
+        """Requests (conversations) to send; None when something else ends the run."""
+        return self.load.requests(self.run)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether places of a closed loop pause between two requests."""
+        return bool(self.load.think_s or self.workload.think_s)
+
+    @property
+    def files(self) -> list[Path]:
+        """Files whose content the measurement depends on. Raises `UserError` when one is missing."""
+        named = [("load.file", self.load.file), ("workload.file", self.workload.file)]
+        found = [(key, Path(name).expanduser()) for key, name in named if name]
+        for key, path in found:
+            if not path.exists():
+                raise UserError(f"{key}: {path} is not there; correct the path.")
+        return [path / "run.json" if path.is_dir() else path for _, path in found]
 
 
 def axes(config: Config) -> list[str]:
@@ -63,17 +98,23 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
     source = config.models[name]
     server = config.server.model_dump() | source.server
     run = config.run.model_dump()
+    load = config.load.model_dump(exclude_unset=True)
+    workload = config.workload.model_dump(exclude_unset=True)
     for axis, value in cell.items():
         if axis in RUN_AXES:
             run[axis] = value
         elif axis in SERVER_AXES:
             server[axis] = value
+        elif axis in LOAD_AXES:
+            load[axis] = value
+        elif axis in WORKLOAD_AXES:
+            workload[axis] = value
     # an axis replaces the other stopping rule, it doesn't contradict it
     if "iters" in cell:
         run["duration_s"] = None
     elif "duration_s" in cell:
         run["iters"] = None
-    return Settings(
+    found = Settings(
         cell=cell,
         repeat=repeat,
         seed=repeat_seed(config, cell, repeat),
@@ -81,7 +122,44 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         served_as=source.served_as,
         server=_valid(Server, server, f"models.{name}.server" if source.server else "server"),
         run=_valid(Run, run, "run"),
+        load=_valid(Load, load, "load"),
+        workload=_valid(Workload, workload, "workload"),
     )
+    _check_load(found)
+    return found
+
+
+def _check_load(given: Settings) -> None:
+    """What must hold between the sections. Raises `UserError` naming the key."""
+    load, run, workload = given.load, given.run, given.workload
+    if load.missing:
+        key = load.missing[0]
+        raise UserError(f"load.{key}: this key is missing; kind {load.kind} needs it.")
+    if load.kind == "stages" and (run.iters or run.duration_s):
+        raise UserError(
+            "run.iters and run.duration_s: stages end by their own durations; leave these out."
+        )
+    if run.transport != "epoll" and (load.open or given.thinks or workload.turns_apart):
+        what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
+        raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
+    if workload.kind == "conversation" and (load.open or "chat" not in run.endpoint):
+        raise UserError(
+            "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
+        )
+    longest = workload.prompt_tokens.greatest
+    if workload.kind == "shared_prefix" and longest and longest <= workload.prefix_tokens:
+        raise UserError(
+            f"workload.prompt_tokens: expected more than the {workload.prefix_tokens} tokens of "
+            f"prefix_tokens, not {longest}."
+        )
+    if load.max_inflight and load.max_inflight < run.ranks:
+        raise UserError(
+            f"load.max_inflight: expected at least one for each of the {run.ranks} ranks, "
+            f"not {load.max_inflight}."
+        )
+    lengths = (workload.prompt_tokens, workload.output_tokens)
+    if load.kind != "trace" and any(known and known.greatest is None for known in lengths):
+        raise UserError("workload: lengths of a `trace` go with load.kind trace.")
 
 
 def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
@@ -135,7 +213,7 @@ def _default(config: Config, axis: str) -> Any:
 
 
 def _check_axes(config: Config) -> None:
-    known = {"model"} | RUN_AXES | SERVER_AXES
+    known = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
     for axis, values in config.sweep.items():
         if axis not in known:
             raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, known)}.")
@@ -153,7 +231,7 @@ def _check_axes(config: Config) -> None:
                 )
 
 
-T = TypeVar("T", Server, Run)
+T = TypeVar("T", Server, Run, Load, Workload)
 
 
 def _valid(kind: type[T], values: dict[str, Any], where: str) -> T:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from mls.analysis.answer import LATENCY
 from mls.analysis.study import Study
 from mls.report import activity, palette
+from mls.report.parts import part_plots
 from mls.report.plots import Plot, along, trade_off
-from mls.report.series import Layout, layout
+from mls.report.series import MOST_LINES, Layout, layout
 from mls.report.shapes import ecdf, scatter, timeline
 from mls.report.svg import style
 
@@ -22,6 +23,7 @@ _DISTRIBUTIONS = (
     ("itl_ms", "Inter-token latency (ITL)"),
     ("latency_ms", "Latency"),
 )
+_FROM_SCHEDULED = ("latency_from_scheduled_ms", "Latency from scheduled")
 _BY_X = (("latency_ms", "Latency"), ("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"))
 
 
@@ -36,6 +38,8 @@ class Figures:
     timelines: list[Plot]
     requests: list[Plot]
     ranks: list[Plot]
+    parts: list[Plot]
+    """Along the stages of a load, the turns of conversations."""
     x: str
     hidden: int
     """Lines that no drawing shows."""
@@ -53,7 +57,7 @@ def draw(study: Study) -> Figures:
     series = [one for facet in main.facets for one in facet.series]
     detailed = series[:MOST_DETAILED]
     with style():
-        figures = {
+        figures: dict[str, list[Plot | None]] = {
             "throughput": [
                 plot
                 for i, facet in enumerate(main.facets)
@@ -70,17 +74,23 @@ def draw(study: Study) -> Figures:
                     ),
                 )
             ],
-            "along": _along(main),
+            "along": _along(main, study.config.load.open),
             "distributions": [
                 ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x)
                 for i, one in enumerate(detailed)
                 for metric, title in _DISTRIBUTIONS
             ],
-            "timelines": [timeline(f"time{i}", one, main.x) for i, one in enumerate(detailed)],
+            "timelines": [
+                timeline(f"time{i}", one, main.x, study.config.load.open)
+                for i, one in enumerate(detailed)
+            ],
             "requests": [scatter(f"requests{i}", one, main.x) for i, one in enumerate(detailed)],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
+            "parts": [*part_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
+    if figures["parts"]:  # a colour for each cell
+        colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)
     drawn = {group: [plot for plot in plots if plot] for group, plots in figures.items()}
@@ -94,13 +104,15 @@ def draw(study: Study) -> Figures:
     )
 
 
-def _along(shown: Layout) -> list[Plot | None]:
+def _along(shown: Layout, open_loop: bool) -> list[Plot | None]:
     plots = []
+    # what an open loop is about: the wait of a request that was late counts
+    metrics_shown = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
     for i, facet in enumerate(shown.facets):
         # one line a percentile is readable for one series; with several, the p95 of each is
         pick = ("p50", "p95", "p99") if len(facet.series) == 1 else ("p95",)
         which = "" if len(pick) > 1 else ", p95"
-        for kind, title in _BY_X:
+        for kind, title in metrics_shown:
             metrics = [f"{kind}.{percentile}" for percentile in pick]
             name = f"by{i}-{kind}"
             plots.append(along(name, title + which, facet, shown.x, metrics, "ms"))

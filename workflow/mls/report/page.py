@@ -23,6 +23,8 @@ from mls.report.changes import Compared, as_shown, compared
 from mls.report.citation import cite
 from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
+from mls.report.parts import HEADINGS, part_rows
+from mls.report.plan import load_words, prompt_words
 from mls.report.series import label
 from mls.report.svg import style
 from mls.report.templating import templates
@@ -96,6 +98,10 @@ def render(config: Config, results: Path, output: Path) -> None:
         tally=rows.tally(study),
         marks=rows.MARKS,
         started=_started(study),
+        load_words=load_words,
+        prompt_words=prompt_words,
+        parts=part_rows(study),
+        part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         environment=_recorded(results / "environment" / "environment.json"),
         served=[_served(study, results, model) for model in config.models],

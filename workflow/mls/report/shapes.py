@@ -70,7 +70,7 @@ def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | N
     return Plot(shown, note, inline(figure, name, title, told + "."), name, data)
 
 
-def timeline(name: str, series: Series, x: str) -> Plot | None:
+def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot | None:
     """Requests in flight over time, one panel for one repeat of each cell."""
     known = spread([cell for cell in series.cells if cell.course], MOST_PANELS)
     if not known:
@@ -81,7 +81,8 @@ def timeline(name: str, series: Series, x: str) -> Plot | None:
     for axes, cell in zip(grid, known, strict=True):
         course = cell.course
         assert course is not None
-        asked = int(cell.cell["inflight"])
+        # in an open loop nothing is asked of the number in flight: its greatest is marked
+        asked = int(course.count.max() if open_loop else cell.cell["inflight"])
         color = ramp(order.index(str(cell.cell[x])))
         axes.fill_between(course.at_s, course.count, step="post", color=color, alpha=0.22, lw=0)
         axes.step(course.at_s, course.count, where="post", color=color, lw=0.9)
@@ -97,15 +98,16 @@ def timeline(name: str, series: Series, x: str) -> Plot | None:
             if course.window_s
             else ", no steady window"
         )
+        wanted = "" if open_loop else f"{asked} asked, "
         told.append(
-            f"{label(cell, [x])}: {asked} asked, at most {int(course.count.max())} in flight "
+            f"{label(cell, [x])}: {wanted}at most {int(course.count.max())} in flight "
             f"over {course.at_s[-1]:.2f} s{window}"
         )
     grid[-1].set_xlabel("s since the first request")
     grid[-1].set_xlim(left=0)
     title = "Requests in flight"
     note = (
-        "One repeat of each cell. Dashed: what was asked for. "
+        f"One repeat of each cell. Dashed: {'the most' if open_loop else 'what was asked for'}. "
         "Thick bar: the window that the rates are from."
     )
     rows = [

@@ -14,10 +14,12 @@ from mls.report.series import label
 CHECKS = {
     "errors": "errors",
     "concurrency_held": "concurrency held",
+    "server_kept_up": "server kept up",
     "client_kept_up": "client kept up",
     "arrival_clock": "arrival clock",
     "cache_as_asked": "cache as asked",
     "work_as_asked": "work as asked",
+    "prompts_as_asked": "prompt lengths as asked",
     "books_agree": "books agree",
     "server_time_fits": "server time fits",
     "steady": "steady",

@@ -98,12 +98,25 @@ class ServerApi:
         found = parse_metrics(reply.text) if reply.ok else {}
         return found or None
 
-    def tokenize(self, text: str) -> int | None:
-        """Number of tokens of a text by llama.cpp's `/tokenize`."""
-        reply = self._send("POST", "/tokenize", body={"content": text})
+    def tokenize(self, text: str, *, special: bool = False) -> int | None:
+        """Number of tokens of a text by llama.cpp's `/tokenize`.
+
+        special: as a whole prompt, with what the model puts around it and special tokens read.
+        """
+        body: dict[str, Any] = {"content": text}
+        if special:
+            body |= {"add_special": True, "parse_special": True}
+        reply = self._send("POST", "/tokenize", body=body)
         found = parsed(reply.content) if reply.ok else None
         tokens = found.get("tokens") if isinstance(found, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
+
+    def apply_template(self, messages: list[dict[str, str]]) -> str | None:
+        """The whole prompt that the chat template makes, by llama.cpp's `/apply-template`."""
+        reply = self._send("POST", "/apply-template", body={"messages": messages})
+        found = parsed(reply.content) if reply.ok else None
+        text = found.get("prompt") if isinstance(found, dict) else None
+        return text if isinstance(text, str) else None
 
     def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Completion:
         """POST one completion request; streamed or not is the body's and the server's choice.

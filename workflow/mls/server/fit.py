@@ -16,18 +16,24 @@ def check_context(
     """
     for point in points:
         has = _ctx_per_slot(config, point, ctx)
-        prompt = prompt_tokens[point.run.prompt_words]
-        needs = prompt + point.run.max_tokens
+        longest, reply = point.workload.longest(point.run.max_tokens)
+        prompt = longest or prompt_tokens[point.run.prompt_words]
+        needs = prompt + reply
         if has is not None and needs > has:
             shares = (
                 ""
                 if point.server.url
                 else f" (server.ctx {point.server.ctx} over server.parallel {point.server.parallel})"
             )
+            keys = (
+                "run.max_tokens or run.prompt_words"
+                if longest is None
+                else "workload.prompt_tokens or output_tokens"
+            )
             raise UserError(
-                f"Context too small for {cell_key(point.cell)}: a prompt of about {prompt} tokens "
-                f"and max_tokens {point.run.max_tokens} need {needs}, and a slot has {has}{shares}; "
-                "raise the context, or lower run.max_tokens or run.prompt_words."
+                f"Context too small for {cell_key(point.cell)}: a prompt of "
+                f"{'about' if longest is None else 'up to'} {prompt} tokens and a reply of {reply} "
+                f"need {needs}, and a slot has {has}{shares}; raise the context, or lower {keys}."
             )
 
 
@@ -35,6 +41,8 @@ def slots_warning(config: Config, points: list[Settings], slots: int | None) -> 
     """A warning when the largest `inflight` finds fewer slots: requests will queue in the server."""
     short = []
     for point in points:
+        if point.load.open:  # its requests in flight are not for the config to say
+            continue
         has = point.server.parallel if _is_swept(config, point) else slots
         if has is not None and point.run.inflight > has:
             short.append((point.run.inflight, has))

@@ -1,0 +1,111 @@
+"""Open loops: every arrival is sent as it was planned, whatever the server does."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+from tests.faults.misbehaving import Misbehaving, good
+
+from mls.load.job import Job, perform
+from mls.load.request import Target
+from mls.load.schedule import schedule
+from mls.model.config import Run
+from mls.model.load import Load
+
+pytestmark = pytest.mark.timeout(60)
+SEED = 7
+
+
+def gather(url, load, **run):
+    options = {"inflight": 2, "ranks": 1, "iters": 30, "warmup": 1, "timeout_s": 10} | run
+    made = Job(Target(url), Run(**options), "model", seed=SEED, run_id="t", load=load)
+    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
+    assert gathered is not None
+    return gathered.table.to_pylist()
+
+
+def offsets(rows):
+    due = np.array([row["scheduled_ns"] for row in rows])
+    return due - due[0]
+
+
+def most_at_once(rows):
+    started = [row for row in rows if row["start_ns"]]
+    steps = [(row["start_ns"], 1) for row in started] + [(row["end_ns"], -1) for row in started]
+    return max(itertools.accumulate(step for _, step in sorted(steps)))
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        Load(kind="poisson", rate=300.0),
+        Load(kind="burst", burst=10, every_s=0.05),
+        Load.model_validate(
+            {
+                "kind": "stages",
+                "stages": [
+                    {"kind": "constant", "rate": 100.0, "duration_s": 0.1},
+                    {"kind": "poisson", "rate": 100.0, "rate_to": 300.0, "duration_s": 0.1},
+                ],
+            }
+        ),
+    ],
+    ids=lambda load: load.kind,
+)
+def test_arrivals_are_the_schedule_and_none_is_lost(load):
+    requests = None if load.stages else 30
+    planned = schedule(load, SEED, requests, None, None)
+    with Misbehaving() as server:
+        rows = gather(server.url, load, iters=requests)
+    assert [row["job"] for row in rows] == list(range(len(planned)))
+    assert (offsets(rows) == planned.at_ns - planned.at_ns[0]).all()
+    assert all(row["error"] is None and row["start_ns"] >= row["scheduled_ns"] for row in rows)
+    assert [row["stage"] for row in rows] == (
+        planned.stage.tolist() if load.stages else [None] * 30
+    )
+
+
+def holds(talk, asked):
+    if asked.job < 0:
+        good(talk, asked)
+    else:
+        talk.hold()
+
+
+def test_places_are_opened_as_needed_and_what_is_not_answered_is_unfinished():
+    load = Load(kind="constant", rate=200.0, drain_s=0.3)
+    with Misbehaving(default=holds) as server:
+        rows = gather(server.url, load, iters=12)
+    assert {row["slot"] for row in rows} == set(range(12))
+    assert Counter(row["error"] for row in rows) == {"unfinished": 12}
+    assert most_at_once(rows) == 12
+
+
+def test_behind_the_cap_arrivals_wait_and_keep_their_time():
+    load = Load(kind="burst", burst=12, every_s=1.0, max_inflight=3)
+    with Misbehaving() as server:
+        rows = gather(server.url, load, iters=12)
+    assert most_at_once(rows) == 3
+    assert len({row["scheduled_ns"] for row in rows}) == 1
+    assert sum(row["start_ns"] > rows[0]["scheduled_ns"] for row in rows) >= 9
+    assert all(row["error"] is None for row in rows)
+
+
+def test_what_the_cap_held_back_until_the_end_is_in_the_records():
+    load = Load(kind="constant", rate=200.0, max_inflight=3, drain_s=0.2)
+    with Misbehaving(default=holds) as server:
+        rows = gather(server.url, load, iters=10)
+    assert len(rows) == 10 and {row["error"] for row in rows} == {"unfinished"}
+    assert sum(row["start_ns"] is None for row in rows) == 7
+
+
+def test_users_think_between_two_requests():
+    with Misbehaving() as server:
+        rows = gather(server.url, Load(think_s=0.05), iters=8)
+    for slot in (0, 1):
+        mine = sorted((r for r in rows if r["slot"] == slot), key=lambda row: row["start_ns"])
+        for before, after in itertools.pairwise(mine):
+            assert after["scheduled_ns"] - before["end_ns"] == 50_000_000
+            assert after["start_ns"] >= after["scheduled_ns"]

@@ -1,0 +1,135 @@
+"""Loads that don't keep all places full: does the server keep up, do users, are lengths right?"""
+
+import numpy as np
+import pytest
+from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, to_table
+
+from mls.analysis.breakdown import parts
+from mls.analysis.evidence import Evidence
+from mls.analysis.summary import summarize
+from mls.analysis.verdicts import judge
+from mls.load.schedule import schedule
+from mls.model import load as model
+from mls.model.checks import Checks
+from mls.model.config import Run
+from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.workload import Workload
+
+SERVICE_S = 0.1
+
+
+def served(load, seed, requests=300, limit_s=None):
+    """Records of a server that does one request after another, 100 ms each."""
+    due = schedule(load, seed, requests, None, None).at_ns
+    made, free = [], 0
+    for row, at in zip(rows(Load(requests=len(due), places=1)), due.tolist(), strict=True):
+        free = max(free, at) + round(SERVICE_S * NS_PER_S)
+        end = free if limit_s is None else min(free, round(limit_s * NS_PER_S))
+        error = "unfinished" if end < free else None
+        times = {"scheduled_ns": at, "start_ns": at, "first_chunk_ns": end, "last_chunk_ns": end}
+        times = {key: EPOCH_NS + ns for key, ns in (times | {"end_ns": end}).items()}
+        chunks = {"chunk_ns": [EPOCH_NS + end], "chunk_lag_ns": [0], "chunk_merged": [False]}
+        made.append(row | times | chunks | {"error": error, "chunks": 1, "connected_ns": None})
+    return to_table(made)
+
+
+def verdicts(table, load=None, workload=None, inflight=4):
+    load, workload = load or model.Load(), workload or Workload()
+    summary = summarize(table, facts(inflight, steady=False))
+    run = Run(inflight=inflight, max_tokens=16)
+    found = judge(
+        Evidence(
+            summary,
+            table,
+            run,
+            Checks(),
+            load=load,
+            workload=workload,
+        )
+    )
+    return {verdict.check: verdict for verdict in found}
+
+
+def poisson(rate):
+    return model.Load(kind="poisson", rate=rate)
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("rate", [2.0, 5.0, 8.0])
+def test_a_server_that_keeps_up_passes(rate, seed):
+    found = verdicts(served(poisson(rate), seed), poisson(rate))
+    assert found["server_kept_up"].status == "pass", found["server_kept_up"]
+    assert "concurrency_held" not in found
+
+
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("rate", [15.0, 30.0])
+def test_a_server_that_falls_behind_fails_and_says_by_how_much(rate, seed):
+    found = verdicts(served(poisson(rate), seed), poisson(rate))["server_kept_up"]
+    assert found.status == "fail" and "The queue grew" in found.message
+    assert found.measured == pytest.approx(1 - 1 / (rate * SERVICE_S), abs=0.12)
+
+
+def test_what_was_cut_off_at_the_end_counts():
+    load = poisson(30.0)
+    found = verdicts(served(load, 1, limit_s=12), load)["server_kept_up"]
+    assert found.status == "fail" and "requests were not complete" in found.message
+
+
+def test_few_arrivals_tell_nothing():
+    found = verdicts(served(poisson(5.0), 1, requests=4), poisson(5.0))
+    assert found["server_kept_up"].status == "unknown"
+
+
+def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
+    table = served(poisson(5.0), 1)
+    summary = summarize(table, facts(4, steady=False))
+    start = table["start_ns"].to_numpy()
+    assert summary.window_s == pytest.approx((start.max() - start.min()) / NS_PER_S)
+    assert summary.throughput.requests_per_s == pytest.approx(5, rel=0.15)
+
+
+@pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
+def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, status):
+    """200 ms of latency, 400 ms of thinking: a third of the users is in flight."""
+    think_ms = 400.0
+    made = [
+        row | {"scheduled_ns": row["scheduled_ns"] + round(think_ms * NS_PER_MS)}
+        for row in rows(Load(places=6, requests=120, late_ms=think_ms + late_ms))
+    ]
+    found = verdicts(to_table(made), model.Load(think_s=think_ms / 1000), inflight=6)
+    assert found["concurrency_held"].status == status, found["concurrency_held"]
+
+
+@pytest.mark.parametrize("off, status", [(0, "pass"), (3, "warn"), (30, "fail"), (-1, "warn")])
+def test_prompts_are_compared_with_what_was_asked_for(off, status):
+    made = [row | {"prompt_tokens_asked": 60} for row in rows(Load(requests=20))]
+    made[7]["prompt_tokens"] += off
+    found = verdicts(to_table(made))["prompts_as_asked"]
+    assert found.status == status and found.measured == pytest.approx(abs(off) / 60)
+
+
+def test_prompts_without_a_length_are_not_judged():
+    assert "prompts_as_asked" not in verdicts(to_table(rows(Load())))
+
+
+def test_replies_are_compared_with_what_each_was_asked_for():
+    lengths = [8, 16] * 10
+    made = [
+        row | {"completion_tokens_asked": n, "completion_tokens": n}
+        for row, n in zip(rows(Load(requests=20)), lengths, strict=True)
+    ]
+    assert verdicts(to_table(made))["work_as_asked"].status == "pass"
+    made[3]["completion_tokens"] -= 1
+    found = verdicts(to_table(made))["work_as_asked"]
+    assert found.status == "fail" and found.message.startswith("1 of 20 replies are shorter")
+
+
+def test_parts_are_the_requests_of_each_stage():
+    made = [row | {"stage": int(job >= 15)} for job, row in enumerate(rows(Load(requests=40)))]
+    found = parts([to_table(made), to_table(made)], "stage")
+    assert [(part.number, part.requests) for part in found] == [(1, 30), (2, 50)]
+    assert found[0].ttft_ms.p50 == pytest.approx(50) and found[0].cached_tokens == 0
+    due = np.array([row["scheduled_ns"] for row in made[15:]])
+    assert found[1].arrivals_per_s == pytest.approx(24 / ((due.max() - due.min()) / NS_PER_S))
+    assert parts([to_table(rows(Load()))], "turn") == []

@@ -1,0 +1,113 @@
+"""Workloads on the real engine: lengths exact by its own count, and what its cache is worth."""
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(240)
+
+
+def measure(folder, model, cell=(), **keys):
+    """Records and verdicts of one repeat: `mls serve` around one rank."""
+    config = {
+        "name": "real",
+        "results": str(folder / "results"),
+        "models": {"smollm2": {"path": str(model)}},
+        "server": {"parallel": 1, "ctx": 2048},
+        "repeats": 1,
+    }
+    path = folder / "config.json"
+    path.write_text(json.dumps(config | keys))
+    mls, out = [sys.executable, "-m", "mls"], folder / "out"
+    described = folder / "results" / "models" / "smollm2.json"
+    options = ["--config", path, *(word for one in cell for word in ("--cell", one))]
+    worker = ["mpirun", "-n", "1", sys.executable, "-m", "mpi4py", "-m", "mls.worker"]
+    for command in (
+        [*mls, "model", "smollm2", "--config", path, "--output", described],
+        [
+            *mls,
+            "serve",
+            *options,
+            "--log",
+            folder / "log",
+            "--",
+            *worker,
+            *options,
+            "--output",
+            out,
+        ],
+    ):
+        done = subprocess.run(
+            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((out / "run.json").read_text())
+    checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
+    return pq.read_table(out / "requests.parquet").to_pylist(), checks
+
+
+@pytest.mark.parametrize(
+    "endpoint, workload",
+    [
+        ("/v1/chat/completions", {"system": ""}),
+        ("/v1/completions", {}),
+        ("/completion", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_prompt_tokens_are_those_asked_for(tmp_path, smollm2, endpoint, workload):
+    lengths = {"distribution": "empirical", "values": [16, 100, 600]}
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 6, "max_tokens": 2, "warmup": 0},
+        workload={"kind": "synthetic", "prompt_tokens": lengths, **workload},
+        seed=2,
+    )  # fmt: skip
+    assert len({row["prompt_tokens_asked"] for row in rows}) == 3
+    assert [row["prompt_tokens"] for row in rows] == [row["prompt_tokens_asked"] for row in rows]
+    assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cache):
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 5, "max_tokens": 2, "cache_prompt": cache},
+        workload={"kind": "shared_prefix", "prompt_tokens": 300, "prefix_tokens": 200},
+    )
+    cached = [row["cached_tokens"] for row in rows]
+    template = 40  # what the chat template may put before the prefix
+    assert cached[0] < 200
+    if cache:
+        assert all(200 <= tokens <= 200 + template for tokens in cached[1:])
+    else:
+        assert cached == [0] * 5
+    assert checks["cache_as_asked"]["status"] == "pass"
+    assert checks["prompts_as_asked"]["status"] == "pass"
+
+
+def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_path, smollm2):
+    rows, _ = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 6, "cache_prompt": True},
+        workload={"kind": "conversation", "prompt_tokens": 60, "turns": 3},
+    )
+    assert [(row["session"], row["turn"]) for row in rows] == [
+        (s, t) for s in (0, 1) for t in range(3)
+    ]
+    for before, after in itertools.pairwise(rows):
+        if after["turn"]:
+            assert after["prompt_tokens"] > before["prompt_tokens"] + 60
+            assert after["cached_tokens"] >= before["prompt_tokens"]
+            assert after["start_ns"] >= before["end_ns"]
+        else:
+            assert after["prompt_tokens"] == 60

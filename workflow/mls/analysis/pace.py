@@ -1,0 +1,121 @@
+"""Did the load go as planned? For loads that don't keep all places full: open loops, and users who
+think between two requests."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from mls.analysis.columns import Floats, ints
+from mls.analysis.evidence import Evidence, Status, verdict
+from mls.model.load import Load
+from mls.model.result import Verdict
+from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.workload import Workload
+
+_LEAST_REQUESTS = 8
+_QUARTERS = 4
+
+
+def keeps_full(load: Load, workload: Workload) -> bool:
+    """Whether all places are always taken: a closed loop without pauses."""
+    return not (load.open or load.think_s or workload.think_s)
+
+
+def capped(given: Evidence) -> bool:
+    """Whether the cap of an open loop was reached."""
+    cap = given.load.max_inflight
+    return cap is not None and given.summary.inflight.max >= cap
+
+
+def pace_held(given: Evidence) -> Verdict | None:
+    """Instead of the verdict on inflight, for loads that it has nothing to say about; else None."""
+    if given.load.open:
+        return _server_kept_up(given)
+    return None if keeps_full(given.load, given.workload) else _users_held(given)
+
+
+def _server_kept_up(given: Evidence) -> Verdict:
+    """Does the backlog grow while requests arrive?
+
+    Of the arrivals' time the second quarter is compared with the last: the mean number of requests
+    that are due and not complete. A server that does μ of λ offered falls behind by 1 − μ/λ of what
+    arrives between the two; the walk of a queue that is kept up with is of the order of the square
+    root of that number, times the arrivals' coefficient of variation. Where the rate is meant to
+    change, a backlog in proportion to it is none (Little's law at the latency of before).
+    """
+    allowed = given.checks.queue_growth
+    due, end = _course(given)
+    if len(due) < _LEAST_REQUESTS or due[-1] == 0:
+        message = f"Too few arrivals ({len(due)}) to tell whether the server keeps up with them."
+        return verdict("server_kept_up", "unknown", None, allowed, message)
+    edges = due[-1] * np.arange(_QUARTERS + 1) / _QUARTERS
+    arrived = np.histogram(due, edges)[0]
+    backlog = [_mean_between(due, end, a, b) for a, b in itertools.pairwise(edges)]
+    if not arrived[1] or not arrived[-1]:
+        message = "Arrivals are too far apart to tell whether the server keeps up with them."
+        return verdict("server_kept_up", "unknown", None, allowed, message)
+    meant = arrived[-1] / arrived[1] if given.load.kind in ("stages", "trace") else 1.0
+    grown = backlog[-1] - backlog[1] * meant
+    middle = (edges[1:] + edges[:-1]) / 2
+    between = int(((due > middle[1]) & (due <= middle[-1])).sum())
+    gaps = np.diff(due)
+    noise = 2 * max(1.0, float(gaps.std() / gaps.mean()) * between**0.5)
+    share = float(grown / max(between, 1))
+    growing = share > allowed and grown > noise
+    rate = (len(due) - 1) / due[-1]
+    unfinished = given.summary.requests.errors.get("unfinished", 0)
+    left = f" {unfinished} requests were not complete at the end." if unfinished else ""
+    if growing:
+        message = (
+            f"The queue grew: at {rate:.3g} requests/s the server fell behind by {share:.0%} of what "
+            f"arrived, from {backlog[1]:.3g} to {backlog[-1]:.3g} requests due and not complete; "
+            f"these latencies depend on how long the run was.{left}"
+        )
+    else:
+        message = f"The server kept up with {rate:.3g} requests/s.{left}"
+    status: Status = "fail" if growing else "warn" if unfinished else "pass"
+    return verdict("server_kept_up", status, share, allowed, message)
+
+
+def _course(given: Evidence) -> tuple[Floats, Floats]:
+    """(due, end) in s since the first was due, of all requests in the order in which they were."""
+    due, end = ints(given.table, "scheduled_ns"), ints(given.table, "end_ns")
+    known = due.valid & end.valid
+    order = np.argsort(due.values[known], kind="stable")
+    at, until = due.values[known][order], end.values[known][order]
+    first = at[0] if len(at) else 0
+    return (at - first) / NS_PER_S, (until - first) / NS_PER_S
+
+
+def _mean_between(due: Floats, end: Floats, begin: float, until: float) -> float:
+    """Time-weighted mean number of requests that are due and not complete."""
+    inside = np.minimum(end, until) - np.maximum(due, begin)
+    return float(np.clip(inside, 0, None).sum() / (until - begin))
+
+
+def _users_held(given: Evidence) -> Verdict:
+    """Users × latency / (latency + think time) requests in flight: the interactive response time law.
+
+    Denning and Buzen, Computing Surveys 10, 1978. A conversation's think time comes before each
+    of its turns, like a user's before each request.
+    """
+    held = given.summary.inflight
+    latency_ms = given.summary.latency_ms.mean
+    if latency_ms is None or held.achieved_time_weighted is None:
+        message = "No request succeeded, or there is no time to look at."
+        return verdict("concurrency_held", "unknown", None, None, message)
+    think_ms = (given.load.think_s or given.workload.think_s) * NS_PER_S / NS_PER_MS
+    expected = held.asked * latency_ms / (latency_ms + think_ms)
+    least = expected * (1 - given.checks.inflight_tolerance)
+    # users begin and end at the window's edges, in the middle of their cycles
+    least -= held.asked * latency_ms / (2 * max(given.summary.wall_s, 1e-9) * 1000)
+    kept = held.achieved_time_weighted >= least
+    message = (
+        f"{held.asked} users with a pause of {think_ms / 1000:g} s had "
+        f"{held.achieved_time_weighted:.2f} requests in flight on average, of {expected:.2f} that "
+        f"their latency allows{'.' if kept else ': the client did not send them in time.'}"
+    )
+    status: Status = "pass" if kept else "fail"
+    return verdict("concurrency_held", status, held.achieved_time_weighted, least, message)

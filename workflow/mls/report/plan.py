@@ -1,0 +1,55 @@
+"""What was planned, in words: when requests were sent, and what they said."""
+
+from __future__ import annotations
+
+from mls.model.config import Config
+
+_KINDS = {
+    "constant": "requests at equal distances",
+    "poisson": "Poisson arrivals",
+    "gamma": "arrivals with gamma-distributed gaps",
+    "burst": "bursts of requests",
+    "stages": "stages one after another",
+    "trace": "the arrivals of a trace",
+}
+
+
+def load_words(config: Config) -> str:
+    """The load as a sentence and the beginning of the next."""
+    load, run = config.load, config.run
+    if load.open:
+        rate = f" at {load.rate:g} requests/s" if load.rate else ""
+        how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
+    else:
+        pause = load.think_s or config.workload.think_s
+        when = f"{pause:g} s after" if pause else "as soon as"
+        how = (
+            f"A closed loop: each of the inflight places sends its next request {when} the reply to "
+            f"the last one {'was' if pause else 'is'} complete."
+        )
+    count = load.requests(run)
+    what = "conversations" if config.workload.turns_apart else "requests"
+    if count:
+        many = f"{count} {what}"
+    elif run.duration_s:
+        many = f"Requests for {run.duration_s:g} s"
+    else:
+        many = "As many requests as the load has"
+    return f"{how} {many} a repeat,"
+
+
+def prompt_words(config: Config) -> str:
+    """What the prompts are."""
+    given = config.workload
+    lengths = given.prompt_tokens
+    tokens = f"{lengths.value} tokens" if lengths.value else f"{lengths.distribution} lengths"
+    differ = "different for each request and each repeat"
+    return {
+        "words": f"prompts of {config.run.prompt_words} words, {differ}",
+        "synthetic": f"prompts of {tokens}, {differ}",
+        "shared_prefix": f"prompts of {tokens} in {given.groups} groups that share their first "
+        f"{given.prefix_tokens}",
+        "conversation": f"conversations of {given.turns} turns, {tokens} each",
+        "dataset": f"prompts from {given.file}",
+        "replay": f"the prompts of {given.file}",
+    }[given.kind]
