@@ -105,11 +105,13 @@ all)
 start)
     mkdir -p "$work"
     rm -f "$work/ended"
+    : > "$work/all.log"
     env -u OUT setsid nohup bash -c 'bash benchmarks/gpu/run_all.sh > build/gpu/all.log.tee 2>&1; echo $? > build/gpu/ended' \
         > /dev/null 2>&1 < /dev/null &
     echo "started; go on with: bash benchmarks/gpu/run_all.sh wait"
     ;;
 wait)
+    [ -e "$work/all.log" ] || { echo "nothing was started on this machine" >&2; exit 3; }
     for _ in $(seq "${2:-540}"); do
         [ -f "$work/ended" ] && break
         sleep 1

@@ -172,7 +172,7 @@ def test_context_is_counted_with_the_template(make_server: Any, chat: Any, reply
         "/tokenize": reply(json.dumps({"tokens": list(range(49))}).encode()),
     }
     said = refused(make_server(answers), run={"max_tokens": 128})
-    assert "a prompt of about 60 tokens and max_tokens 128 need 188, and a slot has 180" in said
+    assert "a prompt of about 60 tokens and a reply of 128 need 188, and a slot has 180" in said
     found = asked(make_server(answers), run={"max_tokens": 120})
     assert found.prompt_tokens == {48: 60}
     assert found.warnings[0].startswith("Inflight 8 on 2 slots: 6 requests")
