@@ -11,7 +11,7 @@ from scipy import stats
 
 from mls.analysis import intervals
 from mls.analysis.columns import Floats
-from mls.analysis.evidence import Status, verdict
+from mls.analysis.evidence import Status, excess, verdict
 from mls.analysis.intervals import Estimate
 from mls.analysis.results import Repeat
 from mls.analysis.support import least_samples
@@ -56,9 +56,10 @@ def enough_requests(count: int, checks: Checks) -> Verdict:
 def repeats_agree(numbers: Sequence[int], latencies: Sequence[Floats], checks: Checks) -> Verdict:
     """Variance between repeats against that within them, of the requests' latency.
 
-    numbers, latencies: number and samples in ms of each repeat. It fails when the repeats' means
+    numbers, latencies: number and samples in ms of each repeat. It warns when the repeats' means
     spread by more than `checks.repeat_spread` and by more than requests within repeats explain
-    (one-way analysis of variance), and names the repeat that is farthest from the others.
+    (one-way analysis of variance), fails from twice that on, and names the
+    repeat that is farthest from the others.
     """
     allowed = checks.repeat_spread
     known = [(n, x) for n, x in zip(numbers, latencies, strict=True) if len(x)]
@@ -88,7 +89,7 @@ def repeats_agree(numbers: Sequence[int], latencies: Sequence[Floats], checks: C
         f"The mean latencies of {len(known)} repeats spread by {spread:.1%}, far more than requests "
         f"within a repeat do: {who}."
     )
-    return verdict("repeats_agree", "fail", spread, allowed, message)
+    return verdict("repeats_agree", excess(spread, allowed), spread, allowed, message)
 
 
 def _chance(groups: list[Floats]) -> float:

@@ -50,6 +50,15 @@ def verdict(
     )
 
 
+def excess(measured: float, allowed: float) -> Status:
+    """How bad it is that an effect is greater than allowed: `fail` from twice as much on.
+
+    Shared machines drift by a tenth often enough; that is worth knowing, and no reason to throw
+    the figures away.
+    """
+    return "fail" if measured > 2 * allowed else "warn"
+
+
 def worst(statuses: Iterable[str]) -> str:
     """The worst of the statuses; `unknown` when there are none."""
     return max(statuses, key=WORSE.index, default="unknown")

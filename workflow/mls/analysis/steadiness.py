@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from mls.analysis.columns import Floats, ints, succeeded
-from mls.analysis.evidence import Evidence, Status, verdict
+from mls.analysis.evidence import Evidence, Status, excess, verdict
 from mls.analysis.flight import flight, window
 from mls.model.result import Verdict
 from mls.model.units import NS_PER_MS
@@ -40,7 +40,7 @@ def steady(given: Evidence) -> Verdict:
     change = _slope(at, level) * float((at[-1] - at[0]) / np.median(latency))
     likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
     drifts = likely and abs(change) > allowed
-    status: Status = "fail" if drifts else "pass"
+    status: Status = excess(abs(change), allowed) if drifts else "pass"
     if drifts:
         message = (
             f"Latency {'rose' if change > 0 else 'fell'} by {abs(change):.0%} over the window: "
@@ -68,7 +68,7 @@ def warmed_up(given: Evidence) -> Verdict:
             f"The first {cut} requests of the window took {slower:.0%} longer than the others: "
             "warm up with more requests (run.warmup)."
         )
-        return verdict("warmed_up", "fail", slower, allowed, message)
+        return verdict("warmed_up", excess(slower, allowed), slower, allowed, message)
     message = f"The first {cut} requests of the window took no longer than the other {len(rest)}."
     if slower > allowed:
         message = (
