@@ -244,7 +244,8 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         for name in POOLED:
             raw[name].append(found[name])
         if course is None:
-            course = _course(repeat, flight(table), window(table, flight(table), _asked(repeat)))
+            full = flight(table)
+            course = _course(repeat, full, window(table, full, _asked(repeat)))
             bare = replace(bare, dots=_dots(table))
     bare = replace(bare, good=tuple(good))
     estimates |= {metric: intervals.mean(bare.values(metric)) for metric in GOODPUT}

@@ -17,7 +17,7 @@ from functools import partial
 import httptools
 
 from mls.load.alarm import Timers
-from mls.load.arrival import ANCILLARY_BYTES, WallClock, arrival_ns
+from mls.load.arrival import ANCILLARY_BYTES, WallClock
 from mls.load.connection import READ_BYTES, Dialer, Place
 from mls.load.exchange import (
     GONE_AFTER_NS,
@@ -29,7 +29,7 @@ from mls.load.exchange import (
 )
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
-from mls.load.unframe import HttpReply
+from mls.load.unframe import HttpReply, arrived_ns
 from mls.model.config import Run
 from mls.model.units import NS_PER_S
 
@@ -303,9 +303,7 @@ class EpollTransport:
         if exchange.status in RETRY_STATUS and exchange.attempts <= self._run.retries:
             self._retry(place, HttpReply(exchange.reads).retry_after)
             return
-        _, stamp, read_ns, offset_ns = exchange.reads[-1]
-        arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
-        self._finish(place, arrived if exchange.start_ns <= arrived <= read_ns else read_ns)
+        self._finish(place, arrived_ns(exchange.reads[-1], exchange.start_ns))
 
     def _finish(self, place: Place, end_ns: int) -> None:
         exchange = place.exchange

@@ -56,16 +56,21 @@ class HttpReply:
         self._over = self._parser.get_status_code() >= 200  # not for 100 Continue
 
 
+def arrived_ns(read: Read, earliest_ns: int) -> int:
+    """When a read's newest byte reached the host; when the client had it, where nothing sane is known."""
+    _, stamp, read_ns, offset_ns = read
+    arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
+    # else the wall clock has just been set
+    return arrived if earliest_ns <= arrived <= read_ns else read_ns
+
+
 def unframe(exchange: Exchange) -> None:
     """Fill in times and body of an exchange from its raw reads, and forget those."""
-    earliest = exchange.start_ns
-    for _, stamp, read_ns, offset_ns in exchange.reads:
-        arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
-        if not earliest <= arrived <= read_ns:  # the wall clock has just been set
-            arrived = read_ns
+    arrived = exchange.start_ns
+    for read in exchange.reads:
+        arrived = arrived_ns(read, arrived)
         exchange.arrived_ns.append(arrived)
-        exchange.read_ns.append(read_ns)
-        earliest = arrived
+        exchange.read_ns.append(read[2])
     reply = HttpReply(exchange.reads)
     exchange.event_stream = reply.event_stream
     exchange.pieces = reply.pieces

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from mls.model.section import Section
+from mls.model.section import Section, refuse_keys_of_other_kinds
 
 if TYPE_CHECKING:
     from mls.model.config import Run
@@ -167,9 +167,6 @@ def missing_keys(section: Arrivals, kind: str) -> list[str]:
 
 def refuse_strangers(section: Arrivals, kind: str) -> None:
     """Raise `ValueError` for a key that was set and has no meaning for arrivals of this kind."""
-    known = {*_ALWAYS, *_NEEDS[kind], *_MAY_HAVE[kind]}
-    defaults = type(section).model_fields
-    for key in sorted(section.model_fields_set - known):
-        if getattr(section, key) != defaults[key].default:
-            fits = [k for k in _NEEDS if key in (*_NEEDS[k], *_MAY_HAVE[k])]
-            raise ValueError(f"{key} goes with kind {' or '.join(fits)}, not with kind {kind}")
+    refuse_keys_of_other_kinds(
+        section, kind, {each: (*_NEEDS[each], *_MAY_HAVE[each]) for each in _NEEDS}, _ALWAYS
+    )

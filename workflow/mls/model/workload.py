@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mls.model.section import Section
+from mls.model.section import Section, refuse_keys_of_other_kinds
 
 _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
@@ -154,10 +154,7 @@ class Workload(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Workload:
-        for key in sorted(self.model_fields_set - {*_ALWAYS, *_KEYS[self.kind]}):
-            if getattr(self, key) != type(self).model_fields[key].default:
-                fits = " or ".join(kind for kind in _KEYS if key in _KEYS[kind])
-                raise ValueError(f"{key} goes with kind {fits}, not with kind {self.kind}")
+        refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
         return self
