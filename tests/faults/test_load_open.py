@@ -1,6 +1,7 @@
 """Open loops: every arrival is sent as it was planned, whatever the server does."""
 
 import itertools
+import time
 from collections import Counter
 
 import numpy as np
@@ -9,6 +10,7 @@ from mpi4py import MPI
 from tests.faults.misbehaving import Misbehaving, good
 
 from mls.load.job import Job, perform
+from mls.load.paced import OpenTransport
 from mls.load.request import Target
 from mls.load.schedule import schedule
 from mls.model.config import Run
@@ -109,3 +111,29 @@ def test_users_think_between_two_requests():
         for before, after in itertools.pairwise(mine):
             assert after["scheduled_ns"] - before["end_ns"] == 50_000_000
             assert after["start_ns"] >= after["scheduled_ns"]
+
+
+def test_what_is_due_is_sent_between_two_reads_that_are_ready_together(monkeypatch):
+    readable, start = OpenTransport._readable, OpenTransport._start
+    log = []
+
+    def slow(self, place):
+        """A read that isn't over before the next arrival is due."""
+        log.append("read")
+        readable(self, place)
+        while self._arrivals and (self._arrivals.next_ns or 0) > time.monotonic_ns():
+            time.sleep(0.001)
+
+    def started(self, place, job, scheduled_ns):
+        log.append("start")
+        start(self, place, job, scheduled_ns)
+
+    monkeypatch.setattr(OpenTransport, "_readable", slow)
+    monkeypatch.setattr(OpenTransport, "_start", started)
+    together = {"kind": "burst", "burst": 8, "every_s": 1.0, "duration_s": 0.02}
+    then = {"kind": "constant", "rate": 50.0, "duration_s": 0.16}
+    with Misbehaving() as server:
+        gather(server.url, Load(kind="stages", stages=[together, then]), iters=None, warmup=0)
+    assert log.count("start") == 16
+    last_start = len(log) - log[::-1].index("start")
+    assert ("read", "read") not in itertools.pairwise(log[:last_start])

@@ -63,6 +63,8 @@ class Timers:
         self._alarm = Alarm()
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self.next_ns: int | None = None
+        """When the next is due; None when there is nothing to do."""
 
     def __bool__(self) -> bool:
         return bool(self._heap)
@@ -74,15 +76,17 @@ class Timers:
     def at(self, when_ns: int, action: Callable[[], None]) -> None:
         """Call `action` at that moment of `CLOCK_MONOTONIC`."""
         heapq.heappush(self._heap, (when_ns, next(self._order), action))
+        self.next_ns = self._heap[0][0]
 
     def arm(self) -> None:
         """Before the loop sleeps."""
-        self._alarm.set(self._heap[0][0] if self._heap else 0)
+        self._alarm.set(self.next_ns or 0)
 
     def run(self, now_ns: int) -> None:
         """Do all that is due, in its order."""
         while self._heap and self._heap[0][0] <= now_ns:
             heapq.heappop(self._heap)[2]()
+        self.next_ns = self._heap[0][0] if self._heap else None
 
     def close(self) -> None:
         self._alarm.close()

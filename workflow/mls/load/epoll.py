@@ -92,11 +92,15 @@ class EpollTransport:
     def _loop(self) -> None:
         """Until nothing is outstanding and nothing will be."""
         poll = self._epoll.poll
-        by_fd = self._by_fd
-        while self._timers or self._deadlines or self._waiting:
+        by_fd, timers = self._by_fd, self._timers
+        while timers or self._deadlines or self._waiting:
             ready = poll(self._pause_s())
             self._wall.refresh(time.monotonic_ns())
             for fd, events in ready:
+                # what is due can't wait for many reads: these have their times from the kernel
+                due_ns = timers.next_ns
+                if due_ns is not None and due_ns <= (now := time.monotonic_ns()):
+                    timers.run(now)
                 ready_place = by_fd.get(fd)
                 if ready_place is None:
                     continue
