@@ -7,7 +7,7 @@ import pytest
 from tests.faults.driving import assert_good, both, gather, rows
 from tests.faults.misbehaving import Misbehaving, good
 
-from mls.load import connection, epoll, threads
+from mls.load import connection, failures, threads
 from mls.load.epoll import EpollTransport
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
@@ -23,7 +23,7 @@ def gone_after(monkeypatch):
     """Sets after how long without a connection a server counts as gone."""
 
     def set_ns(ns):
-        monkeypatch.setattr(epoll, "GONE_AFTER_NS", ns)
+        monkeypatch.setattr(failures, "GONE_AFTER_NS", ns)
         monkeypatch.setattr(threads, "GONE_AFTER_NS", ns)
 
     return set_ns

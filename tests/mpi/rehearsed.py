@@ -6,7 +6,7 @@ import time
 from mpi4py import MPI
 
 from mls import worker
-from mls.load import clock, epoll
+from mls.load import clock, failures
 from mls.load.epoll import EpollTransport
 from mls.model.errors import UserError
 from mls.model.units import NS_PER_MS, NS_PER_S
@@ -43,7 +43,7 @@ def no_connection() -> None:
 
 def soon_gone() -> None:
     """Servers are given up on at once."""
-    epoll.GONE_AFTER_NS = 100 * NS_PER_MS
+    failures.GONE_AFTER_NS = 100 * NS_PER_MS
     worker.main()
 
 

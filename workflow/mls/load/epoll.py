@@ -19,14 +19,8 @@ import httptools
 from mls.load.alarm import Timers
 from mls.load.arrival import ANCILLARY_BYTES, WallClock
 from mls.load.connection import READ_BYTES, Dialer, Place
-from mls.load.exchange import (
-    GONE_AFTER_NS,
-    RETRY_STATUS,
-    Clock,
-    Exchange,
-    JobSource,
-    pause_ns,
-)
+from mls.load.exchange import RETRY_STATUS, Clock, Exchange, JobSource
+from mls.load.failures import FailureHandling
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.unframe import HttpReply, arrived_ns
@@ -37,7 +31,7 @@ _WAITING_POLL_S = 0.001
 _MOST_BYTES = 256 * 2**20
 
 
-class EpollTransport:
+class EpollTransport(FailureHandling):
     """See `exchange.Transport`."""
 
     def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
@@ -317,83 +311,6 @@ class EpollTransport:
         self._done.append(exchange)
         self._free(place, exchange, end_ns)
         self._posting.finished(exchange)
-
-    # --- what goes wrong ---
-
-    def _closed(self, place: Place) -> None:
-        """The server closed the connection."""
-        exchange = place.exchange
-        if exchange and place.headers_done and not HttpReply(exchange.reads).framed:
-            self._hang_up(place)  # the reply's end is the connection's
-            self._complete(place)
-        else:
-            self._broken(place, None)
-
-    def _broken(self, place: Place, error: OSError | None) -> None:
-        """The connection broke: send again if that is safe, else fail."""
-        exchange = place.exchange
-        reused = not place.fresh
-        self._hang_up(place)
-        if exchange is None:
-            return  # between two requests: the next one opens a new connection
-        if exchange.reads:
-            text = error.strerror if error else "the server closed the connection in mid-reply"
-            self._fail(place, "closed_early", text or str(error))
-        elif reused:
-            # the server had closed a connection that it kept alive: not an error of anyone's
-            exchange.reconnects += 1
-            exchange.attempts -= 1
-            exchange.begin_attempt()
-            self._send(place)
-        elif exchange.attempts <= self._run.retries:
-            self._retry(place)
-        else:
-            text = error.strerror if error else "the server closed the connection without a reply"
-            self._fail(place, "reset", text or str(error))
-
-    def _refused(self, place: Place, error: OSError) -> None:
-        """No connection could be made."""
-        exchange = place.exchange
-        assert exchange is not None
-        self._hang_up(place)
-        now = time.monotonic_ns()
-        self._refused_since_ns = self._refused_since_ns or now
-        if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
-            self.gone = (
-                f"The server at {self._dialer.target.url} has gone: no connection for "
-                f"{GONE_AFTER_NS // NS_PER_S} s ({error.strerror or error})."
-            )
-            self._source.stop()
-        if exchange.attempts <= self._run.retries and not self.gone:
-            self._retry(place)
-        else:
-            self._fail(place, "refused", error.strerror or str(error))
-
-    def _retry(self, place: Place, retry_after: str | None = None) -> None:
-        exchange = place.exchange
-        assert exchange is not None
-        when_ns = time.monotonic_ns() + pause_ns(exchange.attempts, retry_after)
-        exchange.begin_attempt()
-        place.exchange = None  # what the connection does meanwhile is not about this request
-
-        def again() -> None:
-            place.exchange = exchange
-            self._send(place)
-
-        if when_ns < self._limit_ns(exchange):  # else the limit comes first
-            self._timers.at(when_ns, again)
-
-    def _fail(self, place: Place, kind: str, text: str) -> None:
-        exchange = place.exchange
-        if exchange is None:
-            return
-        now = time.monotonic_ns()
-        exchange.fail(kind, text, now)
-        place.exchange = None
-        self._done.append(exchange)
-        self._timers.at(
-            now, partial(self._free, place, exchange, now)
-        )  # by the loop: failures must not recurse
 
     def _hang_up(self, place: Place) -> None:
         if place.sock is not None:
