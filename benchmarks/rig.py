@@ -88,7 +88,10 @@ class Answer:
 class GroundTruth:
     """A running ground-truth server; `stop()` ends it and reads what it recorded."""
 
-    def __init__(self, answer: Answer, folder: Path, capacity: int, core: int) -> None:
+    def __init__(
+        self, answer: Answer, folder: Path, capacity: int, core: int, port: int = 0
+    ) -> None:
+        """port: 0 for a free one; servers given the same one share its connections."""
         folder.mkdir(parents=True, exist_ok=True)
         self._records = folder / "truth.bin"
         self._records.unlink(missing_ok=True)
@@ -101,6 +104,7 @@ class GroundTruth:
             "jitter-ms": answer.jitter_ms,
             "jitter": answer.jitter,
             "seed": answer.seed,
+            "port": port,
             "capacity": capacity,
             "records": self._records,
         }
@@ -132,10 +136,10 @@ class GroundTruth:
 
 @contextmanager
 def ground_truth(
-    answer: Answer, folder: Path, capacity: int, core: int = SERVER_CORE
+    answer: Answer, folder: Path, capacity: int, core: int = SERVER_CORE, port: int = 0
 ) -> Iterator[GroundTruth]:
     """A running server; its records are read by `stop()`, or dropped when that is never called."""
-    server = GroundTruth(answer, folder, capacity, core)
+    server = GroundTruth(answer, folder, capacity, core, port)
     try:
         yield server
     finally:

@@ -88,6 +88,9 @@ everything() {
     python -m benchmarks.gpu.memory --output "$out/memory.json" || say "the memory comparison failed"
     say "sweeps"
     python -m benchmarks.gpu.sweep --until $((budget - SECONDS)) --output "$out" || say "sweeps: not all runs succeeded"
+    say "the transport of one, four and eight ranks"
+    python -m benchmarks.many_ranks --repeats 2 --seconds 1 || say "many_ranks failed"
+    cp results/bench/many_ranks.csv "$out/" || true
     say "done"
     python -m benchmarks.gpu.table "$out"
 }

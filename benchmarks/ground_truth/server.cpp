@@ -72,6 +72,8 @@ class Server {
         listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         int one = 1;
         setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        // several servers may share a port: the kernel spreads the connections over them
+        setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -16,7 +16,7 @@ from mls.model.errors import UserError
 from mls.model.sweep import cells, settings
 from mls.model.validation import parse_config
 from mls.server.engine import engine
-from mls.server.engine_facts import said_of_devices
+from mls.server.engine_facts import engine_facts, said_of_devices
 from mls.server.profiler import profiler
 from mls.server.xllamacpp_engine import assign
 
@@ -220,3 +220,24 @@ USING = "llama_model_load_from_file_impl: using device CUDA0 (NVIDIA H200) (0000
 )
 def test_devices_by_the_engines_log(log: str, devices: list[str], layers: str | None) -> None:
     assert said_of_devices(log) == {"devices": devices, "offloaded_layers": layers}
+
+
+def test_a_quiet_llama_server_is_asked_which_devices_there_are(tmp_path: Path) -> None:
+    binary = tmp_path / "llama-server"
+    binary.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && echo "version: 11434 (abc)" >&2\n'
+        '[ "$1" = --list-devices ] && printf "Available devices:\\n  CUDA0: NVIDIA H100 80GB HBM3 (81079 MiB, 80500 MiB free)\\n"\n'
+    )
+    binary.chmod(0o755)
+    log = tmp_path / "server.log"
+    log.write_text("main: server is listening\n")
+    argv = [str(binary), "--port", "1"]
+    server = Server(engine="llama-server", binary=str(binary), gpu_layers=-1)
+    facts = engine_facts(server, argv, log, None)
+    assert facts["version"] == "version: 11434 (abc)"
+    assert facts["devices"] == ["CUDA0: NVIDIA H100 80GB HBM3"]
+    # nothing on a card: what cards there are is not what it uses
+    assert (
+        engine_facts(server.model_copy(update={"gpu_layers": 0}), argv, log, None)["devices"] == []
+    )

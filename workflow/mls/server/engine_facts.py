@@ -14,9 +14,10 @@ VARIABLE = "MLS_ENGINE"
 """Environment variable by which a run learns the facts, as JSON."""
 
 _HEAD = 256 * 1024
-_VERSION_TIMEOUT_S = 30
+_ANSWER_TIMEOUT_S = 30
 _DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
 _USING = re.compile(r"(?<!already )\busing device (\S+) \((.+?)\)")
+_LISTED = re.compile(r"^  (\S+: .+?) \(\d+ MiB", re.M)
 _OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
 
 
@@ -24,14 +25,18 @@ def engine_facts(server: Server, argv: list[str], log: Path, profile: str | None
     """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile}` of a
     healthy engine; null is what it doesn't say. Never raises.
 
+    devices: those that its log says it uses, else (a llama-server of 2026 tells that to a more
+    talkative log only) those that its binary can use.
     profile: where the profile goes or why there is none; None when none was asked for.
     """
     facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
-    facts |= {"binary": None, "sha256": None, "version": None}
+    facts |= {"binary": None, "sha256": None, "version": None} | said_of_devices(_head(log))
     if server.engine == "llama-server":
         binary = argv[0]
         facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
-    return facts | said_of_devices(_head(log))
+        if server.gpu_layers and not facts["devices"]:
+            facts["devices"] = _LISTED.findall(_answer(binary, "--list-devices"))
+    return facts
 
 
 def said_of_devices(log: str) -> dict[str, Any]:
@@ -61,16 +66,21 @@ def _sha256(binary: str) -> str | None:
 
 
 def _version(binary: str) -> str | None:
+    lines = re.findall(r"^(?:version|built with).*", _answer(binary, "--version"), flags=re.M)
+    return "; ".join(lines) or None
+
+
+def _answer(binary: str, option: str) -> str:
+    """All that it prints; nothing when it can't be asked."""
     try:
         done = subprocess.run(
-            [binary, "--version"],
+            [binary, option],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_VERSION_TIMEOUT_S,
+            timeout=_ANSWER_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    lines = re.findall(r"^(?:version|built with).*", done.stdout + done.stderr, flags=re.M)
-    return "; ".join(lines) or None
+        return ""
+    return done.stdout + done.stderr
