@@ -89,6 +89,43 @@ def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
     assert summary.throughput.requests_per_s == pytest.approx(5, rel=0.15)
 
 
+def test_an_open_loop_that_never_takes_all_its_connections_has_a_window_to_judge():
+    load = poisson(2.0)
+    found = verdicts(served(load, 1), load, inflight=64)
+    assert found["steady"].status == found["warmed_up"].status == "pass"
+
+
+def test_a_load_that_is_meant_to_change_is_not_called_unsteady():
+    stages = [{"kind": "constant", "rate": 2.0, "rate_to": 20.0, "duration_s": 20.0}]
+    ramp = model.Load(kind="stages", stages=stages)
+    table = served(ramp, 1, requests=None)
+    assert not {"steady", "warmed_up"} & set(verdicts(table, ramp))
+    assert verdicts(table, poisson(11.0))["steady"].status == "fail"
+
+
+def talks(places, sessions, drift):
+    """Records of users with so many conversations each, one after another: each of four turns takes
+    twice as long as the one before, and all take longer by `drift` from session to session."""
+    free, made = [EPOCH_NS] * places, []
+    for job, row in enumerate(rows(Load(requests=places * sessions * 4, noise=0.2))):
+        place, of_place = job % places, job // places
+        session, turn = divmod(of_place, 4)
+        took = round((row["end_ns"] - row["start_ns"]) * 2**turn * (1 + drift * session))
+        times = {"scheduled_ns": free[place], "start_ns": free[place]}
+        free[place] += took
+        made.append(row | times | {"end_ns": free[place], "slot": place, "turn": turn})
+    return to_table(made)
+
+
+@pytest.mark.parametrize(
+    "table, status", [(talks(6, 1, 0.0), "pass"), (talks(1, 12, 0.05), "fail")]
+)
+def test_the_turns_of_conversations_are_compared_with_their_like(table, status):
+    inflight = len(set(table["slot"].to_pylist()))
+    found = verdicts(table, workload=Workload(kind="conversation", turns=4), inflight=inflight)
+    assert found["steady"].status == status, found["steady"]
+
+
 @pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
 def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, status):
     """200 ms of latency, 400 ms of thinking: a third of the users is in flight."""

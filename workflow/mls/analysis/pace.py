@@ -56,7 +56,7 @@ def _server_kept_up(given: Evidence) -> Verdict:
     if not arrived[1] or not arrived[-1]:
         message = "Arrivals are too far apart to tell whether the server keeps up with them."
         return verdict("server_kept_up", "unknown", None, allowed, message)
-    meant = arrived[-1] / arrived[1] if given.load.kind in ("stages", "trace") else 1.0
+    meant = arrived[-1] / arrived[1] if given.load.changing else 1.0
     grown = backlog[-1] - backlog[1] * meant
     middle = (edges[1:] + edges[:-1]) / 2
     between = int(((due > middle[1]) & (due <= middle[-1])).sum())

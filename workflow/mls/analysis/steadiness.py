@@ -12,6 +12,7 @@ from scipy import stats
 from mls.analysis.columns import Floats, ints, succeeded
 from mls.analysis.evidence import Evidence, Status, excess, verdict
 from mls.analysis.flight import flight, window
+from mls.analysis.pace import keeps_full
 from mls.model.result import Verdict
 from mls.model.units import NS_PER_MS
 
@@ -27,7 +28,12 @@ HEAD = 4
 """The first of so many parts of the window is compared with the rest."""
 
 
-def steady(given: Evidence) -> Verdict:
+def window_alike(given: Evidence) -> list[Verdict]:
+    """Both verdicts; none where the load is meant to change, and latency with it."""
+    return [] if given.load.changing else [_steady(given), _warmed_up(given)]
+
+
+def _steady(given: Evidence) -> Verdict:
     """Trend of the latency over the window: Mann and Kendall's test, Theil and Sen's slope."""
     allowed = given.checks.drift
     begun, latency = _in_window(given)
@@ -53,7 +59,7 @@ def steady(given: Evidence) -> Verdict:
     return verdict("steady", status, change, allowed, message)
 
 
-def warmed_up(given: Evidence) -> Verdict:
+def _warmed_up(given: Evidence) -> Verdict:
     """The window's first requests against its others: Mann and Whitney's test, ratio of medians."""
     allowed = given.checks.warmup_effect
     _, latency = _in_window(given)
@@ -87,16 +93,25 @@ def _slope(x: Floats, y: Floats) -> float:
 
 
 def _in_window(given: Evidence) -> tuple[Floats, Floats]:
-    """(start in ms since the window's begin, latency in ms) of successful requests within it, by start."""
+    """(start in ms since the window's begin, latency) of successful requests within it, by start.
+
+    Latency is given as a multiple of its median; in conversations of its own turn's, since later
+    turns have longer prompts.
+    """
     start, end = ints(given.table, "start_ns"), ints(given.table, "end_ns")
-    bounds = window(given.table, flight(given.table), given.summary.inflight.asked)
+    full = given.summary.inflight.asked if keeps_full(given.load, given.workload) else None
+    bounds = window(given.table, flight(given.table), full)
     if bounds is None:
         return np.empty(0), np.empty(0)
     begin, stop = bounds
     inside = succeeded(given.table) & (start.values >= begin) & (end.values <= stop)
     order = np.argsort(start.values[inside], kind="stable")
     begun = (start.values[inside] - begin)[order] / NS_PER_MS
-    return begun, (end.values - start.values)[inside][order] / NS_PER_MS
+    latency = (end.values - start.values)[inside][order].astype(np.float64)
+    turn = ints(given.table, "turn").values[inside][order]
+    for each in np.unique(turn):
+        latency[turn == each] /= np.median(latency[turn == each])
+    return begun, latency
 
 
 def _too_few(check: str, allowed: float, count: int, least: int) -> Verdict:

@@ -11,7 +11,7 @@ from mls.analysis.columns import ints, succeeded
 from mls.analysis.evidence import Evidence, Status, verdict
 from mls.analysis.pace import capped, pace_held
 from mls.analysis.quiet import quiet_host
-from mls.analysis.steadiness import steady, warmed_up
+from mls.analysis.steadiness import window_alike
 from mls.model.record import FINISHED_BY_LENGTH
 from mls.model.result import Verdict
 
@@ -29,8 +29,7 @@ def judge(given: Evidence) -> list[Verdict]:
         *prompts_as_asked(given),
         books_agree(given),
         server_time_fits(given),
-        steady(given),
-        warmed_up(given),
+        *window_alike(given),
         quiet_host(given),
         *card,
     ]

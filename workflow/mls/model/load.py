@@ -148,6 +148,11 @@ class Load(Arrivals):
         """Whether arrivals don't wait for replies."""
         return self.kind != "closed"
 
+    @property
+    def changing(self) -> bool:
+        """Whether the rate of arrivals is meant to change during the run."""
+        return self.kind in ("stages", "trace")
+
     def requests(self, run: Run) -> int | None:
         """Requests (conversations) to send; None when time, the stages or the trace end the run."""
         if self.kind == "stages" or (self.kind == "trace" and run.iters is None):
