@@ -230,3 +230,57 @@ def test_snapshot_of_a_plain_server_is_small(make_server: Any, chat: Any, reply:
     found = snapshot(ServerApi(make_server({CHAT: chat, "/metrics": metrics}).url))
     assert found["metrics"] == {"llamacpp:n_decode_total": 4.0}
     assert found["slots"] is None
+
+
+HOSTILE = [
+    b"[" * 100_000,
+    b'{"error":' + b"[" * 1000 + b"]" * 1000 + b"}",
+    b'{"data": [{"id": 5, "aliases": 7}, {"id": "a", "aliases": {"b": 1}}, null]}',
+    b'{"default_generation_settings": [], "total_slots": "8", "build_info": {}, "model_path": 1}',
+    b'{"default_generation_settings": {"n_ctx": 1e9}, "total_slots": 99999999999999999999}',
+    b'[{"n_ctx": "x"}, {"n_ctx": -1}]',
+    b'[{"is_processing": []}, 1]',
+    b'{"tokens": {"a": 1}}',
+    b'{"choices": [{"message": {"content": ["a"]}, "finish_reason": {}}], "usage": [], "timings": 1}',
+    b'{"choices": [{"text": "\\ud800"}]}',
+    b"llamacpp:a NaN\nllamacpp:b +Inf\nllamacpp:c 1e999\n\xff\xfe",
+    b"\x00\xff\x1b[2J",
+]
+
+
+@pytest.mark.parametrize("body", HOSTILE, ids=lambda body: body[:40].decode("latin-1"))
+def test_hostile_answers_of_all_endpoints(
+    make_server: Any, chat: Any, reply: Any, body: bytes
+) -> None:
+    """A probe that can be stored, or one sentence; whatever the control plane says."""
+    paths = ["/health", "/v1/models", "/props", "/slots", "/metrics", "/tokenize"]
+    server = make_server({CHAT: chat} | dict.fromkeys(paths, reply(body)))
+    found = asked(server)
+    json.loads(found.model_dump_json())
+    json.dumps(snapshot(ServerApi(server.url)), allow_nan=False)
+    try:
+        asked(make_server({CHAT: reply(body)}))
+    except UserError as error:
+        assert str(error).isprintable()
+
+
+def test_hostile_names_are_shown_on_one_line(make_server: Any, chat: Any, reply: Any) -> None:
+    names = ["../../etc/passwd", "<script>alert(1)</script>", "\x1b[2Jx\r\ny", "n" * 5000]
+    listed = reply(json.dumps({"data": [{"id": name} for name in names]}).encode())
+    said = refused(make_server({CHAT: chat, "/v1/models": listed}), model={"served_as": "mine"})
+    assert said.isprintable() and len(said) < 1000
+
+
+def test_a_key_that_the_server_repeats_is_not_kept(
+    make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    whole = {"choices": [{"message": {"content": f"Key {KEY}"}}], "system_fingerprint": KEY}
+    answers = {
+        CHAT: reply(json.dumps(whole).encode()),
+        "/v1/models": reply(json.dumps({"data": [{"id": KEY}]}).encode()),
+        "/props": reply(json.dumps({"build_info": KEY, "model_path": KEY}).encode()),
+    }
+    found = asked(make_server(answers), server={"api_key_env": "MY_KEY"})
+    assert found.replies[0].content == "Key ***"
+    assert KEY not in found.model_dump_json()

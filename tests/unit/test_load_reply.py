@@ -167,7 +167,8 @@ def test_error_object_in_mid_stream():
         (b'{"error": {"message": "no key"}}', "no key"),
         (b'{"error": "no key"}', "no key"),
         (b'{"detail": "no key"}', '{"detail": "no key"}'),
-        (b'{"error": {"code": 5}}', '{"error": {"code": 5}}'),
+        (b'{"error": {"code": 5}}', '{"code":5}'),
+        (b'{"error": {"message": "\\u001b[2Jno\\r\\n key\\u0000"}}', "[2Jno key"),
         (b"<html>no key</html>", "<html>no key</html>"),
         (b"", ""),
     ],
@@ -181,6 +182,24 @@ def test_html_with_status_200_and_empty_bodies_are_bad_replies():
     for body in (b"<html>Welcome</html>", b"", b"[1]", b'"text"', b"null", b"{}"):
         assert parse(exchange(body, event_stream=False)).error == "bad_reply"
     assert parse(exchange(b"", event_stream=True)).error == "bad_reply"
+
+
+def test_a_key_that_the_server_repeats_is_not_kept():
+    key = "sk-" + "k" * 40
+    text = "x" * 180 + key  # would be cut within the key
+    body = orjson.dumps({"error": {"message": text}})
+    refused = parse(exchange(body, status=401, event_stream=False), key)
+    assert refused.error_text == "x" * 180 + "***"
+    broken = parse(exchange(text.encode(), event_stream=False), key)
+    assert broken.error == "bad_reply" and "sk-" not in broken.error_text
+    stream = sse(*(delta(letter) for letter in key), delta(reason=key))
+    said = parse(exchange(stream), key)
+    assert said.hide("".join(said.text)) == said.finish_reason == "***"
+
+
+def test_a_stream_that_says_nothing_but_done_is_a_bad_reply():
+    assert parse(exchange(sse("[DONE]"))).error == "bad_reply"
+    assert parse(exchange(sse(delta(reason="stop"), "[DONE]"))).error is None
 
 
 HOSTILE = [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.server.reply import Completion, events, joined, parse_metrics, whole
+from mls.server.reply import Completion, events, joined, parse_metrics, plain, whole
 
 
 def stream(*lines: str) -> Completion | str | None:
@@ -85,7 +85,42 @@ def test_metrics_with_labels_and_comments_are_left_out() -> None:
 
 
 @given(
-    st.dictionaries(st.from_regex(r"[a-z_]+:[a-z_]+", fullmatch=True), st.floats(allow_nan=False))
+    st.dictionaries(
+        st.from_regex(r"[a-z_]+:[a-z_]+", fullmatch=True),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
 )
 def test_metrics_round_trip(values: dict[str, float]) -> None:
     assert parse_metrics("\n".join(f"{k} {v!r}" for k, v in values.items())) == values
+
+
+@pytest.mark.parametrize("usage", [[], "x", {"prompt_tokens": "7", "completion_tokens": -1}])
+@pytest.mark.parametrize("timings", [3, {"prompt_n": "1", "predicted_n": None, "cache_n": 2**40}])
+def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
+    reply = {"choices": [{"message": {"content": "a"}}], "usage": usage, "timings": timings}
+    got = whole(reply)
+    assert isinstance(got, Completion)
+    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize("content", [5, ["a"], {"a": 1}])
+def test_content_that_is_no_text_is_empty(content: object) -> None:
+    for form in ({"message": {"content": content}}, {"delta": {"content": content}}):
+        got = whole({"choices": [form | {"finish_reason": content}]})
+        assert isinstance(got, Completion)
+        assert (got.content, got.finish_reason) == ("", None)
+    assert whole({"choices": [{"text": content}]}) is None
+
+
+def test_an_error_nested_too_deep_is_still_an_error() -> None:
+    deep = '{"error": ' + "[" * 1000 + "]" * 1000 + "}"
+    assert stream(f"data: {deep}") == "an error without a message"
+    assert stream('data: {"error": {"code": 7}}') == '{"code":7}'
+
+
+def test_infinite_metrics_are_left_out() -> None:
+    assert parse_metrics("a NaN\nb +Inf\nc 1\n") == {"c": 1.0}
+
+
+def test_a_servers_words_have_no_control_characters() -> None:
+    assert plain("\x1b[2Jno\r\n\tkey\x00 \u202eabc\ud800") == "[2Jno key abc"

@@ -91,7 +91,7 @@ class Exchange:
     def fail(self, kind: str, text: str, now_ns: int) -> None:
         """End the request with an error of this kind."""
         self.error = kind
-        self.error_text = text[:200]
+        self.error_text = text
         self.end_ns = now_ns
 
 

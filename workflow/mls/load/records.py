@@ -37,7 +37,7 @@ def records(
     for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
         if exchange.reads:
             unframe(exchange)
-        row = _row(exchange, parse(exchange), rank, keep_output, offset_ns)
+        row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, offset_ns)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         post = (processed or {}).get(exchange.job)
@@ -91,5 +91,5 @@ def _row(
         "server_prompt_ms": reply.server_prompt_ms,
         "server_predicted_ms": reply.server_predicted_ms,
         "output_sha256": reply.output_sha256,
-        "output": "".join(reply.text) if keep_output else None,
+        "output": reply.hide("".join(reply.text)) if keep_output else None,
     }

@@ -14,6 +14,12 @@ import orjson
 
 from mls.load.exchange import Exchange
 from mls.load.sse import Event, events
+from mls.server.reply import count, error_text, parsed, plain
+
+SHOWN = 200
+"""Characters that are kept of what was said about an error."""
+
+_READ_OF_ERROR = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -36,19 +42,26 @@ class Reply:
     error: str | None = None
     error_text: str | None = None
     done: bool = False  # the server said that this is the end
+    secret: str | None = None  # never to be repeated, should the server do so
 
     def fail(self, kind: str, text: str) -> None:
         if self.error is None:
-            self.error, self.error_text = kind, text[:200]
+            self.error, self.error_text = kind, plain(self.hide(text)[:SHOWN])
+
+    def hide(self, text: str) -> str:
+        return text.replace(self.secret, "***") if self.secret else text
 
     @property
     def output_sha256(self) -> str | None:
         return hashlib.sha256("".join(self.text).encode()).hexdigest() if self.text else None
 
 
-def parse(exchange: Exchange) -> Reply:
-    """Parse an exchange's raw body. Never raises: what can't be parsed is the reply's error."""
-    reply = Reply()
+def parse(exchange: Exchange, secret: str | None = None) -> Reply:
+    """Parse an exchange's raw body. Never raises: what can't be parsed is the reply's error.
+
+    secret: the API key, which nothing that is kept may hold (see `Reply.hide`).
+    """
+    reply = Reply(secret=secret)
     if exchange.error is not None:
         reply.fail(exchange.error, exchange.error_text or "")
     if exchange.status and exchange.status != 200:
@@ -65,7 +78,7 @@ def parse(exchange: Exchange) -> Reply:
     elif exchange.status == 200 and exchange.error is None:
         body = b"".join(piece for piece, _ in exchange.pieces)
         _take(reply, Event(body, len(exchange.read_ns) - 1, followed=False))
-    if reply.error is None and not reply.chunk_reads and not reply.done:
+    if reply.error is None and not reply.chunk_reads and reply.finish_reason is None:
         reply.fail("bad_reply", "the reply has no content and no finish_reason")
     return reply
 
@@ -76,7 +89,7 @@ def _take(reply: Reply, event: Event) -> None:
     try:
         chunk = orjson.loads(data)
     except orjson.JSONDecodeError:
-        reply.fail("bad_reply", f"not JSON: {data[:120].decode('utf-8', 'replace')}")
+        reply.fail("bad_reply", f"not JSON: {data[:_READ_OF_ERROR].decode('utf-8', 'replace')}")
         return
     if not isinstance(chunk, dict):
         reply.fail("bad_reply", "expected a JSON object")
@@ -89,7 +102,7 @@ def _take(reply: Reply, event: Event) -> None:
         texts.append(_choice_text(choice))
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
-            reply.finish_reason, reply.done = reason, True
+            reply.finish_reason, reply.done = reply.hide(reason), True
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(chunk["content"])
         _take_native_end(reply, chunk)
@@ -119,33 +132,28 @@ def _take_native_end(reply: Reply, chunk: dict[str, Any]) -> None:
         return
     reply.done = True
     reply.finish_reason = "length" if chunk.get("stop_type") == "limit" else "stop"
-    reply.prompt_tokens = _count(chunk.get("tokens_evaluated"))
-    reply.completion_tokens = _count(chunk.get("tokens_predicted"))
+    reply.prompt_tokens = count(chunk.get("tokens_evaluated"))
+    reply.completion_tokens = count(chunk.get("tokens_predicted"))
 
 
 def _take_usage(reply: Reply, chunk: dict[str, Any]) -> None:
     usage = chunk.get("usage")
     if isinstance(usage, dict):
-        reply.prompt_tokens = _count(usage.get("prompt_tokens"))
-        reply.completion_tokens = _count(usage.get("completion_tokens"))
+        reply.prompt_tokens = count(usage.get("prompt_tokens"))
+        reply.completion_tokens = count(usage.get("completion_tokens"))
         details = usage.get("prompt_tokens_details")
         if isinstance(details, dict):
-            reply.cached_tokens = _count(details.get("cached_tokens"))
+            reply.cached_tokens = count(details.get("cached_tokens"))
     timings = chunk.get("timings")
     if isinstance(timings, dict):
         reply.server_prompt_ms = _number(timings.get("prompt_ms"))
         reply.server_predicted_ms = _number(timings.get("predicted_ms"))
         if reply.cached_tokens is None:
-            reply.cached_tokens = _count(timings.get("cache_n"))
+            reply.cached_tokens = count(timings.get("cache_n"))
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _count(value: Any) -> int | None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
-    return value if fits else None
 
 
 def _number(value: Any) -> float | None:
@@ -154,11 +162,6 @@ def _number(value: Any) -> float | None:
 
 
 def _error_text(body: bytes) -> str:
-    try:
-        error = orjson.loads(body).get("error")
-    except (orjson.JSONDecodeError, AttributeError):
-        error = None
-    message = error.get("message") if isinstance(error, dict) else error
-    if isinstance(message, str) and message:
-        return message[:200]
-    return body[:200].decode("utf-8", "replace")
+    found = parsed(body)
+    said = error_text(found) if isinstance(found, dict) else None
+    return said or body[:_READ_OF_ERROR].decode("utf-8", "replace")

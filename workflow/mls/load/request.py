@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -27,7 +27,7 @@ class Target:
     """
 
     url: str
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     proxy: str | None = None
 
     @property
@@ -96,6 +96,8 @@ class RequestBuilder:
         self._bodies = bodies
         self._plain = Asked(output_tokens=run.max_tokens)
         self._run_id = run_id
+        self.secret = target.api_key
+        """What no record may hold."""
         self._prompts = Prompts(seed, run.prompt_words)
         self._common = {
             "Content-Type": "application/json",

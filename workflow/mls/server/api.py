@@ -24,6 +24,7 @@ from mls.server.reply import (
     joined,
     parse_metrics,
     parsed,
+    plain,
     whole,
 )
 
@@ -75,7 +76,8 @@ class ServerApi:
         names: dict[str, None] = {}
         for entry in listed["data"]:
             if isinstance(entry, dict):
-                for name in [entry.get("id"), *(entry.get("aliases") or [])]:
+                aliases = entry.get("aliases")
+                for name in [entry.get("id"), *(aliases if isinstance(aliases, list) else [])]:
                     if isinstance(name, str):
                         names[name] = None
         return list(names)
@@ -95,7 +97,7 @@ class ServerApi:
     def metrics(self) -> dict[str, float] | None:
         """Samples without labels of `/metrics` (Prometheus text format): name → value."""
         reply = self._get("/metrics")
-        found = parse_metrics(reply.text) if reply.ok else {}
+        found = parse_metrics(reply.content.decode(errors="replace")) if reply.ok else {}
         return found or None
 
     def tokenize(self, text: str, *, special: bool = False) -> int | None:
@@ -107,14 +109,14 @@ class ServerApi:
         if special:
             body |= {"add_special": True, "parse_special": True}
         reply = self._send("POST", "/tokenize", body=body)
-        found = parsed(reply.content) if reply.ok else None
+        found = self._parsed(reply) if reply.ok else None
         tokens = found.get("tokens") if isinstance(found, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
 
     def apply_template(self, messages: list[dict[str, str]]) -> str | None:
         """The whole prompt that the chat template makes, by llama.cpp's `/apply-template`."""
         reply = self._send("POST", "/apply-template", body={"messages": messages})
-        found = parsed(reply.content) if reply.ok else None
+        found = self._parsed(reply) if reply.ok else None
         text = found.get("prompt") if isinstance(found, dict) else None
         return text if isinstance(text, str) else None
 
@@ -140,14 +142,14 @@ class ServerApi:
             kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
             try:
                 if kind == "text/event-stream":
-                    found = joined(events(reply.iter_lines()))
+                    found = joined(events(map(self._without_key, reply.iter_lines())))
                 else:
-                    found = whole(parsed(reply.content))
+                    found = whole(self._parsed(reply))
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
         if found is None:
             raise UserError(
-                f"{where} answered with {kind or 'no content type'} and no `choices`: not a "
+                f"{where} answered with {self._clean(kind) or 'no content type'} and no `choices`: not a "
                 "completion server; check the URL (its root, without /v1) and run.endpoint."
             )
         if isinstance(found, str):
@@ -159,7 +161,14 @@ class ServerApi:
 
     def _json(self, path: str) -> Any:
         reply = self._get(path)
-        return parsed(reply.content) if reply.ok else None
+        return self._parsed(reply) if reply.ok else None
+
+    def _parsed(self, reply: requests.Response) -> Any:
+        return parsed(self._without_key(reply.content))
+
+    def _without_key(self, data: bytes) -> bytes:
+        """What a server says, should it repeat the key: replies are stored and shown."""
+        return data.replace(self._key.encode(), b"***") if self._key else data
 
     def _send(
         self,
@@ -216,7 +225,7 @@ class ServerApi:
 
     def _words(self, reply: requests.Response) -> str:
         try:
-            found = parsed(reply.content)
+            found = self._parsed(reply)
             text = error_text(found) if isinstance(found, dict) else None
             return self._clean(text or reply.text or reply.reason or "no message")
         except requests.RequestException:
@@ -226,7 +235,7 @@ class ServerApi:
         """A server's words on one line: short, and without the key should it repeat it."""
         if self._key:
             text = text.replace(self._key, "***")
-        text = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+        text = plain(re.sub(r"<[^>]*>", " ", text))
         return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
 
 

@@ -12,7 +12,7 @@ from mls.model.validation import nearest
 from mls.server.api import ServerApi, api_key
 from mls.server.fit import check_context, slots_warning
 from mls.server.probe_result import Cache, Probe, Reply
-from mls.server.reply import Completion
+from mls.server.reply import Completion, count, plain, words
 
 Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]
 """(run, model name to send, job) → (prompt, JSON body of its request)."""
@@ -20,6 +20,7 @@ Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]
 TOKENS_PER_WORD = 1.5  # an upper estimate for servers without /tokenize
 _SAMPLE_TOKENS = 16
 _SHOWN = 200  # characters of a reply
+_LISTED = 500  # characters of the names that a server lists
 _KEPT_METRICS = "llamacpp:"
 
 
@@ -123,13 +124,14 @@ def snapshot(api: ServerApi) -> dict[str, Any]:
 def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> dict[str, Any]:
     """What `/props` and `/slots` say; null where they don't."""
     known = props or {}
-    generation = known.get("default_generation_settings") or {}
+    generation = known.get("default_generation_settings")
+    settings = generation if isinstance(generation, dict) else {}
     first_slot = slots[0] if slots else {}
     return {
-        "build": known.get("build_info"),
-        "model_path": known.get("model_path"),
-        "slots": known.get("total_slots") or (len(slots) if slots else None),
-        "ctx_per_slot": generation.get("n_ctx") or first_slot.get("n_ctx"),
+        "build": words(known.get("build_info")),
+        "model_path": words(known.get("model_path")),
+        "slots": count(known.get("total_slots")) or (len(slots) if slots else None),
+        "ctx_per_slot": count(settings.get("n_ctx")) or count(first_slot.get("n_ctx")),
         "chat_template": bool(known.get("chat_template")) if props else None,
     }
 
@@ -139,7 +141,7 @@ def _served_as(point: Settings, listed: list[str] | None, url: str) -> str | Non
     if wanted and listed and wanted not in listed:
         raise UserError(
             f"Server {url} doesn't serve {wanted!r}{nearest(wanted, listed)}; it lists "
-            f"{', '.join(listed)}: set models.{point.cell['model']}.served_as to one of them."
+            f"{plain(', '.join(listed))[:_LISTED]}: set models.{point.cell['model']}.served_as to one of them."
         )
     return wanted or (listed[0] if listed else None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import orjson
 
 _METRIC = re.compile(r"^([A-Za-z_:][\w:]*)\s+(\S+)(?:\s+-?\d+)?$")
 
-_KEPT = ("usage", "timings", "system_fingerprint")
+_KEPT = {"usage": dict, "timings": dict, "system_fingerprint": str}
+_LARGEST = 2**31 - 1  # tables keep counts as int32
 
 
 @dataclass(frozen=True)
@@ -37,33 +39,51 @@ class Completion:
     @property
     def prompt_tokens(self) -> int | None:
         """By `usage`, else `timings`, which counts those from the cache apart."""
-        if "prompt_n" in self.timings:
-            counted = self.timings["prompt_n"] + (self.timings.get("cache_n") or 0)
-        else:
-            counted = None
-        return self.usage.get("prompt_tokens", counted)
+        read = count(self.timings.get("prompt_n"))
+        counted = None if read is None else read + (count(self.timings.get("cache_n")) or 0)
+        return _first(count(self.usage.get("prompt_tokens")), counted)
 
     @property
     def completion_tokens(self) -> int | None:
-        return self.usage.get("completion_tokens", self.timings.get("predicted_n"))
+        return _first(
+            count(self.usage.get("completion_tokens")), count(self.timings.get("predicted_n"))
+        )
 
     @property
     def cached_tokens(self) -> int | None:
         """Prompt tokens that came from the server's cache; None when it doesn't say."""
-        details = self.usage.get("prompt_tokens_details") or {}
-        return details.get("cached_tokens", self.timings.get("cache_n"))
+        details = self.usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        return _first(count(cached), count(self.timings.get("cache_n")))
+
+
+def count(value: Any) -> int | None:
+    """A count as a server gives it; None for what can't be one."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    return value if fits else None
+
+
+def plain(text: str) -> str:
+    """A server's words fit for a terminal and a line: no control characters, single spaces."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _first(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """Prometheus text format → name → value, of the samples that have no labels."""
+    """Prometheus text format → name → value, of the finite samples that have no labels."""
     found = {}
     for line in text.splitlines():
         match = _METRIC.match(line.strip())
         if match:
             try:
-                found[match[1]] = float(match[2])
+                value = float(match[2])
             except ValueError:
                 continue
+            if math.isfinite(value):
+                found[match[1]] = value
     return found
 
 
@@ -124,27 +144,40 @@ def whole(found: Any) -> Completion | str | None:
 
 
 def _kept(reply: dict[str, Any]) -> dict[str, Any]:
-    return {key: reply[key] for key in _KEPT if reply.get(key)}
+    """Those of the fields to keep that are what they should be."""
+    return {key: reply[key] for key, kind in _KEPT.items() if isinstance(reply.get(key), kind)}
 
 
 def _content(reply: dict[str, Any]) -> tuple[str | None, str | None]:
     """(text, finish reason) of a reply or chunk, in OpenAI's chat and text forms and llama.cpp's own."""
     if isinstance(reply.get("content"), str):  # /completion
-        return reply["content"], reply.get("stop_type") if reply.get("stop") else None
+        return reply["content"], words(reply.get("stop_type")) if reply.get("stop") else None
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None, None
     choice = choices[0]
-    reason = choice.get("finish_reason")
+    reason = words(choice.get("finish_reason"))
     message = choice.get("message") or choice.get("delta")
     if isinstance(message, dict):
-        return message.get("content") or message.get("reasoning_content") or "", reason
-    return choice.get("text"), reason
+        said = words(message.get("content")) or words(message.get("reasoning_content"))
+        return said or "", reason
+    return words(choice.get("text")), reason
+
+
+def words(value: Any) -> str | None:
+    """A text as a server gives it; None for what is none."""
+    return value if isinstance(value, str) else None
 
 
 def error_text(reply: dict[str, Any]) -> str | None:
-    """What the `error` of a reply says, in OpenAI's form or another."""
+    """What the `error` of a reply says, in OpenAI's form or another; None where it has none."""
     error = reply.get("error")
-    if isinstance(error, dict):
-        return str(error.get("message") or error)
-    return str(error) if error else None
+    if not error:
+        return None
+    said = error.get("message") if isinstance(error, dict) else error
+    if isinstance(said, str) and said:
+        return said
+    try:
+        return orjson.dumps(error).decode()
+    except orjson.JSONEncodeError:  # nested too deep
+        return "an error without a message"
