@@ -5,16 +5,14 @@ Each has an environment of its own, made from the pinned list in `peers/<name>.t
 
 from __future__ import annotations
 
-import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks import environments
 from benchmarks.pairing import Floats
 from benchmarks.rig import RESULTS, RigError
 
@@ -144,26 +142,8 @@ PEERS = {
 
 
 def install(name: str) -> None:
-    """Make a peer's environment, unless it is there already and made from the same list.
-
-    Raises `RigError` with pip's last words.
-    """
-    wanted = LISTS / f"{name}.txt"
-    digest = hashlib.sha256(wanted.read_bytes()).hexdigest()
-    folder = ENVIRONMENTS / name
-    stamp = folder / "built-from"
-    if stamp.exists() and stamp.read_text() == digest:
-        return
-    print(f"Making the environment of {name} in {folder} …", flush=True)
-    python = str(folder / "bin" / "python")
-    for command in (
-        [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [python, "-m", "pip", "install", "--quiet", "--no-deps", "--requirement", str(wanted)],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RigError(f"The environment of {name} can't be made: {done.stderr.strip()[-500:]}")
-    stamp.write_text(digest)
+    """Make a peer's environment, if need be. Raises `RigError`."""
+    environments.install(ENVIRONMENTS / name, LISTS / f"{name}.txt")
 
 
 def _program(name: str) -> list[str]:
