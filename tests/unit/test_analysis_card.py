@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import Load, facts, rows, to_table
 
@@ -66,7 +66,6 @@ def test_times_of_post_processing_come_from_the_records():
 
 
 @given(watts=st.floats(1, 1000), base=st.floats(0, 1e9))
-@settings(deadline=None)
 def test_energy_of_a_constant_power_is_power_times_time(watts, base):
     made = rows(LOAD)
     begin, end = span(made)

@@ -72,7 +72,7 @@ def test_too_few_requests_leave_both_unknown():
     assert "run.iters" in found["steady"].message
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32), st.sampled_from([1.0, 1000.0]))
 def test_verdicts_on_the_window_do_not_depend_on_the_unit_of_latency(seed, scale):
     load = Load(places=2, requests=24, tokens=4, noise=0.5, seed=seed)

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mls.gpu import kernel
@@ -30,20 +30,17 @@ def literally(data: bytes, work: int, first: int = 0) -> int:
     steps=st.integers(1, 30),
     first=st.integers(0, 2**30),
 )
-@settings(deadline=None)
 def test_reference_is_the_loop_taken_literally(data, steps, first):
     assert reference(data, steps * LANES, first) == literally(data, steps * LANES, first)
 
 
 @given(first=st.integers(0, 500), second=st.integers(0, 500), x=st.integers(0, MASK))
-@settings(deadline=None)
 def test_steps_add_up(first, second, x):
     (m, c), (n, d), (p, e) = map(affine_power, (first, second, first + second))
     assert ((x * m + c) * n + d) & MASK == (x * p + e) & MASK
 
 
 @given(data=st.binary(min_size=1, max_size=300), cut=st.integers(0, 300), work=st.integers(1, 999))
-@settings(deadline=None)
 def test_pieces_of_a_reply_add_up_to_the_whole(data, cut, work):
     cut = min(cut, len(data))
     work *= LANES

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.exchanges import exchange
 
@@ -70,7 +70,6 @@ class HostCard:
     slot_bytes=st.integers(60, 300),
     slow=st.integers(0, 3),
 )
-@settings(deadline=None)
 def test_every_reply_comes_out_with_the_checksum_of_all_its_bytes(replies, slots, slot_bytes, slow):
     queue = PostQueue(HostCard(slots, slot_bytes, slow), WORK)
     for job, pieces in enumerate(replies):

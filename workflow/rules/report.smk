@@ -33,6 +33,7 @@ rule aggregate:
         f"{RESULTS}/logs/aggregate.log",
     conda:
         "../../environment.yml"
+    threads: workflow.cores
     params:
         config=data_sha256(CONFIG.model_dump()),
         source=sources_sha256("model", "analysis"),
@@ -61,6 +62,7 @@ rule page:
         f"{RESULTS}/logs/page.log",
     conda:
         "../../environment.yml"
+    threads: workflow.cores
     params:
         source=sources_sha256("model", "analysis", "report"),
         baseline=baseline_digest(),

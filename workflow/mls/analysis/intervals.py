@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import stats
@@ -91,6 +92,7 @@ def _student(value: float, error: float | None, repeats: int) -> Estimate:
     return Estimate(value, value - half, value + half, repeats)
 
 
+@cache
 def _t(repeats: int) -> float:
     """Student's t for so many repeats."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +12,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from mls.analysis.card import PostFacts
+from mls.analysis.columns import Floats
 from mls.analysis.evidence import Evidence
 from mls.analysis.pace import keeps_full
+from mls.analysis.samples import samples
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
@@ -22,7 +23,7 @@ from mls.model.digest import file_sha256
 from mls.model.load import Load
 from mls.model.record import REQUESTS
 from mls.model.result import SCHEMA_VERSION, Failure, RunResult
-from mls.model.sweep import Cell, cells, run_path
+from mls.model.sweep import Cell, run_path
 from mls.model.workload import Workload
 
 RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
@@ -42,28 +43,27 @@ class Repeat:
     result: RunResult | None = None
     digest: str | None = None
     """SHA-256 of its `run.json`."""
+    places: int | None = None
+    """How many its load keeps full; None when it keeps none full (open loop, users who think)."""
     records: pa.Table | None = field(default=None, repr=False, compare=False)
     """Its raw records, for a repeat that is ok; large, so let go of them soon (`slim`)."""
+    samples: dict[str, Floats] | None = field(default=None, repr=False, compare=False)
+    """Of its records."""
+    telemetry: pa.Table | None = field(default=None, repr=False, compare=False)
+    """Its time series (schema `TELEMETRY`); None when none were taken."""
 
     def slim(self) -> Repeat:
-        """Without the records."""
-        return replace(self, records=None)
-
-    def telemetry(self) -> pa.Table | None:
-        """Its time series (schema `TELEMETRY`); None when none were taken."""
-        listed = self.result is not None and TELEMETRY in self.result.files
-        return pq.read_table(self.folder / TELEMETRY) if listed else None
+        """Without the records, their samples and the time series."""
+        return replace(self, records=None, samples=None, telemetry=None)
 
 
 class _UnusableError(Exception):
     """Why the files of a repeat can't be used, as a sentence."""
 
 
-def read_cells(config: Config, results: Path) -> Iterator[tuple[Cell, list[Repeat]]]:
-    """All repeats of each cell of the config, in its order. Raises `UserError` for a bad sweep."""
-    for cell in cells(config):
-        numbers = range(1, config.repeats + 1)
-        yield cell, [_read(config, results, cell, number) for number in numbers]
+def read_cell(config: Config, results: Path, cell: Cell) -> list[Repeat]:
+    """All planned repeats of one cell of the config."""
+    return [_read(config, results, cell, number) for number in range(1, config.repeats + 1)]
 
 
 def read_json(path: Path) -> Any | None:
@@ -85,15 +85,21 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = _valid_result(folder / RUN)
         _check_files(folder, result)
         digest = file_sha256(folder / RUN)
-        telemetry = pq.read_table(folder / TELEMETRY) if TELEMETRY in result.files else None
-        records = pq.read_table(folder / RECORDS)
-        result = _judged_anew(result, records, telemetry, config)
+        records = _table(folder / RECORDS)
+        telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
+        drawn = samples(records)
+        result, places = _judged_anew(result, records, drawn, telemetry, config)
     except _UnusableError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
         said = f"{error.filename} can't be read ({error.strerror})."
         return Repeat(cell, number, folder, "failed", said)
-    return Repeat(cell, number, folder, "ok", "", result, digest, records)
+    return Repeat(cell, number, folder, "ok", "", result, digest, places, records, drawn, telemetry)
+
+
+def _table(path: Path) -> pa.Table:
+    # without threads of its own: cells are read side by side, on all cores
+    return pq.ParquetFile(path).read(use_threads=False)
 
 
 def _valid_result(path: Path) -> RunResult:
@@ -115,9 +121,13 @@ def _valid_result(path: Path) -> RunResult:
 
 
 def _judged_anew(
-    result: RunResult, records: pa.Table, telemetry: pa.Table | None, config: Config
-) -> RunResult:
-    """Summary and verdicts from the raw records, by today's definitions and thresholds.
+    result: RunResult,
+    records: pa.Table,
+    drawn: dict[str, Floats],
+    telemetry: pa.Table | None,
+    config: Config,
+) -> tuple[RunResult, int | None]:
+    """(summary and verdicts from the raw records, by today's definitions and thresholds; places).
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
@@ -130,17 +140,18 @@ def _judged_anew(
         workload = Workload.model_validate(result.config.get("workload", {}))
     except ValidationError:
         raise _UnusableError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
+    asked, steady = result.summary.inflight.asked, keeps_full(load, workload)
     facts = RunFacts(
-        result.summary.inflight.asked,
+        asked,
         client.clock,
         client.per_rank,
         before,
         after,
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
-        steady=keeps_full(load, workload),
+        steady=steady,
     )
-    summary = summarize(records, facts)
+    summary = summarize(records, facts, drawn)
     verdicts = judge(
         Evidence(
             summary,
@@ -155,7 +166,8 @@ def _judged_anew(
             workload,
         )
     )
-    return result.model_copy(update={"summary": summary, "verdicts": verdicts})
+    judged = result.model_copy(update={"summary": summary, "verdicts": verdicts})
+    return judged, asked if steady else None
 
 
 def _check_files(folder: Path, result: RunResult) -> None:

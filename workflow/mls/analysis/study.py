@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from mls.analysis import intervals
 from mls.analysis.breakdown import PARTS, Part, parts
 from mls.analysis.card import Series, series
-from mls.analysis.columns import Floats, ints, succeeded
+from mls.analysis.columns import Floats
 from mls.analysis.comparable import (
     enough_requests,
     ranks_alike,
@@ -22,19 +21,16 @@ from mls.analysis.comparable import (
     same_thing_measured,
 )
 from mls.analysis.evidence import worst
-from mls.analysis.flight import Flight, flight, window
+from mls.analysis.flight import flight, window
 from mls.analysis.goodput import goodput
 from mls.analysis.intervals import Estimate
-from mls.analysis.pace import keeps_full
-from mls.analysis.results import Repeat, read_cells
-from mls.analysis.samples import of_requests, samples
+from mls.analysis.parallel import on_cores
+from mls.analysis.results import Repeat, read_cell
 from mls.analysis.support import least_samples
+from mls.analysis.thinning import Course, Curve, Dots, course, curve, dots
 from mls.model.config import Config
-from mls.model.load import Load
 from mls.model.result import Summary, Verdict
-from mls.model.sweep import Cell, axes
-from mls.model.units import NS_PER_S
-from mls.model.workload import Workload
+from mls.model.sweep import Cell, axes, cells
 
 MEANS = (
     "throughput.requests_per_s",
@@ -77,38 +73,6 @@ POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 90, 95, 99)
-CURVE_POINTS = 200
-COURSE_POINTS = 300
-DOTS = 200
-
-
-@dataclass(frozen=True)
-class Curve:
-    """An empirical distribution function, thinned for drawing: share `y` of samples is at most `x`."""
-
-    x: Floats
-    y: Floats
-
-
-@dataclass(frozen=True)
-class Course:
-    """Requests in flight over the time of one repeat in s, thinned for drawing; a step function."""
-
-    repeat: int
-    at_s: Floats
-    count: Floats
-    window_s: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class Dots:
-    """Requests of one repeat by their start in s, thinned for drawing; NaN: not known."""
-
-    at_s: Floats
-    latency_ms: Floats
-    ttft_ms: Floats
-    of: int
-    """Number of successful requests before thinning."""
 
 
 @dataclass(frozen=True)
@@ -191,19 +155,19 @@ class Study:
 
 
 def read_study(config: Config, results: Path) -> Study:
-    """Read all results of a config, one cell's records in memory at a time. Raises `UserError`."""
-    found = [_cell(config, cell, repeats) for cell, repeats in read_cells(config, results)]
+    """Read all results of a config, one cell's records in memory at a time and core. Raises `UserError`."""
+    found = on_cores(partial(_read, config, results), cells(config))
     same = same_thing_measured(found)
-    cells = [
+    found = [
         replace(c, verdicts=(*c.verdicts, v)) if c.ok else c
         for c, v in zip(found, same, strict=True)
     ]
-    rate = f"{Study(config, cells).rates}.completion_tokens_per_s"
-    alike = ranks_alike(cells, rate, config.checks)
-    cells = [
-        replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(cells, alike, strict=True)
+    rate = f"{Study(config, found).rates}.completion_tokens_per_s"
+    alike = ranks_alike(found, rate, config.checks)
+    found = [
+        replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(found, alike, strict=True)
     ]
-    return Study(config, cells)
+    return Study(config, found)
 
 
 def flatten(summary: Summary) -> dict[str, Any]:
@@ -225,107 +189,50 @@ def _verdicts(repeat: Repeat) -> list[Verdict]:
     return repeat.result.verdicts if repeat.result else []
 
 
+def _read(config: Config, results: Path, cell: Cell) -> CellResult:
+    return _cell(config, cell, read_cell(config, results, cell))
+
+
 def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     bare = CellResult(cell, [repeat.slim() for repeat in repeats], {}, {}, None)
     if not bare.ok:
         return bare
-    estimates = {metric: intervals.mean(bare.values(metric)) for metric in MEANS}
-    raw: dict[str, list[Floats]] = {name: [] for name in POOLED}
-    course = None
-    good: list[dict[str, float]] = []
-    tables = []
-    for repeat in repeats:
-        table = repeat.records
-        if table is None:
-            continue
-        found = samples(table)
-        good.append(goodput(table, config.slo, _asked(repeat)))
-        tables.append(table)
-        for name in POOLED:
-            raw[name].append(found[name])
-        if course is None:
-            full = flight(table)
-            course = _course(repeat, full, window(table, full, _asked(repeat)))
-            bare = replace(bare, dots=_dots(table))
-    bare = replace(bare, good=tuple(good))
-    estimates |= {metric: intervals.mean(bare.values(metric)) for metric in GOODPUT}
-    for name in POOLED:
-        enough = sum(map(len, raw[name]))
-        for percent, one in intervals.percentiles(raw[name], POOLED_PERCENTILES).items():
-            least = least_samples(percent)
-            estimates[f"{name}.p{percent}"] = one if enough >= least else replace(one, needs=least)
-    curves = {name: _curve(np.concatenate(found)) for name, found in raw.items()}
-    known = {name: found for name, found in estimates.items() if found is not None}
-    sampled = next((told for r in bare.ok if (told := r.telemetry()) is not None), None)
-    telemetry = series(sampled) if sampled is not None else {}
+    read = [(repeat, repeat.records) for repeat in repeats if repeat.records is not None]
+    good = tuple(goodput(table, config.slo, repeat.places) for repeat, table in read)
+    bare = replace(bare, good=good)
+    drawn = [repeat.samples or {} for repeat, _ in read]
+    raw = {name: [found[name] for found in drawn] for name in POOLED}
     latencies = raw["latency_ms"]
     verdicts = (
         enough_requests(sum(map(len, latencies)), config.checks),
         repeats_agree([repeat.number for repeat in bare.ok], latencies, config.checks),
     )
+    first, table = read[0]
+    full = flight(table)
+    sampled = next((r.telemetry for r, _ in read if r.telemetry is not None), None)
     return replace(
         bare,
-        estimates=known,
-        curves=curves,
-        course=course,
-        telemetry=telemetry,
-        parts={column: parts(tables, column) for column in PARTS},
+        estimates=_means(bare) | _percentiles(raw),
+        curves={name: curve(np.concatenate(found)) for name, found in raw.items()},
+        course=course(first.number, full, window(table, full, first.places)),
+        telemetry=series(sampled) if sampled is not None else {},
+        dots=dots(table),
+        parts={column: parts([table for _, table in read], column) for column in PARTS},
         verdicts=verdicts,
     )
 
 
-def _asked(repeat: Repeat) -> int | None:
-    """Places that the load keeps full; None when it keeps none full."""
-    if repeat.result is None:
-        return int(repeat.cell["inflight"])
-    given = repeat.result.config
-    load = Load.model_validate(given.get("load", {}))
-    workload = Workload.model_validate(given.get("workload", {}))
-    return repeat.result.summary.inflight.asked if keeps_full(load, workload) else None
+def _means(cell: CellResult) -> dict[str, Estimate]:
+    found = {metric: intervals.mean(cell.values(metric)) for metric in (*MEANS, *GOODPUT)}
+    return {metric: estimate for metric, estimate in found.items() if estimate is not None}
 
 
-def _curve(values: Floats) -> Curve:
-    """Every sample when there are few, else evenly spaced quantiles from the least to the greatest."""
-    ordered = np.sort(values)
-    rank = np.unique(
-        np.linspace(0, max(len(ordered) - 1, 0), min(len(ordered), CURVE_POINTS)).round()
-    )
-    return Curve(ordered[rank.astype(np.int64)], (rank + 1) / max(len(ordered), 1))
-
-
-def _course(repeat: Repeat, full: Flight, steady: tuple[int, int] | None) -> Course | None:
-    if not len(full.at_ns):
-        return None
-    zero = int(full.at_ns[0])
-    at, count = (full.at_ns - zero) / NS_PER_S, full.count.astype(float)
-    if len(at) > COURSE_POINTS:
-        keep = _extremes(at, count, COURSE_POINTS // 2)
-        at, count = at[keep], count[keep]
-    seconds = ((steady[0] - zero) / NS_PER_S, (steady[1] - zero) / NS_PER_S) if steady else None
-    return Course(repeat.number, at, count, seconds)
-
-
-def _dots(table: pa.Table) -> Dots | None:
-    ok = succeeded(table)
-    if not ok.any():
-        return None
-    start = ints(table, "start_ns").values
-    order = np.flatnonzero(ok)[np.argsort(start[ok], kind="stable")]
-    at = (start[order] - start[order[0]]) / NS_PER_S
-    figures = of_requests(table)
-    latency, ttft = figures["latency_ms"][order], figures["ttft_ms"][order]
-    keep = list(range(len(order)))
-    if len(keep) > DOTS:
-        keep = _extremes(at, latency, DOTS // 2)
-    return Dots(at[keep], latency[keep], ttft[keep], len(order))
-
-
-def _extremes(at: Floats, count: Floats, bins: int) -> list[int]:
-    """Least and greatest value of each stretch of time, so that thinning hides no dip."""
-    edges = np.linspace(at[0], at[-1], bins + 1)
-    groups = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, bins - 1)
-    cuts = np.flatnonzero(np.diff(groups)) + 1
-    kept: set[int] = {0, len(at) - 1}
-    for part in np.split(np.arange(len(at)), cuts):
-        kept |= {int(part[count[part].argmin()]), int(part[count[part].argmax()])}
-    return sorted(kept)
+def _percentiles(raw: dict[str, list[Floats]]) -> dict[str, Estimate]:
+    """raw: samples of each repeat, by distribution."""
+    estimates = {}
+    for name, repeats in raw.items():
+        count = sum(map(len, repeats))
+        for percent, one in intervals.percentiles(repeats, POOLED_PERCENTILES).items():
+            least = least_samples(percent)
+            estimates[f"{name}.p{percent}"] = one if count >= least else replace(one, needs=least)
+    return estimates

@@ -47,13 +47,16 @@ class RunFacts:
     steady: bool = True
 
 
-def summarize(table: pa.Table, facts: RunFacts) -> Summary:
-    """Summarise one repeat. table: schema `mls.model.record.REQUESTS`; definitions: docs/METHODS.md."""
+def summarize(table: pa.Table, facts: RunFacts, drawn: dict[str, Floats] | None = None) -> Summary:
+    """Summarise one repeat. table: schema `mls.model.record.REQUESTS`; definitions: docs/METHODS.md.
+
+    drawn: its `samples`, where the caller has them.
+    """
     ok = succeeded(table)
     course = flight(table)
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
     steady = window(table, course, facts.inflight if facts.steady else None)
-    values = samples(table)
+    values = dict(samples(table) if drawn is None else drawn)
     tokens = ints(table, "completion_tokens").values[ok].sum()
     held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
     return Summary(

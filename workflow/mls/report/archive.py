@@ -10,11 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mls.analysis.results import FAILURE, RUN, Repeat, read_cells
+from mls.analysis.results import FAILURE, RUN, Repeat, read_cell
 from mls.model.config import Config
 from mls.model.digest import PACKAGE, data_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
+from mls.model.sweep import cells
 from mls.report import crate
 
 MANIFEST = "manifest.json"
@@ -129,8 +130,8 @@ def _members(config: Config, results: Path, locks: Path) -> Iterator[tuple[str, 
     paths.append(results / "environment" / "environment.json")
     for model in config.models:
         paths += [results / "probe" / f"{model}.json", results / "models" / f"{model}.json"]
-    for _, repeats in read_cells(config, results):
-        for repeat in repeats:
+    for cell in cells(config):
+        for repeat in read_cell(config, results, cell):
             paths += _of_repeat(repeat)
     for path in paths:
         if path.is_file():
