@@ -30,6 +30,7 @@ class Place:
     __slots__ = (
         "complete",
         "connecting",
+        "dialed_ns",
         "exchange",
         "fresh",
         "headers_done",
@@ -50,8 +51,14 @@ class Place:
             b""  # of the request, when the kernel did not take it all at once
         )
         self.connecting = False
+        self.dialed_ns = 0  # when its connection was begun to be opened, under load
         self.fresh = False  # opened for the request that is on it
         self.begin_connection()
+
+    @property
+    def opening(self) -> bool:
+        """The connection is not ready for a request yet."""
+        return self.connecting or (self.tls is not None and not self.tls.ready)
 
     def begin_connection(self) -> None:
         """Get ready for the replies on a new connection."""

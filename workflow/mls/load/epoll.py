@@ -21,6 +21,7 @@ from mls.load.arrival import ANCILLARY_BYTES, WallClock
 from mls.load.connection import READ_BYTES, Dialer, Place
 from mls.load.exchange import RETRY_STATUS, Clock, Exchange, JobSource
 from mls.load.failures import FailureHandling
+from mls.load.limits import NEVER_NS, Limits
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.unframe import HttpReply, arrived_ns
@@ -41,6 +42,8 @@ class EpollTransport(FailureHandling):
         self._run = run
         self._reuse = run.reuse_connections
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
+        self._limits = Limits(run)
+        self._look_ns = NEVER_NS if self._limits.every_ns == NEVER_NS else 0
         self._epoll = select.epoll()
         self._timers = Timers()
         self._epoll.register(self._timers.fileno(), select.EPOLLIN)
@@ -114,7 +117,8 @@ class EpollTransport(FailureHandling):
             return _WAITING_POLL_S
         if not self._deadlines:
             return None
-        return max(0.0, (self._deadlines[0][0] - time.monotonic_ns()) / NS_PER_S)
+        due_ns = min(self._deadlines[0][0], self._look_ns)
+        return max(0.0, (due_ns - time.monotonic_ns()) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
         self._timers.run(now)
@@ -125,6 +129,11 @@ class EpollTransport(FailureHandling):
                 self._hang_up(place)
                 place.exchange = exchange  # it may have been waiting for its next attempt
                 self._fail(place, *self._out_of_time(exchange))
+        if now >= self._look_ns:  # all that has come is read by now
+            self._look_ns = now + self._limits.every_ns
+            for place in self._places:
+                if struck := self._limits.struck(place, now):
+                    self._cut_off(place, *struck)
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for place, since_ns in waiting:
@@ -191,7 +200,8 @@ class EpollTransport(FailureHandling):
     def _dial(self, place: Place) -> None:
         exchange = place.exchange
         assert exchange is not None
-        exchange.start_ns = exchange.start_ns or time.monotonic_ns()  # connecting counts
+        place.dialed_ns = time.monotonic_ns()
+        exchange.start_ns = exchange.start_ns or place.dialed_ns  # connecting counts
         place.begin_connection()
         try:
             place.sock = self._dialer.new_socket()

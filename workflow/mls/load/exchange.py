@@ -45,6 +45,7 @@ class Exchange:
     __slots__ = (
         "arrived_ns",
         "attempts",
+        "begun",
         "clean_end",
         "connected_ns",
         "end_ns",
@@ -80,6 +81,7 @@ class Exchange:
         self.status = 0
         self.event_stream = False
         self.clean_end = False
+        self.begun = False  # content has come, as far as `limits` has looked
         self.error: str | None = None
         self.error_text: str | None = None
         self.reads: list[Read] = []

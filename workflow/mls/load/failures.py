@@ -9,6 +9,7 @@ from functools import partial
 from mls.load.alarm import Timers
 from mls.load.connection import Dialer, Place
 from mls.load.exchange import GONE_AFTER_NS, Exchange, JobSource, pause_ns
+from mls.load.limits import CONNECT, Limits
 from mls.load.unframe import HttpReply
 from mls.model.config import Run
 from mls.model.units import NS_PER_S
@@ -19,6 +20,7 @@ class FailureHandling(ABC):
 
     _dialer: Dialer
     _run: Run
+    _limits: Limits
     _timers: Timers
     _source: JobSource
     _done: list[Exchange]
@@ -81,18 +83,30 @@ class FailureHandling(ABC):
         exchange = place.exchange
         assert exchange is not None
         self._hang_up(place)
+        text = error.strerror or str(error)
+        self._unreachable(text)
+        if exchange.attempts <= self._run.retries and not self.gone:
+            self._retry(place)
+        else:
+            self._fail(place, "refused", text)
+
+    def _unreachable(self, text: str) -> None:
+        """Give the server up when there has been no connection for too long."""
         now = time.monotonic_ns()
         self._refused_since_ns = self._refused_since_ns or now
         if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
             self.gone = (
                 f"The server at {self._dialer.target.url} has gone: no connection for "
-                f"{GONE_AFTER_NS // NS_PER_S} s ({error.strerror or error})."
+                f"{GONE_AFTER_NS // NS_PER_S} s ({text})."
             )
             self._source.stop()
-        if exchange.attempts <= self._run.retries and not self.gone:
-            self._retry(place)
-        else:
-            self._fail(place, "refused", error.strerror or str(error))
+
+    def _cut_off(self, place: Place, kind: str, text: str) -> None:
+        """A limit within the request has struck: nothing of it is sent again."""
+        self._hang_up(place)
+        if kind == CONNECT:
+            self._unreachable(text)
+        self._fail(place, kind, text)
 
     def _retry(self, place: Place, retry_after: str | None = None) -> None:
         exchange = place.exchange
@@ -103,8 +117,12 @@ class FailureHandling(ABC):
 
         def again() -> None:
             place.exchange = exchange
-            self._send(place)
+            if struck := self._limits.struck(place, time.monotonic_ns()):
+                self._cut_off(place, *struck)
+            else:
+                self._send(place)
 
+        when_ns = min(when_ns, self._limits.first_token_by_ns(exchange) + 1)
         if when_ns < self._limit_ns(exchange):  # else the limit comes first
             self._timers.at(when_ns, again)
 

@@ -26,6 +26,7 @@ from mls.load.exchange import (
     JobSource,
     pause_ns,
 )
+from mls.load.limits import CONNECT
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.model.config import Run
@@ -45,6 +46,7 @@ class ThreadsTransport:
         self._url = target.url.rstrip("/") + run.endpoint
         self._builder = builder
         self._run = run
+        self._connect_s = min(run.timeout_s, run.timeout_connect_s or run.timeout_s)
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
         self._refused_since_ns = 0
@@ -106,7 +108,7 @@ class ThreadsTransport:
                     exchange.end_ns = exchange.read_ns[-1]
                     return
             except (requests.Timeout, ReadTimeout):
-                self._time_out(exchange)
+                self._time_out(exchange, limit_ns, source)
                 return
             except (requests.RequestException, HTTPError, OSError) as error:
                 kind = _kind(error, exchange)
@@ -120,7 +122,7 @@ class ThreadsTransport:
             left = limit_ns - time.monotonic_ns()
             time.sleep(max(0, min(pause, left)) / NS_PER_S)
             if pause >= left:
-                self._time_out(exchange)
+                self._time_out(exchange, limit_ns, source)
                 return
             exchange.begin_attempt()
 
@@ -132,7 +134,7 @@ class ThreadsTransport:
             data=self._builder.body(exchange.job),
             headers=self._builder.headers(exchange.job),
             stream=True,
-            timeout=self._run.timeout_s,
+            timeout=(self._connect_s, self._run.timeout_s),
             allow_redirects=False,
         )
         with response:
@@ -158,9 +160,14 @@ class ThreadsTransport:
             exchange.clean_end = framed
             return response.headers.get("Retry-After")
 
-    def _time_out(self, exchange: Exchange) -> None:
-        text = f"no complete reply within {self._run.timeout_s:g} s"
-        exchange.fail("timeout", text, time.monotonic_ns())
+    def _time_out(self, exchange: Exchange, limit_ns: int, source: JobSource) -> None:
+        now = time.monotonic_ns()
+        if now < limit_ns:  # each read may take as long as all: it was the connection
+            text = f"no connection within {self._connect_s:g} s"
+            self._note_refusal(text, source)
+            exchange.fail(CONNECT, text, now)
+        else:
+            exchange.fail("timeout", f"no complete reply within {self._run.timeout_s:g} s", now)
 
     def _note_refusal(self, text: str, source: JobSource) -> None:
         now = time.monotonic_ns()

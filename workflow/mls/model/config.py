@@ -249,6 +249,18 @@ class Run(Section):
     timeout_s: float = Field(
         600, gt=0, description="Limit of one request, from start to last byte."
     )
+    timeout_connect_s: float | None = Field(
+        None,
+        gt=0,
+        description="Limit of opening a connection for a request, TLS included. Default, as for the "
+        "next two: none but `timeout_s`.",
+    )
+    timeout_first_token_s: float | None = Field(
+        None, gt=0, description="Limit from start to the first token of a streamed reply."
+    )
+    timeout_between_chunks_s: float | None = Field(
+        None, gt=0, description="Limit of silence within a streamed reply, after its first token."
+    )
     retries: int = Field(
         2,
         ge=0,
@@ -284,6 +296,9 @@ class Run(Section):
     def _stopping_rule(self) -> Run:
         if self.iters is not None and self.duration_s is not None:
             raise ValueError("give `iters` or `duration_s`, not both")
+        for key in ("timeout_first_token_s", "timeout_between_chunks_s"):
+            if getattr(self, key) and not (self.stream and self.transport == "epoll"):
+                raise ValueError(f"`{key}` needs `stream: true` and `transport: epoll`")
         if self.scheduler == "works" and self.dispatch == "messages":
             raise ValueError(
                 "scheduler `works` can't go with dispatch `messages`, for which rank 0 must always be "

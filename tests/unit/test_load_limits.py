@@ -1,0 +1,76 @@
+"""Limits within a request: when they strike, and what they count as the first token."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.faults.misbehaving import chunked, events
+
+from mls.load.connection import Place
+from mls.load.exchange import Exchange
+from mls.load.limits import NEVER_NS, Limits
+from mls.load.reply import parse
+from mls.load.unframe import unframe
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.validation import parse_config
+
+START_NS = 5 * NS_PER_S
+PINGS = [b": ping\n\n"] * 3
+BODY = chunked(*PINGS, *events())
+
+
+def place(*reads, start_ns=START_NS):
+    """A place whose request began then, with reads a millisecond apart from a second later."""
+    made = Place(0)
+    made.exchange = Exchange(0, 0, start_ns)
+    made.exchange.start_ns = start_ns
+    made.exchange.status = 200
+    for i, data in enumerate(reads):
+        made.exchange.reads.append((data, b"", start_ns + NS_PER_S + i * NS_PER_MS, 0))
+    return made
+
+
+def reads(body, cuts):
+    edges = sorted({0, *cuts, len(body)})
+    return [body[a:b] for a, b in itertools.pairwise(edges)]
+
+
+@given(st.sets(st.integers(1, len(BODY) - 1), max_size=30), st.data())
+def test_first_token_is_the_parsers_own_first_chunk(cuts, data):
+    """However the bytes were split, and whichever of them have come."""
+    came = reads(BODY, cuts)
+    came = came[: data.draw(st.integers(0, len(came)))]
+    looked_at = place(*came)
+    limits = Limits(Run(timeout_first_token_s=2))
+    whole = place(*came).exchange
+    if came:
+        unframe(whole)
+    struck = limits.struck(looked_at, START_NS + 2 * NS_PER_S + 1)
+    assert (struck is None) == bool(parse(whole).chunk_reads)
+    assert looked_at.exchange.reads == place(*came).exchange.reads  # nothing is used up
+
+
+def test_each_limit_strikes_at_its_own_moment():
+    limits = Limits(Run(timeout_first_token_s=3, timeout_between_chunks_s=2))
+    assert limits.every_ns == 200 * NS_PER_MS
+    mute, begun = place(), place(BODY[:-60])
+    assert limits.struck(mute, START_NS + 3 * NS_PER_S) is None
+    assert limits.struck(mute, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_first_token"
+    assert limits.struck(begun, START_NS + 3 * NS_PER_S) is None
+    assert limits.struck(begun, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_between_chunks"
+
+
+def test_no_limits_are_never_looked_at():
+    limits = Limits(Run())
+    assert limits.every_ns == NEVER_NS
+    assert limits.struck(place(), NEVER_NS - 1) is None
+
+
+@pytest.mark.parametrize("key", ["timeout_first_token_s", "timeout_between_chunks_s"])
+@pytest.mark.parametrize("other", [{"stream": False}, {"transport": "requests"}])
+def test_limits_on_chunks_need_a_stream_that_is_watched(key, other):
+    with pytest.raises(UserError, match=f"{key}.*stream: true.*transport: epoll"):
+        parse_config({"models": {"m": {}}, "run": {key: 1.0} | other})
