@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from mls.host.machine import usable_cores
+from mls.model.pin import write_cpus
+
 _DEADLINE_S = 60
 _DRIVER = """
 import json, sys
 from pathlib import Path
+from mls.host.pinning import Pinned
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.server.managed import serve
 given = json.loads(sys.argv[1])
 model = Path(given["model"]) if given["model"] else None
+server, pinned = Server(**given["server"]), Pinned(*map(frozenset, given["pinned"]))
 try:
-    sys.exit(serve(Server(**given["server"]), model, "m", sys.argv[2:], Path(given["log"])))
+    sys.exit(serve(server, model, "m", sys.argv[2:], Path(given["log"]), pinned=pinned))
 except UserError as error:
     print("UserError:", error, file=sys.stderr)
     sys.exit(1)
@@ -45,12 +51,17 @@ class Serve:
         self.process: subprocess.Popen[str] | None = None
 
     def start(
-        self, *command: str, before: Callable[[], None] = lambda: None, **server: Any
+        self,
+        *command: str,
+        before: Callable[[], None] = lambda: None,
+        pinned: Sequence[Sequence[int]] = (),
+        **server: Any,
     ) -> subprocess.Popen[str]:
         given = {
             "model": str(self._model) if self._model else None,
             "server": {"parallel": 2, "ctx": 512} | server,
             "log": str(self.log),
+            "pinned": pinned,
         }
 
         def in_child() -> None:
@@ -124,6 +135,22 @@ def test_command_finds_a_healthy_server_with_the_slots_asked_for(serve: Serve) -
     status, out, err = serve.run(sys.executable, "-c", ask, parallel=2, ctx=1024)
     assert (status, out.split()) == (0, ["2", "512", "m"]), err
     assert "listening" in serve.log.read_text()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs to keep apart")
+def test_engine_and_command_are_kept_on_cpus_of_their_own(serve: Serve) -> None:
+    first, *rest = sorted(os.sched_getaffinity(0))
+    ask = (
+        "import json, os; print(json.dumps([[sorted(os.sched_getaffinity(pid)) "
+        "for pid in (int(os.environ['MLS_SERVER_PID']), 0)], os.environ['MLS_PINNED']]))"
+    )
+    status, out, err = serve.run(sys.executable, "-c", ask, pinned=[rest, [first]])
+    assert status == 0, err
+    found, told = json.loads(out)
+    assert found == [rest, [first]]
+    assert json.loads(told) == {"server": write_cpus(rest), "ranks": str(first), "why": None}
+    # it computes with as many threads as it has cores
+    assert f"n_threads = {usable_cores(rest)}" in serve.log.read_text()
 
 
 def test_exit_status_is_passed_on_and_the_engine_is_gone(serve: Serve) -> None:

@@ -9,6 +9,8 @@ import jsonschema
 import pytest
 from tests.workflow.checkout import ROOT, SMALL
 
+from mls.host.machine import usable_cores
+from mls.host.pinning import CORES_FOR_EACH_RANK
 from mls.model.sweep import cell_key, cells, run_order, run_path
 from mls.model.validation import load_config
 
@@ -43,6 +45,11 @@ def test_leaves_the_files_of_the_contract(checkout, small):
         assert result["summary"]["tokens"]["completion"] == 6 * 8
         assert result["environment"]["digest"]
         assert (folder / "requests.parquet").exists()
+        if usable_cores() < CORES_FOR_EACH_RANK * cell["ranks"]:
+            pinned = result["host"]["pinned"]
+            assert (pinned["server"], pinned["ranks"]) == (None, None)
+            assert f"there are {usable_cores()}" in pinned["why"]
+            assert pinned["why"] in (checkout.results / "report.html").read_text()
     assert len(rows(checkout.results / "summary.csv")) == 2
     assert len(rows(checkout.results / "cells.csv")) == 2
     assert (checkout.results / "environment" / "environment.json").exists()

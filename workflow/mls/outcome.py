@@ -24,6 +24,7 @@ from mls.analysis.results import TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.host import noise
+from mls.host.pinning import pinned
 from mls.load.job import Gathered
 from mls.load.request import body_fields
 from mls.model.config import Config, Run
@@ -65,7 +66,7 @@ class Outcome:
     def before(self, api: ServerApi) -> None:
         """Take the server's state before the load. Never raises."""
         self._before = _state(api)
-        self._host = {"server": self._where(), "before": noise.sample()}
+        self._host = {"server": self._where(), "pinned": pinned(), "before": noise.sample()}
 
     def after(self, api: ServerApi) -> None:
         """Take the server's state after the load. Never raises: it may have died."""
@@ -286,6 +287,7 @@ def _cost(rank: dict[str, Any]) -> RankCost:
         requests=rank["requests"],
         cpu_s=rank["cpu_s"],
         cpu_fraction=rank["cpu_s"] / wall_s if wall_s > 0 else 0.0,
+        cpus=rank["cpus"],
     )
 
 

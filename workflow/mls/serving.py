@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mls.host.mpi_launch import mpi_environment
 from mls.host.noise import SERVE_PID
+from mls.host.pinning import NOT_PINNED, Pinned, choose
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.model.sweep import cells, parse_cell, settings
@@ -42,8 +43,9 @@ def serve_for(
             raise UserError(
                 f"{probe} is missing: the server did not pass its probe; the probe's log says why."
             )
-        server, file, alias = _what_to_serve(config, cell, repeat, model)
-        status = serve(server, file, alias, command, log or Path("llama-server.log"))
+        server, file, alias, pinned = _what_to_serve(config, cell, repeat, model)
+        log = log or Path("llama-server.log")
+        status = serve(server, file, alias, command, log, pinned=pinned)
     except UserError as error:
         if output:
             write_failure(output, str(error))
@@ -57,17 +59,18 @@ def serve_for(
 
 def _what_to_serve(
     config: Path | None, cell: list[str], repeat: int, model: str | None
-) -> tuple[Server, Path | None, str]:
-    """(server, model file, the model's name)."""
+) -> tuple[Server, Path | None, str, Pinned]:
+    """(server, model file, the model's name, who gets which CPUs)."""
     if config is None:
         if model is None:
             raise UserError("Give --model FILE, or --config with --cell.")
-        return Server(), check_gguf(Path(model)), Path(model).stem
+        return Server(), check_gguf(Path(model)), Path(model).stem, NOT_PINNED
     loaded = load_config(config)
     point = parse_cell(loaded, cell) if cell else cells(loaded)[0]
     resolved = settings(loaded, point, repeat)
     name = str(point["model"])
+    pinned = choose(loaded.pin, resolved.run.ranks, managed=not resolved.server.url)
     if resolved.server.url:
-        return resolved.server, None, name
+        return resolved.server, None, name, pinned
     descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
-    return resolved.server, Path(descriptor.path), resolved.served_as or name
+    return resolved.server, Path(descriptor.path), resolved.served_as or name, pinned

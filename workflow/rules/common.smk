@@ -107,6 +107,7 @@ def settings_digest(wildcards):
             resolved.seed,
             resolved.served_as,
             model_digest(wildcards.model),
+            CONFIG.pin.model_dump(),
             resolved.server.model_dump(),
             resolved.run.model_dump(),
             resolved.load.model_dump(),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import socket
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from mls.model.pin import write_cpus
 
 GIB = 1024**3
 _CPU = Path("/sys/devices/system/cpu")
@@ -34,17 +37,39 @@ def describe() -> dict[str, Any]:
     }
 
 
-def usable_cores() -> int:
-    """Physical cores that this process may use: its affinity and its container's CPU quota count."""
-    if hasattr(os, "sched_getaffinity"):
+def usable_cores(cpus: Collection[int] | None = None) -> int:
+    """Physical cores that this process may use: its affinity and its container's CPU quota count.
+
+    cpus: of a process that will be kept on these; default: of this one.
+    """
+    if cpus is not None:
+        count = len(cores(cpus))
+    elif hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
+        count = min(allowed, psutil.cpu_count(logical=False) or allowed)
     else:
-        allowed = os.cpu_count() or 1
-    cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
+        count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
     if quota.isdigit() and period.isdigit():
-        cores = min(cores, round(int(quota) / int(period)))
-    return max(1, cores)
+        count = min(count, round(int(quota) / int(period)))
+    return max(1, count)
+
+
+def affinity() -> str | None:
+    """The CPUs that this process may use, as `0-3,8`; null where the system doesn't say."""
+    return write_cpus(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def cores(cpus: Collection[int]) -> list[frozenset[int]]:
+    """The physical cores of these CPUs, in their order: of each those CPUs (threads) that it has.
+
+    Where the kernel doesn't say which CPUs share a core, each is one. Linux only.
+    """
+    found: dict[str, set[int]] = {}
+    for cpu in sorted(cpus):
+        siblings = _read(_CPU / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        found.setdefault(siblings, set()).add(cpu)
+    return [frozenset(threads) for threads in found.values()]
 
 
 def governor() -> str | None:

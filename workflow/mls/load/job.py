@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 from mpi4py import MPI
 
+from mls.host import machine
 from mls.load import clock, dispatch, roles
 from mls.load.arrivals import Arrivals
 from mls.load.bodies import WorkloadBodies
@@ -84,7 +85,7 @@ class Job:
 class Gathered:
     """Rank 0's harvest.
 
-    ranks: one dict a rank: rank, host, requests, cpu_s, wall_s, clock, wall_clock_steps,
+    ranks: one dict a rank: rank, host, requests, cpus, cpu_s, wall_s, clock, wall_clock_steps,
     offset_ns (before and after), gone, post (`{card, name, reason, failed}`; None: not a worker).
     """
 
@@ -179,6 +180,7 @@ def perform(
         "rank": comm.rank,
         "host": MPI.Get_processor_name(),
         "requests": table.num_rows,
+        "cpus": machine.affinity(),
         "cpu_s": cpu_s,
         "wall_s": (end_ns - start_ns) / NS_PER_S,
         "clock": transport.clock if transport else None,

@@ -19,6 +19,7 @@ from pydantic import (
 
 from mls.model.checks import Checks, Slo
 from mls.model.load import Load
+from mls.model.pin import Pin
 from mls.model.section import Section
 from mls.model.workload import Workload
 
@@ -329,6 +330,7 @@ class Config(Section):
     )
     environment: Environment = Environment()
     mpi: Mpi = Mpi()
+    pin: Pin = Pin()
     models: dict[Slug, ModelSource] = Field(
         min_length=1, description="Models by name: where each file comes from."
     )

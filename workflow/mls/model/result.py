@@ -79,6 +79,7 @@ class RankCost(Part):
     requests: int
     cpu_s: float
     cpu_fraction: float
+    cpus: str | None = Field(None, description="That it may run on, such as `0-3,8`.")
 
 
 class Client(Part):
@@ -169,7 +170,8 @@ class RunResult(Part):
     host: dict[str, Any] = Field(
         {},
         description="Rank 0's host around the load: `before` and `after` (counters of CPU time, steal, "
-        "swap and throttling), and `server`: `managed`, `local` or `elsewhere`.",
+        "swap and throttling), `server`: `managed`, `local` or `elsewhere`, and `pinned`: the CPUs of "
+        "server and ranks (null: not pinned) and why not.",
     )
     summary: Summary
     verdicts: list[Verdict]

@@ -15,6 +15,7 @@ from mls.model.checks import Checks, Slo
 from mls.model.config import Config, Environment, ModelSource, Mpi, Run, Server
 from mls.model.digest import PACKAGE
 from mls.model.load import Load, Stage
+from mls.model.pin import Pin
 from mls.model.result import RunResult
 from mls.model.section import Section
 from mls.model.workload import Lengths, Workload
@@ -24,6 +25,7 @@ ROOT = PACKAGE.parent.parent
 _SECTIONS: list[tuple[str, type[Section]]] = [
     ("environment", Environment),
     ("mpi", Mpi),
+    ("pin", Pin),
     ("models.<name>", ModelSource),
     ("server", Server),
     ("run", Run),

@@ -24,7 +24,7 @@ from mls.report.citation import cite
 from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.parts import HEADINGS, part_rows
-from mls.report.plan import load_words, prompt_words
+from mls.report.plan import load_words, pin_words, prompt_words
 from mls.report.series import label
 from mls.report.svg import style
 from mls.report.templating import templates
@@ -63,6 +63,7 @@ class Served:
     probe: Node | None
     warnings: list[str]
     url: str
+    pinned: list[str]
     engine: Node | None
     before: Node | None
     after: Node | None
@@ -180,9 +181,9 @@ def _recorded(path: Path) -> Node | None:
 
 def _served(study: Study, results: Path, model: str) -> Served:
     probe = read_json(results / "probe" / f"{model}.json")
-    first: Repeat | None = next(
-        (r for cell in study.cells if cell.cell["model"] == model for r in cell.ok), None
-    )
+    measured = [r for cell in study.cells if cell.cell["model"] == model for r in cell.ok]
+    first: Repeat | None = next(iter(measured), None)
+    hosts = [repeat.result.host for repeat in measured if repeat.result]
     server = first.result.server if first and first.result else {}
     warnings = probe.get("warnings", []) if isinstance(probe, dict) else []
     return Served(
@@ -191,6 +192,7 @@ def _served(study: Study, results: Path, model: str) -> Served:
         probe=None if probe is None else node(probe),
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         url=str(server.get("url", "")),
+        pinned=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
         engine=node(server["engine"]) if server.get("engine") else None,
         before=node(server["before"]) if server.get("before") else None,
         after=node(server["after"]) if server.get("after") else None,

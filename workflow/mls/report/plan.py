@@ -1,6 +1,8 @@
-"""What was planned, in words: when requests were sent, and what they said."""
+"""What was planned, in words: when requests were sent, what they said, and on which CPUs."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from mls.model.config import Config
 
@@ -53,3 +55,14 @@ def prompt_words(config: Config) -> str:
         "dataset": f"prompts from {given.file}",
         "replay": f"the prompts of {given.file}",
     }[given.kind]
+
+
+def pin_words(pinned: dict[str, Any]) -> str:
+    """Who ran on which CPUs, by `host.pinned` of a run."""
+    server, ranks = pinned["server"], pinned["ranks"]
+    if server and ranks:
+        return f"The server ran on CPUs {server} of the host, the ranks on CPUs {ranks}."
+    if server or ranks:
+        who = f"The server ran on CPUs {server}" if server else f"The ranks ran on CPUs {ranks}"
+        return f"{who} of the host; the {'ranks were' if server else 'server was'} not pinned."
+    return f"Server and ranks were not kept on CPUs of their own: {pinned['why'] or 'not asked'}."

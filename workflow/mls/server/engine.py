@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,15 @@ class Engine:
     stdin: bytes
 
 
-def engine(server: Server, model_file: Path, alias: str, port: int) -> Engine:
-    """The engine that the config asks for. Raises `UserError` when it or its API key isn't there."""
+def engine(
+    server: Server, model_file: Path, alias: str, port: int, cpus: Collection[int] | None = None
+) -> Engine:
+    """The engine that the config asks for. Raises `UserError` when it or its API key isn't there.
+
+    cpus: those that it will be kept on, if any.
+    """
     key = api_key(server)
-    threads = server.threads or usable_cores()
+    threads = server.threads or usable_cores(cpus)
     env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
     if server.engine == "llama-server":
         # never on the command line, which every user of the host can read

@@ -17,6 +17,7 @@ import psutil
 import requests
 
 from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.pinning import Cpus, move_to
 from mls.host.signals import SignalWait
 from mls.model.config import Server
 from mls.model.errors import UserError
@@ -73,9 +74,14 @@ class EngineProcess:
 
 
 def start(
-    server: Server, model_file: Path, alias: str, log: Path, signals: SignalWait
+    server: Server,
+    model_file: Path,
+    alias: str,
+    log: Path,
+    signals: SignalWait,
+    cpus: Cpus | None = None,
 ) -> EngineProcess:
-    """Start the engine and wait until it is healthy.
+    """Start the engine, on these CPUs if any are given, and wait until it is healthy.
 
     It is killed by the kernel when this process ends, and has a session of its own: a terminal's
     Ctrl-C reaches it through this process only. Raises `UserError` when it can't be started, dies
@@ -84,7 +90,7 @@ def start(
     if not model_file.exists():
         raise UserError(f"Model file {model_file} is missing; check its path.")
     for attempt in range(1, _PORT_TRIES + 1):
-        running = _launch(server, model_file, alias, _port(server), log, signals)
+        running = _launch(server, model_file, alias, _port(server), log, cpus)
         try:
             _wait_until_healthy(running, server, signals)
             return running
@@ -98,9 +104,9 @@ def start(
 
 
 def _launch(
-    server: Server, model_file: Path, alias: str, port: int, log: Path, signals: SignalWait
+    server: Server, model_file: Path, alias: str, port: int, log: Path, cpus: Cpus | None
 ) -> EngineProcess:
-    what = engine(server, model_file, alias, port)
+    what = engine(server, model_file, alias, port, cpus)
     profile = profiler(server, log)
     if profile.said and not profile.runs:
         print(f"mls serve: profile {profile.said}.", file=sys.stderr, flush=True)
@@ -108,6 +114,7 @@ def _launch(
 
     def in_child() -> None:
         die_with_parent(signal.SIGKILL, parent)
+        move_to(cpus)
 
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

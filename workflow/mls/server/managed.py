@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
+from mls.host.pinning import NOT_PINNED, Pinned, move_to
 from mls.host.signals import SignalWait
 from mls.model.config import Server
 from mls.model.errors import UserError
@@ -33,11 +34,13 @@ def serve(
     command: list[str],
     log: Path,
     env_url_name: str = "MLS_SERVER",
+    pinned: Pinned = NOT_PINNED,
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
     With `server.url` there is no engine, and model_file, alias and log aren't used. The command
-    also gets the engine's id as `<env_url_name>_PID`. Returns the command's exit status, 128 + n
+    also gets the engine's id as `<env_url_name>_PID`. pinned: the CPUs of the engine, and of the
+    command with the sampler. Returns the command's exit status, 128 + n
     when signal n ended it or this process, and at least 1 when the engine died during the run:
     that is also said on stderr. Raises `UserError` when command or engine can't be started.
 
@@ -47,14 +50,14 @@ def serve(
     with SignalWait() as signals, adopting_orphans():
         if server.url:
             variables = {env_url_name: server.url}
-            with sampling(server, server.url, None) as more:
-                return _run([program, *command[1:]], variables | more, None, signals)
+            with sampling(server, server.url, None, pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, None, signals, pinned)
         if model_file is None:
             raise UserError(
                 "A managed server needs a model file; give models.<name>.path or another source."
             )
         try:
-            engine = start(server, model_file, alias, log, signals)
+            engine = start(server, model_file, alias, log, signals, pinned.server)
         except AskedToEndError as asked:
             return _BY_SIGNAL + asked.sig
         try:
@@ -64,14 +67,18 @@ def serve(
                 f"{env_url_name}_PID": str(engine.process.pid),
                 FACTS_VARIABLE: json.dumps(facts),
             }
-            with sampling(server, engine.url, engine.process.pid) as more:
-                return _run([program, *command[1:]], variables | more, engine, signals)
+            with sampling(server, engine.url, engine.process.pid, pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, engine, signals, pinned)
         finally:
             engine.end()
 
 
 def _run(
-    command: list[str], variables: dict[str, str], engine: EngineProcess | None, signals: SignalWait
+    command: list[str],
+    variables: dict[str, str],
+    engine: EngineProcess | None,
+    signals: SignalWait,
+    pinned: Pinned,
 ) -> int:
     """Run the command to its end, or to ours."""
     parent = os.getpid()
@@ -79,9 +86,11 @@ def _run(
 
     def in_child() -> None:
         die_with_parent(signal.SIGTERM, parent)
+        move_to(pinned.ranks)
 
+    environment = os.environ | variables | pinned.told()
     try:
-        process = subprocess.Popen(command, env=os.environ | variables, preexec_fn=in_child)
+        process = subprocess.Popen(command, env=environment, preexec_fn=in_child)
     except OSError as error:
         raise UserError(f"{command[0]} can't be started: {error.strerror}.") from None
     died: str | None = None

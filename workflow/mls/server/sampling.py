@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.pinning import Cpus, move_to
 from mls.model.config import Server
 from mls.model.digest import PACKAGE
 from mls.model.record import TELEMETRY
@@ -28,16 +29,19 @@ _READ_TIMEOUT_S = 30
 
 
 @contextlib.contextmanager
-def sampling(server: Server, url: str, engine: int | None) -> Iterator[dict[str, str]]:
+def sampling(
+    server: Server, url: str, engine: int | None, cpus: Cpus | None = None
+) -> Iterator[dict[str, str]]:
     """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
 
-    engine: id of the managed server's process. It is killed by the kernel when this process
+    engine: id of the managed server's process; cpus: where the sampler is kept. It is killed by the kernel when this process
     ends. Where it can't be started there are no variables: no run fails for want of telemetry.
     """
     parent = os.getpid()
 
     def in_child() -> None:
         die_with_parent(signal.SIGKILL, parent)
+        move_to(cpus)
 
     with tempfile.TemporaryDirectory(prefix="mls-") as folder:
         where = str(Path(folder) / "telemetry")

@@ -1,0 +1,138 @@
+"""Who gets which CPUs: `auto` on hosts of all sizes, and what a config can ask for."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mls.host import machine, pinning
+from mls.host.pinning import Pinned, choose
+from mls.model.errors import UserError
+from mls.model.pin import Pin, read_cpus, write_cpus
+from mls.model.validation import parse_config
+from mls.report.plan import pin_words
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """Makes this a host of so many cores, of so many threads each, numbered as Linux does."""
+
+    def make(cores, threads=1, usable=None):
+        cpus = range(cores * threads)
+        for cpu in cpus:
+            file = tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+            file.parent.mkdir(parents=True)
+            file.write_text(",".join(str(other) for other in cpus if other % cores == cpu % cores))
+        monkeypatch.setattr(machine, "_CPU", tmp_path)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(cpus))
+        monkeypatch.setattr(pinning, "usable_cores", lambda: usable or cores)
+
+    return make
+
+
+@given(st.frozensets(st.integers(0, 300), min_size=1))
+def test_a_list_of_cpus_is_read_as_it_is_written(cpus):
+    assert read_cpus(write_cpus(cpus)) == cpus
+
+
+def test_lists_of_cpus_are_written_as_the_kernel_does():
+    assert write_cpus({3, 0, 1, 2, 8, 10}) == "0-3,8,10"
+
+
+def test_auto_gives_each_rank_a_whole_core_and_the_server_the_others(host):
+    host(8, threads=2)
+    found = choose(Pin(), ranks=2, managed=True)
+    assert found == Pinned(
+        frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13}), read_cpus("6-7,14-15")
+    )
+
+
+@given(st.integers(1, 64), st.integers(1, 20))
+def test_auto_takes_no_more_than_a_quarter(cores, ranks):
+    whole = frozenset(range(cores))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: set(whole))
+        patch.setattr(pinning, "usable_cores", lambda: cores)
+        patch.setattr(pinning, "cores", lambda cpus: [frozenset({cpu}) for cpu in sorted(cpus)])
+        found = choose(Pin(), ranks, managed=True)
+    if found.ranks:
+        assert len(found.ranks) == ranks <= cores / 4
+        assert found.server == whole - found.ranks and found.why is None
+    else:
+        assert found.server is None and 4 * ranks > cores
+        assert f"there are {cores}" in found.why
+
+
+def test_two_cores_are_left_to_both_of_them(host):
+    host(2)
+    found = choose(Pin(), ranks=2, managed=True)
+    assert (found.server, found.ranks) == (None, None)
+    assert found.why == "with 2 ranks that takes 8 cores, and there are 2"
+
+
+def test_a_quota_is_not_a_set_of_cores(host):
+    host(16, usable=8)
+    assert "quota" in choose(Pin(), ranks=1, managed=True).why
+
+
+def test_a_server_of_the_users_is_not_ours_to_pin(host):
+    host(16)
+    assert "not ours" in choose(Pin(), ranks=1, managed=False).why
+    assert choose(Pin(ranks="3"), 1, managed=False) == Pinned(None, frozenset({3}))
+    with pytest.raises(UserError, match=r"pin\.server.*not ours.*taskset"):
+        choose(Pin(server="3"), 1, managed=False)
+
+
+@pytest.mark.parametrize(
+    ("pin", "server", "ranks"),
+    [
+        ({"ranks": "7"}, "0-6", "7"),
+        ({"server": "0-3"}, "0-3", "4-7"),
+        ({"server": "0-3", "ranks": "6"}, "0-3", "6"),
+        ({"server": "0-3", "ranks": "off"}, "0-3", None),
+        ({"server": "off", "ranks": "6"}, None, "6"),
+        ({"server": "off", "ranks": "off"}, None, None),
+        ({"server": "off"}, None, None),
+    ],
+)
+def test_what_is_given_leaves_the_others_to_the_other_side(host, pin, server, ranks):
+    host(8)
+    found = choose(Pin(**pin), ranks=1, managed=True)
+    assert found.server == (server and read_cpus(server))
+    assert found.ranks == (ranks and read_cpus(ranks))
+    assert (found.why is None) == bool(server or ranks)
+
+
+@pytest.mark.parametrize(
+    ("pin", "words"),
+    [
+        ({"ranks": "7-8"}, "pin.ranks: CPU 8 is not among those that may be used here, 0-7"),
+        ({"server": "0-3", "ranks": "3-4"}, "pin.server and pin.ranks: both have CPU 3"),
+        ({"ranks": "0-7"}, "pin.server: the other side has all CPUs"),
+        ({"server": "0-7"}, "pin.ranks: the other side has all CPUs"),
+    ],
+)
+def test_what_cannot_be_had_is_one_sentence(host, pin, words):
+    host(8)
+    with pytest.raises(UserError, match=words):
+        choose(Pin(**pin), ranks=1, managed=True)
+
+
+@pytest.mark.parametrize(("text", "kept"), [(False, "off"), (3, "3"), ("0-3,8", "0-3,8")])
+def test_what_yaml_makes_of_it_is_understood(text, kept):
+    assert parse_config({"models": {"m": {}}, "pin": {"ranks": text}}).pin.ranks == kept
+
+
+@pytest.mark.parametrize("text", ["on", "3-1", "a", "", True, "1-2-3", "-1", 1.5])
+def test_what_is_no_list_of_cpus_is_refused(text):
+    with pytest.raises(UserError, match=r"pin\.ranks"):
+        parse_config({"models": {"m": {}}, "pin": {"ranks": text}})
+
+
+def test_the_page_says_who_ran_where():
+    assert pin_words({"server": "0-5", "ranks": "6", "why": None}) == (
+        "The server ran on CPUs 0-5 of the host, the ranks on CPUs 6."
+    )
+    assert "ranks were not pinned" in pin_words({"server": "0-5", "ranks": None, "why": None})
+    assert "there are 2" in pin_words({"server": None, "ranks": None, "why": "there are 2"})
