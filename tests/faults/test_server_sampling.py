@@ -88,7 +88,7 @@ def test_samples_of_another_host_are_of_another_clock(found_by, monkeypatch):
     with sampling(Server(), "http://127.0.0.1:9", None) as variables:
         found_by(variables)
         samples_with("host")
-        monkeypatch.setattr(module, "boot_id", lambda: "another host's")
+        monkeypatch.setattr(module, "clock_id", lambda: "another host's")
         assert collect(0, time.monotonic_ns()) is None
 
 

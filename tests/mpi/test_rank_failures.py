@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from tests.mpi.rehearsed import SHIFT_NS
 
 REHEARSED = Path(__file__).with_name("rehearsed.py")
 
@@ -124,12 +123,15 @@ def test_waiting_ranks_sleep(mpirun, server, tmp_path):
     assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
 
 
-def test_clocks_of_other_hosts_are_found(mpirun):
-    status, printed, left = rehearse(mpirun, "clocks", 3)
-    assert status == 0 and left == []
-    found = [tuple(map(int, line.split())) for line in printed.splitlines()]
-    assert [rank for rank, _, _ in found] == [0, 1, 2]
-    assert found[0] == (0, 0, 0)
-    for rank, offset, uncertainty in found[1:]:
-        assert uncertainty > 0
-        assert abs(offset + rank * SHIFT_NS) <= uncertainty + 1
+def test_clocks_of_other_hosts_are_found_and_their_drift(mpirun):
+    status, printed, left = rehearse(mpirun, "clocks", 4)
+    assert status == 0 and left == [], printed
+    found = [tuple(map(float, line.split())) for line in printed.splitlines()]
+    assert [rank for rank, *_ in found] == [0, 1, 2, 3]
+    assert found[0][1:5] == (0, 0, 0, 0)
+    for rank, error, uncertainty, drift, doubt, cpu_s in found[1:]:
+        slower = min(rank, 2) * 0.01
+        assert abs(error) <= uncertainty * (1 + slower) + 1
+        assert drift == pytest.approx((1 / (1 + slower) - 1) * 1e6, abs=doubt + 1)
+        assert cpu_s < 0.5  # of the second that rank 0 was late
+    assert found[2][2] == found[3][2]  # one clock, measured once

@@ -41,7 +41,7 @@ def test_times_of_a_good_reply():
 
 
 def test_clock_of_another_host_is_brought_to_rank_0s():
-    here, there = row(good()), row(good(), offset_ns=-500)
+    here, there = row(good()), row(good(), to_rank0=lambda time_ns: time_ns - 500)
     for name in ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
         assert there[name] == here[name] - 500
     assert there["chunk_ns"] == [time - 500 for time in here["chunk_ns"]]

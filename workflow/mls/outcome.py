@@ -189,7 +189,7 @@ class Outcome:
 
 def _clock(gathered: Gathered) -> dict[str, Any]:
     started = datetime.fromtimestamp(gathered.start_unix_ns / NS_PER_S, UTC)
-    kept = ("rank", "offset_ns", "wall_clock_steps")
+    kept = ("rank", "offset", "wall_clock_steps")
     return {
         "started_utc": started.isoformat(),
         "ranks": [{key: rank[key] for key in kept} for rank in gathered.ranks],

@@ -5,6 +5,7 @@ Each check is a function of the `Evidence`; thresholds come from the config's `c
 
 from __future__ import annotations
 
+from mls.analysis.agreement import clocks_agree
 from mls.analysis.asked import prompts_as_asked, replies_asked
 from mls.analysis.books import books_agree, server_time_fits
 from mls.analysis.columns import ints, succeeded
@@ -17,7 +18,7 @@ from mls.model.result import Verdict
 
 
 def judge(given: Evidence) -> list[Verdict]:
-    """All verdicts on one repeat, always in the same order; that on the card only with one."""
+    """All verdicts on one repeat, always in the same order; those on cards and on clocks only where there are any."""
     card = [_card_at_full_clocks(given)] if given.summary.gpu and given.summary.gpu.devices else []
     return [
         _errors(given),
@@ -31,6 +32,7 @@ def judge(given: Evidence) -> list[Verdict]:
         server_time_fits(given),
         *window_alike(given),
         quiet_host(given),
+        *clocks_agree(given),
         *card,
     ]
 

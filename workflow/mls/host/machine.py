@@ -37,6 +37,23 @@ def describe() -> dict[str, Any]:
     }
 
 
+def boot_id() -> str:
+    """What tells one running host from another; containers of one host share it."""
+    return _read(Path("/proc/sys/kernel/random/boot_id")) or socket.gethostname()
+
+
+def clock_id() -> str:
+    """What tells one `CLOCK_MONOTONIC` from another: the host, and the time namespace on it.
+
+    See time_namespaces(7): a container may have a monotonic clock of its own.
+    """
+    try:
+        namespace = Path("/proc/self/ns/time").readlink()
+    except OSError:  # before Linux 5.6 there is one a host
+        return boot_id()
+    return f"{boot_id()} {namespace}"
+
+
 def usable_cores(cpus: Collection[int] | None = None) -> int:
     """Physical cores that this process may use: its affinity and its container's CPU quota count.
 

@@ -14,11 +14,11 @@ import numpy as np
 from mpi4py import MPI
 
 from mls.load.roles import Role
+from mls.load.waiting import POLL_S, wait_all
 
 _ASK, _GIVE = 11, 12
 _STOP = 1 << 40  # added to the counter: every rank finds it past the limit; 2²² may do so
 _NO_MORE = 0  # asked for when a worker has been told to stop
-_POLL_S = 0.001
 _IDLE_S = 0.02
 _SLOWEST_POLL_S = 0.005
 _MOST_AHEAD = 1024
@@ -179,7 +179,7 @@ class Messages:
             if self._request is None:
                 self._ask(0)
             self._take_answer()
-            time.sleep(_POLL_S)
+            time.sleep(POLL_S)
 
     def _take_answer(self) -> None:
         if self._request is None or not self._request.Test():
@@ -212,7 +212,7 @@ class MessagesOwner:
         self._limit = _STOP if limit is None else limit
         self._next = 0
         self._told = 0
-        self._pause_s = _POLL_S
+        self._pause_s = POLL_S
 
     def draw(self) -> int | None:
         return None
@@ -239,7 +239,7 @@ class MessagesOwner:
             self._comm.Isend(np.array([self._next, count], np.int64), dest=worker, tag=_GIVE).Wait()
             self._next += count
             self._told += count == 0
-            self._pause_s = _POLL_S
+            self._pause_s = POLL_S
         return self._pause_s
 
     def close(self) -> None:
@@ -261,10 +261,3 @@ def make(kind: str, comm: MPI.Intracomm, limit: int | None, places: int, role: R
     if kind == "counter":
         return Counter(comm, limit)
     return Messages(comm, places) if comm.rank else MessagesOwner(comm, limit)
-
-
-def wait_all(comm: MPI.Intracomm) -> None:
-    """A barrier that sleeps instead of spinning."""
-    request = comm.Ibarrier()
-    while not request.Test():
-        time.sleep(_POLL_S)

@@ -19,6 +19,7 @@ from mls.host import machine
 from mls.load import clock, dispatch, roles
 from mls.load.arrivals import Arrivals
 from mls.load.bodies import WorkloadBodies
+from mls.load.clock import Offset, ToRank0
 from mls.load.epoll import EpollTransport
 from mls.load.exchange import Exchange, JobSource, Transport
 from mls.load.paced import OpenTransport, SessionTransport
@@ -28,6 +29,7 @@ from mls.load.request import RequestBuilder, Target
 from mls.load.roles import Role
 from mls.load.schedule import Schedule, schedule
 from mls.load.threads import ThreadsTransport
+from mls.load.waiting import wait_all
 from mls.load.workloads import Materials, make_prompts, needs_bodies
 from mls.model.config import Run
 from mls.model.errors import UserError
@@ -86,7 +88,7 @@ class Gathered:
     """Rank 0's harvest.
 
     ranks: one dict a rank: rank, host, requests, cpus, cpu_s, wall_s, clock, wall_clock_steps,
-    offset_ns (before and after), gone, post (`{card, name, reason, failed}`; None: not a worker).
+    offset (see `ToRank0.facts`), gone, post (`{card, name, reason, failed}`; None: not a worker).
     """
 
     table: pa.Table
@@ -133,17 +135,17 @@ def perform(
         posting.begin()
     if transport:
         builder.build_ahead(_jobs(job, plan, role, places))
-    dispatch.wait_all(comm)
+    wait_all(comm)
     if comm.rank == 0:
         ready()
-    offset_before = clock.offset_to_rank0(comm, role.host_ids)
+    offset_before = clock.offset_to_rank0(comm, role.clock_ids)
     # an open loop's jobs are no one's to hand out: its schedule is their division
     kind, limit = ("static", 0) if plan else (job.run.dispatch, job.requests)
     source = dispatch.make(kind, comm, limit, places, role)
     gc.collect()
     gc.freeze()
     gc.disable()
-    start_ns = _agreed_start(comm, offset_before[0])
+    start_ns = _agreed_start(comm, offset_before)
     start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
     cpu_before = _cpu_s()
     exchanges: list[Exchange] = []
@@ -163,7 +165,7 @@ def perform(
     gc.enable()
     gc.unfreeze()
     source.close()
-    offset_after = clock.offset_to_rank0(comm, role.host_ids)
+    to_rank0 = ToRank0(offset_before, clock.offset_to_rank0(comm, role.clock_ids))
     if transport:
         transport.close()
     processed, post = posting.conclude(exchanges) if posting else ({}, None)
@@ -172,7 +174,7 @@ def perform(
         builder,
         rank=comm.rank,
         keep_output=job.run.keep_output,
-        offset_ns=(offset_before[0] + offset_after[0]) // 2,
+        to_rank0=to_rank0,
         processed=processed,
         stages=plan.stage if plan and job.load.stages else None,
     )
@@ -185,7 +187,7 @@ def perform(
         "wall_s": (end_ns - start_ns) / NS_PER_S,
         "clock": transport.clock if transport else None,
         "wall_clock_steps": transport.wall_clock_steps if transport else 0,
-        "offset_ns": {"before": offset_before, "after": offset_after},
+        "offset": to_rank0.facts,
         "gone": transport.gone if transport else None,
         "post": post,
     }
@@ -278,7 +280,7 @@ def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:
 
 def _agree(comm: MPI.Intracomm, problem: str | None) -> None:
     """Raise on every rank what went wrong on any, once all have come so far."""
-    dispatch.wait_all(comm)
+    wait_all(comm)
     for found in comm.allgather(problem):
         if found:
             raise UserError(found)
@@ -306,11 +308,11 @@ def _warm_up(transport: Transport, job: Job, role: Role, places: int) -> None:
         transport.run(_WarmUp(role.worker * job.run.warmup, count), [time.monotonic_ns()] * places)
 
 
-def _agreed_start(comm: MPI.Intracomm, offset_ns: int) -> int:
+def _agreed_start(comm: MPI.Intracomm, offset: Offset) -> int:
     """The common start on this rank's clock, once all ranks are ready."""
-    dispatch.wait_all(comm)
+    wait_all(comm)
     start_ns: int = comm.bcast(time.monotonic_ns() + _HEAD_START_NS, root=0)
-    return start_ns - offset_ns
+    return start_ns - offset.offset_ns
 
 
 def _starts(start_ns: int, run: Run, role: Role, places: int) -> list[int]:

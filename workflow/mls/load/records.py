@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,27 +17,31 @@ from mls.load.unframe import unframe
 from mls.model.record import REQUESTS
 
 
+def _same(time_ns: int) -> int:
+    return time_ns
+
+
 def records(
     exchanges: list[Exchange],
     builder: RequestBuilder,
     *,
     rank: int,
     keep_output: bool,
-    offset_ns: int = 0,
+    to_rank0: Callable[[int], int] = _same,
     processed: Mapping[int, Processed] | None = None,
     stages: NDArray[np.int64] | None = None,
 ) -> pa.Table:
     """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
 
-    builder: what made their requests; offset_ns: what to add to this rank's clock to get rank
-    0's; processed: by job, what the rank's card did with the reply; stages: of each job, where
+    builder: what made their requests; to_rank0: brings a time of this rank's clock, in ns, to
+    rank 0's; processed: by job, what the rank's card did with the reply; stages: of each job, where
     the load has stages.
     """
     columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
     for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
         if exchange.reads:
             unframe(exchange)
-        row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, offset_ns)
+        row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         post = (processed or {}).get(exchange.job)
@@ -56,14 +60,14 @@ def records(
 
 
 def _row(
-    exchange: Exchange, reply: Reply, rank: int, keep_output: bool, offset_ns: int
+    exchange: Exchange, reply: Reply, rank: int, keep_output: bool, to_rank0: Callable[[int], int]
 ) -> dict[str, Any]:
     reads = reply.chunk_reads
     arrived, read = exchange.arrived_ns, exchange.read_ns
-    chunk_ns = [arrived[i] + offset_ns for i in reads]
+    chunk_ns = [to_rank0(arrived[i]) for i in reads]
 
     def shifted(time_ns: int) -> int | None:
-        return time_ns + offset_ns if time_ns else None
+        return to_rank0(time_ns) if time_ns else None
 
     return {
         "job": exchange.job,

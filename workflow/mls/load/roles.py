@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpi4py import MPI
 
-from mls.load import clock
+from mls.host.machine import boot_id, clock_id
 from mls.model.config import Run
 
 
@@ -18,11 +18,11 @@ class Role:
     worker: int
     workers: int
     host_ids: list[str]
-    """Of each rank: ranks of one host share it."""
-
-    @property
-    def one_host(self) -> bool:
-        return len(set(self.host_ids)) == 1
+    """Of each rank: ranks of one host share it, its cores and its cards."""
+    clock_ids: list[str] = field(default_factory=list)
+    """Of each rank: ranks with one monotonic clock share it."""
+    one_host: bool = True
+    """Whether all ranks share memory, as MPI sees it: containers of one host need not."""
 
     @property
     def scheduler_works(self) -> bool:
@@ -38,12 +38,20 @@ class Role:
 def assign(comm: MPI.Intracomm, run: Run) -> Role:
     """This rank's role; collective over `comm`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    told = comm.allgather((clock.boot_id(), cores or 1))
-    host_ids = [host for host, _ in told]
-    crowded = any(host_ids.count(host) > on_host for host, on_host in told)
+    told = comm.allgather((boot_id(), clock_id(), cores or 1))
+    host_ids = [host for host, _, _ in told]
+    clock_ids = [clock for _, clock, _ in told]
+    crowded = any(host_ids.count(host) > on_host for host, _, on_host in told)
     if comm.size == 1 or _works(run, comm.size, crowded):
-        return Role(comm.rank, comm.size, host_ids)
-    return Role(comm.rank - 1, comm.size - 1, host_ids)
+        return Role(comm.rank, comm.size, host_ids, clock_ids, _share_memory(comm))
+    return Role(comm.rank - 1, comm.size - 1, host_ids, clock_ids, _share_memory(comm))
+
+
+def _share_memory(comm: MPI.Intracomm) -> bool:
+    near = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    everyone = near.size == comm.size
+    near.Free()
+    return everyone
 
 
 def _works(run: Run, ranks: int, crowded: bool) -> bool:

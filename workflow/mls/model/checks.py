@@ -38,6 +38,12 @@ class Checks(Section):
         description="How much longer than its latency a request may have taken by the server's own clock, "
         "as a fraction of the latency.",
     )
+    clock_uncertainty: float = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="How exactly the clocks of several hosts must be known, as a fraction of the median TTFT.",
+    )
     drift: float = Field(
         0.1,
         gt=0,

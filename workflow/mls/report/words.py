@@ -25,6 +25,7 @@ CHECKS = {
     "steady": "steady",
     "warmed_up": "warmed up",
     "quiet_host": "quiet host",
+    "clocks_agree": "clocks agree",
     "enough_requests": "enough requests",
     "repeats_agree": "repeats agree",
     "same_thing_measured": "same thing measured",

@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.machine import clock_id
 from mls.host.pinning import Cpus, move_to
 from mls.model.config import Server
 from mls.model.digest import PACKAGE
 from mls.model.record import TELEMETRY
-from mls.server.telemetry import boot_id
 
 SOCKET_VARIABLE = "MLS_TELEMETRY"
 _END_GRACE_S = 2
@@ -84,7 +84,7 @@ def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
     """
     where = os.environ.get(SOCKET_VARIABLE)
     told = _ask(where) if where else None
-    if told is None or told["boot_id"] != boot_id():
+    if told is None or told["clock_id"] != clock_id():
         return None
     columns: dict[str, list[Any]] = {name: [] for name in TELEMETRY.names}
     for series in told["series"]:

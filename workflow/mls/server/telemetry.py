@@ -15,11 +15,11 @@ import threading
 import time
 from array import array
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from mls.gpu.telemetry import Cards
 from mls.host.activity import Activity
+from mls.host.machine import clock_id
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.server.api import ServerApi, api_key
@@ -51,21 +51,13 @@ class Samples:
             series.value.append(value)
 
     def told(self) -> bytes:
-        """`{boot_id, series: [{source, name, at_ns, value}]}` as JSON."""
+        """`{clock_id, series: [{source, name, at_ns, value}]}` as JSON."""
         with self._lock:
             series = [
                 {"source": s, "name": n, "at_ns": one.at_ns.tolist(), "value": one.value.tolist()}
                 for (s, n), one in self._series.items()
             ]
-        return json.dumps({"boot_id": boot_id(), "series": series}).encode()
-
-
-def boot_id() -> str:
-    """What tells this host's monotonic clock from another's."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return socket.gethostname()
+        return json.dumps({"clock_id": clock_id(), "series": series}).encode()
 
 
 def sample(listener: socket.socket, activity: Activity, samples: Samples) -> None:
