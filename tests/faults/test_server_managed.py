@@ -258,6 +258,12 @@ def test_port_taken(serve: Serve) -> None:
     assert f"server.port: {port} is taken" in err
 
 
+def test_address_of_another_host(serve: Serve) -> None:
+    status, _, err = serve.run("true", host="192.0.2.1")  # reserved for documentation
+    assert status == 1
+    assert "server.host: 192.0.2.1 can't be listened at" in err
+
+
 def test_unknown_engine_parameter(serve: Serve) -> None:
     status, _, err = serve.run("true", extra_args=["n_bach=3"])
     assert status == 1

@@ -82,6 +82,16 @@ def test_llama_server_command_line(llama_server: str) -> None:
     assert int(options["--n-gpu-layers"]) > 500
 
 
+def test_every_engine_listens_where_it_is_told(llama_server: str) -> None:
+    for host, address in (({}, "127.0.0.1"), ({"host": "10.0.0.1"}, "10.0.0.1")):
+        argv = engine(
+            Server(engine="llama-server", binary=llama_server, **host), MODEL, "m", 1
+        ).argv
+        assert argv[argv.index("--host") + 1] == address
+        told = json.loads(engine(Server(**host), MODEL, "m", 1).stdin)
+        assert told["attributes"]["hostnames"] == [address]
+
+
 def test_missing_binary() -> None:
     server = Server(engine="llama-server", binary="/nowhere/llama-server")
     with pytest.raises(UserError, match=r"server\.binary: /nowhere/llama-server"):

@@ -6,10 +6,12 @@ import os
 import signal
 from pathlib import Path
 
+from mls.host.address import reachable_address
+from mls.host.launchers import hosts
 from mls.host.mpi_launch import mpi_environment
 from mls.host.noise import SERVE_PID
 from mls.host.pinning import NOT_PINNED, Pinned, choose
-from mls.model.config import Server
+from mls.model.config import Config, Server
 from mls.model.errors import UserError
 from mls.model.sweep import cells, parse_cell, settings
 from mls.model.validation import load_config
@@ -35,8 +37,7 @@ def serve_for(
     """
     if output:
         (output / "failure.json").unlink(missing_ok=True)
-    launcher = " ".join(command[:1])
-    os.environ.update(mpi_environment(launcher))
+    os.environ.update(mpi_environment(" ".join(command)))
     os.environ[SERVE_PID] = str(os.getpid())
     try:
         if probe and not probe.exists():
@@ -50,6 +51,10 @@ def serve_for(
         if output:
             write_failure(output, str(error))
         raise
+    if output and not status and not (output / "run.json").exists():
+        # such as Open MPI's, when it has lost a host
+        write_failure(output, "The launcher reported success, but there is no result; see the log.")
+        return 1
     if status and output and not (output / "failure.json").exists():
         interrupted = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
         why = "was interrupted" if interrupted else f"ended with exit status {status}"
@@ -69,8 +74,19 @@ def _what_to_serve(
     point = parse_cell(loaded, cell) if cell else cells(loaded)[0]
     resolved = settings(loaded, point, repeat)
     name = str(point["model"])
-    pinned = choose(loaded.pin, resolved.run.ranks, managed=not resolved.server.url)
-    if resolved.server.url:
-        return resolved.server, None, name, pinned
+    ranks_here = -(-resolved.run.ranks // max(1, len(hosts(loaded.mpi))))
+    pinned = choose(loaded.pin, ranks_here, managed=not resolved.server.url)
+    server = _reachable(loaded, resolved.server)
+    if server.url:
+        return server, None, name, pinned
     descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
-    return resolved.server, Path(descriptor.path), resolved.served_as or name, pinned
+    return server, Path(descriptor.path), resolved.served_as or name, pinned
+
+
+def _reachable(config: Config, server: Server) -> Server:
+    """The server, listening where all hosts of the ranks can reach it. Raises `UserError`."""
+    named = hosts(config.mpi)
+    if not named:
+        return server
+    address = reachable_address(named[0], "mpi.hostfile" if config.mpi.hostfile else "mpi.hosts")
+    return server if server.host else server.model_copy(update={"host": address})

@@ -184,12 +184,10 @@ def _point(run: Run) -> dict[str, Any]:
 
 def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
     resolved = plan.settings
-    url = (server or resolved.server.url or "").rstrip("/")
-    if not url.startswith(("http://", "https://", "http+unix://")):
-        raise UserError(f"--server: expected a URL such as http://127.0.0.1:8090, not {url!r}.")
     comm = MPI.COMM_WORLD
+    # asked on rank 0 alone: other hosts need not have these in their environment
+    url = _from_rank0(comm, lambda: _url(server or resolved.server.url or ""))
     outcome = Outcome(plan.config, resolved, plan.seed, url, output)
-    # asked on rank 0 alone: other hosts need not have the key in their environment
     key = _from_rank0(comm, lambda: api_key(resolved.server))
 
     def api() -> ServerApi:
@@ -216,6 +214,12 @@ def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
     if gathered is not None:
         outcome.after(api())
         outcome.conclude(gathered)
+
+
+def _url(given: str) -> str:
+    if not given.startswith(("http://", "https://", "http+unix://")):
+        raise UserError(f"--server: expected a URL such as http://127.0.0.1:8090, not {given!r}.")
+    return given.rstrip("/")
 
 
 def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:

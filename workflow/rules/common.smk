@@ -14,6 +14,7 @@ ROOT = (
 )
 sys.path.insert(0, str(ROOT / "workflow"))
 
+from mls.host.launchers import command, hosts
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
 from mls.model.sweep import axes, cell_key, cells, run_order, settings
@@ -23,6 +24,7 @@ try:
     CONFIG = parse_config(config)
     CELLS = cells(CONFIG)
     settings(CONFIG, CELLS[0], 1).files  # they are there
+    LAUNCHER = command(CONFIG.mpi)
 except UserError as error:
     # not a WorkflowError, which goes on with lines about this file
     sys.exit(f"Config: {error}")
@@ -112,6 +114,7 @@ def settings_digest(wildcards):
             resolved.run.model_dump(),
             resolved.load.model_dump(),
             resolved.workload.model_dump(),
+            hosts(CONFIG.mpi),
             [file_sha256(path) for path in resolved.files if path.is_file()],
         ]
     )

@@ -26,7 +26,7 @@ rule environment:
         "../../environment.yml"
     params:
         environment=LOCKS_DIGEST,
-        launcher=CONFIG.mpi.launcher,
+        launcher=LAUNCHER,
         python=sys.executable,
         mls=MLS,
     message:

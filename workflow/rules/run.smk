@@ -17,7 +17,7 @@ rule run:
         "../../environment.yml"
     threads: workflow.cores
     resources:
-        mpi=CONFIG.mpi.launcher,
+        mpi=LAUNCHER,
         tasks=lambda wildcards: int(wildcards.ranks),
         server=1,
     params:

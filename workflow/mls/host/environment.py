@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mls.gpu import info as gpu
-from mls.host import machine, mpi_launch, packages, source
-from mls.model.config import Config
+from mls.host import launchers, machine, mpi_launch, packages, source
+from mls.model.config import Config, Mpi
 from mls.model.digest import PACKAGE, data_sha256, sources_sha256
 from mls.model.sweep import cells, settings
 
@@ -51,7 +51,7 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
     Raises `UserError`.
     """
     engine_needed = needs_engine(config)
-    checked = check(config.mpi.launcher, engine=engine_needed)
+    checked = check(config.mpi, engine=engine_needed)
     pyproject = root / "pyproject.toml"
     extras = config.environment.extras
     requirements = packages.check_requirements(pyproject, extras) if pyproject.exists() else None
@@ -76,11 +76,12 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
     return found | {"digest": digest(found), "warnings": _warnings(found)}
 
 
-def check(launcher: str, *, engine: bool = True) -> dict[str, Any]:
-    """Imports, the engine's version and a 2-rank MPI hello. Raises `UserError` for the first that fails."""
+def check(mpi: Mpi, *, engine: bool = True) -> dict[str, Any]:
+    """Imports, the engine's version and an MPI hello, of 2 ranks or one a host. Raises `UserError` for the first that fails."""
     modules = [*RUN_TIME_MODULES, *([ENGINE] if engine else [])]
     packages.check_imports(modules)
-    return {"imports": modules, "mpi_hello": mpi_launch.hello(launcher)}
+    ranks = max(mpi_launch.HELLO_RANKS, len(launchers.hosts(mpi)))
+    return {"imports": modules, "mpi_hello": mpi_launch.hello(launchers.command(mpi), ranks=ranks)}
 
 
 def engine_version() -> dict[str, Any]:

@@ -26,6 +26,8 @@ _OPEN_MPI = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
     "PRTE_MCA_hwloc_default_binding_policy": "none",
 }
+# Passed on with `-x`, which warns of a variable that isn't there.
+_OPEN_MPI_HOSTS = {"PYTHONPATH": ""}
 # Without these its start on one host stalls for a second, looking for networks.
 _OPEN_MPI_ONE_HOST = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
 
@@ -53,8 +55,7 @@ def mpi_environment(
 ) -> dict[str, str]:
     """Variables to add for a launcher: defaults only, nothing that the user has set. MPICH needs none."""
     wanted = dict(_OPEN_MPI)
-    if _one_host(launcher, environ):
-        wanted |= _OPEN_MPI_ONE_HOST
+    wanted |= _OPEN_MPI_ONE_HOST if _one_host(launcher, environ) else _OPEN_MPI_HOSTS
     return {name: value for name, value in wanted.items() if name not in environ}
 
 
@@ -76,13 +77,13 @@ def missing_launcher(command: str) -> str:
     return f"mpi.launcher: {command!r} was not found on PATH; {_INSTALL}, or set mpi.launcher."
 
 
-def hello(launcher: str, python: str = sys.executable) -> dict[str, Any]:
-    """Start 2 ranks that greet each other: `{launcher, ranks, hosts}`.
+def hello(launcher: str, python: str = sys.executable, ranks: int = HELLO_RANKS) -> dict[str, Any]:
+    """Start some ranks that greet each other: `{launcher, ranks, hosts}`.
 
     Raises `UserError` when the launcher is missing, has too few slots, belongs to another MPI
     than mpi4py's, or fails otherwise.
     """
-    command = [*launch_argv(launcher, HELLO_RANKS), python, "-c", _HELLO]
+    command = [*launch_argv(launcher, ranks), python, "-c", _HELLO]
     done = _run(command, launcher, os.environ | mpi_environment(launcher))
     greetings = [json.loads(text) for text in re.findall(r"mls-hello (\[.*?\])", done.stdout)]
     if done.returncode != 0:
@@ -90,17 +91,17 @@ def hello(launcher: str, python: str = sys.executable) -> dict[str, Any]:
             "unsupported PMI version" in done.stdout + done.stderr
         ):  # MPICH under Open MPI's launcher
             raise _other_mpi(launcher, python)
-        raise UserError(_why_failed(launcher, done))
-    if len(greetings) == HELLO_RANKS and all(size == 1 for _, size, _, _ in greetings):
+        raise UserError(_why_failed(launcher, ranks, done))
+    if len(greetings) == ranks and all(size == 1 for _, size, _, _ in greetings):
         raise _other_mpi(launcher, python)
-    expected = [(rank, HELLO_RANKS, HELLO_RANKS) for rank in range(HELLO_RANKS)]
+    expected = [(rank, ranks, ranks) for rank in range(ranks)]
     if sorted((rank, size, total) for rank, size, total, _ in greetings) != expected:
         raise UserError(
-            f"mpi.launcher: {launcher!r} was asked for {HELLO_RANKS} ranks, and {len(greetings)} "
+            f"mpi.launcher: {launcher!r} was asked for {ranks} ranks, and {len(greetings)} "
             f"answered as expected; it printed: {_last_line(done.stdout + done.stderr)}"
         )
     hosts = sorted({host for *_, host in greetings})
-    return {"launcher": launcher, "ranks": HELLO_RANKS, "hosts": hosts}
+    return {"launcher": launcher, "ranks": ranks, "hosts": hosts}
 
 
 def library_version(python: str = sys.executable) -> str:
@@ -130,7 +131,7 @@ def _run(
         )
     except subprocess.TimeoutExpired:
         raise UserError(
-            f"{name!r} didn't start {HELLO_RANKS} ranks within {_HELLO_TIMEOUT_S} s; "
+            f"{name!r} didn't start within {_HELLO_TIMEOUT_S} s; "
             "try `mpirun -n 2 hostname` by hand."
         ) from None
     except OSError as error:
@@ -144,17 +145,17 @@ def _other_mpi(launcher: str, python: str) -> UserError:
     )
 
 
-def _why_failed(launcher: str, done: subprocess.CompletedProcess[str]) -> str:
+def _why_failed(launcher: str, ranks: int, done: subprocess.CompletedProcess[str]) -> str:
     text = done.stdout + done.stderr
     if re.search(
         r"not enough slots|too few slots|not enough .{0,30}(cpus|tasks|processors)", text, re.I
     ):
         return (
-            f"mpi.launcher: {launcher!r} has too few slots for {HELLO_RANKS} ranks; allow more ranks "
+            f"mpi.launcher: {launcher!r} has too few slots for {ranks} ranks; allow more ranks "
             "than cores (Open MPI: --oversubscribe, Slurm: --overcommit) or ask for more tasks."
         )
     return (
-        f"mpi.launcher: {launcher!r} failed to start {HELLO_RANKS} ranks "
+        f"mpi.launcher: {launcher!r} failed to start {ranks} ranks "
         f"(exit status {done.returncode}): {_last_line(text)}"
     )
 

@@ -27,6 +27,7 @@ Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
@@ -76,6 +77,35 @@ class Mpi(Section):
         min_length=1,
         description="The command that starts the ranks; `-n RANKS` is appended.",
     )
+    hosts: list[HostName] = Field(
+        [],
+        description="Several hosts to run on, by names or IPv4 addresses that all of them know; ranks are "
+        "dealt out to them in turn. The first must be the one on which the workflow runs: rank 0 and a "
+        "managed server are there. All need the checkout at the same path (a shared file system). Default: "
+        "this host, or what the launcher itself takes from a batch system.",
+    )
+    hostfile: str | None = Field(
+        None,
+        min_length=1,
+        description="Instead of `hosts`, a file in the launcher's own form, a host a line.",
+    )
+    family: Literal["mpich", "openmpi"] = Field(
+        "mpich",
+        description="Whose options say so to the launcher: MPICH's (Hydra) or Open MPI's.",
+    )
+    agent: str | None = Field(
+        None,
+        min_length=1,
+        description="Program that starts a command on another of the hosts, called as ssh is. Default: ssh.",
+    )
+
+    @model_validator(mode="after")
+    def _one_list_of_hosts(self) -> Mpi:
+        if self.hosts and self.hostfile:
+            raise ValueError("give `hosts` or `hostfile`, not both")
+        if self.agent and not (self.hosts or self.hostfile):
+            raise ValueError("`agent` goes with `hosts` or `hostfile`")
+        return self
 
 
 class ModelSource(Section):
@@ -169,6 +199,11 @@ class Server(Section):
         [],
         description="Further arguments: command-line options for `llama-server`; "
         "`attribute=value` of its parameters for `xllamacpp` (dots for nested ones).",
+    )
+    host: HostName | None = Field(
+        None,
+        description="Address at which the managed server listens. Default: loopback only; with several "
+        "hosts in `mpi`, that of the first, where all of them can reach it.",
     )
     port: int | None = Field(
         None, ge=1, le=65535, description="Port of the managed server. Default: a free one."

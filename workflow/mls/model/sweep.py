@@ -22,6 +22,7 @@ ALWAYS = ("model", "inflight", "ranks")
 _NOT_AN_AXIS = {
     "url",
     "binary",
+    "host",
     "port",
     "api_key_env",
     "extra_args",

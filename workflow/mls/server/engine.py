@@ -17,7 +17,7 @@ from mls.model.digest import PACKAGE
 from mls.model.errors import UserError
 from mls.server.api import api_key
 
-HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 MOST_DEVICES = 128
 """Length of llama.cpp's `tensor_split`."""
 
@@ -70,7 +70,7 @@ def _xllamacpp(
         "attributes": {
             "model.path": str(model_file),
             "model_alias": [alias],
-            "hostnames": [HOST],
+            "hostnames": [server.host or LOOPBACK],
             "port": port,
             "api_keys": [key] if key else [],
             "n_parallel": server.parallel,
@@ -126,7 +126,7 @@ def _llama_server(
     return [
         binary,
         *("--model", str(model_file), "--alias", alias),
-        *("--host", HOST, "--port", str(port)),
+        *("--host", server.host or LOOPBACK, "--port", str(port)),
         *("--parallel", str(server.parallel), "--ctx-size", str(server.ctx)),
         # -1 is how the config says "all"; llama-server takes any number beyond the layers
         *("--n-gpu-layers", str(server.gpu_layers if server.gpu_layers >= 0 else 999)),

@@ -22,7 +22,7 @@ from mls.host.signals import SignalWait
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.model.files import unwritable
-from mls.server.engine import HOST, engine
+from mls.server.engine import LOOPBACK, engine
 from mls.server.log_words import decisive_line, how_it_ended
 from mls.server.profiler import Profiler, profiler
 
@@ -45,6 +45,7 @@ class EngineProcess:
     """A running engine."""
 
     process: subprocess.Popen[bytes]
+    host: str
     port: int
     log: Path
     argv: list[str]
@@ -53,7 +54,7 @@ class EngineProcess:
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def why_it_died(self) -> str | None:
         """One sentence, once it has ended; None as long as it runs."""
@@ -97,7 +98,7 @@ def start(
         except BaseException as error:
             running.end()
             # someone took the free port before the engine could
-            lost_port = server.port is None and not _is_free(running.port)
+            lost_port = server.port is None and not _is_free(running.host, running.port)
             if not isinstance(error, UserError) or not lost_port or attempt == _PORT_TRIES:
                 raise
     raise AssertionError("unreachable")
@@ -138,7 +139,7 @@ def _launch(
             ) from None
     with contextlib.suppress(BrokenPipeError):  # it died already: its status says why
         _tell(process, what.stdin)
-    return EngineProcess(process, port, log, what.argv, profile)
+    return EngineProcess(process, server.host or LOOPBACK, port, log, what.argv, profile)
 
 
 def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -189,11 +190,18 @@ def _why_not_started(running: EngineProcess) -> str:
 
 
 def _port(server: Server) -> int:
+    host = server.host or LOOPBACK
     if server.port is None:
         with socket.socket() as probe:
-            probe.bind((HOST, 0))
+            try:
+                probe.bind((host, 0))
+            except OSError as error:
+                raise UserError(
+                    f"server.host: {host} can't be listened at ({error.strerror}); "
+                    "give an address of this host."
+                ) from None
             return int(probe.getsockname()[1])
-    if not _is_free(server.port):
+    if not _is_free(host, server.port):
         raise UserError(
             f"server.port: {server.port} is taken by another program; stop it, "
             "or leave server.port out to use a free one."
@@ -201,11 +209,11 @@ def _port(server: Server) -> int:
     return server.port
 
 
-def _is_free(port: int) -> bool:
+def _is_free(host: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((host, port))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False

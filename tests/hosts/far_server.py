@@ -1,0 +1,129 @@
+"""The honest server behind a relay that delays all that passes: `far_server.py ADDRESS DELAY_MS`.
+
+The relay holds each piece of data for DELAY_MS, in both directions, and keeps what it did:
+of each request when it came (the kernel's receive timestamp) and when each token was sent on.
+It prints its port, then the id of each request that comes, serves until its standard input is
+closed, and ends with its record as a line of JSON.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import re
+import selectors
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+
+from tests.mpi.honest import HonestServer
+
+from mls.load.arrival import ANCILLARY_BYTES, WallClock, arrival_ns, enable
+from mls.model.units import NS_PER_MS, NS_PER_S
+
+_ID = re.compile(rb"x-request-id: (\S+)", re.IGNORECASE)
+_TOKEN = re.compile(rb't(\d+) "')
+_END = b"0\r\n\r\n"
+_SIZE = 1 << 16
+
+
+@dataclass
+class Passed:
+    """One request, by the relay's clock in ns."""
+
+    came_ns: int
+    token_ns: list[int] = field(default_factory=list)
+    end_ns: int = 0
+
+
+class Relay:
+    """Passes bytes on between its clients and a server, each piece `delay_ns` after it came."""
+
+    def __init__(self, address: str, target: tuple[str, int], delay_ns: int) -> None:
+        self._target = target
+        self._delay_ns = delay_ns
+        self._listener = socket.create_server((address, 0), backlog=256)
+        self.port = self._listener.getsockname()[1]
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ, None)
+        self._queue: list[tuple[int, int, socket.socket, socket.socket, bytes]] = []
+        self._order = itertools.count()
+        self._asking: dict[socket.socket, str] = {}
+        self._wall = WallClock()
+        self.passed: dict[str, Passed] = {}
+
+    def run(self, over: threading.Event) -> None:
+        while not over.is_set():
+            pause_s = 0.02
+            if self._queue:
+                due_s = (self._queue[0][0] - time.monotonic_ns()) / NS_PER_S
+                pause_s = max(0.0, min(pause_s, due_s))
+            for key, _ in self._selector.select(pause_s):
+                if key.data is None:
+                    self._accept()
+                else:
+                    self._read(key.fileobj, key.data)
+            self._wall.refresh(time.monotonic_ns())
+            while self._queue and self._queue[0][0] <= time.monotonic_ns():
+                self._pass_on(*heapq.heappop(self._queue)[2:])
+
+    def _accept(self) -> None:
+        near, _ = self._listener.accept()
+        far = socket.create_connection(self._target)
+        for sock, other in ((near, far), (far, near)):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            enable(sock)
+            self._selector.register(sock, selectors.EVENT_READ, other)
+
+    def _read(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            data, ancillary, _, _ = source.recvmsg(_SIZE, ANCILLARY_BYTES)
+        except OSError:  # it was killed
+            data, ancillary = b"", []
+        came_ns = time.monotonic_ns()
+        if ancillary and data:
+            came_ns = arrival_ns(ancillary[0][2], self._wall.offset_ns)
+        asked = _ID.search(data)
+        if asked:
+            self._asking[source] = asked[1].decode()
+            self.passed[self._asking[source]] = Passed(came_ns)
+            print(self._asking[source], flush=True)
+        if not data:
+            self._selector.unregister(source)
+        due_ns = came_ns + self._delay_ns
+        heapq.heappush(self._queue, (due_ns, next(self._order), source, target, data))
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, data: bytes) -> None:
+        sent_ns = time.monotonic_ns()
+        try:
+            if data:
+                target.sendall(data)
+            else:
+                target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # it has hung up
+        found = self.passed.get(self._asking.get(target, ""))
+        if found:
+            found.token_ns += [sent_ns] * len(_TOKEN.findall(data))
+            if data.endswith(_END):
+                found.end_ns = sent_ns
+
+
+def main(address: str, delay_ms: str) -> None:
+    over = threading.Event()
+    with HonestServer() as server:
+        relay = Relay(address, ("127.0.0.1", server.server_address[1]), int(delay_ms) * NS_PER_MS)
+        relaying = threading.Thread(target=relay.run, args=(over,))
+        relaying.start()
+        print(relay.port, flush=True)
+        sys.stdin.read()
+        over.set()
+        relaying.join()
+    print(json.dumps({name: vars(passed) for name, passed in relay.passed.items()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

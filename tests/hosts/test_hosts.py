@@ -1,0 +1,267 @@
+"""Ranks on three hosts and the server on a fourth, each with an address, a name and a clock.
+
+What is on the way between them is known: a relay holds each piece of data for a while and keeps
+when. So what the ranks measured can be held against what it did.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from tests.hosts.network import Network, why_not
+from tests.mpi.conftest import OPENMPI, ROOT
+
+from mls.host.launchers import command
+from mls.host.mpi_launch import mpi_environment
+from mls.model.config import Mpi
+from mls.model.units import NS_PER_MS
+from mls.model.validation import parse_config
+from mls.server.models import describe_model
+
+RANKS_ON = ("near", "off", "far")
+AHEAD_S = {"off": 1_000, "far": 50_000}  # the clock of `near` is this machine's
+DELAY_MS = 30
+TOKENS = 8
+_WAIT_S = 120
+
+REASON = why_not()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+
+
+@pytest.fixture
+def network(tmp_path) -> Iterator[Network]:
+    with Network([*RANKS_ON, "server"], tmp_path, AHEAD_S) as made:
+        yield made
+        assert made.left() == {}
+
+
+@pytest.fixture(params=["mpich", "openmpi"])
+def family(request) -> str:
+    if request.param == "openmpi" and not (OPENMPI / "bin" / "mpirun").exists():
+        pytest.skip("Open MPI is not there: make .venv-openmpi/built")
+    return request.param
+
+
+def mpi_of(family: str, network: Network) -> Mpi:
+    """The config's section, as a user of these hosts would write it."""
+    launcher = str(Path(sys.executable).with_name("mpirun"))
+    if family == "openmpi":  # not the MPI of this environment
+        launcher = f"{OPENMPI / 'bin' / 'mpirun'} -x MPI4PY_LIBMPI -x MPI4PY_MPIABI"
+    named = [network.address(name) for name in RANKS_ON]
+    return Mpi(launcher=launcher, family=family, hosts=named, agent=str(network.agent))
+
+
+def variables(mpi: Mpi) -> dict[str, str]:
+    found = os.environ | mpi_environment(command(mpi))
+    path = [str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    if mpi.family == "openmpi":
+        library = next(OPENMPI.rglob("libmpi.so*"))
+        found |= {"MPI4PY_LIBMPI": str(library), "MPI4PY_MPIABI": "openmpi"}
+        found["PATH"] = f"{found['PATH']}{os.pathsep}{OPENMPI / 'bin'}"
+    return found
+
+
+def start(network: Network, mpi: Mpi, ranks: int, *options: object, before: tuple = ()):
+    """The load generator on the three hosts, started on the first of them."""
+    launch = [*shlex.split(command(mpi)), "-n", ranks, sys.executable, "-m", "mpi4py"]
+    return subprocess.Popen(
+        network.on("near", *before, *launch, "-m", "mls.worker", *options),
+        env=variables(mpi),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> str:
+    try:
+        printed, _ = process.communicate(timeout=_WAIT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    return printed
+
+
+class FarServer:
+    """The honest server and its relay, on the host `server`."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def __enter__(self) -> FarServer:
+        address = self._network.address("server")
+        program = (sys.executable, "-m", "tests.hosts.far_server", address, DELAY_MS)
+        self._process = subprocess.Popen(
+            self._network.on("server", *program),
+            env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'workflow'}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout
+        self.url = f"http://{address}:{self._process.stdout.readline().strip()}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def wait_for(self, requests: int) -> None:
+        """Until so many more have come."""
+        assert self._process.stdout
+        for _ in range(requests):
+            self._process.stdout.readline()
+
+    def passed(self) -> dict[str, dict]:
+        """What the relay did, by request; ends it."""
+        told, _ = self._process.communicate(timeout=_WAIT_S)
+        return json.loads(told.splitlines()[-1])
+
+
+def measure(network: Network, mpi: Mpi, folder: Path) -> tuple[dict, list[dict], dict[str, dict]]:
+    """(run.json, records, what the relay did) of a load on 3 hosts against the server on a 4th."""
+    options = ("--inflight", 6, "--iters", 48, "--max-tokens", TOKENS, "--warmup", 6)
+    options += ("--scheduler", "apart")  # cores are one machine's, and fewer than ranks
+    with FarServer(network) as server:
+        finish(start(network, mpi, 6, "--server", server.url, *options, "--output", folder))
+        passed = server.passed()
+    rows = pq.read_table(folder / "requests.parquet").to_pylist()
+    return json.loads((folder / "run.json").read_text()), rows, passed
+
+
+def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
+    result, rows, passed = measure(network, mpi_of(family, network), tmp_path / "run")
+    ranks = {rank["rank"]: rank for rank in result["clock"]["ranks"]}
+    hosts = {rank["rank"]: rank["host"] for rank in result["summary"]["client"]["per_rank"]}
+    assert [hosts[rank] for rank in range(6)] == [*RANKS_ON, *RANKS_ON]
+
+    # each clock was found, to within the uncertainty and what time namespaces round
+    for number, rank in ranks.items():
+        ahead_ns = AHEAD_S.get(hosts[number], 0) * 1_000_000_000
+        for when in ("before_ns", "after_ns"):
+            offset, uncertainty = rank["offset"][when]
+            assert abs(offset + ahead_ns) <= uncertainty
+            assert bool(uncertainty) == (hosts[number] in AHEAD_S)
+    (agree,) = (v for v in result["verdicts"] if v["check"] == "clocks_agree")
+    print(f"{family}: {agree['message']}")
+
+    assert sorted(row["job"] for row in rows) == list(range(48))
+    assert {row["rank"] for row in rows} == {1, 2, 3, 4, 5}
+    errors_ms: dict[str, list[float]] = {"TTFT": [], "latency": [], "gaps": []}
+    for row in rows:
+        relay, offset = passed[row["request_id"]], ranks[row["rank"]]["offset"]
+        # kernel stamps are of the wall clock: a slew between two looks at it is in them, too
+        within = max(offset["before_ns"][1], offset["after_ns"][1]) + 50_000
+        # nothing comes before it was sent, on rank 0's clock
+        assert row["error"] is None and len(row["chunk_ns"]) == len(relay["token_ns"]) == TOKENS
+        assert row["start_ns"] <= relay["came_ns"] + within
+        for sent, came in zip(relay["token_ns"], row["chunk_ns"], strict=True):
+            assert sent <= came + within
+        assert relay["end_ns"] <= row["end_ns"] + within
+        # the delay is in what was measured, in both directions
+        ttft, latency = row["first_chunk_ns"] - row["start_ns"], row["end_ns"] - row["start_ns"]
+        assert latency > ttft > 2 * DELAY_MS * NS_PER_MS
+        errors_ms["TTFT"].append(ttft - relay["token_ns"][0] + relay["came_ns"])
+        errors_ms["latency"].append(latency - relay["end_ns"] + relay["came_ns"])
+        gaps = zip(row["chunk_ns"], row["chunk_ns"][1:], strict=False)
+        sent_gaps = zip(relay["token_ns"], relay["token_ns"][1:], strict=False)
+        for (a, b), (c, d) in zip(gaps, sent_gaps, strict=True):
+            errors_ms["gaps"].append((b - a) - (d - c))
+    for what, errors in errors_ms.items():
+        found = sorted(abs(error) / NS_PER_MS for error in errors)
+        p99 = found[int(0.99 * len(found))]
+        median = statistics.median(found)
+        print(f"{family}: {what} differs by {median:.3f} ms (median), {p99:.3f} ms (p99)")
+        assert median < DELAY_MS / 10, what
+
+
+def test_the_environment_is_checked_on_every_host(network, family):
+    mpi = mpi_of(family, network)
+    asked = f"import mls.host.mpi_launch as m; print(m.hello({command(mpi)!r}, ranks=3))"
+    done = subprocess.run(
+        network.on("near", sys.executable, "-c", asked),
+        env=variables(mpi),
+        capture_output=True,
+        text=True,
+        timeout=_WAIT_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"'hosts': {sorted(RANKS_ON)}" in done.stdout
+
+
+def test_ranks_on_several_hosts_wait_asleep(network, tmp_path):
+    options = ("--inflight", 3, "--iters", 4, "--max-tokens", 150, "--warmup", 0)
+    with FarServer(network) as server:
+        mpi = mpi_of("mpich", network)
+        finish(start(network, mpi, 4, "--server", server.url, *options, "--output", tmp_path))
+    ranks = json.loads((tmp_path / "run.json").read_text())["summary"]["client"]["per_rank"]
+    assert len({rank["host"] for rank in ranks}) == 3
+    assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
+
+
+@pytest.mark.parametrize("victim", ["launcher", "way to a host"])
+def test_a_killed_launcher_leaves_nobody_on_any_host(network, family, victim):
+    options = ("--inflight", 6, "--duration", 600, "--max-tokens", 20)
+    with FarServer(network) as server:
+        process = start(network, mpi_of(family, network), 6, "--server", server.url, *options)
+        server.wait_for(requests=2 + 6)  # the warm-up is over, the load has begun
+        assert len(found(network, "-m mls.worker")) >= 6
+        if victim == "launcher":
+            process.kill()
+        else:  # what sshd would have started on another host
+            os.kill(found(network, "hydra_pmi_proxy", "prted")[-1], signal.SIGKILL)
+        printed, _ = process.communicate(timeout=_WAIT_S)
+        # Open MPI's launcher says that it lost a host, and reports success
+        lost = "lost communication with a remote daemon" in printed
+        assert process.returncode != 0 or lost, printed
+    assert network.left() == {}
+
+
+def found(network: Network, *words: str) -> list[int]:
+    """Ids of the processes on any host whose command line has one of the words."""
+    running = network.processes().items()
+    return sorted(pid for pid, line in running if any(word in line for word in words))
+
+
+def test_a_real_server_on_the_first_host_is_reached_from_all(network, smollm2, tmp_path):
+    mpi = mpi_of("mpich", network)
+    data = {
+        "name": "hosts",
+        "results": str(tmp_path / "results"),
+        "mpi": mpi.model_dump(),
+        "models": {"smollm2": {"path": str(smollm2)}},
+        "server": {"parallel": 2, "ctx": 1024, "threads": 1},
+        "run": {"iters": 4, "inflight": 2, "ranks": 3, "max_tokens": 4, "warmup": 2}
+        | {"prompt_words": 8, "scheduler": "apart"},
+    }
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(data))
+    models = tmp_path / "results" / "models"
+    models.mkdir(parents=True)
+    described = describe_model("smollm2", parse_config(data), models)
+    (models / "smollm2.json").write_text(json.dumps(described))
+    folder, given = tmp_path / "run", ("--config", config, "--cell", "model=smollm2")
+    serve = (sys.executable, "-m", "mls", "serve", *given, "--output", folder)
+    process = start(
+        network, mpi, 3, *given, "--output", folder,
+        before=(*serve, "--log", tmp_path / "server.log", "--"),
+    )  # fmt: skip
+    finish(process)
+    result = json.loads((folder / "run.json").read_text())
+    assert result["server"]["url"].startswith(f"http://{network.address('near')}:")
+    assert result["summary"]["requests"]["ok"] == 4
+    per_rank = result["summary"]["client"]["per_rank"]
+    assert [rank["host"] for rank in per_rank] == list(RANKS_ON)
+    assert [rank["requests"] > 0 for rank in per_rank] == [False, True, True]
+    assert "clocks_agree" in {verdict["check"] for verdict in result["verdicts"]}

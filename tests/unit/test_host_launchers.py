@@ -1,0 +1,123 @@
+"""Command lines for several hosts, and the sentences about hosts that can't be used."""
+
+import shlex
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mls.host.address import reachable_address
+from mls.host.launchers import LAUNCHERS, command, hosts
+from mls.host.mpi_launch import mpi_environment
+from mls.model.config import Mpi
+from mls.model.errors import UserError
+from mls.model.validation import parse_config
+
+NAMES = ["node-1", "node-2.cluster", "10.1.2.3"]
+
+
+def test_one_host_is_the_users_own_command():
+    assert command(Mpi(launcher="srun --mpi=pmix")) == "srun --mpi=pmix"
+    assert hosts(Mpi()) == []
+
+
+def test_mpich():
+    said = command(Mpi(hosts=NAMES))
+    assert said == "mpirun -localhost node-1 -hosts node-1,node-2.cluster,10.1.2.3"
+
+
+def test_open_mpi():
+    said = command(Mpi(launcher="/opt/mpi/bin/mpirun --tag-output", hosts=NAMES, family="openmpi"))
+    assert said == (
+        "/opt/mpi/bin/mpirun --tag-output --map-by node:oversubscribe -x PATH -x PYTHONPATH "
+        "--host node-1,node-2.cluster,10.1.2.3"
+    )
+
+
+@pytest.mark.parametrize("family", LAUNCHERS)
+def test_no_launcher_is_taken_for_one_of_this_host_alone(family):
+    added = mpi_environment(command(Mpi(hosts=NAMES, family=family)), {})
+    assert "OMPI_MCA_btl" not in added
+    # or `-x PYTHONPATH` would be warned of
+    assert added["PYTHONPATH"] == ""
+
+
+@pytest.mark.parametrize("family", LAUNCHERS)
+@given(agent=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_an_agent_of_any_name_is_one_word(family, agent):
+    words = shlex.split(command(Mpi(hosts=NAMES, family=family, agent=agent)))
+    assert words.count(agent) == 1
+
+
+@pytest.mark.parametrize("family", LAUNCHERS)
+def test_hostfile(family, tmp_path):
+    path = tmp_path / "my nodes"
+    path.write_text("# mine\nnode-1 slots=2\nnode-2:4 # the fast one\n\n")
+    given = Mpi(hostfile=str(path), family=family)
+    assert hosts(given) == ["node-1", "node-2"]
+    words = shlex.split(command(given))
+    assert str(path) in words and "node-2" not in " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [(None, "can't be read"), ("# none\n", "names no host")]
+)
+def test_hostfile_that_says_nothing(text, words, tmp_path):
+    path = tmp_path / "nodes"
+    if text:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"^mpi\.hostfile: .*{words}"):
+        command(Mpi(hostfile=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("mpi", "words"),
+    [
+        ({"hosts": ["a"], "hostfile": "nodes"}, "`hosts` or `hostfile`, not both"),
+        ({"agent": "rsh"}, "`agent` goes with `hosts`"),
+        ({"hosts": ["a; rm -rf /"]}, r"mpi\.hosts"),
+        ({"hosts": ["-bad"]}, r"mpi\.hosts"),
+        ({"family": "other"}, r"mpi\.family"),
+    ],
+)
+def test_what_the_config_refuses(mpi, words):
+    with pytest.raises(UserError, match=words):
+        parse_config({"models": {"m": {"path": "m.gguf"}}, "mpi": mpi})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("localhost", "other hosts can't reach"),
+        ("127.0.1.1", "other hosts can't reach"),
+        ("192.0.2.1", "is not this host"),  # reserved for documentation (RFC 5737)
+        ("no-such-host.invalid", "has no IPv4 address"),
+    ],
+)
+def test_first_host_that_is_none_for_the_others(name, words):
+    with pytest.raises(UserError, match=rf"^mpi\.hosts: {name} .*{words}"):
+        reachable_address(name)
+
+
+def test_a_server_of_our_own_listens_where_all_hosts_reach_it(monkeypatch, tmp_path):
+    """With a name for an address of this host; loopback, as this host may have no other."""
+    monkeypatch.setattr("mls.serving.reachable_address", lambda first, key: f"{key} {first}")
+    from mls.serving import _reachable
+
+    config = parse_config({"models": {"m": {"path": "m"}}, "mpi": {"hosts": ["near", "far"]}})
+    assert _reachable(config, config.server).host == "mpi.hosts near"
+    chosen = config.server.model_copy(update={"host": "10.0.0.1"})
+    assert _reachable(config, chosen).host == "10.0.0.1"
+    alone = parse_config({"models": {"m": {"path": "m"}}})
+    assert _reachable(alone, alone.server).host is None
+
+
+def test_own_address():
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trial:
+            trial.connect(("192.0.2.1", 9))  # sends nothing: it picks the address
+            own = trial.getsockname()[0]
+    except OSError:
+        pytest.skip("this host has no address but loopback")
+    assert reachable_address(own) == own
