@@ -2,6 +2,8 @@
 
 import csv
 import io
+import itertools
+import math
 import re
 from html import unescape
 from html.parser import HTMLParser
@@ -9,11 +11,15 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tests.unit.synthetic import (
     Load,
     config,
+    rows,
     table,
+    to_table,
     write_failure,
     write_json,
     write_repeat,
@@ -21,14 +27,14 @@ from tests.unit.synthetic import (
 )
 
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import read_study
+from mls.analysis.study import CellResult, read_study
 from mls.model.digest import data_sha256, file_sha256
 from mls.model.errors import UserError
 from mls.model.sweep import cells
 from mls.report import numbers
 from mls.report.page import render
-from mls.report.series import layout
-from mls.report.shapes import spread
+from mls.report.plots import MOST_POINTS, MOST_TICKS, along, ticks_apart
+from mls.report.series import Facet, Series, layout, spread
 from mls.report.svg import inline, style
 from mls.report.tree import node
 
@@ -292,6 +298,43 @@ def test_many_lines_are_spread_over_drawings(tmp_path):
     assert [facet.title for facet in shown.facets] == [f"prompt_words {n}" for n in (1, 2, 3, 4)]
     assert all(len(facet.series) == 3 for facet in shown.facets)
     assert shown.hidden == 0
+
+
+def test_a_line_of_many_points_is_thinned_and_its_data_are_not():
+    made = [
+        CellResult({"inflight": n}, [], {"wall_s": Estimate(n, n - 0.5, n + 1, 3)}, {}, None)
+        for n in range(1, 121)
+    ]
+    facet = Facet("", [Series("", made, 0, 0)])
+    with style():
+        plot = along("many", "Many", facet, "inflight", ["wall_s"], "s")
+    assert plot.svg.count("<use ") < 4 * MOST_POINTS  # a marker and two caps each, and ticks
+    assert plot.svg.count("<text") < 2 * MOST_TICKS
+    assert "Drawn: 40 points of a line" in plot.note
+    drawn = list(csv.DictReader(io.StringIO(plot.data)))
+    assert [int(row["inflight"]) for row in drawn] == list(range(1, 121))
+
+
+@given(
+    st.lists(st.floats(0.01, 1e6), min_size=1, max_size=60, unique=True),
+    st.sampled_from([float, math.log]),
+)
+def test_ticks_stand_apart_and_reach_from_the_first_to_the_last(values, scale):
+    kept = [place for _, place in ticks_apart([(str(v), v) for v in values], scale)]
+    assert kept[0] == min(values) and kept[-1] == max(values)
+    assert len(kept) <= MOST_TICKS + 1
+    least = (scale(kept[-1]) - scale(kept[0])) / MOST_TICKS
+    assert all(scale(b) - scale(a) >= least * 0.999 for a, b in itertools.pairwise(kept))
+
+
+def test_stages_have_a_drawing_and_a_table(tmp_path):
+    planned = config(sweep={}, repeats=1)
+    made = [row | {"stage": row["job"] // 20} for row in rows(Load(requests=40, tokens=4))]
+    write_repeat(planned, tmp_path, cells(planned)[0], 1, to_table(made))
+    html = page(planned, tmp_path)
+    body = html[html.index('id="parts"') : html.index('id="cells"')]
+    assert "stage 1" in body and "stage 2" in body
+    assert body.count("<figure>") == body.count('.svg"') == 1
 
 
 def test_nodes_of_recorded_facts():

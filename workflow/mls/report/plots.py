@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from mls.analysis.study import CellResult
 from mls.report.downloads import as_csv, csv_link, svg_link
 from mls.report.numbers import milliseconds, number
 from mls.report.palette import INK, MUTED, line
-from mls.report.series import Facet, Series, label
+from mls.report.series import Facet, Series, label, spread
 from mls.report.svg import inline
 
 SIZE = (4.9, 3.3)
@@ -25,6 +26,13 @@ SIZE = (4.9, 3.3)
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
 _PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7, 2, 1.5, 2)))
+
+
+MOST_POINTS = 40
+"""Of a line. Their data have them all."""
+MOST_LABELS = 8
+MOST_TICKS = 12
+_THINNED = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,8 @@ def along(
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     places = _places(facet, x)
-    for series, metric, cells in drawn:
+    shown = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in drawn]
+    for series, metric, cells in shown:
         position = [places[str(cell.cell[x])] for cell in cells]
         values = [_scaled(cell.estimates[metric], scale) for cell in cells]
         dash = (
@@ -83,12 +92,14 @@ def along(
               _legend(series, metric, facet, metrics))  # fmt: skip
     _x_axis(axes, x, places)
     axes.set_ylabel(shown_unit)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, _above(axes.dataLim.ymax))
     if len(drawn) > 1:
         legend(figure, axes)
+    if shown != drawn:
+        note = f"{note} {_THINNED}".strip()
     if any(cell.estimates[metric].needs for _, metric, cells in drawn for cell in cells):
         note = f"{note} Hollow: too few requests for this percentile.".strip()
-    drawing = inline(figure, name, title, _values(drawn, x, unit))
+    drawing = inline(figure, name, title, _values(shown, x, unit))
     rows = [
         (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
         for series, metric, cells in drawn
@@ -113,8 +124,12 @@ def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot 
         default=0.0,
     )
     scale, unit = (1000.0, "s") if top >= 2000 else (1.0, "ms")
+    known = {
+        series.name: [c for c in series.cells if rate in c.estimates and latency in c.estimates]
+        for series in facet.series
+    }
     for series in facet.series:
-        cells = [c for c in series.cells if rate in c.estimates and latency in c.estimates]
+        cells = spread(known[series.name], MOST_POINTS)
         if not cells:
             continue
         across = [_scaled(cell.estimates[rate], 1.0) for cell in cells]
@@ -131,7 +146,7 @@ def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot 
             elinewidth=1.1,
             alpha=0.55,
         )
-        for cell, point, height in zip(cells, across, up, strict=True):
+        for cell, point, height in spread([*zip(cells, across, up, strict=True)], MOST_LABELS):
             axes.annotate(
                 str(cell.cell[x]),
                 (point.value, height.value),
@@ -141,27 +156,28 @@ def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot 
                 fontsize=9,
                 color=line(series.color) if len(facet.series) > 1 else INK,
             )
-            told.append(
-                f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
-                f"{number(point.value)} tokens/s, {milliseconds(cell.estimates[latency].value)}"
-            )
+        told += [
+            f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
+            f"{number(point.value)} tokens/s, {milliseconds(cell.estimates[latency].value)}"
+            for cell, point in zip(cells, across, strict=True)
+        ]
     if not told:
         return None
-    axes.margins(x=0.12)
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, _above(axes.dataLim.xmax))
+    axes.set_ylim(0, _above(axes.dataLim.ymax))
     axes.set_xlabel("completion tokens/s")
     axes.set_ylabel(f"p95 latency, {unit}")
     if len(facet.series) > 1:
         legend(figure, axes)
     title = "Latency against throughput"
     note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
+    if any(len(cells) > MOST_POINTS for cells in known.values()):
+        note += f" {_THINNED}"
     drawing = inline(figure, name, title, "; ".join(told) + ".")
     rows = [
         (s.name, c.cell[x], *_numbers(c.estimates[rate]), *_numbers(c.estimates[latency]))
         for s in facet.series
-        for c in s.cells
-        if rate in c.estimates and latency in c.estimates
+        for c in known[s.name]
     ]
     spans = [
         f"{metric}{part}" for metric in (rate, latency) for part in ("", ".ci95_low", ".ci95_high")
@@ -231,14 +247,36 @@ def _places(facet: Facet, x: str) -> dict[str, float]:
 
 def _x_axis(axes: Axes, x: str, places: dict[str, float]) -> None:
     low, high = min(places.values()), max(places.values())
-    if low > 0 and high / low >= 4:
+    logarithmic = low > 0 and high / low >= 4
+    if logarithmic:
         axes.set_xscale("log", base=2)
-    axes.set_xticks(list(places.values()), list(places))
+    ticks = ticks_apart([*places.items()], math.log if logarithmic else float)
+    axes.set_xticks([place for _, place in ticks], [text for text, _ in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(x)
     if low == high:  # a single cell: no axis to speak of, but a point in the middle
         axes.set_xlim(low - 1 if low - 1 > 0 else low / 2, high + 1)
+
+
+def ticks_apart(
+    places: list[tuple[str, float]], scale: Callable[[float], float]
+) -> list[tuple[str, float]]:
+    """The ticks whose texts don't run into each other; the first and the last among them."""
+    ordered = sorted(places, key=lambda one: one[1])
+    first, last = ordered[0], ordered[-1]
+    least = (scale(last[1]) - scale(first[1])) / MOST_TICKS
+    kept = [first]
+    for one in ordered[1:-1]:
+        far = scale(one[1]) - scale(kept[-1][1]), scale(last[1]) - scale(one[1])
+        if min(far) >= least:
+            kept.append(one)
+    return kept if last == first else [*kept, last]
+
+
+def _above(top: float) -> float:
+    """The end of an axis from 0, so that the greatest value is not at its edge."""
+    return top * 1.07 if top > 0 else 1.0
 
 
 def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mls.analysis.study import CellResult, Study
+
+Thing = TypeVar("Thing")
 
 MOST_LINES = 6
 MOST_FACETS = 6
@@ -41,6 +44,13 @@ class Layout:
 def label(cell: CellResult, names: list[str]) -> str:
     """`smollm2 · inflight 8 · ranks 2`, of the named axes."""
     return " · ".join(_value(name, cell.cell[name]) for name in names)
+
+
+def spread(things: Sequence[Thing], most: int) -> list[Thing]:
+    """At most so many of them, evenly spaced, first and last among them."""
+    if len(things) <= most:
+        return list(things)
+    return [things[round(i * (len(things) - 1) / (most - 1))] for i in range(most)]
 
 
 def layout(study: Study, x: str | None = None) -> Layout:

@@ -4,25 +4,17 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mls.analysis.study import CellResult
 from mls.report.downloads import as_csv
 from mls.report.numbers import milliseconds
 from mls.report.palette import MUTED, ramp
 from mls.report.plots import SIZE, Plot, legend, panels
-from mls.report.series import Series, label
+from mls.report.series import Series, label, spread
 from mls.report.svg import inline
 
 MOST_CURVES = 6
 MOST_PANELS = 6
 LONG_TAIL = 4
 """A tail of so many times the greatest p99 is cut off in the drawing, and said to be."""
-
-
-def spread(cells: list[CellResult], most: int) -> list[CellResult]:
-    """At most so many of the cells, evenly spaced, first and last among them."""
-    if len(cells) <= most:
-        return cells
-    return [cells[round(i * (len(cells) - 1) / (most - 1))] for i in range(most)]
 
 
 def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | None:
