@@ -105,7 +105,9 @@ def test_a_card_that_only_post_processes_is_in_use():
         (0x0, "pass", "No sample"),
         (0x1 | 0x2 | 0x100, "pass", "No sample"),  # idle, set clocks, display: nothing is slowed
         (0x4, "warn", "power cap"),
-        (0x20 | 0x40, "warn", "temperature (software), temperature (hardware)"),
+        (0x08, "fail", "hardware slowdown"),
+        (0x4 | 0x80, "fail", "power cap, power brake"),
+        (0x20 | 0x40, "fail", "temperature (software), temperature (hardware)"),
     ],
 )
 def test_slowed_clocks_are_a_verdict(reasons, status, said):
@@ -114,7 +116,7 @@ def test_slowed_clocks_are_a_verdict(reasons, status, said):
     verdicts = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))
     assert verdicts[-1].check == "card_at_full_clocks"
     assert verdicts[-1].status == status and said in verdicts[-1].message
-    assert found.gpu.throttled_share == (1.0 if status == "warn" else 0.0)
+    assert found.gpu.throttled_share == (0.0 if status == "pass" else 1.0)
 
 
 def test_a_card_that_keeps_its_clocks_to_itself_is_unknown_and_no_card_is_no_verdict():

@@ -221,6 +221,17 @@ def test_hostile_texts_are_escaped(tmp_path):
     assert evil in "".join(parsed.text)
 
 
+def test_what_the_model_said_is_shown_when_it_was_kept_and_escaped(tmp_path, default):
+    planned = config(sweep={}, repeats=1, run={"keep_output": True})
+    evil = "</pre><script>alert(3)</script>"
+    made = [row | {"output": evil} for row in rows(Load(requests=40, tokens=4))]
+    write_repeat(planned, tmp_path, cells(planned)[0], 1, to_table(made))
+    parsed = Page(page(planned, tmp_path))
+    assert "script" not in parsed.tags
+    assert "".join(parsed.text).count(evil) == 2
+    assert "What the model said" not in default[2]
+
+
 def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
     with style():
         figure = Figure(figsize=(2, 2))

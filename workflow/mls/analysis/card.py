@@ -14,8 +14,9 @@ from mls.analysis.samples import distribution
 from mls.model.result import Distribution, Gpu, Post
 from mls.model.units import NS_PER_S
 
+POWER_CAP = "power cap"
 SLOWED = {
-    0x04: "power cap",
+    0x04: POWER_CAP,
     0x08: "hardware slowdown",
     0x20: "temperature (software)",
     0x40: "temperature (hardware)",

@@ -73,6 +73,7 @@ POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 90, 95, 99)
+REPLIES = 2
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ class CellResult:
     """On the cell as a whole; those on each repeat are in its result."""
     parts: dict[str, list[Part]] = field(default_factory=dict)
     """By `stage` and `turn`; a list is empty where the load has none."""
+    replies: tuple[str, ...] = ()
+    """What the model said first; empty unless the config asks to keep it (`run.keep_output`)."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -218,6 +221,7 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         telemetry=series(sampled) if sampled is not None else {},
         dots=dots(table),
         parts={column: parts([table for _, table in read], column) for column in PARTS},
+        replies=tuple(table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         verdicts=verdicts,
     )
 

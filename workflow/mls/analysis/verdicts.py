@@ -8,6 +8,7 @@ from __future__ import annotations
 from mls.analysis.agreement import clocks_agree
 from mls.analysis.asked import prompts_as_asked, replies_asked
 from mls.analysis.books import books_agree, server_time_fits
+from mls.analysis.card import POWER_CAP
 from mls.analysis.columns import ints, succeeded
 from mls.analysis.evidence import Evidence, Status, verdict
 from mls.analysis.pace import capped, pace_held
@@ -211,8 +212,10 @@ def _card_at_full_clocks(given: Evidence) -> Verdict:
     if not share:
         message = "No sample of the card shows slowed clocks."
         return verdict("card_at_full_clocks", "pass", share, 0.0, message)
+    # a power cap is how cards are run; heat and their own protection are faults of the host
+    status: Status = "warn" if card.throttle_reasons == [POWER_CAP] else "fail"
     message = (
         f"The card's clocks were slowed in {share:.0%} of the samples "
         f"({', '.join(card.throttle_reasons)}): a cooler or better fed card would be faster."
     )
-    return verdict("card_at_full_clocks", "warn", share, 0.0, message)
+    return verdict("card_at_full_clocks", status, share, 0.0, message)

@@ -308,7 +308,10 @@ class Run(Section):
     request_headers: dict[HeaderName, HeaderValue] = Field(
         {}, description="Further headers of each request."
     )
-    keep_output: bool = Field(False, description="Keep the generated text in `requests.parquet`.")
+    keep_output: bool = Field(
+        False,
+        description="Keep the generated text in `requests.parquet`, and show some on the page.",
+    )
     cuda_post: OnOffAuto = Field(
         "off",
         description="Work on each reply's bytes on the ranks' card: `on` needs one, `auto` uses one "

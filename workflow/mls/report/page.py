@@ -25,13 +25,15 @@ from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.parts import HEADINGS, part_rows
 from mls.report.plan import load_words, pin_words, prompt_words
-from mls.report.series import label
+from mls.report.series import label, spread
 from mls.report.svg import style
 from mls.report.templating import templates
 from mls.report.tree import Node, node
 from mls.report.words import sentences
 
 MOST_DIGESTS = 2000
+MOST_REPLIES = 12
+MOST_OF_A_REPLY = 2000
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,19 @@ def render(config: Config, results: Path, output: Path) -> None:
         environment=_recorded(results / "environment" / "environment.json"),
         served=[_served(study, results, model) for model in config.models],
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
+        replies=_replies(study, told),
         label=label,
         citation=cite(study, results),
         baseline=against,
         **(as_shown(against) if against else {}),
     )
     write(output, page)
+
+
+def _replies(study: Study, names: list[str]) -> list[tuple[str, str]]:
+    """(cell, text) of some replies that the config asked to keep, cut to what can be read."""
+    kept = [(label(cell, names), text) for cell in study.cells for text in cell.replies]
+    return [(cell, text[:MOST_OF_A_REPLY]) for cell, text in spread(kept, MOST_REPLIES)]
 
 
 def _baseline(config: Config, results: Path, study: Study) -> Compared | None:
