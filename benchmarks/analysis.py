@@ -1,6 +1,7 @@
 """How long tables and page take, and in how much memory, for a sweep of a thousand runs.
 
-`python -m benchmarks.analysis [--runs 1000]`. The runs are made up; ten distinct ones, repeated.
+`python -m benchmarks.analysis [--runs 1000] [--repeats 4]`; `--repeats 1` makes each run a cell.
+The runs are made up; ten distinct ones, repeated.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from tests.unit.synthetic import Load, config, table, write_repeat
 
 from benchmarks.tables import save
 from mls.analysis.tables import aggregate
+from mls.host.machine import usable_cores
 from mls.model.config import Config
 from mls.model.sweep import cells, run_path
 from mls.report.page import render
 
-REPEATS = 4
 DISTINCT = 10
 TOKENS = 64
 
 
-def planned(runs: int, requests: int) -> Config:
-    inflights = [2 + i for i in range(max(1, runs // REPEATS // 5))]
+def planned(runs: int, requests: int, repeats: int) -> Config:
+    inflights = [2 + i for i in range(max(1, runs // repeats // 5))]
     return config(
-        repeats=REPEATS,
+        repeats=repeats,
         sweep={"inflight": inflights, "prompt_words": [8, 16, 24, 32, 40]},
         run={"iters": requests, "max_tokens": TOKENS},
     )
@@ -46,7 +47,7 @@ def make(sweep: Config, results: Path, requests: int) -> int:
     texts = [json.loads((Path(folder) / "run.json").read_text()) for folder in folders]
     count = 0
     for cell in cells(sweep):
-        for repeat in range(1, REPEATS + 1):
+        for repeat in range(1, sweep.repeats + 1):
             folder = results / "runs" / run_path(sweep, cell, repeat)
             folder.mkdir(parents=True)
             one = count % DISTINCT
@@ -62,27 +63,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=4)
     given = parser.parse_args()
-    sweep = planned(given.runs, given.requests)
+    sweep = planned(given.runs, given.requests, given.repeats)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
         count = make(sweep, results, given.requests)
-        began = time.monotonic()
+        began, before = time.monotonic(), os.times()
         aggregate(sweep, results)
         tables = time.monotonic()
         render(sweep, results, results / "report.html")
-        done = time.monotonic()
+        done, after = time.monotonic(), os.times()
         page = (results / "report.html").stat().st_size
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    own, readers = (
+        resource.getrusage(who).ru_maxrss / 2**20
+        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
     row = {
         "runs": count,
+        "cells": len(cells(sweep)),
         "requests": given.requests,
         "chunks": TOKENS,
         "tables_s": tables - began,
         "page_s": done - tables,
         "together_s": done - began,
         "page_mb": page / 1e6,
-        "peak_gib": peak,
+        "cpu_s": sum(after[:4]) - sum(before[:4]),
+        "peak_gib": own + usable_cores() * readers,
     }
     print(save([row], "analysis").to_string(index=False, float_format=lambda x: f"{x:.2f}"))
 

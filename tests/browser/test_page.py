@@ -7,6 +7,8 @@ from urllib.parse import unquote
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
 from tests.unit.synthetic import config, write_failure, write_repeat, write_results
 
 from mls.model.sweep import cells
@@ -175,6 +177,24 @@ def test_wide_tables_scroll_inside_their_box_and_by_keyboard(browser, page):
     )
     assert boxes
     assert set(boxes) == {0}
+
+
+def test_the_keyboard_goes_through_the_page_from_top_to_bottom(browser, page):
+    show(browser, page, 1280)
+    links = browser.execute_script(
+        "return [...document.querySelectorAll('nav a')].map(e => e.hash)"
+    )
+    at = "return [document.activeElement.hash, document.activeElement.getBoundingClientRect().top + scrollY]"
+    seen = []
+    for _ in range(len(links) + 6):
+        ActionChains(browser).send_keys(Keys.TAB).perform()
+        seen.append(browser.execute_script(at))
+    assert [name for name, _ in seen[: len(links)]] == links
+    below = [top for _, top in seen[len(links) :]]
+    assert below[0] > seen[len(links) - 1][1]
+    assert below == sorted(below)
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    assert browser.execute_script(outline) == "solid"
 
 
 def test_it_prints(browser, page):

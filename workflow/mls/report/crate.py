@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from urllib.parse import quote
 
 from mls import __version__
 from mls.report.citation import TOOL
@@ -66,7 +67,7 @@ def metadata(
 def _file(name: str, size: int, digest: str) -> dict[str, object]:
     kind = _FORMATS.get(PurePosixPath(name).suffix, "application/octet-stream")
     described: dict[str, object] = {
-        "@id": name.replace("~", "%7E").replace(" ", "%20"),
+        "@id": quote(name),
         "@type": "File",
         "name": name,
         "encodingFormat": kind,
