@@ -1,4 +1,4 @@
-# make report [CONFIG=config/sweeps/….yaml] · test · lint · bench · bench-peers · clean
+# make report [CONFIG=config/sweeps/….yaml] · test · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -20,7 +20,7 @@ define venv
 	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
 endef
 
-.PHONY: report test lint bench bench-peers format schemas locks clean
+.PHONY: report test lint bench bench-peers bench-analysis format schemas locks clean
 
 report: .venv/built
 	$(SNAKEMAKE)
@@ -69,11 +69,15 @@ BENCH = PATH="$(CURDIR)/.venv-run/bin:$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=wor
 
 bench: .venv/built bench-tools
 	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
-	$(BENCH)
+	$(BENCH) generator
 
 bench-peers: .venv/built bench-tools
 	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
-	$(BENCH) --peers
+	$(BENCH) peers
+
+bench-analysis: .venv/built bench-tools
+	$(SNAKEMAKE) results/environment/environment.json
+	$(BENCH) analysis
 
 lint: .venv-test/built
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" sh workflow/scripts/lint.sh

@@ -82,6 +82,6 @@ if __name__ == "__main__":
     options.add_argument("--inflight", type=int, nargs="+", default=INFLIGHT)
     options.add_argument("--itl-ms", type=float, nargs="+", default=ITL_MS)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=5)
+    options.add_argument("--seconds", type=float, default=3)
     given = options.parse_args()
     main(tuple(given.inflight), tuple(given.itl_ms), given.repeats, given.seconds)

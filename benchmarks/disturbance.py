@@ -161,7 +161,7 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--peers", nargs="*", choices=PEERS, default=())
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=20)
+    options.add_argument("--seconds", type=float, default=15)
     given = options.parse_args()
     check_machine()
     for peer in given.peers:

@@ -28,7 +28,7 @@ from benchmarks.rig import (
 from benchmarks.tables import save, show, summarise
 
 _ANSWER = Answer(ttft_ms=50, itl_ms=10, tokens=16)
-_RATE = 100.0
+_RATE = 200.0
 _REQUESTS = 1000
 _RUN = {"inflight": 64, "iters": _REQUESTS, "max_tokens": 16, "warmup": 8}
 _SHOWN = {

@@ -178,6 +178,6 @@ def _add_ratios(frame: pd.DataFrame, kind: str, value: str, base: str) -> None:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=5)
+    options.add_argument("--seconds", type=float, default=2)
     given = options.parse_args()
     main(given.repeats, given.seconds)

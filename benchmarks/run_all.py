@@ -1,6 +1,7 @@
-"""All benchmarks, one after another: `python -m benchmarks.run_all` (`make bench`).
+"""Benchmarks one after another: `python -m benchmarks.run_all SET`.
 
-With `--peers` only those that need the peers' environments (`make bench-peers`).
+`generator` (`make bench`) and `peers` (`make bench-peers`, which need environments of their own)
+want a quiet machine; `analysis` (`make bench-analysis`) doesn't.
 """
 
 from __future__ import annotations
@@ -12,23 +13,27 @@ import time
 
 from benchmarks.rig import ROOT
 
-OWN = (
-    "accuracy",
-    "rate",
-    "scaling",
-    "open_loop",
-    "stopped",
-    "disturbance",
-    "coverage",
-    "analysis",
-)
-WITH_PEERS = (("peers",), ("disturbance", "--peers", "aiperf", "guidellm", "genai-bench"))
+SETS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "generator": (
+        ("accuracy",),
+        ("rate",),
+        ("scaling",),
+        ("open_loop",),
+        ("stopped",),
+        ("disturbance",),
+    ),
+    "peers": (
+        ("peers",),
+        ("disturbance", "--repeats", "2", "--peers", "aiperf", "guidellm", "genai-bench"),
+    ),
+    "analysis": (("coverage",), ("analysis",)),
+}
 
 
-def main(peers: bool) -> int:
+def main(chosen: str) -> int:
     """Exit status: 0 when each benchmark came to its end."""
     failed = []
-    for name, *arguments in WITH_PEERS if peers else [(name,) for name in OWN]:
+    for name, *arguments in SETS[chosen]:
         began = time.monotonic()
         command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
         status = subprocess.run(command, cwd=ROOT).returncode
@@ -42,5 +47,5 @@ def main(peers: bool) -> int:
 
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--peers", action="store_true")
-    sys.exit(main(options.parse_args().peers))
+    options.add_argument("chosen", metavar="SET", choices=SETS)
+    sys.exit(main(options.parse_args().chosen))

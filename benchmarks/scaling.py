@@ -37,7 +37,7 @@ RANKS = (1, 2, 4, 8)
 DISPATCH = ("counter", "messages", "static")
 UNPACED = Answer(ttft_ms=0, itl_ms=0, tokens=1)
 PACED = Answer()
-WAITING = Answer(ttft_ms=8000, itl_ms=0, tokens=1)
+WAITING = Answer(ttft_ms=5000, itl_ms=0, tokens=1)
 
 
 def _run(answer: Answer, ranks: int, inflight: int, **options: object) -> tuple[Path, Ran, Truth]:
@@ -141,7 +141,7 @@ def main(ranks: tuple[int, ...], repeats: int, seconds: float) -> None:
 if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--ranks", type=int, nargs="+", default=RANKS)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=4)
+    options.add_argument("--repeats", type=int, default=2)
+    options.add_argument("--seconds", type=float, default=2)
     given = options.parse_args()
     main(tuple(given.ranks), given.repeats, given.seconds)
