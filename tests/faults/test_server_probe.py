@@ -11,7 +11,7 @@ from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.validation import parse_config
 from mls.server.api import ServerApi, api_key
-from mls.server.probe import probe, snapshot
+from mls.server.probe import probe, probe_all, snapshot
 
 CHAT = "/v1/chat/completions"
 KEY = "sk-not-to-be-seen"
@@ -77,6 +77,26 @@ def test_plain_server_passes(make_server: Any, chat: Any, models: Any) -> None:
     }
     assert not found.prompt_tokens_measured
     assert found.warnings == []
+
+
+def test_all_servers_are_asked_and_what_they_differ_in_is_warned_of(
+    make_server: Any, chat: Any, models: Any, reply: Any
+) -> None:
+    def server(build: str) -> Any:
+        told = {"build_info": build, "total_slots": 3, "chat_template": "{}"}
+        props = json.dumps(told).encode()
+        return make_server({CHAT: chat, "/v1/models": models, "/props": reply(props)})
+
+    alike, same, other = server("b1"), server("b1"), server("b2")
+    for second, differ in ((same, []), (other, ["The servers differ in build: b1, b2."])):
+        urls = [alike.url, second.url]
+        given = config(server={"urls": urls}, run={"inflight": 6})
+        found = probe_all(given, "m", urls, sample)
+        assert [found.url, *(each.url for each in found.others)] == urls
+        # six in flight on twice three slots: nobody waits
+        assert found.warnings == differ
+        assert all(any(seen.path == CHAT for seen in each.seen) for each in (alike, second))
+    assert asked(alike).others == []
 
 
 def test_server_with_nothing_but_completions_passes(make_server: Any, chat: Any) -> None:

@@ -88,7 +88,7 @@ def serve(
 @app.command()
 def probe(
     server: Annotated[
-        str | None, typer.Option(envvar="MLS_SERVER", help="Root URL of the server.")
+        list[str] | None, typer.Option(envvar="MLS_SERVER", help="Root URL; once for each server.")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="What the server will be asked for.")] = None,
     model: Annotated[str | None, typer.Option(help="A name from the config's models.")] = None,
@@ -97,7 +97,7 @@ def probe(
     """Ask a server what it is, and whether it can be benchmarked as the config asks."""
     from mls.probing import probe_server
 
-    probe_server(server, config, model, output)
+    probe_server(server or [], config, model, output)
 
 
 @app.command()

@@ -37,18 +37,20 @@ from mls.server.api import ServerApi
 from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import served_name, snapshot
 from mls.server.sampling import collect
+from mls.server.several import pooled
 
 
 class Outcome:
     """Collects what rank 0 learns about one repeat and writes it down."""
 
     def __init__(
-        self, config: Config, settings: Settings, seed: int, url: str, output: Path | None
+        self, config: Config, settings: Settings, seed: int, urls: list[str], output: Path | None
     ) -> None:
         self._config = config
         self._settings = settings
         self._seed = seed
-        self._url = url
+        self._urls = urls
+        self._each: list[dict[str, Any]] = []
         self._output = output
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
@@ -63,15 +65,20 @@ class Outcome:
         self._served_as = self._settings.served_as or served_name(api)
         return self._served_as, self._run_id
 
-    def before(self, api: ServerApi) -> None:
-        """Take the server's state before the load. Never raises."""
-        self._before = _state(api)
+    def before(self, apis: list[ServerApi]) -> None:
+        """Take the state of the server, or of all, before the load. Never raises."""
+        states = [_state(api) for api in apis]
+        self._before = pooled(states)
+        self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
         self._host = {"server": self._where(), "pinned": pinned(), "before": noise.sample()}
 
-    def after(self, api: ServerApi) -> None:
+    def after(self, apis: list[ServerApi]) -> None:
         """Take the server's state after the load. Never raises: it may have died."""
         self._host["after"] = noise.sample()
-        self._after = _state(api)
+        states = [_state(api) for api in apis]
+        self._after = pooled(states)
+        for each, state in zip(self._each, states, strict=True):
+            each["after"] = state
 
     def conclude(self, gathered: Gathered) -> None:
         """Summarize, write, print. Raises `UserError` when there is nothing to call a result."""
@@ -113,15 +120,9 @@ class Outcome:
 
     def _where(self) -> str:
         """Where the server runs: a child of our `mls serve`, else on this host or elsewhere."""
-        if self._settings.server.url is None and noise.serves_here():
+        if not self._settings.server.addresses and noise.serves_here():
             return "managed"
-        host = (urlsplit(self._url).hostname or "").lower()
-        here = (
-            self._url.startswith("http+unix:")
-            or host in ("localhost", "::1", socket.gethostname())
-            or host.startswith("127.")
-        )
-        return "local" if here else "elsewhere"
+        return "local" if any(map(_here, self._urls)) else "elsewhere"
 
     def _write(
         self,
@@ -169,10 +170,11 @@ class Outcome:
             },
             environment=_environment(Path(self._config.results)),
             server={
-                "url": self._url,
+                "url": self._urls[0],
                 "engine": json.loads(os.environ.get(FACTS_VARIABLE, "null")),
                 "before": self._before,
                 "after": self._after,
+                **({"each": self._each} if len(self._urls) > 1 else {}),
             },
             workload={
                 "endpoint": resolved.run.endpoint,
@@ -185,6 +187,16 @@ class Outcome:
             verdicts=verdicts,
             files=files,
         )
+
+
+def _here(url: str) -> bool:
+    """Whether it is the URL of a server on this host."""
+    host = (urlsplit(url).hostname or "").lower()
+    return (
+        url.startswith("http+unix:")
+        or host in ("localhost", "::1", socket.gethostname())
+        or host.startswith("127.")
+    )
 
 
 def _clock(gathered: Gathered) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.files import write_json
 from mls.model.validation import load_config, parse_config
-from mls.server.probe import probe
+from mls.server.probe import probe_all
 
 
 def probe_server(
-    url: str | None, config: Path | None, model: str | None, output: Path | None
+    urls: list[str], config: Path | None, model: str | None, output: Path | None
 ) -> None:
     """Probe, say what was found, write it down. Raises `UserError` when it can't be benchmarked."""
     loaded = (
@@ -26,15 +26,16 @@ def probe_server(
         else parse_config({"models": {model or "server": {"served_as": model}}})
     )
     name = model or next(iter(loaded.models))
-    root = url or loaded.server.url
-    if not root:
+    roots = urls or loaded.server.addresses
+    if not roots:
         raise UserError("Give --server URL.")
-    found = probe(loaded, name, root.rstrip("/"), _sample).model_dump(mode="json")
+    found = probe_all(loaded, name, [root.rstrip("/") for root in roots], _sample)
+    described = found.model_dump(mode="json")
     if output:
-        write_json(output, found)
+        write_json(output, described)
     else:
-        Console().print_json(data=found)
-    for warning in found["warnings"]:
+        Console().print_json(data=described)
+    for warning in found.warnings:
         Console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False)
 
 

@@ -75,9 +75,9 @@ def _what_to_serve(
     resolved = settings(loaded, point, repeat)
     name = str(point["model"])
     ranks_here = -(-resolved.run.ranks // max(1, len(hosts(loaded.mpi))))
-    pinned = choose(loaded.pin, ranks_here, managed=not resolved.server.url)
+    pinned = choose(loaded.pin, ranks_here, managed=not resolved.server.addresses)
     server = _reachable(loaded, resolved.server)
-    if server.url:
+    if server.addresses:
         return server, None, name, pinned
     descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
     return server, Path(descriptor.path), resolved.served_as or name, pinned

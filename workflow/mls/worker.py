@@ -38,7 +38,7 @@ def run(
     ] = None,
     repeat: Annotated[int, typer.Option(min=1, help="With --config: which repeat.")] = 1,
     server: Annotated[
-        str | None, typer.Option(envvar="MLS_SERVER", help="Root URL of the server.")
+        list[str] | None, typer.Option(envvar="MLS_SERVER", help="Root URL; once for each server.")
     ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for run.json and requests.parquet.")
@@ -89,7 +89,7 @@ def run(
             MPI.COMM_WORLD,
             lambda: _plan(config, cell or [], repeat, options, model, api_key_env, seed),
         )
-        _perform(plan, server, output)
+        _perform(plan, server or [], output)
 
 
 def main() -> None:
@@ -182,23 +182,28 @@ def _point(run: Run) -> dict[str, Any]:
     return {"inflight": run.inflight, "ranks": run.ranks}
 
 
-def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
+def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     resolved = plan.settings
     comm = MPI.COMM_WORLD
     # asked on rank 0 alone: other hosts need not have these in their environment
-    url = _from_rank0(comm, lambda: _url(server or resolved.server.url or ""))
-    outcome = Outcome(plan.config, resolved, plan.seed, url, output)
+    urls = _from_rank0(
+        comm, lambda: [_url(u) for u in servers or resolved.server.addresses or [""]]
+    )
+    outcome = Outcome(plan.config, resolved, plan.seed, urls, output)
     key = _from_rank0(comm, lambda: api_key(resolved.server))
 
-    def api() -> ServerApi:
+    def apis() -> list[ServerApi]:
         given = resolved.server
-        return ServerApi(url, key, api_key_env=given.api_key_env, proxy=given.proxy)
+        return [ServerApi(u, key, api_key_env=given.api_key_env, proxy=given.proxy) for u in urls]
 
-    served_as, run_id = _from_rank0(comm, lambda: outcome.introduce(api()))
+    served_as, run_id = _from_rank0(comm, lambda: outcome.introduce(apis()[0]))
     results = Path(plan.config.results)
-    materials = _from_rank0(comm, lambda: prepare(resolved, plan.seed, results, api(), served_as))
+    materials = _from_rank0(
+        comm, lambda: prepare(resolved, plan.seed, results, apis()[0], served_as)
+    )
+    first, *others = [Target(url, key, resolved.server.proxy) for url in urls]
     job = Job(
-        Target(url, key, resolved.server.proxy),
+        first,
         resolved.run,
         served_as,
         plan.seed,
@@ -206,13 +211,15 @@ def _perform(plan: _Plan, server: str | None, output: Path | None) -> None:
         resolved.load,
         resolved.workload,
         materials,
+        tuple(others),
+        resolved.server.policy,
     )
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Gathered | None = perform(
-            comm, job, progress.update, lambda: outcome.before(api())
+            comm, job, progress.update, lambda: outcome.before(apis())
         )
     if gathered is not None:
-        outcome.after(api())
+        outcome.after(apis())
         outcome.conclude(gathered)
 
 

@@ -122,7 +122,7 @@ def settings_digest(wildcards):
 
 def urls_of(model):
     """The servers that a model is already running on; none when they are ours to start."""
-    return sorted({s.server.url for s in settings_of(model) if s.server.url})
+    return sorted({url for s in settings_of(model) for url in s.server.addresses})
 
 
 def probe_digest(model):

@@ -1,4 +1,4 @@
-"""A run's parts side by side: the stages of a load, the turns of conversations."""
+"""A run's parts side by side: the stages of a load, the turns of conversations, the servers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from mls.analysis.samples import distribution, samples
 from mls.model.result import Distribution
 from mls.model.units import NS_PER_S
 
-PARTS = ("stage", "turn")
+PARTS = ("stage", "turn", "server")
 """Columns of the records that number a part, 0…"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The requests of one stage or turn, of all repeats; `number` counts from 1, as people do.
+    """The requests of one stage, turn or server, of all repeats; `number` counts from 1, as people do.
 
     arrivals_per_s: of the requests' scheduled times, a mean over repeats; None for one request.
+    completion_tokens_per_s: received, by wall time of all repeats; None where there was none.
     cached_tokens: mean over the requests whose server said; None when it never did.
     """
 
@@ -28,9 +29,11 @@ class Part:
     requests: int
     failed: int
     arrivals_per_s: float | None
+    completion_tokens_per_s: float | None
     prompt_tokens: float | None
     cached_tokens: float | None
     ttft_ms: Distribution
+    latency_ms: Distribution
     latency_from_scheduled_ms: Distribution
     lateness_ms: Distribution
 
@@ -57,9 +60,11 @@ def _part(pooled: pa.Table, tables: list[pa.Table], column: str, value: int) -> 
         requests=len(ok),
         failed=int((~ok).sum()),
         arrivals_per_s=float(np.mean(known)) if known else None,
+        completion_tokens_per_s=_token_rate(mine, tables),
         prompt_tokens=_mean(mine, "prompt_tokens"),
         cached_tokens=_mean(mine, "cached_tokens"),
         ttft_ms=distribution(drawn["ttft_ms"]),
+        latency_ms=distribution(drawn["latency_ms"]),
         latency_from_scheduled_ms=distribution(drawn["latency_from_scheduled_ms"]),
         lateness_ms=distribution(drawn["lateness_ms"]),
     )
@@ -75,6 +80,16 @@ def _rate(table: pa.Table) -> float | None:
     if len(due) < 2 or due[-1] == due[0]:
         return None
     return float((len(due) - 1) * NS_PER_S / (due[-1] - due[0]))
+
+
+def _token_rate(mine: pa.Table, tables: list[pa.Table]) -> float | None:
+    wall_ns = sum(
+        int(ints(table, "end_ns").values.max() - ints(table, "start_ns").values.min())
+        for table in tables
+        if table.num_rows
+    )
+    tokens = int(ints(mine, "completion_tokens").values[succeeded(mine)].sum())
+    return tokens * NS_PER_S / wall_ns if wall_ns else None
 
 
 def _mean(table: pa.Table, column: str) -> float | None:

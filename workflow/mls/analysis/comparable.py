@@ -18,6 +18,7 @@ from mls.analysis.support import least_samples
 from mls.model.checks import Checks
 from mls.model.result import RunResult, Verdict
 from mls.model.sweep import Cell
+from mls.server.several import differing
 
 ALPHA = 0.01
 MEDIAN = 50
@@ -152,6 +153,7 @@ def _same_thing(cell: Measured, usual: dict[tuple[str, Any], Any]) -> Verdict:
                 odd.append(
                     f"{name} {_short(value)} in repeat {repeat.number}, {_short(most)} elsewhere"
                 )
+        odd += _servers_apart(repeat)
     if odd:
         message = f"Not the same as in the other cells: {'; '.join(dict.fromkeys(odd))}."
         return verdict(check, "fail", float(len(odd)), 0.0, message)
@@ -159,6 +161,16 @@ def _same_thing(cell: Measured, usual: dict[tuple[str, Any], Any]) -> Verdict:
         return verdict(check, "unknown", None, 0.0, "The server doesn't say what it is.")
     message = f"As in the other cells: {', '.join(sorted(known))}."
     return verdict(check, "pass", 0.0, 0.0, message)
+
+
+def _servers_apart(repeat: Repeat) -> list[str]:
+    """What the several servers of a repeat differ in."""
+    each = repeat.result.server.get("each") or [] if repeat.result else []
+    found = differing([one.get("before") or {} for one in each])
+    return [
+        f"{name} of its servers {' and '.join(values)} in repeat {repeat.number}"
+        for name, values in found.items()
+    ]
 
 
 def _short(value: Any) -> str:

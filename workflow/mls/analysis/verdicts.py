@@ -13,6 +13,7 @@ from mls.analysis.columns import ints, succeeded
 from mls.analysis.evidence import Evidence, Status, verdict
 from mls.analysis.pace import capped, pace_held
 from mls.analysis.quiet import quiet_host
+from mls.analysis.servers import fair_servers
 from mls.analysis.steadiness import window_alike
 from mls.model.record import FINISHED_BY_LENGTH
 from mls.model.result import Verdict
@@ -32,6 +33,7 @@ def judge(given: Evidence) -> list[Verdict]:
         books_agree(given),
         server_time_fits(given),
         *window_alike(given),
+        *fair_servers(given),
         quiet_host(given),
         *clocks_agree(given),
         *card,

@@ -101,7 +101,7 @@ def engine_version() -> dict[str, Any]:
 def needs_engine(config: Config) -> bool:
     """Whether any cell of the config runs the embedded engine."""
     servers = [settings(config, cell, 1).server for cell in cells(config)]
-    return any(server.url is None and server.engine == ENGINE for server in servers)
+    return any(not server.addresses and server.engine == ENGINE for server in servers)
 
 
 def digest(described: dict[str, Any]) -> str:

@@ -36,14 +36,16 @@ class Place:
         "headers_done",
         "keep_alive",
         "parser",
+        "server",
         "slot",
         "sock",
         "tls",
         "unsent",
     )
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, server: int = 0) -> None:
         self.slot = slot
+        self.server = server  # that its connection goes to
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
         self.exchange: Exchange | None = None
@@ -86,6 +88,13 @@ class Place:
         if self.headers_done:  # not for 100 Continue
             self.complete = True
             self.keep_alive = self.parser.should_keep_alive()
+
+    def take_connection(self, other: Place) -> None:
+        """Go on with the connection of a place on which nothing is outstanding."""
+        self.sock, self.tls, self.server = other.sock, other.tls, other.server
+        other.sock = other.tls = None
+        self.fresh = False
+        self.begin_connection()
 
     def close(self) -> None:
         if self.sock is not None:

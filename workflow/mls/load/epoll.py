@@ -6,6 +6,7 @@ Arrival times are the kernel's (see `arrival`), so what the loop is busy with ca
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import select
 import socket
@@ -24,6 +25,7 @@ from mls.load.failures import FailureHandling
 from mls.load.limits import NEVER_NS, Limits
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
+from mls.load.routing import Router
 from mls.load.unframe import HttpReply, arrived_ns
 from mls.model.config import Run
 from mls.model.units import NS_PER_S
@@ -35,9 +37,19 @@ _MOST_BYTES = 256 * 2**20
 class EpollTransport(FailureHandling):
     """See `exchange.Transport`."""
 
-    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
+    def __init__(
+        self,
+        target: Target,
+        builder: RequestBuilder,
+        run: Run,
+        posting: Posting,
+        router: Router | None = None,
+    ) -> None:
+        """router: between several servers, of which `target` is the first."""
         self._posting = posting
-        self._dialer = Dialer(target)
+        self._router = router
+        self._dialers = [Dialer(each) for each in (router.targets if router else [target])]
+        self._spares: list[list[Place]] = [[] for _ in self._dialers]
         self._builder = builder
         self._run = run
         self._reuse = run.reuse_connections
@@ -54,7 +66,7 @@ class EpollTransport(FailureHandling):
         self._done: list[Exchange] = []
         self._refused_since_ns = 0
         self._wall = WallClock()
-        self.clock: Clock = "kernel" if self._dialer.kernel_clock else "user"
+        self.clock: Clock = "kernel" if all(d.kernel_clock for d in self._dialers) else "user"
         self.gone: str | None = None
         self._source: JobSource
 
@@ -63,19 +75,22 @@ class EpollTransport(FailureHandling):
         return self._wall.steps
 
     def connect(self, places: int) -> None:
-        self._places = [Place(slot) for slot in range(places)]
-        for place in self._places:
-            place.sock, place.tls = self._dialer.connect()
-            if self._reuse:
+        servers = len(self._dialers)
+        self._places = [Place(slot, slot % servers) for slot in range(places)]
+        # every server is there, also where there are more of them than places
+        for place in [*self._places, *(Place(-1, server) for server in range(places, servers))]:
+            place.sock, place.tls = self._dialers[place.server].connect()
+            if self._reuse and place.slot >= 0:
                 self._watch(place, select.EPOLLIN)
             else:
                 place.close()
 
     def close(self) -> None:
-        for place in self._places:
+        for place in itertools.chain(self._places, *self._spares):
             self._hang_up(place)
         self._epoll.close()
-        self._dialer.close()
+        for dialer in self._dialers:
+            dialer.close()
         self._timers.close()
 
     def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
@@ -163,10 +178,38 @@ class EpollTransport(FailureHandling):
         self._start(place, job, free_since_ns)
 
     def _start(self, place: Place, job: int, scheduled_ns: int) -> None:
-        place.exchange = exchange = Exchange(job, place.slot, scheduled_ns)
+        exchange = Exchange(job, place.slot, scheduled_ns)
+        if self._router:
+            self._seat(place, exchange, self._router)
+        place.exchange = exchange
         self._send(place)
         # after the sending: nothing of ours comes between a place's start and its first byte
         self._deadlines.append((self._limit_ns(exchange), exchange, place))
+
+    def _seat(self, place: Place, exchange: Exchange, router: Router) -> None:
+        """Give the place a connection to the server that its next request goes to.
+
+        What it had before is kept for whoever goes there next; none is opened ahead.
+        """
+        busy = (each.server for each in self._places if each.exchange)
+        exchange.server = server = router.choose(exchange.job, busy)
+        if server == place.server:
+            return
+        if place.sock is not None:
+            spare = Place(-1)
+            spare.take_connection(place)
+            self._move(spare)
+            self._spares[spare.server].append(spare)
+        place.server = server
+        while place.sock is None and self._spares[server]:
+            spare = self._spares[server].pop()
+            if spare.sock is not None:  # else the server has closed it
+                place.take_connection(spare)
+                self._move(place)
+
+    def _move(self, place: Place) -> None:
+        assert place.sock is not None
+        self._by_fd[place.sock.fileno()] = place
 
     def _send(self, place: Place) -> None:
         place.begin_reply()
@@ -175,7 +218,7 @@ class EpollTransport(FailureHandling):
             return
         exchange = place.exchange
         assert exchange is not None
-        wire = self._builder.wire(exchange.job)
+        wire = self._builder.wire(exchange.job, place.server)
         self._flush(place, place.tls.encrypt(wire) if place.tls else wire)
 
     def _flush(self, place: Place, data: bytes | memoryview) -> None:
@@ -203,12 +246,13 @@ class EpollTransport(FailureHandling):
         place.dialed_ns = time.monotonic_ns()
         exchange.start_ns = exchange.start_ns or place.dialed_ns  # connecting counts
         place.begin_connection()
+        dialer = self._dialers[place.server]
         try:
-            place.sock = self._dialer.new_socket()
+            place.sock = dialer.new_socket()
             place.fresh = True
             place.connecting = True
-            place.tls = self._dialer.tls()
-            code = place.sock.connect_ex(self._dialer.address)
+            place.tls = dialer.tls()
+            code = place.sock.connect_ex(dialer.address)
             self._watch(place, select.EPOLLOUT)
         except OSError as error:  # out of file descriptors
             self._refused(place, error)

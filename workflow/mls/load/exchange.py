@@ -58,6 +58,7 @@ class Exchange:
         "reads",
         "reconnects",
         "scheduled_ns",
+        "server",
         "size",
         "slot",
         "start_ns",
@@ -68,6 +69,7 @@ class Exchange:
         self.job = job
         self.slot = slot
         self.scheduled_ns = scheduled_ns
+        self.server: int | None = None  # where there are several
         self.start_ns = 0
         self.connected_ns = 0
         self.end_ns = 0

@@ -18,7 +18,7 @@ from mls.model.units import NS_PER_S
 class FailureHandling(ABC):
     """The part of `epoll.EpollTransport` that is about failures; none of it runs while all is well."""
 
-    _dialer: Dialer
+    _dialers: list[Dialer]
     _run: Run
     _limits: Limits
     _timers: Timers
@@ -84,19 +84,19 @@ class FailureHandling(ABC):
         assert exchange is not None
         self._hang_up(place)
         text = error.strerror or str(error)
-        self._unreachable(text)
+        self._unreachable(place, text)
         if exchange.attempts <= self._run.retries and not self.gone:
             self._retry(place)
         else:
             self._fail(place, "refused", text)
 
-    def _unreachable(self, text: str) -> None:
+    def _unreachable(self, place: Place, text: str) -> None:
         """Give the server up when there has been no connection for too long."""
         now = time.monotonic_ns()
         self._refused_since_ns = self._refused_since_ns or now
         if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
             self.gone = (
-                f"The server at {self._dialer.target.url} has gone: no connection for "
+                f"The server at {self._dialers[place.server].target.url} has gone: no connection for "
                 f"{GONE_AFTER_NS // NS_PER_S} s ({text})."
             )
             self._source.stop()
@@ -105,7 +105,7 @@ class FailureHandling(ABC):
         """A limit within the request has struck: nothing of it is sent again."""
         self._hang_up(place)
         if kind == CONNECT:
-            self._unreachable(text)
+            self._unreachable(place, text)
         self._fail(place, kind, text)
 
     def _retry(self, place: Place, retry_after: str | None = None) -> None:

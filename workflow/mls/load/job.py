@@ -27,11 +27,12 @@ from mls.load.posting import Posting, local_number
 from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
 from mls.load.roles import Role
+from mls.load.routing import Router
 from mls.load.schedule import Schedule, schedule
 from mls.load.threads import ThreadsTransport
 from mls.load.waiting import wait_all
 from mls.load.workloads import Materials, make_prompts, needs_bodies
-from mls.model.config import Run
+from mls.model.config import Policy, Run
 from mls.model.errors import UserError
 from mls.model.load import Load
 from mls.model.units import NS_PER_MS, NS_PER_S
@@ -47,7 +48,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What to run against which server."""
+    """What to run against which server, or servers: `target` and the `others`."""
 
     target: Target
     run: Run
@@ -57,6 +58,8 @@ class Job:
     load: Load = field(default_factory=Load)
     workload: Workload = field(default_factory=Workload)
     materials: Materials = field(default_factory=Materials)
+    others: tuple[Target, ...] = ()
+    policy: Policy = "round_robin"
 
     @property
     def requests(self) -> int | None:
@@ -76,6 +79,12 @@ class Job:
             return None
         duration_s, trace = self.run.duration_s, self.materials.trace
         return schedule(self.load, self.seed, self.requests, duration_s, trace)
+
+    @property
+    def router(self) -> Router | None:
+        """Chooses the server of each request; None when there is one."""
+        targets = (self.target, *self.others)
+        return Router(targets, self.policy, self.turns) if self.others else None
 
     @property
     def turns(self) -> int:
@@ -115,6 +124,7 @@ def perform(
         seed=job.seed,
         run_id=job.run_id,
         bodies=bodies,
+        others=job.others,
     )
     transport: Transport | None = None
     posting: Posting | None = None
@@ -258,12 +268,14 @@ def _transport(
                 "run.transport: epoll needs Linux, and this is another system: set it to requests."
             )
         if job.load.open:
-            return OpenTransport(job.target, builder, job.run, posting)
+            return OpenTransport(job.target, builder, job.run, posting, job.router)
         think_s = job.load.think_s or job.workload.think_s
         if think_s or job.turns > 1:
-            return SessionTransport(job.target, builder, job.run, posting, think_s, bodies)
-        return EpollTransport(job.target, builder, job.run, posting)
-    return ThreadsTransport(job.target, builder, job.run, posting)
+            return SessionTransport(
+                job.target, builder, job.run, posting, job.router, think_s, bodies
+            )
+        return EpollTransport(job.target, builder, job.run, posting, job.router)
+    return ThreadsTransport(job.target, builder, job.run, posting, job.router)
 
 
 def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:

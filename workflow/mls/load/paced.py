@@ -13,6 +13,7 @@ from mls.load.exchange import Exchange
 from mls.load.posting import Posting
 from mls.load.reply import parse
 from mls.load.request import RequestBuilder, Target
+from mls.load.routing import Router
 from mls.load.unframe import unframe
 from mls.model.config import Run
 from mls.model.units import NS_PER_S
@@ -21,8 +22,15 @@ from mls.model.units import NS_PER_S
 class OpenTransport(EpollTransport):
     """An open loop: requests start when they are due, on as many connections as that takes."""
 
-    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
-        super().__init__(target, builder, run, posting)
+    def __init__(
+        self,
+        target: Target,
+        builder: RequestBuilder,
+        run: Run,
+        posting: Posting,
+        router: Router | None = None,
+    ) -> None:
+        super().__init__(target, builder, run, posting, router)
         self._arrivals: Arrivals | None = None
         self._idle: list[Place] = []
         self._held_back = False
@@ -98,11 +106,12 @@ class SessionTransport(EpollTransport):
         builder: RequestBuilder,
         run: Run,
         posting: Posting,
+        router: Router | None,
         think_s: float,
         bodies: WorkloadBodies | None,
     ) -> None:
         """bodies: of conversations, which go on with what the server said."""
-        super().__init__(target, builder, run, posting)
+        super().__init__(target, builder, run, posting, router)
         self._think_ns = int(think_s * NS_PER_S)
         self._bodies = bodies
 

@@ -34,7 +34,9 @@ def prepare(
         workload, seed = earlier.workload, earlier.seed
     if workload.in_tokens:
         folder = results / "tokens"
-        sha256 = None if given.server.url else _model_sha256(results, str(given.cell["model"]))
+        sha256 = (
+            None if given.server.addresses else _model_sha256(results, str(given.cell["model"]))
+        )
         calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
         values = trace.prompt_tokens if trace else None
         jobs = range(min(given.requests or _LOOKED_AT, _LOOKED_AT))

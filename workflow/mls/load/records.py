@@ -74,6 +74,7 @@ def _row(
         "rank": rank,
         "slot": exchange.slot,
         "scheduled_ns": shifted(exchange.scheduled_ns),
+        "server": exchange.server,
         "start_ns": shifted(exchange.start_ns),
         "connected_ns": shifted(exchange.connected_ns),
         "first_chunk_ns": chunk_ns[0] if chunk_ns else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -91,8 +92,12 @@ class RequestBuilder:
         seed: int,
         run_id: str,
         bodies: Bodies | None = None,
+        others: Sequence[Target] = (),
     ) -> None:
-        """bodies: of the workload; default: the built-in prompts, spliced into one body."""
+        """bodies: of the workload; default: the built-in prompts, spliced into one body.
+
+        others: further servers, after the one that is `target`.
+        """
         self._bodies = bodies
         self._plain = Asked(output_tokens=run.max_tokens)
         self._run_id = run_id
@@ -109,13 +114,8 @@ class RequestBuilder:
         self._common |= run.request_headers
         if target.api_key:
             self._common["Authorization"] = f"Bearer {target.api_key}"
-        lines = [
-            f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
-            f"Host: {target.authority}",
-            *(f"{name}: {value}" for name, value in self._common.items()),
-            f"X-Request-Id: {run_id}-",
-        ]
-        self._head = "\r\n".join(lines).encode()
+        self._heads = [self._head_for(each, run) for each in (target, *others)]
+        self._head = self._heads[0]
         self._before, self._after = _around_prompt(body_fields(run, served_as), run)
         self._around_bytes = len(self._before) + len(self._after)
         self._ready: dict[int, bytes] = {}
@@ -129,9 +129,19 @@ class RequestBuilder:
             if room < 0:
                 return
 
-    def wire(self, job: int) -> bytes:
+    def _head_for(self, target: Target, run: Run) -> bytes:
+        lines = [
+            f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
+            f"Host: {target.authority}",
+            *(f"{name}: {value}" for name, value in self._common.items()),
+            f"X-Request-Id: {self._run_id}-",
+        ]
+        return "\r\n".join(lines).encode()
+
+    def wire(self, job: int, server: int = 0) -> bytes:
         """Head and body of a job's request in one piece, ready to send; forgotten when given."""
-        return self._ready.pop(job, None) or self._build(job)
+        wire = self._ready.pop(job, None) or self._build(job)
+        return self._heads[server] + wire[len(self._head) :] if server else wire
 
     def request_id(self, job: int) -> str:
         return f"{self._run_id}-{job}"

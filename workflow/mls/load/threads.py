@@ -29,6 +29,7 @@ from mls.load.exchange import (
 from mls.load.limits import CONNECT
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
+from mls.load.routing import Router
 from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.units import NS_PER_S
@@ -40,10 +41,19 @@ class ThreadsTransport:
     clock: Clock = "user"
     wall_clock_steps = 0  # its times don't come from the wall clock
 
-    def __init__(self, target: Target, builder: RequestBuilder, run: Run, posting: Posting) -> None:
-        self._target = target
+    def __init__(
+        self,
+        target: Target,
+        builder: RequestBuilder,
+        run: Run,
+        posting: Posting,
+        router: Router | None = None,
+    ) -> None:
+        """router: between several servers, of which `target` is the first."""
+        self._router = router
+        self._targets = router.targets if router else [target]
+        self._busy: dict[int, int] = {}  # place → server of its outstanding request
         self._posting = posting
-        self._url = target.url.rstrip("/") + run.endpoint
         self._builder = builder
         self._run = run
         self._connect_s = min(run.timeout_s, run.timeout_connect_s or run.timeout_s)
@@ -53,16 +63,18 @@ class ThreadsTransport:
         self.gone: str | None = None
 
     def connect(self, places: int) -> None:
-        self._sessions = [_session(self._target.proxy) for _ in range(places)]
-        try:
-            self._sessions[0].get(self._target.url, timeout=10).close()
-        except requests.exceptions.SSLError as error:
-            raise UserError(no_trusted_tls(self._target.url, str(error))) from None
-        except requests.RequestException as error:
-            raise UserError(
-                f"The server at {self._target.url} can't be reached ({type(error).__name__}); "
-                "expected a running server: start it, or correct the URL."
-            ) from None
+        servers = len(self._targets)
+        self._sessions = [_session(self._targets[0].proxy, servers) for _ in range(places)]
+        for target in self._targets:
+            try:
+                self._sessions[0].get(target.url, timeout=10).close()
+            except requests.exceptions.SSLError as error:
+                raise UserError(no_trusted_tls(target.url, str(error))) from None
+            except requests.RequestException as error:
+                raise UserError(
+                    f"The server at {target.url} can't be reached ({type(error).__name__}); "
+                    "expected a running server: start it, or correct the URL."
+                ) from None
 
     def close(self) -> None:
         for session in self._sessions:
@@ -85,7 +97,12 @@ class ThreadsTransport:
                 exhausted = source.exhausted
             if job is not None:
                 exchange = Exchange(job, slot, free_since_ns)
+                if self._router:
+                    with self._lock:
+                        server = self._router.choose(job, self._busy.values())
+                        exchange.server = self._busy[slot] = server
                 self._perform(exchange, source)
+                self._busy.pop(slot, None)
                 done.append(exchange)
                 free_since_ns = exchange.end_ns
                 with self._lock:
@@ -113,7 +130,7 @@ class ThreadsTransport:
             except (requests.RequestException, HTTPError, OSError) as error:
                 kind = _kind(error, exchange)
                 if kind == "refused":
-                    self._note_refusal(str(error), source)
+                    self._note_refusal(exchange, str(error), source)
                 safe = kind in ("refused", "reset")
                 if not safe or exchange.attempts > self._run.retries or self.gone:
                     exchange.fail(kind, str(error), time.monotonic_ns())
@@ -130,7 +147,7 @@ class ThreadsTransport:
         """One attempt; the Retry-After header. Raises what `requests` and urllib3 raise."""
         session = self._sessions[exchange.slot]
         response = session.post(
-            self._url,
+            self._target(exchange).url.rstrip("/") + self._run.endpoint,
             data=self._builder.body(exchange.job),
             headers=self._builder.headers(exchange.job),
             stream=True,
@@ -164,18 +181,19 @@ class ThreadsTransport:
         now = time.monotonic_ns()
         if now < limit_ns:  # each read may take as long as all: it was the connection
             text = f"no connection within {self._connect_s:g} s"
-            self._note_refusal(text, source)
+            self._note_refusal(exchange, text, source)
             exchange.fail(CONNECT, text, now)
         else:
             exchange.fail("timeout", f"no complete reply within {self._run.timeout_s:g} s", now)
 
-    def _note_refusal(self, text: str, source: JobSource) -> None:
+    def _target(self, exchange: Exchange) -> Target:
+        return self._targets[exchange.server or 0]
+
+    def _note_refusal(self, exchange: Exchange, text: str, source: JobSource) -> None:
         now = time.monotonic_ns()
         self._refused_since_ns = self._refused_since_ns or now
         if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
-            self.gone = (
-                f"The server at {self._target.url} has gone: no connection for 5 s ({text})."
-            )
+            self.gone = f"The server at {self._target(exchange).url} has gone: no connection for 5 s ({text})."
             with self._lock:
                 source.stop()
 
@@ -195,13 +213,13 @@ def _kind(error: Exception, exchange: Exchange) -> str:
     return "reset"
 
 
-def _session(proxy: str | None) -> requests.Session:
+def _session(proxy: str | None, servers: int) -> requests.Session:
     session = requests.Session()
     # a proxy's times, or a .netrc's key, must be asked for in the config
     session.trust_env = False
     session.proxies = {"http": proxy, "https": proxy} if proxy else {}
     session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
     session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
-    session.mount("http://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
-    session.mount("https://", HTTPAdapter(pool_connections=1, pool_maxsize=1))
+    session.mount("http://", HTTPAdapter(pool_connections=servers, pool_maxsize=1))
+    session.mount("https://", HTTPAdapter(pool_connections=servers, pool_maxsize=1))
     return session

@@ -70,6 +70,11 @@ class Checks(Section):
         le=1,
         description="Share of the host's CPU time that a hypervisor may take away.",
     )
+    server_spread: float = Field(
+        0.1,
+        gt=0,
+        description="How far the mean latencies of several servers may be apart, as a fraction of their mean.",
+    )
     repeat_spread: float = Field(
         0.1,
         gt=0,

@@ -54,6 +54,7 @@ def _word(value: object) -> object:
 
 OnOffAuto = Annotated[Literal["off", "on", "auto"], BeforeValidator(_word)]
 Profile = Annotated[Literal["off", "nsys"], BeforeValidator(_word)]
+Policy = Literal["round_robin", "least_outstanding", "sticky"]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 _WORDS = frozenset({"cuda_post", "flash_attn", "profile"})
 """Keys whose values are words that YAML would read as booleans."""
@@ -168,6 +169,15 @@ class Server(Section):
         description="A server that is already running; nothing is started then. Give its root, without `/v1`; "
         "`http+unix://%2Frun%2Fllama.sock` for a Unix socket (there the kernel gives no receive timestamps).",
     )
+    urls: list[ServerUrl] = Field(
+        [],
+        description="Instead of `url`: several servers of one model. Requests in flight are those at all of them.",
+    )
+    policy: Policy = Field(
+        "round_robin",
+        description="Which of `urls` a request goes to: each in turn, the one with the fewest requests of "
+        "this rank outstanding, or (`sticky`) the one of its conversation.",
+    )
     proxy: HttpUrl | None = Field(
         None,
         description="HTTP proxy on the way to `url`; needs `run.transport: requests`.",
@@ -217,10 +227,21 @@ class Server(Section):
     )
 
     @model_validator(mode="after")
-    def _binary_goes_with_engine(self) -> Server:
-        if not self.url and self.engine == "llama-server" and not self.binary:
+    def _where_it_is(self) -> Server:
+        if self.url and self.urls:
+            raise ValueError("give `url` or `urls`, not both")
+        if len({*self.urls}) < len(self.urls):
+            raise ValueError("a server is given twice in `urls`")
+        if self.policy != "round_robin" and len(self.urls) < 2:
+            raise ValueError("`policy` goes with several `urls`")
+        if not self.addresses and self.engine == "llama-server" and not self.binary:
             raise ValueError("`binary` must be set with `engine: llama-server`")
         return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """URLs of the servers that are already running; none when the server is ours to start."""
+        return [self.url] if self.url else self.urls
 
 
 class Run(Section):

@@ -14,6 +14,7 @@ REQUESTS = pa.schema(
         ("rank", pa.int32()),
         ("slot", pa.int32()),  # place on its rank, 0…
         ("scheduled_ns", pa.int64()),  # when its place became free; open loop: when it was due
+        ("server", pa.int32()),  # that it went to, 0… of `server.urls`; null with one server
         ("start_ns", pa.int64()),  # before the first byte was handed to the kernel (first attempt)
         ("connected_ns", pa.int64()),  # null on a connection that was open already
         ("first_chunk_ns", pa.int64()),  # arrival of the first content-bearing chunk

@@ -163,7 +163,8 @@ class RunResult(Part):
     )
     environment: dict[str, Any] = Field(description="Digest of environment.json, and the host.")
     server: dict[str, Any] = Field(
-        description="`url`, `engine` (what a managed one is), `before` and `after`: its state."
+        description="`url`, `engine` (what a managed one is), `before` and `after`: its state. Of several "
+        "servers the first's, with slots and counters of all; `each`: `url`, `before` and `after` of each."
     )
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")
     clock: dict[str, Any] = Field(description="Offsets of each rank, start of the run in UTC.")

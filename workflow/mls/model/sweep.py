@@ -21,6 +21,7 @@ ALWAYS = ("model", "inflight", "ranks")
 
 _NOT_AN_AXIS = {
     "url",
+    "urls",
     "binary",
     "host",
     "port",
@@ -147,6 +148,8 @@ def _check_load(given: Settings) -> None:
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
+    if given.server.policy == "sticky" and not workload.turns_apart:
+        raise UserError("server.policy: sticky goes with workload.kind conversation.")
     longest = workload.prompt_tokens.greatest
     if workload.kind == "shared_prefix" and longest and longest <= workload.prefix_tokens:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Stages and turns: a table of the parts of each cell, and TTFT or latency along them."""
+"""Stages, turns and servers: a table of the parts of each cell, and TTFT or latency along them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,13 @@ HEADINGS = (
     "requests",
     "failed",
     "arrivals/s",
+    "tokens/s",
     "prompt tokens",
     "cached",
     "TTFT p50",
     "TTFT p95",
+    "latency p50",
+    "p95",
     "latency from scheduled p50",
     "p95",
     "lateness p99",
@@ -46,7 +49,7 @@ HEADINGS = (
 
 
 def part_rows(study: Study) -> list[PartRow]:
-    """A row for each stage or turn of each cell."""
+    """A row for each stage, turn or server of each cell."""
     names = study.varying or ["model"]
     return [
         PartRow(label(cell, names), f"{kind} {part.number}", _figures(part))
@@ -67,10 +70,13 @@ def _figures(part: Part) -> list[str]:
         str(part.requests),
         str(part.failed),
         count(part.arrivals_per_s),
+        count(part.completion_tokens_per_s),
         count(part.prompt_tokens),
         count(part.cached_tokens),
         time(part.ttft_ms.p50),
         time(part.ttft_ms.p95),
+        time(part.latency_ms.p50),
+        time(part.latency_ms.p95),
         time(part.latency_from_scheduled_ms.p50),
         time(part.latency_from_scheduled_ms.p95),
         time(part.lateness_ms.p99),

@@ -24,6 +24,7 @@ CHECKS = {
     "server_time_fits": "server time fits",
     "steady": "steady",
     "warmed_up": "warmed up",
+    "fair_servers": "fair servers",
     "quiet_host": "quiet host",
     "clocks_agree": "clocks agree",
     "enough_requests": "enough requests",

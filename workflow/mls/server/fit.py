@@ -22,7 +22,7 @@ def check_context(
         if has is not None and needs > has:
             shares = (
                 ""
-                if point.server.url
+                if point.server.addresses
                 else f" (server.ctx {point.server.ctx} over server.parallel {point.server.parallel})"
             )
             keys = (
@@ -63,4 +63,4 @@ def _ctx_per_slot(config: Config, point: Settings, probed: int | None) -> int | 
 
 def _is_swept(config: Config, point: Settings) -> bool:
     """Whether the cell's server has other slots or context than the one that was probed may have."""
-    return not point.server.url and bool({"parallel", "ctx"} & set(axes(config)))
+    return not point.server.addresses and bool({"parallel", "ctx"} & set(axes(config)))

@@ -38,7 +38,7 @@ def serve(
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
-    With `server.url` there is no engine, and model_file, alias and log aren't used. The command
+    With `server.url` or `urls` there is no engine, and model_file, alias and log aren't used. The command
     also gets the engine's id as `<env_url_name>_PID`. pinned: the CPUs of the engine, and of the
     command with the sampler. Returns the command's exit status, 128 + n
     when signal n ended it or this process, and at least 1 when the engine died during the run:
@@ -48,9 +48,9 @@ def serve(
     """
     program = _program(command)
     with SignalWait() as signals, adopting_orphans():
-        if server.url:
-            variables = {env_url_name: server.url}
-            with sampling(server, server.url, None, pinned.ranks) as more:
+        if server.addresses:
+            variables = {env_url_name: " ".join(server.addresses)}
+            with sampling(server, server.addresses, None, pinned.ranks) as more:
                 return _run([program, *command[1:]], variables | more, None, signals, pinned)
         if model_file is None:
             raise UserError(
@@ -67,7 +67,7 @@ def serve(
                 f"{env_url_name}_PID": str(engine.process.pid),
                 FACTS_VARIABLE: json.dumps(facts),
             }
-            with sampling(server, engine.url, engine.process.pid, pinned.ranks) as more:
+            with sampling(server, [engine.url], engine.process.pid, pinned.ranks) as more:
                 return _run([program, *command[1:]], variables | more, engine, signals, pinned)
         finally:
             engine.end()

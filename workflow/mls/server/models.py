@@ -49,12 +49,12 @@ def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
         )
     source = config.models[name]
     servers = [settings(config, cell, 1).server for cell in cells(config) if cell["model"] == name]
-    if servers and all(server.url for server in servers):
+    if servers and all(server.addresses for server in servers):
         return {
             "schema_version": SCHEMA_VERSION,
             "name": name,
             "path": None,
-            "served_by": servers[0].url,
+            "served_by": ", ".join(servers[0].addresses),
             "source": _origin(source),
         }
     return fetch(name, source, folder).model_dump(mode="json")

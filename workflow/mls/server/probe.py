@@ -13,6 +13,7 @@ from mls.server.api import ServerApi, api_key
 from mls.server.fit import check_context, slots_warning
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.reply import Completion, count, plain, words
+from mls.server.several import differing
 
 Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]
 """(run, model name to send, job) → (prompt, JSON body of its request)."""
@@ -24,8 +25,22 @@ _LISTED = 500  # characters of the names that a server lists
 _KEPT_METRICS = "llamacpp:"
 
 
-def probe(config: Config, model: str, url: str, sample: Sample) -> Probe:
-    """Probe the server at `url` for all cells of a model of the config.
+def probe_all(config: Config, model: str, urls: list[str], sample: Sample) -> Probe:
+    """Probe one server, or several that should be alike: the first, with the `others` in it.
+
+    Its warnings are those of all, and say where servers differ. Raises as `probe` does.
+    """
+    first, *others = [probe(config, model, url, sample, len(urls)) for url in urls]
+    if not others:
+        return first
+    said = dict.fromkeys(f"{one.url}: {text}" for one in (first, *others) for text in one.warnings)
+    apart = differing([one.model_dump() for one in (first, *others)])
+    warnings = [f"The servers differ in {name}: {', '.join(v)}." for name, v in apart.items()]
+    return first.model_copy(update={"others": others, "warnings": [*warnings, *said]})
+
+
+def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1) -> Probe:
+    """Probe the server at `url`, one of so many alike, for all cells of a model of the config.
 
     sample: makes the requests as the run will. Raises `UserError` when the server can't be reached,
     refuses the key, isn't a completion server, has another model, or too little context.
@@ -92,7 +107,7 @@ def probe(config: Config, model: str, url: str, sample: Sample) -> Probe:
         replies=[reply for reply, _ in replies],
         cache=cache,
         warnings=[
-            *slots_warning(config, points, state["slots"]),
+            *slots_warning(config, points, state["slots"] and state["slots"] * servers),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
         ],
     )

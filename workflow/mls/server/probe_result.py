@@ -56,3 +56,4 @@ class Probe(Part):
     replies: list[Reply]
     cache: Cache
     warnings: list[str]
+    others: list[Probe] = Field([], description="Of further servers of `server.urls`.")

@@ -30,7 +30,7 @@ _READ_TIMEOUT_S = 30
 
 @contextlib.contextmanager
 def sampling(
-    server: Server, url: str, engine: int | None, cpus: Cpus | None = None
+    server: Server, urls: list[str], engine: int | None, cpus: Cpus | None = None
 ) -> Iterator[dict[str, str]]:
     """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
 
@@ -47,7 +47,7 @@ def sampling(
         where = str(Path(folder) / "telemetry")
         told = {
             "socket": where,
-            "url": url,
+            "urls": urls,
             "below": parent,
             "engine": engine,
             "api_key_env": server.api_key_env,

@@ -23,6 +23,7 @@ from mls.host.machine import clock_id
 from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.server.api import ServerApi, api_key
+from mls.server.several import summed
 
 EVERY_S = 0.2
 METRICS_EVERY_S = 1.0
@@ -78,15 +79,16 @@ def sample(listener: socket.socket, activity: Activity, samples: Samples) -> Non
                     asker.sendall(samples.told())
 
 
-def watch_metrics(api: ServerApi, samples: Samples) -> None:
-    """Sample `/metrics` until the server turns out to have none."""
+def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
+    """Sample `/metrics`, summed over the servers, until one turns out to have none."""
     while True:
         try:
-            found = api.metrics()
+            each = [api.metrics() for api in apis]
         except UserError:  # busy, or not there any more
-            found = {}
-        if found is None:
+            each = [{}]
+        if None in each:
             return
+        found = summed(each) or {}
         at_ns = time.monotonic_ns()
         for name, value in found.items():
             if name.startswith(_METRICS_OF):
@@ -95,7 +97,7 @@ def watch_metrics(api: ServerApi, samples: Samples) -> None:
 
 
 def main() -> int:
-    """Told on standard input: `{socket, url, below, engine, api_key_env, proxy}`."""
+    """Told on standard input: `{socket, urls, below, engine, api_key_env, proxy}`."""
     told: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(told["socket"])
@@ -103,8 +105,10 @@ def main() -> int:
     samples = Samples()
     with contextlib.suppress(UserError):  # without the key the run itself says so
         key = api_key(Server(api_key_env=told["api_key_env"]))
-        api = ServerApi(told["url"], key, _METRICS_TIMEOUT_S, proxy=told["proxy"])
-        threading.Thread(target=watch_metrics, args=(api, samples), daemon=True).start()
+        apis = [
+            ServerApi(url, key, _METRICS_TIMEOUT_S, proxy=told["proxy"]) for url in told["urls"]
+        ]
+        threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
     sample(listener, Activity(told["below"], told["engine"]), samples)
     return 0
 

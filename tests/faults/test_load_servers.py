@@ -1,0 +1,166 @@
+"""Several servers: who gets what, on which connections, and what one of them does to the others."""
+
+import socket
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+from mpi4py import MPI
+from tests.faults.driving import assert_good, both
+from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, good, stream_head
+
+from mls.load.calibration import Calibration
+from mls.load.job import Job, perform
+from mls.load.prompts import WORDS
+from mls.load.request import Target
+from mls.load.workloads import Materials
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.load import Load
+from mls.model.workload import Workload
+
+MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
+pytestmark = pytest.mark.timeout(60)
+
+
+def rows(servers, policy="round_robin", load=None, workload=None, **run):
+    """Records of a run against these servers; by default 12 requests, 4 in flight."""
+    options = {"inflight": 4, "ranks": 1, "iters": 12, "warmup": 0, "timeout_s": 10} | run
+    targets = [Target(server.url) for server in servers]
+    made = Job(
+        targets[0],
+        Run(**options),
+        "model",
+        seed=1,
+        run_id="t",
+        load=load or Load(),
+        workload=workload or Workload(),
+        materials=Materials(MADE),
+        others=tuple(targets[1:]),
+        policy=policy,
+    )
+    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
+    return gathered.table.to_pylist()
+
+
+def slow(talk, asked):
+    talk.server.over.wait(0.3)
+    good(talk, asked)
+
+
+def assert_recorded(found, servers):
+    """Each request is at the server that its record names, and nowhere else."""
+    for number, server in enumerate(servers):
+        named = [row["job"] for row in found if row["server"] == number]
+        assert sorted(named) == sorted({*server.jobs})
+
+
+@both
+def test_each_in_turn(transport):
+    with Misbehaving() as one, Misbehaving() as two, Misbehaving() as three:
+        servers = [one, two, three]
+        found = rows(servers, transport=transport)
+        for row in found:
+            assert_good(row)
+            assert row["server"] == row["job"] % 3
+        assert_recorded(found, servers)
+        for server in servers:
+            assert {asked.headers["host"] for asked in server.asked} == {f"127.0.0.1:{server.port}"}
+
+
+def test_connections_are_kept_for_whoever_goes_there_next():
+    with Misbehaving() as one, Misbehaving() as two:
+        found = rows([one, two], iters=60)
+        # no more than were ever outstanding there, and by far not one a request
+        assert one.connections <= 4 and two.connections <= 4
+    assert sum(row["connected_ns"] is not None for row in found) <= 8
+    assert [row["reconnects"] for row in found] == [0] * 60
+
+
+def test_a_connection_that_its_server_closed_meanwhile_is_not_used():
+    def closes(talk, asked):
+        talk.send(chunked(*events()))
+        talk.close()  # without having said so
+
+    with Misbehaving() as one, Misbehaving(default=closes) as two:
+        found = rows([one, two], iters=30)
+    for row in found:
+        assert_good(row)
+
+
+@both
+def test_least_outstanding_spares_the_slow_one(transport):
+    with Misbehaving() as one, Misbehaving(default=slow) as two:
+        found = rows([one, two], "least_outstanding", iters=40, transport=transport)
+        assert_recorded(found, [one, two])
+    served = Counter(row["server"] for row in found)
+    assert served[0] > 2 * served[1] >= 2
+
+
+@both
+def test_one_that_is_gone_fails_its_own_requests_only(transport):
+    def last(talk, asked):
+        good(talk, asked)
+        talk.server.vanish()
+
+    with Misbehaving() as one, Misbehaving({1: last}) as two:
+        found = rows([one, two], inflight=2, iters=20, retries=0, transport=transport)
+    for row in found:
+        if row["server"] == 0 or row["job"] == 1:
+            assert_good(row)
+        else:
+            assert row["error"] in ("refused", "reset", "closed_early")
+    assert [row["job"] for row in found] == list(range(20))
+    assert sorted(one.jobs) == [row["job"] for row in found if row["server"] == 0]
+
+
+@both
+def test_one_that_is_not_there_is_one_sentence(transport):
+    with Misbehaving() as one, socket.socket() as ours:
+        ours.bind(("127.0.0.1", 0))  # and nobody listens
+        two = SimpleNamespace(url=f"http://127.0.0.1:{ours.getsockname()[1]}")
+        with pytest.raises(UserError, match=two.url):
+            rows([one, two], inflight=1, transport=transport)
+    assert one.asked == []
+
+
+def test_a_conversation_stays_on_its_server():
+    workload = Workload(kind="conversation", turns=3)
+    with Misbehaving() as one, Misbehaving() as two:
+        found = rows([one, two], "sticky", workload=workload, iters=6, inflight=2)
+        assert_recorded(found, [one, two])
+    assert len(found) == 18
+    servers = {}
+    for row in found:
+        assert_good(row)
+        servers.setdefault(row["session"], set()).add(row["server"])
+    assert sorted(servers.values(), key=min) == [{0}] * 3 + [{1}] * 3
+
+
+def test_an_open_loop_goes_to_all_of_them():
+    load = Load.model_validate({"kind": "constant", "rate": 100.0})
+    with Misbehaving() as one, Misbehaving(default=slow) as two:
+        found = rows([one, two], load=load, iters=20)
+        assert_recorded(found, [one, two])
+    for row in found:
+        assert_good(row)
+    assert Counter(row["server"] for row in found) == {0: 10, 1: 10}
+
+
+def test_a_reply_that_stalls_at_one_server_keeps_nobody_else_waiting():
+    def stalls(talk, asked):
+        talk.send(stream_head() + chunk(events()[0]))
+        talk.hold()
+
+    with Misbehaving() as one, Misbehaving({3: stalls}) as two:
+        found = rows([one, two], timeout_s=1)
+    for row in found:
+        if row["job"] == 3:
+            assert (row["error"], row["server"]) == ("timeout", 1)
+        else:
+            assert_good(row)
+
+
+def test_one_server_has_no_number():
+    with Misbehaving() as only:
+        assert {row["server"] for row in rows([only])} == {None}

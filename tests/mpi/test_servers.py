@@ -1,0 +1,78 @@
+"""Several servers under real mpirun: every rank to all of them, and one set of books."""
+
+import json
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+import yaml
+from tests.mpi.honest import HonestServer
+
+from mls.analysis.tables import aggregate
+from mls.model.validation import load_config
+from mls.report.page import render
+
+
+def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
+    with HonestServer() as second:
+        urls = [server.url, second.url]
+        config = {
+            "models": {"m": {"served_as": "honest"}},
+            "server": {"urls": urls},
+            "run": {"ranks": 3, "inflight": 4, "iters": 40, "warmup": 4, "max_tokens": 5},
+        }
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        done = mpirun.run(3, "--config", path, "--output", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pq.read_table(tmp_path / "requests.parquet")
+    named = {0: set(), 1: set()}
+    for row in table.select(["request_id", "server", "job"]).to_pylist():
+        assert row["server"] == row["job"] % 2
+        named[row["server"]].add(row["request_id"])
+    assert len(named[0]) == len(named[1]) == 20
+    assert named[0] < set(server.served) and named[1] < set(second.served)
+    result = json.loads((tmp_path / "run.json").read_text())
+    assert [each["url"] for each in result["server"]["each"]] == urls
+    assert result["server"]["url"] == urls[0]
+    assert all(each["before"]["health"] == "ok" for each in result["server"]["each"])
+    assert result["summary"]["inflight"]["max"] == 4  # at all of them
+    checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
+    assert "50%, 50%" in checks["fair_servers"]["message"]
+
+
+def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
+    """What the workflow does for one cell."""
+    results, path = tmp_path / "results", tmp_path / "config.yaml"
+    folder = results / "runs/name~two/model~m/inflight~2/ranks~2/policy~least_outstanding/repeat~1"
+    with HonestServer() as second:
+        config = {
+            "name": "two",
+            "results": str(results),
+            "models": {"m": {"served_as": "honest"}},
+            "server": {"urls": [server.url, second.url]},
+            "run": {"ranks": 2, "inflight": 2, "iters": 10, "warmup": 0, "max_tokens": 5},
+            "sweep": {"policy": ["least_outstanding"]},
+            "repeats": 1,
+        }
+        path.write_text(yaml.safe_dump(config))
+        options = ("--config", path, "--cell", "model=m", "--output", folder)
+        command = [sys.executable, "-m", "mls", "serve", *map(str, options), "--"]
+        done = subprocess.run(
+            [*command, *mpirun.command(2, *options)],
+            env=mpirun.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((folder / "run.json").read_text())
+    assert [each["url"] for each in result["server"]["each"]] == config["server"]["urls"]
+    assert result["host"]["pinned"]["why"] == "the server is not ours to pin"
+    loaded = load_config(path)
+    aggregate(loaded, results)
+    render(loaded, results, results / "report.html")
+    page = (results / "report.html").read_text()
+    assert "Stages, turns and servers" in page
+    assert ">server 1<" in page and ">server 2<" in page

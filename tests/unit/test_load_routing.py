@@ -1,0 +1,72 @@
+"""Which server a request goes to."""
+
+import itertools
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mls.load.request import RequestBuilder, Target
+from mls.load.routing import Router
+from mls.model.config import Run
+from mls.model.errors import UserError
+from mls.model.sweep import cells
+from mls.model.validation import parse_config
+
+URLS = [f"http://127.0.0.1:{8000 + i}" for i in range(5)]
+counts = st.integers(2, 5)
+
+
+def router(policy, servers, turns=1):
+    return Router([Target(url) for url in URLS[:servers]], policy, turns)
+
+
+@given(counts, st.integers(-8, 100))
+def test_round_robin_serves_each_in_turn(servers, first):
+    chosen = [router("round_robin", servers).choose(first + i, []) for i in range(3 * servers)]
+    assert Counter(chosen) == dict.fromkeys(range(servers), 3)
+    assert all(b == (a + 1) % servers for a, b in itertools.pairwise(chosen))
+
+
+@given(counts, st.integers(0, 100), st.data())
+def test_least_outstanding_is_never_a_busier_one(servers, job, data):
+    busy = data.draw(st.lists(st.integers(0, servers - 1), max_size=40))
+    chosen = router("least_outstanding", servers).choose(job, iter(busy))
+    held = [busy.count(each) for each in range(servers)]
+    assert held[chosen] == min(held)
+    if len({*held}) == 1:  # all alike: in turn
+        assert chosen == job % servers
+
+
+@given(counts, st.integers(2, 9), st.integers(0, 100))
+def test_sticky_keeps_a_conversation_on_one_server(servers, turns, session):
+    found = {router("sticky", servers, turns).choose(session * turns + t, []) for t in range(turns)}
+    assert found == {session % servers}
+
+
+def test_each_server_gets_its_own_head_and_the_same_body():
+    targets = [Target("http://one:1"), Target("https://two.example/root", "key")]
+    made = RequestBuilder(targets[0], Run(), served_as=None, seed=1, run_id="r", others=targets[1:])
+    made.build_ahead(range(2))
+    first, second = made.wire(0, 0), made.wire(1, 1)
+    assert first.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: one:1\r\n")
+    assert second.startswith(b"POST /root/v1/chat/completions HTTP/1.1\r\nHost: two.example\r\n")
+    assert b"X-Request-Id: r-1\r\n" in second
+    again = made.wire(1, 0)
+    assert again.partition(b"\r\n\r\n")[2] == second.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ({"url": URLS[0], "urls": URLS[1:]}, "`url` or `urls`, not both"),
+        ({"urls": [URLS[0], URLS[0]]}, "given twice"),
+        ({"url": URLS[0], "policy": "sticky"}, "goes with several `urls`"),
+        ({"urls": ["nowhere"]}, "expected a URL"),
+        ({"urls": URLS, "policy": "sticky"}, "sticky goes with workload.kind conversation"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(server, words):
+    with pytest.raises(UserError, match=words):
+        cells(parse_config({"models": {"m": {}}, "server": server}))
