@@ -99,6 +99,17 @@ def test_all_servers_are_asked_and_what_they_differ_in_is_warned_of(
     assert asked(alike).others == []
 
 
+def test_a_server_of_embeddings_passes(make_server: Any, reply: Any) -> None:
+    usage = {"prompt_tokens": 60, "total_tokens": 60}
+    vector = {"data": [{"index": 0, "embedding": [0.5] * 8}], "usage": usage}
+    server = make_server({"/v1/embeddings": reply(json.dumps(vector).encode())})
+    found = asked(server, run={"endpoint": "/v1/embeddings", "max_tokens": 10**6})
+    assert found.warnings == [] and not found.streaming
+    assert [(r.content, r.stream, r.prompt_tokens) for r in found.replies] == [
+        ("an embedding of length 8", False, 60)
+    ] * 2
+
+
 def test_server_with_nothing_but_completions_passes(make_server: Any, chat: Any) -> None:
     found = asked(make_server({CHAT: chat}), model={"served_as": "mine"})
     assert (found.models, found.served_as) == (None, "mine")

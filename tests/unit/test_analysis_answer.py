@@ -36,7 +36,7 @@ def said(found, read):
     lines = [
         line
         for model in found.models
-        for line in sentences(model, found.rates, read.varying, several)
+        for line in sentences(model, found.rate, read.varying, several)
     ]
     return re.sub(r"<[^>]+>", "", " ".join(lines)).replace("\u202f", " ").replace("\u2060", "")
 

@@ -63,6 +63,35 @@ def test_a_clean_run_passes_every_check():
         assert verdict.message.endswith(".")
 
 
+def embeddings():
+    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
+    none = (
+        "first_chunk_ns",
+        "last_chunk_ns",
+        "completion_tokens",
+        "cached_tokens",
+        "finish_reason",
+    )
+    none += ("server_prompt_ms", "server_predicted_ms")
+    empty = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
+    return [row | dict.fromkeys(none) | empty for row in rows(CLEAN)]
+
+
+def test_embeddings_are_judged_without_tokens_and_chunks():
+    run = Run(endpoint="/v1/embeddings", inflight=4, iters=40)
+    after = BEFORE | {"llamacpp:prompt_tokens_total": 500.0 + 40 * 60}
+    found = verdicts(to_table(embeddings()), after=after, run=run)
+    for check in ("work_as_asked", "books_agree", "client_kept_up", "concurrency_held", "steady"):
+        assert found[check].status == "pass", found[check]
+    assert "2400 prompt tokens" in found["books_agree"].message
+    assert "chunks" not in found["client_kept_up"].message
+    after["llamacpp:prompt_tokens_total"] += 1
+    wrong = verdicts(to_table(embeddings()), after=after, run=run)["books_agree"]
+    assert wrong.status == "fail"
+    cut = [row | {"prompt_tokens": 20} for row in embeddings()]
+    assert verdicts(to_table(cut), run=run)["work_as_asked"].status == "fail"
+
+
 def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
     """Its own figures: 10 requests of 4.927 s on average, 49.27 s of wall, `inflight=8`."""
     latency = round(4926.586 * NS_PER_MS)

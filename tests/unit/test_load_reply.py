@@ -49,6 +49,20 @@ def test_streamed_chat():
     assert reply.finish_reason == "length"
 
 
+@pytest.mark.parametrize("vector", [[0.25, -1.5], "AACAPg=="], ids=["numbers", "base64"])
+def test_an_embedding_is_a_whole_reply_without_tokens(vector):
+    usage = {"prompt_tokens": 9, "total_tokens": 9}
+    body = {"object": "list", "data": [{"index": 0, "embedding": vector}], "usage": usage}
+    reply = parse(exchange(orjson.dumps(body), event_stream=False))
+    assert reply.error is None and reply.done and not reply.chunk_reads
+    assert (reply.prompt_tokens, reply.completion_tokens) == (9, None)
+
+
+def test_a_list_without_an_embedding_is_a_bad_reply():
+    body = {"object": "list", "data": [{"index": 0, "embedding": []}]}
+    assert parse(exchange(orjson.dumps(body), event_stream=False)).error == "bad_reply"
+
+
 @given(st.lists(st.integers(0, 2000), max_size=30))
 def test_any_split_gives_the_same_reply(cuts):
     body = sse(*STREAM, delta("Ünïcødé 🦙"), USAGE, "[DONE]")

@@ -81,7 +81,21 @@ def test_fields_follow_the_config():
     assert "ignore_eos" not in fields and "model" not in fields
     assert fields["cache_prompt"] is True and fields["temperature"] == 0
     extra = body_fields(Run(request_extra={"top_k": 1, "max_tokens": 5}), "m")
-    assert extra["top_k"] == 1 and extra["max_tokens"] == 5
+    assert extra["top_k"] == 1 and extra["max_tokens"] == 5 and "min_tokens" not in extra
+
+
+def test_a_reply_is_not_to_be_shorter_where_the_server_knows_how_to_be_told():
+    assert body_fields(Run(max_tokens=9), None)["min_tokens"] == 9
+    assert "min_tokens" not in body_fields(Run(ignore_eos=False), None)
+    assert "min_tokens" not in body_fields(Run(endpoint="/completion"), None)
+
+
+def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():
+    parsed = sent(endpoint="/v1/embeddings", request_extra={"dimensions": 64})
+    body = orjson.loads(parsed.body)
+    assert set(body) == {"model", "input", "dimensions"} and len(body["input"].split()) > 48
+    assert parsed.headers["Accept"] == "application/json"
+    assert builder(endpoint="/v1/embeddings").asked(0).output_tokens is None
 
 
 def test_headers_of_the_config_are_sent():

@@ -25,6 +25,7 @@ from tests.unit.synthetic import (
     write_repeat,
     write_results,
 )
+from tests.unit.test_analysis_verdicts import embeddings
 
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult, read_study
@@ -268,6 +269,20 @@ def test_effect_of_ranks_has_a_section_only_when_ranks_vary(tmp_path, default):
     write_results(planned, tmp_path)
     assert "Effect of ranks" in page(planned, tmp_path)
     assert "Effect of ranks" not in default[2]
+
+
+def test_of_embeddings_the_page_counts_requests(tmp_path):
+    run = {"iters": 32, "endpoint": "/v1/embeddings"}
+    planned = config(run=run, sweep={"inflight": [1, 2]})
+    for cell in cells(planned):
+        for repeat in (1, 2):
+            write_repeat(planned, tmp_path, cell, repeat, to_table(embeddings()))
+    render(planned, tmp_path, tmp_path / "page.html")
+    text = Page((tmp_path / "page.html").read_text()).text
+    said = " ".join(text)
+    assert "requests/s" in said and "replies were embeddings" in said
+    assert "TTFT" not in said.partition("How it was measured")[0]
+    assert " tokens/s" not in said
 
 
 def test_replies_that_were_not_streamed_have_no_ttft_in_the_page(tmp_path):

@@ -75,6 +75,52 @@ def test_prompt_tokens_are_those_asked_for(tmp_path, smollm2, endpoint, workload
     assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
 
 
+def test_embeddings_have_latency_and_rates_without_tokens(tmp_path, smollm2):
+    lengths = {"distribution": "uniform", "min": 20, "max": 200}
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 2, "ctx": 1024, "extra_args": ["embedding=true", "pooling_type=1"]},
+        run={"endpoint": "/v1/embeddings", "ranks": 1, "inflight": 2, "iters": 12},
+        workload={"kind": "synthetic", "prompt_tokens": lengths},
+    )
+    assert [row["error"] for row in rows] == [None] * 12
+    assert [row["prompt_tokens"] for row in rows] == [row["prompt_tokens_asked"] for row in rows]
+    assert all(row["chunks"] == 0 and row["completion_tokens"] is None for row in rows)
+    summary = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]
+    assert summary["latency_ms"]["n"] == 12 and summary["ttft_ms"]["n"] == 0
+    assert summary["throughput"]["requests_per_s"] > 0
+    assert summary["throughput"]["prompt_tokens_per_s"] > 0
+    for check in ("work_as_asked", "prompts_as_asked", "books_agree", "concurrency_held"):
+        assert checks[check]["status"] == "pass", checks[check]
+    assert checks["client_kept_up"]["status"] in ("pass", "fail")  # known, on whatever machine
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"grammar": 'root ::= "yes" | "no"'},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"schema": {"type": "string", "enum": ["yes", "no"]}},
+            }
+        },
+    ],
+    ids=["grammar", "response_format"],
+)
+def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, smollm2, extra):
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 8, "ignore_eos": False,
+             "request_extra": extra, "keep_output": True},
+    )  # fmt: skip
+    said = {row["output"].strip().strip('"') for row in rows}  # JSON may end in blanks
+    assert said <= {"yes", "no"}
+    assert checks["work_as_asked"]["status"] == "pass"
+
+
 @pytest.mark.parametrize("cache", [False, True])
 def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cache):
     rows, checks = measure(

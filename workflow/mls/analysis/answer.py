@@ -8,7 +8,7 @@ from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import CellResult, Rate, Study
 
 LATENCY = "latency_ms.p95"
 
@@ -62,8 +62,8 @@ class ModelAnswer:
 
 @dataclass(frozen=True)
 class Answer:
-    rates: str
-    """`throughput` (in the window) or `overall` (whole run): where the rates are from."""
+    rate: Rate
+    """What throughput is, in the window or of whole runs."""
     models: list[ModelAnswer]
     failed: list[CellResult]
     """Cells in which a repeat has no result."""
@@ -73,14 +73,14 @@ def answer(study: Study) -> Answer:
     """Answer for each model of the study, over all its cells."""
     names = list(dict.fromkeys(cell.cell["model"] for cell in study.cells))
     return Answer(
-        rates=study.rates,
+        rate=study.rate,
         models=[_model(study, name) for name in names],
         failed=[cell for cell in study.cells if len(cell.ok) < len(cell.repeats)],
     )
 
 
 def _model(study: Study, name: str) -> ModelAnswer:
-    rate = f"{study.rates}.completion_tokens_per_s"
+    rate = study.rate.metric
     cells = [cell for cell in study.cells if cell.cell["model"] == name]
     measured = [cell for cell in cells if cell.ok and LATENCY in cell.estimates]
     distrusted = [cell for cell in measured if cell.checks("fail")]

@@ -89,9 +89,9 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
     before = {_key(cell, shared): cell for cell in base.cells if cell.ok}
     after = {_key(cell, shared): cell for cell in new.cells if cell.ok}
     steady = "throughput" == base.rates == new.rates
-    rate = "throughput" if steady else "overall"
+    rate = new.rate_of("throughput" if steady else "overall")
     metrics = (
-        Metric(f"{rate}.completion_tokens_per_s", "Throughput", "tokens/s", True),
+        Metric(rate.metric, "Throughput", rate.unit, True),
         *LATENCIES,
     )
     return Comparison(

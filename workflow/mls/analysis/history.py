@@ -70,17 +70,17 @@ def _add(found: dict[str, Trend], study: Study, source: str) -> None:
     for cell in study.cells:
         if cell.ok:
             trend = found.setdefault(_key(cell), Trend(cell.cell, []))
-            trend.points.append(_point(cell, study.rates, source))
+            trend.points.append(_point(cell, study.rate.metric, source))
 
 
 def _key(cell: CellResult) -> str:
     return "/".join(f"{axis}~{cell.cell[axis]}" for axis in sorted(cell.cell))
 
 
-def _point(cell: CellResult, rates: str, source: str) -> Point:
+def _point(cell: CellResult, rate: str, source: str) -> Point:
     results = [repeat.result for repeat in cell.ok if repeat.result]
     known = {
-        "throughput": cell.estimates.get(f"{rates}.completion_tokens_per_s"),
+        "throughput": cell.estimates.get(rate),
         **{metric: cell.estimates.get(metric) for metric in METRICS[1:]},
     }
     return Point(

@@ -130,6 +130,14 @@ class CellResult:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """What throughput is: a figure of `Summary`, and its unit."""
+
+    metric: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Study:
     config: Config
     cells: list[CellResult]
@@ -156,6 +164,19 @@ class Study:
         ]
         return "throughput" if all(steady) else "overall"
 
+    @property
+    def rate(self) -> Rate:
+        """Throughput in tokens/s, or in requests/s where no cell's replies have any."""
+        return self.rate_of(self.rates)
+
+    def rate_of(self, rates: str) -> Rate:
+        """The same with `throughput` or `overall` given."""
+        run = self.config.run
+        endpoints = {str(cell.cell.get("endpoint", run.endpoint)) for cell in self.cells}
+        if all(run.model_copy(update={"endpoint": one}).embeds for one in endpoints):
+            return Rate(f"{rates}.requests_per_s", "requests/s")
+        return Rate(f"{rates}.completion_tokens_per_s", "tokens/s")
+
 
 def read_study(config: Config, results: Path) -> Study:
     """Read all results of a config, one cell's records in memory at a time and core. Raises `UserError`."""
@@ -165,8 +186,7 @@ def read_study(config: Config, results: Path) -> Study:
         replace(c, verdicts=(*c.verdicts, v)) if c.ok else c
         for c, v in zip(found, same, strict=True)
     ]
-    rate = f"{Study(config, found).rates}.completion_tokens_per_s"
-    alike = ranks_alike(found, rate, config.checks)
+    alike = ranks_alike(found, Study(config, found).rate.metric, config.checks)
     found = [
         replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(found, alike, strict=True)
     ]

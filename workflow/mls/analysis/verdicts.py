@@ -97,22 +97,26 @@ def _client_kept_up(given: Evidence) -> Verdict:
     # behind the cap of an open loop, it is the cap that makes requests late
     lateness = None if capped(given) else given.summary.lateness_ms.mean
     latency = given.summary.latency_ms.mean
-    if capped(given) and lag is not None:
+    if capped(given) and latency:
         message = (
             f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
             "their lateness says nothing about the client."
         )
         return verdict("client_kept_up", "pass", busy, checks.client_cpu_fraction, message)
-    if lateness is None or not latency or lag is None:
+    if lateness is None or not latency:
         message = "No request succeeded, so there is nothing to tell it from."
         return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
     # arrival times are the kernel's: all that a late client changes is when the next request starts
     share = lateness / latency
     late = share > checks.client_lateness
+    read = (  # embeddings have no chunks
+        ""
+        if lag is None
+        else f"99 % of the chunks were read within {lag:.2g} ms of their arrival, "
+    )
     message = (
         f"A request that was due waited {lateness:.2g} ms for its start, {share:.2%} of the mean "
-        f"latency; 99 % of the chunks were read within {lag:.2g} ms of their arrival, and the "
-        f"busiest rank used {busy:.0%} of a core"
+        f"latency; {read}and the busiest rank used {busy:.0%} of a core"
         f"{': the server had less to do than was asked for.' if late else '.'}"
     )
     status: Status = "fail" if late else "pass"
@@ -153,6 +157,9 @@ def _work_as_asked(given: Evidence) -> Verdict:
     tokens = ints(given.table, "completion_tokens")
     told = tokens.valid & succeeded(given.table)
     asked = given.run.max_tokens
+    if given.run.embeds:
+        message = "The replies are embeddings: there are no tokens of theirs to count."
+        return _cut_prompts(given) or verdict("work_as_asked", "pass", None, None, message)
     if not told.any():
         message = "The server doesn't say how many tokens its replies have."
         return verdict("work_as_asked", "unknown", None, float(asked), message)

@@ -1,7 +1,7 @@
 """What a reply says: text, usage, timings and the arrival of each content-bearing chunk.
 
 Parsed after the load has ended. Understands OpenAI's chat and text completions and llama.cpp's
-`/completion`, streamed or not.
+`/completion`, streamed or not, and OpenAI's embeddings.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Reply:
     error: str | None = None
     error_text: str | None = None
     done: bool = False  # the server said that this is the end
+    embedded: bool = False  # it is an embedding, which has neither text nor a reason to end
     secret: str | None = None  # never to be repeated, should the server do so
 
     def fail(self, kind: str, text: str) -> None:
@@ -78,7 +79,8 @@ def parse(exchange: Exchange, secret: str | None = None) -> Reply:
     elif exchange.status == 200 and exchange.error is None:
         body = b"".join(piece for piece, _ in exchange.pieces)
         _take(reply, Event(body, len(exchange.read_ns) - 1, followed=False))
-    if reply.error is None and not reply.chunk_reads and reply.finish_reason is None:
+    said = reply.chunk_reads or reply.finish_reason is not None or reply.embedded
+    if reply.error is None and not said:
         reply.fail("bad_reply", "the reply has no content and no finish_reason")
     return reply
 
@@ -106,6 +108,8 @@ def _take(reply: Reply, event: Event) -> None:
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(chunk["content"])
         _take_native_end(reply, chunk)
+    if any(item.get("embedding") for item in _dicts(chunk.get("data"))):
+        reply.embedded = reply.done = True
     text = "".join(texts)
     if text:
         reply.chunk_reads.append(event.read)

@@ -99,14 +99,14 @@ class RequestBuilder:
         others: further servers, after the one that is `target`.
         """
         self._bodies = bodies
-        self._plain = Asked(output_tokens=run.max_tokens)
+        self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
         self._run_id = run_id
         self.secret = target.api_key
         """What no record may hold."""
         self._prompts = Prompts(seed, run.prompt_words)
         self._common = {
             "Content-Type": "application/json",
-            "Accept": "text/event-stream" if run.stream else "application/json",
+            "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": f"mls/{__version__}",
             "Connection": "keep-alive" if run.reuse_connections else "close",
@@ -186,14 +186,15 @@ def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
 
 def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     """The JSON fields that all requests of a run share; llama.cpp's and OpenAI's names."""
-    fields: dict[str, Any] = {
+    fields: dict[str, Any] = {"model": served_as} if served_as else {}
+    if run.embeds:
+        return fields | run.request_extra
+    fields |= {
         "stream": run.stream,
         "temperature": run.temperature,
         "cache_prompt": run.cache_prompt,
         **length_fields(run, run.max_tokens),
     }
-    if served_as:
-        fields["model"] = served_as
     if run.ignore_eos:
         fields["ignore_eos"] = True
     if run.stream and run.endpoint != "/completion":
@@ -202,14 +203,22 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
 
 
 def length_fields(run: Run, tokens: int) -> dict[str, int]:
-    """The field that asks for a reply of so many tokens."""
-    return {"n_predict" if run.endpoint == "/completion" else "max_tokens": tokens}
+    """The fields that ask for a reply of so many tokens.
+
+    `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and knows `ignore_eos`.
+    """
+    if run.endpoint == "/completion":
+        return {"n_predict": tokens}
+    forced = run.ignore_eos and "max_tokens" not in run.request_extra
+    return {"max_tokens": tokens, **({"min_tokens": tokens} if forced else {})}
 
 
 def prompt_field(
     run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
     """The prompt as the run's endpoint wants it. messages: instead of the user's text alone."""
+    if run.embeds:
+        return {"input": text}
     if run.endpoint in _TEXT_ENDPOINTS:
         return {"prompt": text}
     said = messages or [{"role": "user", "content": text}]

@@ -142,15 +142,15 @@ class _Dataset:
 
 
 class _Output:
-    """Tokens of each reply."""
+    """Tokens of each reply; None of embeddings."""
 
     def __init__(self, run: Run, workload: Workload, seed: int, trace: Trace | None) -> None:
         self._lengths = workload.output_tokens
-        self._default = run.max_tokens
+        self._default = None if run.embeds else run.max_tokens
         self._seed = seed
         self._trace = trace.output_tokens if trace else None
 
-    def __call__(self, job: int) -> int:
+    def __call__(self, job: int) -> int | None:
         if self._lengths is None:
             return self._default
         return draw(self._lengths, self._seed, job, "output", self._trace)

@@ -266,7 +266,8 @@ class Run(Section):
     endpoint: str = Field(
         "/v1/chat/completions",
         pattern=r"^/\S*$",
-        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions` or `/completion`.",
+        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/completion` "
+        "or `/v1/embeddings` (replies without tokens; throughput is in requests/s).",
     )
     stream: bool = Field(True, description="Ask for a streamed reply.")
     prompt_words: int = Field(
@@ -371,6 +372,11 @@ class Run(Section):
                 "each worker needs at least one place; raise inflight or lower ranks"
             )
         return self
+
+    @property
+    def embeds(self) -> bool:
+        """Whether replies are embeddings: in one piece, without tokens of their own."""
+        return self.endpoint.endswith("/embeddings")
 
     @property
     def requests(self) -> int | None:

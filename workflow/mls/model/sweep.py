@@ -150,6 +150,11 @@ def _check_load(given: Settings) -> None:
         )
     if given.server.policy == "sticky" and not workload.turns_apart:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
+    if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
+        raise UserError(
+            "workload.output_tokens: embeddings have no tokens of their own; leave it out, and its "
+            "column too."
+        )
     longest = workload.prompt_tokens.greatest
     if workload.kind == "shared_prefix" and longest and longest <= workload.prefix_tokens:
         raise UserError(

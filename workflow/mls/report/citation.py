@@ -10,6 +10,7 @@ from mls import __version__
 from mls.analysis.results import read_json
 from mls.analysis.study import Study
 from mls.model.digest import data_sha256
+from mls.report.plan import loop_words, prompt_words, reply_words
 
 TOOL = "cuda-mpi-llama-scheduler"
 
@@ -43,14 +44,13 @@ def _methods(study: Study, results: Path) -> str:
     said = [
         f"We measured {_and(list(config.models))} with {TOOL} {__version__}{_server(study)}{_host(results)}.",
         f"Each of {len(study.cells)} configurations{over} was measured {times} of {requests} requests"
-        f" in a closed loop, after {run.warmup} warm-up requests"
+        f" in {loop_words(config)}, after {run.warmup} warm-up requests"
         + (
             ", repeats interleaved over configurations in seeded random order."
             if config.repeats > 1
             else "."
         ),
-        f"Prompts had {run.prompt_words} random words, replies {run.max_tokens} tokens"
-        f"{'' if run.ignore_eos else ' at most'}, prompt caching was {'on' if run.cache_prompt else 'off'}.",
+        f"Requests had {prompt_words(config)}; {reply_words(config)}.",
         "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
         "of a request is sent to the arrival of its last byte.",
         "Percentiles, such as p95 TTFT, are of the raw samples of all repeats of a configuration "

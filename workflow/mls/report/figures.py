@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis.answer import LATENCY
-from mls.analysis.study import Study
+from mls.analysis.study import Rate, Study
 from mls.report import activity, palette
 from mls.report.parts import part_plots
 from mls.report.plots import Plot, along, trade_off
@@ -53,7 +53,7 @@ def draw(study: Study) -> Figures:
     """Draw everything, with names that are unique in the page."""
     main = layout(study)
     by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
-    rate = f"{study.rates}.completion_tokens_per_s"
+    rate = study.rate
     series = [one for facet in main.facets for one in facet.series]
     detailed = series[:MOST_DETAILED]
     with style():
@@ -68,8 +68,8 @@ def draw(study: Study) -> Figures:
                         f"Throughput by {main.x}",
                         facet,
                         main.x,
-                        [rate],
-                        "tokens/s",
+                        [rate.metric],
+                        rate.unit,
                         _INTERVALS,
                     ),
                 )
@@ -119,7 +119,7 @@ def _along(shown: Layout, open_loop: bool) -> list[Plot | None]:
     return plots
 
 
-def _ranks(shown: Layout, rate: str) -> list[Plot | None]:
+def _ranks(shown: Layout, rate: Rate) -> list[Plot | None]:
     plots = []
     for i, facet in enumerate(shown.facets):
         plots += [
@@ -128,8 +128,8 @@ def _ranks(shown: Layout, rate: str) -> list[Plot | None]:
                 "Throughput by ranks",
                 facet,
                 "ranks",
-                [rate],
-                "tokens/s",
+                [rate.metric],
+                rate.unit,
                 _INTERVALS,
             ),
             along(

@@ -24,7 +24,7 @@ from mls.report.citation import cite
 from mls.report.figures import draw
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.parts import HEADINGS, part_rows
-from mls.report.plan import load_words, pin_words, prompt_words
+from mls.report.plan import load_words, pin_words, prompt_words, reply_words
 from mls.report.series import label, spread
 from mls.report.svg import style
 from mls.report.templating import templates
@@ -103,6 +103,7 @@ def render(config: Config, results: Path, output: Path) -> None:
         started=_started(study),
         load_words=load_words,
         prompt_words=prompt_words,
+        reply_words=reply_words,
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
@@ -139,7 +140,7 @@ def _range(study: Study) -> str:
 
 
 def _said(found: ModelAnswer, whole: Answer, study: Study) -> Said:
-    lead, *rest = sentences(found, whole.rates, study.varying, len(whole.models) > 1)
+    lead, *rest = sentences(found, whole.rate, study.varying, len(whole.models) > 1)
     return Said(found.model, lead, rest, _cards(found, study))
 
 
@@ -152,7 +153,7 @@ def _cards(found: ModelAnswer, study: Study) -> list[Card]:
         Card(
             "Highest throughput",
             number(fast.value.value),
-            "tokens/s",
+            study.rate.unit,
             _at(fast.cell, names, interval(fast.value)),
         ),
         _time_card("Lowest p95 latency", prompt.cell, names, "latency_ms.p95"),

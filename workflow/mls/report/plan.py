@@ -40,6 +40,24 @@ def load_words(config: Config) -> str:
     return f"{how} {many} a repeat,"
 
 
+def loop_words(config: Config) -> str:
+    """The kind of load in a few words."""
+    load = config.load
+    return f"an open loop ({_KINDS[load.kind]})" if load.open else "a closed loop"
+
+
+def reply_words(config: Config) -> str:
+    """What the replies are."""
+    run = config.run
+    if run.embeds:
+        return "replies were embeddings"
+    tokens = "as the workload says" if config.workload.output_tokens else "asked for"
+    count = "" if config.workload.output_tokens else f"{run.max_tokens} "
+    early = ", without stopping early" if run.ignore_eos else ""
+    cache = "on" if run.cache_prompt else "off"
+    return f"{count}completion tokens {tokens}{early}; prompt cache {cache}"
+
+
 def prompt_words(config: Config) -> str:
     """What the prompts are."""
     given = config.workload

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult
+from mls.analysis.study import CellResult, Rate
 from mls.report.downloads import as_csv, csv_link, svg_link
 from mls.report.numbers import milliseconds, number
 from mls.report.palette import INK, MUTED, line
@@ -109,8 +109,9 @@ def along(
     return Plot(_titled(title, facet), note, drawing, name, data)
 
 
-def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot | None:
+def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plot | None:
     """Latency over throughput: a point for each cell, labelled with its value on the x axis."""
+    rate = shown.metric
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     told: list[str] = []
@@ -158,14 +159,14 @@ def trade_off(name: str, facet: Facet, x: str, rate: str, latency: str) -> Plot 
             )
         told += [
             f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
-            f"{number(point.value)} tokens/s, {milliseconds(cell.estimates[latency].value)}"
+            f"{number(point.value)} {shown.unit}, {milliseconds(cell.estimates[latency].value)}"
             for cell, point in zip(cells, across, strict=True)
         ]
     if not told:
         return None
     axes.set_xlim(0, _above(axes.dataLim.xmax))
     axes.set_ylim(0, _above(axes.dataLim.ymax))
-    axes.set_xlabel("completion tokens/s")
+    axes.set_xlabel(shown.unit)
     axes.set_ylabel(f"p95 latency, {unit}")
     if len(facet.series) > 1:
         legend(figure, axes)

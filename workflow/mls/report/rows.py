@@ -62,11 +62,14 @@ class Column:
 
 def columns(study: Study) -> list[Column]:
     """Columns of figures; those that no cell has (TTFT of replies that weren't streamed) are left out."""
-    rates = study.rates
+    rate = study.rate
+    second = Column("Requests", "1/s", f"{study.rates}.requests_per_s")
+    if second.metric == rate.metric:
+        second = Column("Prompt tokens", "1/s", "throughput.prompt_tokens_per_s")
     wanted = [
         Column("Achieved", "inflight", "inflight.achieved_time_weighted"),
-        Column("Throughput", "tokens/s", f"{rates}.completion_tokens_per_s"),
-        Column("Requests", "1/s", f"{rates}.requests_per_s"),
+        Column("Throughput", rate.unit, rate.metric),
+        second,
         Column("Latency p50", "ms", "latency_ms.p50"),
         Column("Latency p95", "ms", "latency_ms.p95"),
         Column("Latency p99", "ms", "latency_ms.p99"),

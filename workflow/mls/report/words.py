@@ -7,7 +7,7 @@ from markupsafe import Markup
 from mls.analysis.answer import LATENCY, Best, ModelAnswer
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE
-from mls.analysis.study import CellResult
+from mls.analysis.study import CellResult, Rate
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
 
@@ -40,10 +40,10 @@ def check_name(check: str) -> str:
     return CHECKS.get(check, check.replace("_", " "))
 
 
-def sentences(found: ModelAnswer, rates: str, varying: list[str], several: bool) -> list[Markup]:
+def sentences(found: ModelAnswer, rate: Rate, varying: list[str], several: bool) -> list[Markup]:
     """The answer for a model as sentences, the most important first.
 
-    rates: `throughput` or `overall`; varying: axes that tell cells apart; several: models.
+    rate: what throughput is; varying: axes that tell cells apart; several: models.
     """
     names = [axis for axis in varying if axis != "model"] or ["inflight"]
     who = found.model if several else ""
@@ -51,15 +51,15 @@ def sentences(found: ModelAnswer, rates: str, varying: list[str], several: bool)
         nothing = Markup("<b>No cell of {} has a result.</b>").format(found.model)
         return [nothing, *_caveats(found, names)]
     if not found.throughput.compared:
-        said = _single(found.throughput, names, who)
+        said = _single(found.throughput, rate, names, who)
         only = "Only one cell passed its checks" if found.distrusted else "One cell was measured"
         said.append(Markup("{}, so there is nothing to choose from.").format(only))
     elif found.throughput.cell is found.latency.cell:
-        said = _one_best(found.throughput, found.latency, names, who)
+        said = _one_best(found.throughput, found.latency, rate, names, who)
     else:
-        said = [*_throughput(found.throughput, names, who), *_latency(found.latency, rates, names)]
-        said += _price(found, names)
-    said += [*_knee(found), *_slo(found, names)]
+        said = _throughput(found.throughput, rate, names, who)
+        said += [*_latency(found.latency, rate, names), *_price(found, names)]
+    said += [*_knee(found), *_slo(found, rate, names)]
     if found.throughput.value.low is None:
         said.append(
             Markup(
@@ -70,11 +70,15 @@ def sentences(found: ModelAnswer, rates: str, varying: list[str], several: bool)
     return [*said, *_caveats(found, names)]
 
 
-def _single(best: Best, names: list[str], who: str) -> list[Markup]:
+def _single(best: Best, rate: Rate, names: list[str], who: str) -> list[Markup]:
     cell = best.cell
     return [
-        Markup("<b>{}At {}: {} tokens/s</b>{}.").format(
-            f"{who}: " if who else "", label(cell, names), number(best.value.value), _of(best.value)
+        Markup("<b>{}At {}: {} {}</b>{}.").format(
+            f"{who}: " if who else "",
+            label(cell, names),
+            number(best.value.value),
+            rate.unit,
+            _of(best.value),
         ),
         Markup("Half of the requests end within {} and {} within {}{}.{}").format(
             _time(cell, "latency_ms.p50"),
@@ -86,17 +90,20 @@ def _single(best: Best, names: list[str], who: str) -> list[Markup]:
     ]
 
 
-def _one_best(throughput: Best, latency: Best, names: list[str], who: str) -> list[Markup]:
+def _one_best(
+    throughput: Best, latency: Best, rate: Rate, names: list[str], who: str
+) -> list[Markup]:
     cell = throughput.cell
     verb = "did" if False in (throughput.resolved, latency.resolved) else "is"
     return [
         Markup(
-            "<b>{}{} {} best for throughput and for latency</b>: {} tokens/s{}, and {} of requests end within {}{}."
+            "<b>{}{} {} best for throughput and for latency</b>: {} {}{}, and {} of requests end within {}{}."
         ).format(
             f"{who}: " if who else "",
             _capital(label(cell, names)),
             verb,
             number(throughput.value.value),
+            rate.unit,
             _of(throughput.value),
             P95,
             _time(cell, LATENCY),
@@ -108,13 +115,14 @@ def _one_best(throughput: Best, latency: Best, names: list[str], who: str) -> li
     ]
 
 
-def _throughput(best: Best, names: list[str], who: str) -> list[Markup]:
+def _throughput(best: Best, rate: Rate, names: list[str], who: str) -> list[Markup]:
     where, value = label(best.cell, names), number(best.value.value)
-    said = Markup("<b>{}Throughput {} highest at {}: {} tokens/s</b>{}.").format(
+    said = Markup("<b>{}Throughput {} highest at {}: {} {}</b>{}.").format(
         f"{who}: " if who else "",
         "was" if best.resolved is False else "is",
         where,
         value,
+        rate.unit,
         _of(best.value),
     )
     return [said, *_edge(best), *_unresolved(best, names, "throughput")]
@@ -131,15 +139,15 @@ def _edge(best: Best) -> list[Markup]:
     ]
 
 
-def _latency(best: Best, rates: str, names: list[str]) -> list[Markup]:
-    rate = best.cell.estimates.get(f"{rates}.completion_tokens_per_s")
+def _latency(best: Best, rate: Rate, names: list[str]) -> list[Markup]:
+    there = best.cell.estimates.get(rate.metric)
     said = Markup("<b>Latency {} lowest at {}</b>: {} of requests end within {}{}{}.{}").format(
         "was" if best.resolved is False else "is",
         label(best.cell, names),
         P95,
         _time(best.cell, LATENCY),
         _of_time(best.cell, LATENCY),
-        f", at {number(rate.value)} tokens/s" if rate else "",
+        f", at {number(there.value)} {rate.unit}" if there else "",
         _first(best.cell),
     )
     return [said, *_unresolved(best, names, "latency")]
@@ -217,7 +225,7 @@ def _knee(found: ModelAnswer) -> list[Markup]:
     return [said + Markup(". <b>Not resolved</b> (it is {}): {}.").format(span, more)]
 
 
-def _slo(found: ModelAnswer, names: list[str]) -> list[Markup]:
+def _slo(found: ModelAnswer, rate: Rate, names: list[str]) -> list[Markup]:
     slo = found.under_slo
     if not slo:
         return []
@@ -228,10 +236,11 @@ def _slo(found: ModelAnswer, names: list[str]) -> list[Markup]:
     if slo.cell is None or slo.value is None:
         maybe = f" {_join([label(c, names) for c in slo.unclear])} may." if slo.unclear else ""
         return [Markup("<b>No cell meets the objectives</b> ({}).{}").format(asked, maybe)]
-    said = Markup("<b>Under the objectives ({}), {} serves the most</b>: {} tokens/s{}{}.").format(
+    said = Markup("<b>Under the objectives ({}), {} serves the most</b>: {} {}{}{}.").format(
         asked,
         label(slo.cell, names),
         number(slo.value.value),
+        rate.unit,
         _of(slo.value),
         _good(slo.cell),
     )

@@ -123,9 +123,9 @@ class ServerApi:
     def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Completion:
         """POST one completion request; streamed or not is the body's and the server's choice.
 
-        endpoint: `/v1/chat/completions`, `/v1/completions` or `/completion`. timeout_s: the
-        longest wait for the reply to begin or to go on. Raises `UserError` also when the reply is
-        not a completion.
+        endpoint: `/v1/chat/completions`, `/v1/completions`, `/completion` or `/v1/embeddings`.
+        timeout_s: the longest wait for the reply to begin or to go on. Raises `UserError` also when
+        the reply is not a completion (an embedding).
         """
         reply = self._send("POST", endpoint, body=body, timeout_s=timeout_s, stream=True)
         where = self.url + endpoint

@@ -17,6 +17,8 @@ def check_context(
     for point in points:
         has = _ctx_per_slot(config, point, ctx)
         longest, reply = point.workload.longest(point.run.max_tokens)
+        if point.run.embeds:
+            reply = 0
         prompt = longest or prompt_tokens[point.run.prompt_words]
         needs = prompt + reply
         if has is not None and needs > has:

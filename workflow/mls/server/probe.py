@@ -101,7 +101,8 @@ def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1
         ctx_per_slot=state["ctx_per_slot"],
         chat_template=state["chat_template"],
         endpoints={path: answer is not None for path, answer in answers.items()},
-        streaming=all(reply.streamed for reply, _ in replies if reply.stream),
+        streaming=all(reply.streamed for reply, _ in replies if reply.stream)
+        and any(reply.stream for reply, _ in replies),
         prompt_tokens=tokens,
         prompt_tokens_measured=counted,
         replies=[reply for reply, _ in replies],
@@ -190,7 +191,7 @@ def _reply(
     got = api.complete(run.endpoint, body, run.timeout_s)
     reply = Reply(
         endpoint=run.endpoint,
-        stream=stream,
+        stream=stream and not run.embeds,
         streamed=got.streamed,
         content=got.content[:_SHOWN],
         chunks=got.chunks,
@@ -203,13 +204,19 @@ def _reply(
     return reply, got
 
 
+def _tokens(reply: Reply) -> int | None:
+    """What throughput is counted in, if the server counts it."""
+    embeds = Run(endpoint=reply.endpoint).embeds
+    return reply.prompt_tokens if embeds else reply.completion_tokens
+
+
 def _warnings(
     points: list[Settings], state: dict[str, Any], cache: Cache, replies: list[Reply]
 ) -> list[str]:
     said = []
     if any(reply.stream and not reply.streamed for reply in replies):
         said.append("The server doesn't stream: TTFT, ITL and TPOT can't be measured.")
-    if any(reply.completion_tokens is None for reply in replies):
+    if any(_tokens(reply) is None for reply in replies):
         said.append("The server gives no `usage`: tokens can't be counted.")
     if not cache.cache_prompt and cache.cached_tokens:
         said.append(

@@ -149,9 +149,17 @@ def _kept(reply: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(reply: dict[str, Any]) -> tuple[str | None, str | None]:
-    """(text, finish reason) of a reply or chunk, in OpenAI's chat and text forms and llama.cpp's own."""
+    """(text, finish reason) of a reply or chunk, in OpenAI's chat and text forms and llama.cpp's own.
+
+    Of an embedding, how long it is.
+    """
     if isinstance(reply.get("content"), str):  # /completion
         return reply["content"], words(reply.get("stop_type")) if reply.get("stop") else None
+    data = reply.get("data")
+    if isinstance(data, list) and data and isinstance(data[0], dict):
+        vector = data[0].get("embedding")
+        if vector and isinstance(vector, list | str):
+            return f"an embedding of length {len(vector)}", None
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return None, None
