@@ -16,6 +16,8 @@ from tests.faults.misbehaving import (
     stream_head,
 )
 
+from mls.load import epoll, threads
+
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly
 
@@ -85,6 +87,18 @@ FAILURES = {
     "429 for ever": (sends(reply(b"", "429 Too Many Requests")), "http_429", 3, 0),
     "500": (sends(reply(error_json("no"), "500 Oh")), "http_500", 1, 0),
     "500 and close": (sends(reply(b"", "500 Oh", connection="close"), True), "http_500", 1, 0),
+    "503 for ever, as llama-server while it is loading": (
+        sends(reply(error_json("Loading model"), "503 Service Unavailable")),
+        "http_503",
+        3,
+        0,
+    ),
+    "half a character at the end": (
+        sends(chunked(events()[0], b'data: {"choices": [{"delta": {"content": "\xc3"}}]}\n\n')),
+        "bad_reply",
+        1,
+        1,
+    ),
     "204": (sends(b"HTTP/1.1 204 No Content\r\n\r\n"), "http_204", 1, 0),
     "HTML with status 200": (
         sends(reply(b"<html>Welcome</html>", content_type="text/html")),
@@ -147,10 +161,11 @@ def test_a_stream_that_never_ends_ends_at_the_limit(transport):
     assert row["error"] == "timeout" and row["chunks"] > 1
 
 
-def test_a_head_that_drips_in_ends_at_the_limit():
+@both
+def test_a_head_that_drips_in_ends_at_the_limit(transport):
     with Misbehaving({BAD: drips_its_head}) as server:
-        row = only(rows(server.url, timeout_s=1), BAD)
-    assert (row["error"], row["status"]) == ("timeout", None)
+        row = only(rows(server.url, transport=transport, timeout_s=1), BAD)
+    assert row["error"] == "timeout"
 
 
 @both
@@ -226,6 +241,38 @@ def test_http_chunks_that_cut_through_events(transport):
     with Misbehaving(default=sends(chunked(*parts))) as server:
         for row in rows(server.url, transport=transport):
             assert_good(row)
+
+
+@both
+@pytest.mark.parametrize("parts", [2, 1], ids=["of HTTP's", "of the connection's"])
+def test_a_character_cut_in_half(parts, transport):
+    """The rest comes later: in an HTTP chunk of its own, or within the same one."""
+
+    def behave(talk, asked):
+        before, after = '{"choices": [{"delta": {"content": "é"}}]}'.encode().split(b"\xa9")
+        event = [b"data: " + before, b"\xa9" + after + b"\n\n"]
+        if parts == 2:
+            first, second = map(chunk, event)
+        else:
+            whole = chunk(b"".join(event))
+            at = whole.index(b"\xa9")
+            first, second = whole[:at], whole[at:]
+        talk.send(stream_head() + first)
+        talk.server.over.wait(0.05)
+        talk.send(second + b"".join(map(chunk, events()[-3:])) + b"0\r\n\r\n")
+
+    with Misbehaving({BAD: behave}) as server:
+        found = rows(server.url, transport=transport, keep_output=True)
+    row = only(found, BAD)
+    assert (row["error"], row["output"], row["chunks"]) == (None, "é", 1)
+
+
+@both
+def test_several_tokens_in_a_chunk_are_one_arrival(transport):
+    several = b'data: {"choices": [{"delta": {"content": "Once upon a time"}}]}\n\n'
+    with Misbehaving({BAD: sends(chunked(several, *events()[-3:]))}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert (row["error"], row["chunks"], row["completion_tokens"]) == (None, 1, len(TOKENS))
 
 
 def test_several_chunks_in_one_send_are_marked_merged():
@@ -306,6 +353,15 @@ def test_content_encoding_that_was_not_asked_for(transport, error):
     assert row["error"] == error and row["status"] == 200
 
 
+@both
+def test_bad_gzip(transport):
+    broken = b"this is not what gzip makes"
+    data = reply(broken, content_type="text/event-stream", content_encoding="gzip")
+    with Misbehaving({BAD: sends(data)}) as server:
+        row = only(rows(server.url, transport=transport), BAD)
+    assert (row["error"], row["status"]) == ("bad_encoding", 200)
+
+
 def test_an_earlier_attempts_fault_is_forgotten():
     busy = reply(gzip.compress(b"busy"), "503 Oh", content_encoding="gzip")
     with Misbehaving({BAD: once(sends(busy))}) as server:
@@ -314,8 +370,24 @@ def test_an_earlier_attempts_fault_is_forgotten():
 
 
 @both
-def test_a_line_of_20_mb(transport):
-    long = b'data: {"choices": [{"delta": {"content": "' + b"x" * 20_000_000 + b'"}}]}\n\n'
+def test_a_line_of_100_mb(transport):
+    long = b'data: {"choices": [{"delta": {"content": "' + b"x" * 100_000_000 + b'"}}]}\n\n'
     with Misbehaving({BAD: sends(chunked(long, *events()[-3:]))}) as server:
-        row = only(rows(server.url, transport=transport, timeout_s=30), BAD)
+        row = only(rows(server.url, transport=transport, timeout_s=50), BAD)
     assert (row["error"], row["chunks"], row["completion_tokens"]) == (None, 1, 4)
+
+
+@both
+def test_a_reply_without_an_end_is_too_long(transport, monkeypatch):
+    """It would fill the memory long before its time is over."""
+    monkeypatch.setattr(epoll, "MOST_BYTES", 10**6)
+    monkeypatch.setattr(threads, "MOST_BYTES", 10**6)
+
+    def pours(talk, asked):
+        talk.send(stream_head())
+        while True:
+            talk.send(chunk(b"x" * 65536))
+
+    with Misbehaving({BAD: pours}) as server:
+        row = only(rows(server.url, transport=transport, timeout_s=50), BAD)
+    assert (row["error"], row["chunks"]) == ("too_long", 0)

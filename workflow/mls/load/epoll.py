@@ -20,7 +20,14 @@ import httptools
 from mls.load.alarm import Timers
 from mls.load.arrival import ANCILLARY_BYTES, WallClock
 from mls.load.connection import READ_BYTES, Dialer, Place
-from mls.load.exchange import RETRY_STATUS, Clock, Exchange, JobSource
+from mls.load.exchange import (
+    MOST_BYTES,
+    RETRY_STATUS,
+    TOO_LONG,
+    Clock,
+    Exchange,
+    JobSource,
+)
 from mls.load.failures import FailureHandling
 from mls.load.limits import NEVER_NS, Limits
 from mls.load.posting import Posting
@@ -31,7 +38,6 @@ from mls.model.config import Run
 from mls.model.units import NS_PER_S
 
 _WAITING_POLL_S = 0.001
-_MOST_BYTES = 256 * 2**20
 
 
 class EpollTransport(FailureHandling):
@@ -328,9 +334,9 @@ class EpollTransport(FailureHandling):
             place.keep_alive = False  # bytes after the reply's end
         if place.complete:
             self._complete(place)
-        elif exchange.size > _MOST_BYTES:
+        elif exchange.size > MOST_BYTES:
             self._hang_up(place)
-            self._fail(place, "too_long", f"the reply is longer than {_MOST_BYTES >> 20} MiB")
+            self._fail(place, "too_long", TOO_LONG)
 
     def _through_tls(self, place: Place, data: bytes) -> bytes:
         tls = place.tls

@@ -15,6 +15,11 @@ them (`CLOCK_MONOTONIC`, ns), and the wall clock's offset to that clock then (ns
 GONE_AFTER_NS = 5 * NS_PER_S
 """No connection could be made for so long: the server is given up on."""
 
+MOST_BYTES = 256 * 2**20
+"""Of a reply, which is kept until the load is over."""
+
+TOO_LONG = f"the reply is longer than {MOST_BYTES >> 20} MiB"
+
 RETRY_STATUS = (429, 503)
 """The server says that it did not take on the request, and to come again."""
 

@@ -12,15 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, RemoteDisconnected
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests_unixsocket.adapters import UnixAdapter
-from urllib3.exceptions import HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ProtocolError
 from urllib3.exceptions import TimeoutError as ReadTimeout
 
 from mls.load.connection import no_trusted_tls
+from mls.load.cutoff import Cutoff, OneAtATime, watched
 from mls.load.exchange import (
     GONE_AFTER_NS,
+    MOST_BYTES,
     RETRY_STATUS,
+    TOO_LONG,
     Clock,
     Exchange,
     JobSource,
@@ -33,6 +35,8 @@ from mls.load.routing import Router
 from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.units import NS_PER_S
+
+_CONNECT_S = 10
 
 
 class ThreadsTransport:
@@ -58,6 +62,7 @@ class ThreadsTransport:
         self._run = run
         self._connect_s = min(run.timeout_s, run.timeout_connect_s or run.timeout_s)
         self._sessions: list[requests.Session] = []
+        self._cutoffs: list[Cutoff] = []
         self._lock = threading.Lock()
         self._refused_since_ns = 0
         self.gone: str | None = None
@@ -65,9 +70,12 @@ class ThreadsTransport:
     def connect(self, places: int) -> None:
         servers = len(self._targets)
         self._sessions = [_session(self._targets[0].proxy, servers) for _ in range(places)]
+        self._cutoffs = [Cutoff() for _ in range(places)]
         for target in self._targets:
+            limit_ns = time.monotonic_ns() + _CONNECT_S * NS_PER_S
             try:
-                self._sessions[0].get(target.url, timeout=10).close()
+                with watched(self._cutoffs), self._cutoffs[0].at(limit_ns):
+                    self._sessions[0].get(target.url, timeout=_CONNECT_S).close()
             except requests.exceptions.SSLError as error:
                 raise UserError(no_trusted_tls(target.url, str(error))) from None
             except requests.RequestException as error:
@@ -81,7 +89,7 @@ class ThreadsTransport:
             session.close()
 
     def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
-        with ThreadPoolExecutor(len(self._sessions)) as pool:
+        with watched(self._cutoffs), ThreadPoolExecutor(len(self._sessions)) as pool:
             lists = pool.map(
                 lambda slot: self._place(slot, source, starts_ns[slot]), range(len(starts_ns))
             )
@@ -119,11 +127,15 @@ class ThreadsTransport:
         while True:
             retry_after = None
             try:
-                retry_after = self._attempt(exchange, limit_ns)
+                with self._cutoffs[exchange.slot].at(limit_ns):
+                    retry_after = self._attempt(exchange)
                 self._refused_since_ns = 0
                 if exchange.status not in RETRY_STATUS or exchange.attempts > self._run.retries:
                     exchange.end_ns = exchange.read_ns[-1]
                     return
+            except _TooLongError:
+                exchange.fail("too_long", TOO_LONG, time.monotonic_ns())
+                return
             except (requests.Timeout, ReadTimeout):
                 self._time_out(exchange, limit_ns, source)
                 return
@@ -143,7 +155,7 @@ class ThreadsTransport:
                 return
             exchange.begin_attempt()
 
-    def _attempt(self, exchange: Exchange, limit_ns: int) -> str | None:
+    def _attempt(self, exchange: Exchange) -> str | None:
         """One attempt; the Retry-After header. Raises what `requests` and urllib3 raise."""
         session = self._sessions[exchange.slot]
         response = session.post(
@@ -163,11 +175,12 @@ class ThreadsTransport:
             # read1 hands out what has come; iter_content would wait for full blocks
             while data := raw.read1(decode_content=True):
                 now = time.monotonic_ns()
-                if now > limit_ns:  # requests' own limit is for each read
-                    raise requests.Timeout
                 exchange.arrived_ns.append(now)
                 exchange.read_ns.append(now)
                 exchange.pieces.append((data, len(exchange.read_ns) - 1))
+                exchange.size += len(data)
+                if exchange.size > MOST_BYTES:
+                    raise _TooLongError
             if raw.length_remaining:  # read1 takes an early end for the end
                 raise ProtocolError("the server closed the connection in mid-reply")
             if not exchange.read_ns:
@@ -198,9 +211,15 @@ class ThreadsTransport:
                 source.stop()
 
 
+class _TooLongError(Exception):
+    """More came than a reply may hold."""
+
+
 def _kind(error: Exception, exchange: Exchange) -> str:
     """Which kind of error it is; the same kinds as the main transport's."""
     cause = error.args[0] if error.args else None
+    if isinstance(error, DecodeError):
+        return "bad_encoding"
     if exchange.status:
         return "closed_early"
     if isinstance(error, requests.exceptions.SSLError):
@@ -220,6 +239,6 @@ def _session(proxy: str | None, servers: int) -> requests.Session:
     session.proxies = {"http": proxy, "https": proxy} if proxy else {}
     session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
     session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
-    session.mount("http://", HTTPAdapter(pool_connections=servers, pool_maxsize=1))
-    session.mount("https://", HTTPAdapter(pool_connections=servers, pool_maxsize=1))
+    session.mount("http://", OneAtATime(servers))
+    session.mount("https://", OneAtATime(servers))
     return session
