@@ -1,23 +1,15 @@
 """The page in a real browser: it fits, loads nothing, complains of nothing, and can be read."""
 
-import os
-import shutil
 from urllib.parse import unquote
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from tests.browser.conftest import show
 from tests.unit.synthetic import config, write_failure, write_repeat, write_results
 
 from mls.model.sweep import cells
 from mls.report.page import render
-
-SWITCHES = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
 
 WIDER_THAN_PAGE = """
 const room = document.documentElement.clientWidth + 0.5;
@@ -55,32 +47,6 @@ return low;
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Chromium of the system, ended (with its driver) when the tests are over."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.fail(
-            "The browser tests need chromium and chromedriver on PATH: "
-            "on Debian, apt-get install chromium chromium-driver."
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    profile = tmp_path_factory.mktemp("profile")
-    for switch in [*SWITCHES.split(), f"--user-data-dir={profile}"]:
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    processes = [opened.service.process.pid]
-    try:
-        yield opened
-    finally:
-        opened.quit()
-    for pid in processes:
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A page with all that a page can have: two models, ranks, a failed check, a failed repeat."""
     results, base = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("base")
@@ -101,19 +67,6 @@ def page(tmp_path_factory):
     write_failure(planned, results, last, 2, "x" * 300)
     render(planned, results, results / "report.html")
     return results / "report.html"
-
-
-def show(browser, page, width, scheme="light"):
-    """Open the page at a width in CSS pixels; returns the requests that it made."""
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get_log("browser"), browser.get_log("performance")
-    browser.get(page.as_uri())
-    return [
-        e["message"] for e in browser.get_log("performance") if 'requestWillBeSent"' in e["message"]
-    ]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])

@@ -1,0 +1,140 @@
+"""A server that is out to do harm: what it says is measured, stored and shown, and does nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from tests.browser.conftest import show
+from tests.conftest import Reply, http_server
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = "<script>window.hacked = 1</script>"
+IMAGE = "<img src='nothing.png' onerror='window.hacked = 1'>"
+NASTY = f"{SCRIPT}{IMAGE}\"'--><svg onload='window.hacked = 1'>\x1b[31m\x00\u202e{{{{7*7}}}}"
+PATH = "../../../outside/" + NASTY
+DEEP = "[" * 1000 + "]" * 1000
+
+PROPS = {
+    "build_info": NASTY,
+    "model_path": PATH,
+    "chat_template": NASTY,
+    "total_slots": 10**30,
+    "default_generation_settings": {"n_ctx": 10**12},
+}
+METRICS = "llamacpp:tokens_predicted_total NaN\nllamacpp:requests_deferred 1e999\n<script> 1\n"
+
+
+def chat(seen):
+    """In turn: a reply whose figures can't be, one with a NaN, and an error."""
+    if not json.loads(seen.body)["stream"]:
+        whole = {"choices": [{"message": {"content": NASTY}, "finish_reason": NASTY}]}
+        return Reply(json.dumps(whole).encode())
+    turn = int(seen.headers.get("X-Request-Id", "probe-0").rpartition("-")[2]) % 3
+    if turn == 2:
+        return Reply(json.dumps({"error": {"message": NASTY}}).encode(), 400)
+    said = {"choices": [{"delta": {"content": NASTY}}]}
+    last = {"choices": [{"delta": {}, "finish_reason": NASTY}], "system_fingerprint": NASTY}
+    figures = {"prompt_tokens": 1e308, "completion_tokens": float("nan") if turn else 10**20}
+    counted = {"choices": [], "usage": figures, "timings": {"prompt_ms": -1, "cache_n": 10**20}}
+    chunks = [said, said, last, counted]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    return Reply(body.encode(), kind="text/event-stream")
+
+
+ANSWERS = {
+    "/health": Reply(DEEP.encode()),
+    "/v1/models": Reply(json.dumps({"data": [{"id": PATH, "aliases": [NASTY]}]}).encode()),
+    "/props": Reply(json.dumps(PROPS).encode()),
+    "/slots": Reply(f'[{{"n_ctx": "{10**20}", "is_processing": {DEEP}}}]'.encode()),
+    "/metrics": Reply(METRICS.encode(), kind="text/plain"),
+    "/tokenize": Reply(f'{{"tokens": {DEEP}}}'.encode()),
+    "/v1/chat/completions": chat,
+}
+
+
+def everything(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def harmed(tmp_path_factory):
+    """(folder around, checkout) after probe, run, tables, page and archive of such a server."""
+    around = tmp_path_factory.mktemp("hostile")
+    checkout = around / "one" / "two" / "three" / "checkout"
+    checkout.mkdir(parents=True)
+
+    def mls(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-m", "mls", *arguments],
+            cwd=checkout,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "\x1b[31m" not in done.stdout + done.stderr
+        assert "\x00" not in done.stdout + done.stderr
+
+    with http_server(ANSWERS) as server:
+        config = {
+            "name": "hostile",
+            "models": {"m": {}},
+            "server": {"url": server.url},
+            "run": {"iters": 9, "ranks": 1, "inflight": 2, "warmup": 0, "keep_output": True},
+            "repeats": 1,
+        }
+        (checkout / "config.yaml").write_text(yaml.safe_dump(config))
+        given = ("--config", "config.yaml")
+        mls("probe", *given, "--model", "m", "--output", "results/probe/m.json")
+        folder = "results/runs/name~hostile/model~m/inflight~2/ranks~1/repeat~1"
+        cell = ("--cell", "model=m", "--cell", "inflight=2", "--cell", "ranks=1")
+        mls("run", *given, *cell, "--server", server.url, "--output", folder)
+    mls("aggregate", *given)
+    mls("report", *given)
+    mls("archive", *given)
+    return around, checkout
+
+
+def test_nothing_is_written_but_below_results(harmed):
+    around, checkout = harmed
+    config = str((checkout / "config.yaml").relative_to(around))
+    results = str((checkout / "results").relative_to(around))
+    found = everything(around)
+    assert config in found
+    assert [path for path in found if not path.startswith(results + "/")] == [config]
+
+
+def test_what_it_said_is_stored_as_it_was_and_its_figures_are_none(harmed):
+    _, checkout = harmed
+    (records,) = checkout.rglob("requests.parquet")
+    rows = pq.read_table(records).to_pylist()
+    assert [row["error"] for row in rows] == [None, "bad_reply", "http_400"] * 3
+    good, _, bad = rows[:3]
+    assert good["output"] == 2 * NASTY
+    assert good["completion_tokens"] is None and good["server_prompt_ms"] is None
+    assert SCRIPT in bad["error_text"] and bad["error_text"].isprintable()
+    for path in [*checkout.rglob("*.json"), *checkout.rglob("*.csv")]:
+        json.dumps(path.read_text())
+    for path in checkout.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN and Infinity
+
+
+def test_the_page_shows_it_and_runs_none_of_it(browser, harmed):
+    _, checkout = harmed
+    page = checkout / "results" / "report.html"
+    requests = show(browser, page, 1280)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script("return window.hacked") is None
+    assert all(page.as_uri() in r or '"url":"data:' in r for r in requests)
+    assert (
+        browser.execute_script("return document.querySelectorAll('[onerror], [onload]').length")
+        == 0
+    )
+    assert SCRIPT in browser.execute_script("return document.body.innerText")
+    assert [entry["message"] for entry in browser.get_log("browser")] == []
