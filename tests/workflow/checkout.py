@@ -1,5 +1,6 @@
 """A checkout of its own to run the workflow in, and the processes that a run starts."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -28,7 +29,19 @@ class Checkout:
     """A copy of the working tree, outside of it, with a config of its own."""
 
     def __init__(self, folder: Path) -> None:
+        """Copy what git knows, or would, into this folder."""
         self.folder = folder
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\n")
+        for name in filter(None, listed):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
 
     def write(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

@@ -7,6 +7,7 @@ thresholds and objectives are in `checks`.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -47,6 +48,27 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 
 
+def _command_line(text: str) -> str:
+    """The same words, quoted so that a shell takes each of them for just that."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"expected a command line ({str(error).lower()})") from None
+    if not words:
+        raise ValueError("expected a command such as mpirun")
+    return shlex.join(words)
+
+
+def _folder(text: str) -> str:
+    if not text.isprintable() or "{" in text or "}" in text:
+        raise ValueError("expected a folder without braces and control characters")
+    return text
+
+
+CommandLine = Annotated[str, AfterValidator(_command_line)]
+Folder = Annotated[str, AfterValidator(_folder)]
+
+
 def _word(value: object) -> object:
     """YAML reads a bare `on` as true and `off` as false."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
@@ -73,10 +95,11 @@ class Environment(Section):
 
 
 class Mpi(Section):
-    launcher: str = Field(
+    launcher: CommandLine = Field(
         "mpirun",
         min_length=1,
-        description="The command that starts the ranks; `-n RANKS` is appended.",
+        description="The command that starts the ranks; `-n RANKS` is appended. Words with quotes, as "
+        "in a shell, but no shell reads it: no variables, no `;`.",
     )
     hosts: list[HostName] = Field(
         [],
@@ -390,7 +413,7 @@ class Config(Section):
         description="Name of this sweep: part of each run's path and of the archive's name.",
     )
     title: str | None = Field(None, description="Headline of the report.")
-    results: str = Field(
+    results: Folder = Field(
         "results", min_length=1, description="Folder for everything that is generated."
     )
     environment: Environment = Environment()
