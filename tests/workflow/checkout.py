@@ -1,7 +1,9 @@
 """A checkout of its own to run the workflow in, and the processes that a run starts."""
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -56,6 +58,18 @@ class Checkout:
             capture_output=True,
             text=True,
             timeout=500,
+            check=False,
+        )
+
+    def mls(self, *arguments: str) -> subprocess.CompletedProcess:
+        """A subcommand of this checkout's own package, in the tests' environment."""
+        return subprocess.run(
+            [sys.executable, "-m", "mls", *arguments],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": str(self.folder / "workflow")},
+            capture_output=True,
+            text=True,
+            timeout=300,
             check=False,
         )
 

@@ -1,17 +1,26 @@
-"""What a config says reaches commands as the words that it is, whatever a shell would make of it."""
+"""What a config says reaches commands as the words that it is, whatever a shell would make of it.
 
+And an API key reaches the server, and nothing else: no file, log, command line or error text.
+"""
+
+import contextlib
 import json
 import re
 import shlex
 
+import psutil
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.conftest import Reply, http_server
 from tests.workflow.checkout import ROOT, Checkout
 
 from mls.model.errors import UserError
 from mls.model.validation import parse_config
 
+KEY = "sk-" + 3 * "not-to-be-seen-"  # as a whole not even in this file, which is in the checkout
+MARK = 'x\'; touch pwned; $(touch pwned) `touch pwned` "$HOME" | & #'
 SCHEMA = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
 NASTY = 'x\'; touch pwned; $(touch pwned) `touch pwned` "$HOME" | & > pwned < * ? # \\ ! ~ é'
 """Without a slash, so that it can be a file's name, too."""
@@ -100,6 +109,32 @@ def config(mark, server, files):
     }
 
 
+def guarded(command_lines):
+    """Completions for those who have the key, told to no one else; who asks is looked at meanwhile."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 4}
+
+    def chat(seen):
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                command_lines.append(" ".join(process.cmdline()))
+        if seen.headers.get("Authorization") != f"Bearer {KEY}":
+            return Reply(b"no key", 401)
+        said = {"choices": [{"delta": {"content": KEY}, "finish_reason": KEY}], "usage": usage}
+        if not json.loads(seen.body)["stream"]:
+            said["choices"][0]["message"] = said["choices"][0].pop("delta")
+            return Reply(json.dumps(said | {"system_fingerprint": KEY}).encode())
+        body = f"data: {json.dumps(said)}\n\ndata: [DONE]\n\n"
+        return Reply(body.encode(), kind="text/event-stream")
+
+    return chat
+
+
+def refusing(seen):
+    """Repeats the key that it was given, as some do."""
+    said = {"error": {"message": f"{seen.headers['Authorization']} is not a key"}}
+    return Reply(json.dumps(said).encode(), 400)
+
+
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory):
     """A checkout in a folder whose name a shell would take apart."""
@@ -140,3 +175,51 @@ def test_printed_commands_have_the_same_words_and_operators(odd):
     assert commands(odd) == [
         [word.replace(plain, NASTY) for word in command] for command in expected
     ]
+
+
+@pytest.fixture(scope="module")
+def ran(odd):
+    """(command lines seen, all that was printed) of a whole run there, its archive, and a failed run."""
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SERVER_KEY", KEY)
+        with http_server({"/v1/chat/completions": guarded(seen)}) as server:
+            made = write(odd, MARK, server.url)
+            del made["baseline"]  # there is none
+            made["server"]["api_key_env"] = "SERVER_KEY"
+            made["run"]["keep_output"] = True
+            odd.write(made)
+            done = [odd.snakemake()]
+        with http_server({"/v1/chat/completions": refusing}) as server:
+            run = ["run", "--api-key-env", "SERVER_KEY", "--iters", "2", "--inflight", "1"]
+            further = [
+                ["archive", "--config", "config.yaml"],
+                [*run, "--server", server.url, "--output", "refused"],
+                ["probe", "--config", "config.yaml", "--model", "m", "--server", server.url],
+            ]
+            done += [odd.mls(*command) for command in further]
+    printed = [each.stdout + each.stderr for each in done]
+    assert [each.returncode for each in done] == [0, 0, 1, 1], printed
+    return seen, "".join(printed)
+
+
+def test_a_whole_run_leaves_no_trace_of_a_shell(odd, ran):
+    assert (odd.folder / f"results {MARK}" / "report.html").exists()
+    assert not [*odd.folder.parent.rglob("pwned")]
+
+
+def test_the_api_key_is_nowhere(odd, ran):
+    seen, printed = ran
+    assert any("mls.worker" in line for line in seen)
+    assert not [line for line in seen if KEY in line]
+    assert "is not a key" in printed and KEY not in printed
+    files = [path for path in odd.folder.rglob("*") if path.is_file()]
+    assert {"run.json", "telemetry.parquet", "failure.json", "run.log"} <= {f.name for f in files}
+    assert [path for path in files if path.suffix == ".zip"]
+    told = [path for path in files if KEY.encode() in path.read_bytes()]
+    told += [path for path in files if path.suffix == ".parquet" and KEY in str(rows(path))]
+    assert told == []
+
+
+def rows(parquet):
+    return pq.read_table(parquet).to_pylist()
