@@ -2,7 +2,16 @@
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, only, rows
-from tests.faults.misbehaving import Misbehaving, good, reply
+from tests.faults.misbehaving import (
+    TOKENS,
+    Misbehaving,
+    chunk,
+    chunked,
+    events,
+    good,
+    reply,
+    stream_head,
+)
 
 from mls.load import arrival
 from mls.load.arrival import supported
@@ -69,6 +78,27 @@ def test_a_reply_that_came_before_the_request_was_sent():
     assert [row["error"] for row in found] == ["http_413"] * 3
     assert [row["job"] for row in found] == server.jobs
     assert server.connections == 3
+
+
+def test_a_connection_that_closes_after_any_byte_of_a_reply():
+    """Each job's reply ends one byte later; only the last is whole."""
+    data = chunked(*events())
+    tokens, at = [], len(stream_head())
+    for event in events()[: len(TOKENS)]:
+        # the JSON is there, its line's end isn't missed
+        tokens.append(at + len(chunk(event)) - len(b"\n\n\r\n"))
+        at += len(chunk(event))
+
+    def cuts(talk, asked):
+        talk.send(data[: asked.job + 1])
+        talk.close()
+
+    with Misbehaving(default=cuts) as server:
+        found = rows(server.url, inflight=4, iters=len(data))
+    assert_good(found.pop())
+    for row in found:
+        came = sum(end <= row["job"] + 1 for end in tokens)
+        assert (row["error"], row["chunks"]) == ("closed_early", came)
 
 
 def test_one_connection_a_request():

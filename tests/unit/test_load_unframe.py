@@ -1,0 +1,46 @@
+"""Replies taken apart after the load, however the connection's bytes were split into reads."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.faults.misbehaving import chunk, chunked, events, reply, stream_head
+
+from mls.load import sse
+from mls.load.unframe import HttpReply
+
+BODY = b"".join(events())
+FORMS = {
+    "chunked": chunked(*events()),
+    "chunks that cut through events": chunked(*(BODY[at : at + 11] for at in range(0, 600, 11))),
+    "CRLF": chunked(BODY.replace(b"\n", b"\r\n")),
+    "length": reply(BODY, content_type="text/event-stream"),
+    "until it closes": b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + BODY,
+    "after 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" + chunked(*events()),
+    "with a trailer": stream_head() + chunk(BODY) + b"0\r\nX-Late: 1\r\n\r\n",
+}
+SIGNIFICANT = [event.removeprefix(b"data: ").rstrip() for event in events()]
+
+
+def taken_apart(raw, cuts):
+    edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
+    reads = [(raw[a:b], b"", i, 0) for i, (a, b) in enumerate(itertools.pairwise(edges)) if a < b]
+    return HttpReply(reads)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(cuts=st.lists(st.integers(0, 1200), max_size=20))
+def test_any_split_gives_the_same_events(form, cuts):
+    found = taken_apart(FORMS[form], cuts)
+    assert found.event_stream
+    assert [event.data for event in sse.events(found.pieces)] == SIGNIFICANT
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_read_for_each_byte_gives_the_same_events(form):
+    raw = FORMS[form]
+    found = taken_apart(raw, range(len(raw)))
+    came = list(sse.events(found.pieces))
+    assert [event.data for event in came] == SIGNIFICANT
+    assert not any(event.followed for event in came)
