@@ -13,11 +13,14 @@ from scipy import stats
 from benchmarks.tables import save
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
+from mls.analysis.steps import half_width
 
 SEED = 20_240_601
 WITHIN = 0.35
 """Standard deviation of the logarithm of latencies within a repeat."""
 PERCENTILE = 95
+WIDTH, MOST = 0.05, 20
+"""Defaults of `precision`."""
 
 
 def repeats_of(rng: np.random.Generator, count: int, requests: int, between: float) -> list:
@@ -65,6 +68,25 @@ def coverage(count: int, requests: int, between: float, runs: int, boot: int) ->
     return [held[0] / runs, held[1] / runs, held[2] / runs, held[3] / max(boot, 1)]
 
 
+def stopped(least: int, between: float, runs: int) -> list[float]:
+    """The same where `repeats: auto` chose the number: share that holds the mean, mean number.
+
+    One figure a repeat, normal about 1 with the standard deviation `between`; `least` repeats, then
+    more until half the interval is at most `WIDTH` of the mean, or there are `MOST`.
+    """
+    rng = np.random.default_rng([SEED, least, round(between * 1000)])
+    held, count = 0, 0
+    for _ in range(runs):
+        values = [float(x) for x in rng.normal(1, between, least)]
+        while (width := half_width(found := intervals.mean(values))) is None or width > WIDTH:
+            if len(values) == MOST:
+                break
+            values.append(float(rng.normal(1, between)))
+        held += hits(found, 1.0)
+        count += len(values)
+    return [held / runs, count / runs]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=4000)
@@ -79,6 +101,14 @@ def main() -> None:
                 setting = {"sd between": between, "repeats": count, "requests": requests}
                 rows.append(setting | dict(zip(names, found, strict=True)))
     print(save(rows, "coverage").to_string(index=False, float_format=lambda x: f"{x:.3f}"))
+    rows = []
+    for least in (3, 5):
+        for between in (0.01, 0.02, 0.05, 0.1):
+            share, number = stopped(least, between, given.runs)
+            setting = {"sd between": between, "least": least}
+            rows.append(setting | {"mean": share, "repeats, mean": number})
+    print("\nrepeats: auto")
+    print(save(rows, "coverage_auto").to_string(index=False, float_format=lambda x: f"{x:.3f}"))
 
 
 if __name__ == "__main__":

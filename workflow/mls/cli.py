@@ -100,6 +100,26 @@ def probe(
     probe_server(server or [], config, model, output)
 
 
+@app.command(name="next")
+def next_(
+    config: ConfigFile,
+    round: Annotated[int, typer.Option(min=1, help="Which decision on this line.")],
+    output: Annotated[Path, typer.Option(help="The decision to write (JSON).")],
+    cell: CellOption = None,
+) -> None:
+    """Decide, by the results so far, what is measured next of a cell or a search, if anything."""
+    from mls.analysis.deciding import decide
+    from mls.model.files import write_json
+    from mls.model.sweep import parse_cell
+    from mls.model.validation import load_config
+
+    loaded = load_config(config)
+    first = parse_cell(loaded, cell or [])
+    decision = decide(loaded, Path(loaded.results), first, round)
+    write_json(output, decision.model_dump(mode="json"))
+    print(decision.message)
+
+
 @app.command()
 def aggregate(config: ConfigFile) -> None:
     """Gather all repeats into summary.csv and cells.csv."""

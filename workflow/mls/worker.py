@@ -153,7 +153,8 @@ def _plan(
         return _Plan(config, {"model": "server"} | _point(config.run), repeat, seed)
     config = load_config(path)
     point = parse_cell(config, cell)
-    swept = [key for key in options if key in config.sweep] + (["model"] if model else [])
+    chosen = {*config.sweep, *([config.search.axis] if config.search else [])}
+    swept = [key for key in options if key in chosen] + (["model"] if model else [])
     if swept:
         raise UserError(
             f"{swept[0]} is an axis of {path}: choose the cell, with --cell {swept[0]}=…, instead."
@@ -167,7 +168,7 @@ def _plan(
             data["server"] = {**data.get("server", {}), "api_key_env": api_key_env}
         config = parse_config(data)
         point = parse_cell(
-            config, [f"{axis}={value}" for axis, value in point.items() if axis in config.sweep]
+            config, [f"{axis}={value}" for axis, value in point.items() if axis in chosen]
         )
     plan = _Plan(config, point, repeat, seed)
     if plan.settings.run.ranks != ranks:

@@ -17,7 +17,16 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from mls.host.launchers import command, hosts
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
-from mls.model.sweep import axes, cell_key, cells, run_order, settings
+from mls.model.rounds import adaptive, line_of, repeats_of
+from mls.model.sweep import (
+    axes,
+    cell_key,
+    cells,
+    parse_cell,
+    run_order,
+    run_path,
+    settings,
+)
 from mls.model.validation import parse_config
 
 try:
@@ -42,13 +51,15 @@ SPACE = Paramspace(
         [
             {"name": CONFIG.name} | cell | {"repeat": repeat}
             for cell in CELLS
-            for repeat in range(1, CONFIG.repeats + 1)
+            for repeat in range(1, CONFIG.least_repeats + 1)
         ],
         dtype=object,
     )
 )
 RUNS = f"{RESULTS}/runs/{SPACE.wildcard_pattern}"
 ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), start=1)}
+# by the key of a line (a chain of decisions): the cell that it begins with
+LINES = {cell_key(line_of(CONFIG, cell)): cell for cell in CELLS}
 MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
 
 
@@ -72,6 +83,8 @@ else:
 
 def cell_of(wildcards):
     """The config's cell that a run's wildcards name."""
+    if CONFIG.search:
+        return parse_cell(CONFIG, [f"{axis}={wildcards[axis]}" for axis in AXES])
     return next(
         cell
         for cell in CELLS
@@ -81,7 +94,8 @@ def cell_of(wildcards):
 
 def run_priority(wildcards):
     """Higher for what is to be measured earlier: repeats are interleaved over cells."""
-    return ORDER[cell_key(cell_of(wildcards)), int(wildcards.repeat)]
+    first = LINES[cell_key(line_of(CONFIG, cell_of(wildcards)))]
+    return ORDER[cell_key(first), int(wildcards.repeat)]
 
 
 def cell_options(wildcards):

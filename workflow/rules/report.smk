@@ -6,14 +6,10 @@ LAST_STOP = Path(RESULTS, "logs", "last-stop")
 
 rule aggregate:
     input:
-        runs=expand(
-            f"{RESULTS}/runs/{{instance}}/run.json", instance=SPACE.instance_patterns
-        ),
+        *planned_files("run.json"),
+        *planned_files("requests.parquet"),
+        *added("decisions"),
         environment=ENVIRONMENT,
-        requests=expand(
-            f"{RESULTS}/runs/{{instance}}/requests.parquet",
-            instance=SPACE.instance_patterns,
-        ),
     output:
         report(
             f"{RESULTS}/summary.csv",

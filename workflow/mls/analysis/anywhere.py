@@ -12,8 +12,9 @@ from typing import Any
 
 from mls.analysis.results import RUN, read_json
 from mls.analysis.study import Study, read_study
-from mls.model.config import Config
 from mls.model.errors import UserError
+from mls.model.rounds import PLAN, Runs
+from mls.model.sweep import Cell, cell_key
 from mls.model.validation import load_config, parse_config
 
 CONFIG = "config.json"
@@ -39,8 +40,7 @@ def opened(path: Path) -> Iterator[Results]:
     if path.is_dir():
         one = path.name.startswith(SWEEP)
         root = path.parent.parent if one else path
-        config = _config(root, str(path), path.name if one else f"{SWEEP}*")
-        yield Results(str(path), root, read_study(config, root))
+        yield _results(path, root, path.name if one else f"{SWEEP}*")
         return
     with TemporaryDirectory(prefix="mls-") as folder:
         try:
@@ -53,14 +53,14 @@ def opened(path: Path) -> Iterator[Results]:
             ) from None
         except zipfile.BadZipFile:
             raise UserError(f"{path} is neither a folder of results nor a zip archive.") from None
-        root = Path(folder)
-        yield Results(str(path), root, read_study(_config(root, str(path), f"{SWEEP}*"), root))
+        yield _results(path, Path(folder), f"{SWEEP}*")
 
 
-def _config(folder: Path, name: str, pattern: str) -> Config:
-    """The archived config, else one that has the cells of the runs that are there."""
+def _results(path: Path, folder: Path, pattern: str) -> Results:
+    """By the archived config, else by one that has the cells of the runs that are there."""
+    name = str(path)
     if (folder / CONFIG).is_file():
-        return load_config(folder / CONFIG)
+        return Results(name, folder, read_study(load_config(folder / CONFIG), folder))
     sweeps = sorted((folder / "runs").glob(pattern))
     if not sweeps:
         raise UserError(f"{name} holds no results: expected a folder `runs`, as in `results`.")
@@ -73,7 +73,20 @@ def _config(folder: Path, name: str, pattern: str) -> Config:
     runs = [run for run in found if isinstance(run, dict) and isinstance(run.get("cell"), dict)]
     if not runs:
         raise UserError(f"{name} holds no finished run: there is no {RUN} in {sweeps[0]}.")
-    return parse_config(_as_config(sweeps[0].name.partition("~")[2], runs))
+    config = parse_config(_as_config(sweeps[0].name.partition("~")[2], runs))
+    # where results decided, cells differ in repeats, and not all combinations were measured
+    decided = (folder / PLAN / sweeps[0].name).is_dir()
+    return Results(name, folder, read_study(config, folder, _as_runs(runs) if decided else None))
+
+
+def _as_runs(runs: list[dict[str, Any]]) -> Runs:
+    found: dict[str, tuple[Cell, list[int]]] = {}
+    for run in runs:
+        cell = run["cell"]
+        found.setdefault(cell_key(cell), (cell, []))[1].append(int(run.get("repeat", 1)))
+    ordered = sorted(found.values(), key=lambda each: float(each[0].get("rate", 0)))
+    ordered.sort(key=lambda each: int(each[0]["inflight"]))
+    return [(cell, sorted(numbers)) for cell, numbers in ordered]
 
 
 def _as_config(name: str, runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import alike
 from mls.analysis.study import CellResult
 from mls.model.checks import Slo
-
-Standing = Literal["meets", "misses", "unclear"]
+from mls.model.rounds import Standing
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def under_slo(slo: Slo, cells: list[CellResult], rate: str) -> UnderSlo | None:
     known = [cell for cell in cells if rate in cell.estimates]
     if not asked or not known:
         return None
-    within = [cell for cell in known if _within(cell, asked)]
+    within = [cell for cell in known if within_limits(cell, asked)]
     if not within:
         unclear = [cell for cell in known if standing(cell, asked) == "unclear"]
         return UnderSlo(asked, None, None, unclear, [])
@@ -91,7 +89,8 @@ def under_slo(slo: Slo, cells: list[CellResult], rate: str) -> UnderSlo | None:
     return UnderSlo(asked, best, value, unclear, _between(best, top, known, asked, rate))
 
 
-def _within(cell: CellResult, asked: list[Objective]) -> bool:
+def within_limits(cell: CellResult, asked: list[Objective]) -> bool:
+    """Whether its figures themselves meet all objectives, whatever their intervals."""
     return all(
         o.metric in cell.estimates and cell.estimates[o.metric].value <= o.limit_ms for o in asked
     )
@@ -112,7 +111,7 @@ def _between(
             for cell in cells
             if {a: v for a, v in cell.cell.items() if a != "inflight"} == rest
             and cell.cell["inflight"] > top.cell["inflight"]
-            and not _within(cell, asked)
+            and not within_limits(cell, asked)
         ),
         key=lambda cell: cell.cell["inflight"],
     )

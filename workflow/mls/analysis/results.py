@@ -61,9 +61,9 @@ class _UnusableError(Exception):
     """Why the files of a repeat can't be used, as a sentence."""
 
 
-def read_cell(config: Config, results: Path, cell: Cell) -> list[Repeat]:
-    """All planned repeats of one cell of the config."""
-    return [_read(config, results, cell, number) for number in range(1, config.repeats + 1)]
+def read_cell(config: Config, results: Path, cell: Cell, numbers: list[int]) -> list[Repeat]:
+    """The repeats of one cell with these numbers."""
+    return [_read(config, results, cell, number) for number in numbers]
 
 
 def read_json(path: Path) -> Any | None:

@@ -30,7 +30,8 @@ from mls.analysis.support import least_samples
 from mls.analysis.thinning import Course, Curve, Dots, course, curve, dots
 from mls.model.config import Config
 from mls.model.result import Summary, Verdict
-from mls.model.sweep import Cell, axes, cells
+from mls.model.rounds import Decision, Runs, last_decisions, planned
+from mls.model.sweep import Cell, axes
 
 MEANS = (
     "throughput.requests_per_s",
@@ -141,6 +142,8 @@ class Rate:
 class Study:
     config: Config
     cells: list[CellResult]
+    decisions: tuple[Decision, ...] = ()
+    """Of each line the last, where results decide what is measured."""
 
     @property
     def varying(self) -> list[str]:
@@ -178,9 +181,13 @@ class Study:
         return Rate(f"{rates}.completion_tokens_per_s", "tokens/s")
 
 
-def read_study(config: Config, results: Path) -> Study:
-    """Read all results of a config, one cell's records in memory at a time and core. Raises `UserError`."""
-    found = on_cores(partial(_read, config, results), cells(config))
+def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study:
+    """Read all results of a config, one cell's records in memory at a time and core. Raises `UserError`.
+
+    runs: only these; by default all that the config, and decisions on its results, ask for.
+    """
+    wanted = planned(config, results) if runs is None else runs
+    found = on_cores(partial(_read, config, results), wanted)
     same = same_thing_measured(found)
     found = [
         replace(c, verdicts=(*c.verdicts, v)) if c.ok else c
@@ -190,7 +197,7 @@ def read_study(config: Config, results: Path) -> Study:
     found = [
         replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(found, alike, strict=True)
     ]
-    return Study(config, found)
+    return Study(config, found, tuple(last_decisions(config, results)))
 
 
 def flatten(summary: Summary) -> dict[str, Any]:
@@ -212,8 +219,9 @@ def _verdicts(repeat: Repeat) -> list[Verdict]:
     return repeat.result.verdicts if repeat.result else []
 
 
-def _read(config: Config, results: Path, cell: Cell) -> CellResult:
-    return _cell(config, cell, read_cell(config, results, cell))
+def _read(config: Config, results: Path, wanted: tuple[Cell, list[int]]) -> CellResult:
+    cell, numbers = wanted
+    return _cell(config, cell, read_cell(config, results, cell, numbers))
 
 
 def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mls.model.adaptive import Precision, Repeats, Search
 from mls.model.checks import Checks, Slo
 from mls.model.load import Load
 from mls.model.pin import Pin
@@ -433,7 +434,14 @@ class Config(Section):
         "`load` `rate`, `burstiness`, `max_inflight` and `speed`; of `workload` `prompt_tokens`, "
         "`output_tokens`, `prefix_tokens`, `groups` and `turns`.",
     )
-    repeats: int = Field(3, ge=1, le=1000, description="Independent repeats of each cell.")
+    repeats: Repeats = Field(
+        3,
+        description="Independent repeats of each cell; `auto`: as many as `precision` needs.",
+    )
+    precision: Precision = Precision()
+    search: Search | None = Field(
+        None, description="Search one axis, instead of giving its values in `sweep`."
+    )
     seed: int = Field(
         1, ge=0, description="Seed of the prompts; each repeat of each cell derives its own."
     )
@@ -444,6 +452,22 @@ class Config(Section):
         min_length=1,
         description="Folder of results, or archive, that the report compares these results with.",
     )
+
+    @property
+    def least_repeats(self) -> int:
+        """Repeats that every cell gets, whatever comes out."""
+        return self.precision.min if self.repeats == "auto" else self.repeats
+
+    @property
+    def most_repeats(self) -> int:
+        return self.precision.max if self.repeats == "auto" else self.repeats
+
+    @model_validator(mode="after")
+    def _precision_of_auto(self) -> Config:
+        given = self.precision.model_copy(update={"budget_s": None} if self.search else {})
+        if self.repeats != "auto" and given != Precision():
+            raise ValueError(f"precision goes with repeats: auto, not with repeats: {self.repeats}")
+        return self
 
     @field_validator("sweep", mode="before")
     @classmethod

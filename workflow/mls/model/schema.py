@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from mls.model.adaptive import Precision, Search
 from mls.model.checks import Checks, Slo
 from mls.model.config import Config, Environment, ModelSource, Mpi, Run, Server
 from mls.model.digest import PACKAGE
@@ -33,6 +34,8 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("load.stages[]", Stage),
     ("workload", Workload),
     ("workload.prompt_tokens", Lengths),
+    ("precision", Precision),
+    ("search", Search),
     ("checks", Checks),
     ("slo", Slo),
 ]

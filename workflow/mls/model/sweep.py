@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from mls.model.adaptive import DIGITS, Search
 from mls.model.config import Config, ModelSource, Run, Server
 from mls.model.errors import UserError
 from mls.model.load import Load
@@ -75,18 +76,35 @@ class Settings:
 
 
 def axes(config: Config) -> list[str]:
-    """Names of the axes: model, inflight and ranks first, then the config's own in its order."""
-    return [*ALWAYS, *(axis for axis in config.sweep if axis not in ALWAYS)]
+    """Names of the axes: model, inflight and ranks first, then the config's own in its order.
+
+    An axis that is searched comes last, unless it is inflight.
+    """
+    searched = [config.search.axis] if config.search else []
+    return list(dict.fromkeys([*ALWAYS, *config.sweep, *searched]))
 
 
 def cells(config: Config) -> list[Cell]:
-    """All cells, the first axis varying slowest. Raises `UserError` for an axis or value that is not valid."""
+    """All cells, the first axis varying slowest. Raises `UserError` for an axis or value that is not valid.
+
+    Of an axis that is searched they have the value at which the search begins.
+    """
     _check_axes(config)
     values = [config.sweep.get(axis) or [_default(config, axis)] for axis in axes(config)]
     found = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
     for cell in found:
         settings(config, cell, repeat=1)
+        if config.search:
+            highest = cell | {config.search.axis: tidy(config.search.high)}
+            _check_search(settings(config, highest, repeat=1), config.search)
     return found
+
+
+def tidy(value: float) -> int | float:
+    """A searched value as it stands in paths: whole numbers as such, others to `DIGITS`."""
+    exact = float(value)
+    rounded = exact if exact.is_integer() else float(f"{exact:.{DIGITS}g}")
+    return int(rounded) if rounded.is_integer() else rounded
 
 
 def settings(config: Config, cell: Cell, repeat: int) -> Settings:
@@ -129,6 +147,15 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
     )
     _check_load(found)
     return found
+
+
+def _check_search(highest: Settings, search: Search) -> None:
+    """Raise `UserError` when the load has no such axis to search."""
+    if search.axis == "inflight" and highest.load.open:
+        raise UserError(
+            f"search.axis: in an open loop (load.kind {highest.load.kind}) inflight is not for the "
+            "config to say; search `rate`."
+        )
 
 
 def _check_load(given: Settings) -> None:
@@ -181,12 +208,13 @@ def run_order(config: Config) -> list[tuple[str, int]]:
     """(`cell_key`, repeat) of all runs in the order to measure them.
 
     Repeats are blocks: the first of every cell, then the second of every cell, the cells shuffled
-    anew in each by the config's seed. So a machine that drifts favours no cell.
+    anew in each by the config's seed. So a machine that drifts favours no cell. Where the results
+    decide, it is the order of all that may come; what is searched stands for its first cell.
     """
     keys = [cell_key(cell) for cell in cells(config)]
     return [
         (key, repeat)
-        for repeat in range(1, config.repeats + 1)
+        for repeat in range(1, config.most_repeats + 1)
         for key in sorted(keys, key=lambda key: _shuffle(config, key, repeat))
     ]
 
@@ -208,21 +236,42 @@ def run_path(config: Config, cell: Cell, repeat: int) -> str:
 def parse_cell(config: Config, assignments: list[str]) -> Cell:
     """A cell from `axis=value` strings: the one of `cells(config)` whose values print like that.
 
+    Of a searched axis any value within its bounds will do.
     Raises `UserError` when the config has no such cell.
     """
     asked = dict(item.partition("=")[::2] for item in assignments)
     for cell in cells(config):
-        if all(str(cell.get(axis)) == value for axis, value in asked.items()):
-            return cell
+        point = cell | _searched(config, asked)
+        if all(str(point.get(axis)) == value for axis, value in asked.items()):
+            return point
     raise UserError(f"The config has no cell {asked}: its axes are {', '.join(axes(config))}.")
 
 
+def _searched(config: Config, asked: dict[str, str]) -> Cell:
+    """Of the asked values that of the searched axis, when it is within its bounds."""
+    search = config.search
+    if search is None or search.axis not in asked:
+        return {}
+    try:
+        value = float(asked[search.axis])
+    except ValueError:
+        return {}
+    whole = value.is_integer() or search.axis != "inflight"
+    return {search.axis: tidy(value)} if whole and search.low <= value <= search.high else {}
+
+
 def _default(config: Config, axis: str) -> Any:
+    if config.search and axis == config.search.axis:
+        return tidy(config.search.low)
     return next(iter(config.models)) if axis == "model" else getattr(config.run, axis)
 
 
 def _check_axes(config: Config) -> None:
     known = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
+    if config.search and config.search.axis in config.sweep:
+        raise UserError(
+            f"sweep.{config.search.axis}: `search` chooses its values; leave it out of `sweep`."
+        )
     for axis, values in config.sweep.items():
         if axis not in known:
             raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, known)}.")

@@ -15,7 +15,7 @@ from mls.model.config import Config
 from mls.model.digest import PACKAGE, data_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
-from mls.model.sweep import cells
+from mls.model.rounds import decision_files, planned
 from mls.report import crate
 
 MANIFEST = "manifest.json"
@@ -130,8 +130,9 @@ def _members(config: Config, results: Path, locks: Path) -> Iterator[tuple[str, 
     paths.append(results / "environment" / "environment.json")
     for model in config.models:
         paths += [results / "probe" / f"{model}.json", results / "models" / f"{model}.json"]
-    for cell in cells(config):
-        for repeat in read_cell(config, results, cell):
+    paths += decision_files(config, results)
+    for cell, numbers in planned(config, results):
+        for repeat in read_cell(config, results, cell, numbers):
             paths += _of_repeat(repeat)
     for path in paths:
         if path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from mls import __version__
 from mls.analysis.results import read_json
 from mls.analysis.study import Study
+from mls.model.config import Config
 from mls.model.digest import data_sha256
 from mls.report.plan import loop_words, prompt_words, reply_words
 
@@ -38,7 +39,7 @@ def _methods(study: Study, results: Path) -> str:
     requests = (
         " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     )
-    times = "once" if config.repeats == 1 else f"in {config.repeats} independent repeats"
+    times = _times(study)
     varying = study.varying
     over = f" over {_and(varying)}" if varying else ""
     said = [
@@ -47,9 +48,10 @@ def _methods(study: Study, results: Path) -> str:
         f" in {loop_words(config)}, after {run.warmup} warm-up requests"
         + (
             ", repeats interleaved over configurations in seeded random order."
-            if config.repeats > 1
+            if config.most_repeats > 1
             else "."
         ),
+        *_decided(config),
         f"Requests had {prompt_words(config)}; {reply_words(config)}.",
         "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
         "of a request is sent to the arrival of its last byte.",
@@ -57,6 +59,29 @@ def _methods(study: Study, results: Path) -> str:
         "pooled; 95 % confidence intervals are over repeats (Student's t).",
     ]
     return " ".join(said)
+
+
+def _times(study: Study) -> str:
+    counts = sorted({len(cell.repeats) for cell in study.cells})
+    if counts[-1] == 1:
+        return "once"
+    return f"in {' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} independent repeats"
+
+
+def _decided(config: Config) -> list[str]:
+    """How results decided on what was measured."""
+    said, asked, search = [], config.precision, config.search
+    if search:
+        said.append(
+            f"Values of {search.axis} between {search.low:g} and {search.high:g} were chosen by "
+            "doubling and bisection."
+        )
+    elif config.repeats == "auto":
+        said.append(
+            f"Repeats were added until half the 95 % interval of {asked.metric} was at most "
+            f"{100 * asked.width:g} % of it, or there were {asked.max}."
+        )
+    return said
 
 
 def _server(study: Study) -> str:

@@ -26,6 +26,7 @@ from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds
 from mls.report.parts import HEADINGS, part_rows
 from mls.report.plan import load_words, pin_words, prompt_words, reply_words
 from mls.report.series import label, spread
+from mls.report.stopping import search_sentences, stops
 from mls.report.svg import style
 from mls.report.templating import templates
 from mls.report.tree import Node, node
@@ -94,6 +95,8 @@ def render(config: Config, results: Path, output: Path) -> None:
         figures=figures,
         activity=busy,
         axes=told,
+        stops=stops(study, told),
+        planned=sum(len(cell.repeats) for cell in study.cells),
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
         columns=shown,
         rows=rows.table(study, told, shown),
@@ -141,6 +144,7 @@ def _range(study: Study) -> str:
 
 def _said(found: ModelAnswer, whole: Answer, study: Study) -> Said:
     lead, *rest = sentences(found, whole.rate, study.varying, len(whole.models) > 1)
+    rest += search_sentences(study, found.model, study.varying)
     return Said(found.model, lead, rest, _cards(found, study))
 
 

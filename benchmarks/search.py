@@ -1,0 +1,130 @@
+"""Do the search and the answer find a knee that is known? `python -m benchmarks.search`.
+
+The ground-truth server serves 4 requests at once; more wait. For each seed two searches: for the
+knee of the throughput, and under an objective on latency that holds as long as nothing waits. Each
+run is a real one (`mls run`), each decision that of `mls next`; only Snakemake is left out. Both
+searches, and the answer from the same runs, must come to inflight 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from itertools import count
+from pathlib import Path
+
+from benchmarks.rig import (
+    RESULTS,
+    Answer,
+    RigError,
+    check_machine,
+    generator_command,
+    ground_truth,
+    python_env,
+    run_client,
+)
+from benchmarks.tables import save
+from mls.analysis.answer import answer
+from mls.analysis.deciding import decide
+from mls.analysis.study import read_study
+from mls.model.config import Config
+from mls.model.files import write_json
+from mls.model.rounds import Wanted, decision_path, repeats_of
+from mls.model.sweep import cells, run_path
+from mls.model.validation import parse_config
+
+SLOTS = 4
+_ITERS = 32
+_LIMIT = 1.15
+"""Of the latency without waiting. A fifth place makes it 1.25 on average."""
+
+
+def _answer(seed: int) -> Answer:
+    return Answer(ttft_ms=60, itl_ms=16, tokens=16, slots=SLOTS, jitter_ms=1, seed=seed)
+
+
+def _config(url: str, seed: int, goal: str, results: Path) -> dict[str, object]:
+    slo = {"latency_ms": {"p95": 1e3 * _LIMIT * _answer(seed).service_s}}
+    return {
+        "name": goal,
+        "seed": seed,
+        "results": str(results),
+        "models": {"truth": {}},
+        "server": {"url": url},
+        "run": {"ranks": 1, "iters": _ITERS, "max_tokens": 16},
+        "search": {"high": 16},
+        "repeats": "auto",
+        "precision": {"min": 3, "max": 8},
+        "slo": slo if goal == "objective" else {},
+    }
+
+
+def _search(seed: int, goal: str, folder: Path) -> dict[str, object]:
+    """One search on a fresh server, and what came of it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    results = folder / "results"
+    began = time.monotonic()
+    with ground_truth(_answer(seed), folder, capacity=50 * _ITERS) as server:
+        data = _config(server.url, seed, goal, results)
+        config, path = parse_config(data), folder / "config.json"
+        write_json(path, data)
+        (first,) = cells(config)
+        runs = repeats_of(config, first)
+        for round_ in count(1):
+            for run in runs:
+                _measure(config, path, run, results)
+            decision = decide(config, results, first, round_)
+            file = results / decision_path(config, decision.line, round_)
+            write_json(file, decision.model_dump(mode="json"))
+            runs = decision.runs
+            if not runs:
+                break
+    study = read_study(config, results)
+    found = answer(study).models[0]
+    chosen = found.under_slo if goal == "objective" else found.knee
+    return {
+        "seed": seed,
+        "goal": goal,
+        "search": decision.found,
+        "stopped": decision.stopped,
+        "answer": chosen.cell.cell["inflight"] if chosen and chosen.cell else None,
+        "answer_resolved": bool(chosen and chosen.resolved),
+        "probes": " ".join(f"{c.cell['inflight']}×{len(c.repeats)}" for c in study.cells),
+        "failed_checks": " ".join(
+            sorted({check for c in study.cells for check in c.checks("fail")})
+        ),
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+def _measure(config: Config, path: Path, run: Wanted, results: Path) -> None:
+    url = str(config.server.url)
+    output = results / "runs" / run_path(config, run.cell, run.repeat)
+    command = generator_command(url, output, config=path, repeat=run.repeat)
+    for axis, value in run.cell.items():
+        command += ["--cell", f"{axis}={value}"]
+    run_client(command, env=python_env())
+
+
+def main(seeds: list[int]) -> int:
+    """Print a row for each search, write results/bench/search.csv. Exit status 1 when one missed."""
+    check_machine()
+    rows = []
+    for seed in seeds:
+        for goal in ("knee", "objective"):
+            rows.append(_search(seed, goal, RESULTS / ".build" / "search" / f"{goal}-{seed}"))
+            print(*(f"{name} {value}" for name, value in rows[-1].items()), sep=", ", flush=True)
+    frame = save(rows, "search")
+    right = frame.groupby("goal")[["search", "answer"]].agg(lambda found: (found == SLOTS).sum())
+    print(f"\nFound {SLOTS}, of {len(seeds)} seeds:\n{right.to_string()}")
+    return 0 if (right == len(seeds)).all().all() else 1
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seeds", type=int, nargs="+", default=list(range(1, 11)))
+    try:
+        raise SystemExit(main(options.parse_args().seeds))
+    except RigError as error:
+        raise SystemExit(f"benchmarks.search: {error}") from None

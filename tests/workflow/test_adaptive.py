@@ -1,0 +1,95 @@
+"""`repeats: auto` and `search` on the real server: what decisions add, and what is never done again."""
+
+import copy
+import json
+import subprocess
+import time
+
+import pytest
+from tests.workflow.checkout import SMALL, descendants, still_there
+
+from mls.model.rounds import planned
+from mls.model.sweep import cell_key, run_order
+from mls.model.validation import load_config
+
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+def small(checkout):
+    yield copy.deepcopy(SMALL)
+    checkout.write(SMALL)
+
+
+def runs(checkout, name):
+    """All results of a sweep in the order in which they were measured."""
+    found = (checkout.results / "runs" / f"name~{name}").rglob("run.json")
+    return sorted(
+        (json.loads(path.read_text()) for path in found),
+        key=lambda run: run["clock"]["started_utc"],
+    )
+
+
+def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
+    small |= {"name": "auto", "repeats": "auto"}
+    small["precision"] = {"min": 2, "max": 3, "width": 1e-6}
+    checkout.write(small)
+    assert checkout.planned()["run"] == 4  # what is known beforehand
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked = load_config(checkout.folder / "config.yaml")
+    measured = [(cell_key(run["cell"]), run["repeat"]) for run in runs(checkout, "auto")]
+    assert measured == run_order(asked)
+    assert [len(numbers) for _, numbers in planned(asked, checkout.results)] == [3, 3]
+    html = (checkout.results / "report.html").read_text()
+    assert html.count("most repeats reached") == 2
+    assert checkout.planned() == {}
+    # a wider interval is asked: decided anew, nothing measured
+    small["precision"]["width"] = 0.9
+    checkout.write(small)
+    assert checkout.snakemake().returncode == 0
+    assert len(runs(checkout, "auto")) == 6
+    assert "interval as narrow as asked" in (checkout.results / "report.html").read_text()
+
+
+def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
+    small |= {"name": "searching", "search": {"high": 2}}
+    small["slo"] = {"latency_ms": {"p95": 60_000}}
+    del small["sweep"]["inflight"]
+    checkout.write(small)
+    with (checkout.folder / "search.log").open("w") as log:
+        process = subprocess.Popen(
+            checkout.command(),
+            cwd=checkout.folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    started = {}
+    try:
+        until = time.monotonic() + 120
+        while not runs(checkout, "searching"):
+            assert process.poll() is None and time.monotonic() < until
+            started |= descendants(process.pid)
+            time.sleep(0.1)
+        started |= descendants(process.pid)
+    finally:
+        process.kill()
+        process.wait(10)
+    assert not still_there(started, within_s=15)
+    assert checkout.snakemake("--unlock").returncode == 0
+    (before,) = runs(checkout, "searching")
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second = runs(checkout, "searching")
+    assert first == before
+    assert (first["cell"]["inflight"], second["cell"]["inflight"]) == (1, 2)
+    last = checkout.results / "plan/name~searching/model~smollm2/ranks~2/round~2.json"
+    assert json.loads(last.read_text())["found"] == 2
+    html = (checkout.results / "report.html").read_text()
+    assert "The search: upper end reached inflight 2." in html
+    assert checkout.planned() == {}
+    # a probe that only a decision asked for is missed like any other run
+    (folder,) = (checkout.results / "runs" / "name~searching").rglob("inflight~2")
+    folder.rename(folder.with_name("aside"))
+    assert checkout.planned()["run"] == 1
