@@ -52,7 +52,7 @@ def _config(url: str, seed: int, goal: str, results: Path) -> dict[str, object]:
         "results": str(results),
         "models": {"truth": {}},
         "server": {"url": url},
-        "run": {"ranks": 1, "iters": _ITERS, "max_tokens": 16},
+        "run": {"ranks": 1, "iters": _ITERS, "max_tokens": 16, "prompt_words": 12},
         "search": {"high": 16},
         "repeats": "auto",
         "precision": {"min": 3, "max": 8},

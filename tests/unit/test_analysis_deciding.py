@@ -175,7 +175,7 @@ def test_a_probe_that_stays_unclear_gets_all_its_repeats_and_is_not_resolved(tmp
     assert repeats[4] == 8 and repeats[1] == repeats[2] == 3
     assert last.stopped == "not resolved"
     assert {one.value: one.standing for one in last.seen}[4] == "unclear"
-    assert "Whether inflight 4 meets is not resolved" in last.message
+    assert "Inflight 4 is not resolved" in last.message
 
 
 def test_even_the_least_value_may_miss(tmp_path):

@@ -87,7 +87,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
     last = checkout.results / "plan/name~searching/model~smollm2/ranks~2/round~2.json"
     assert json.loads(last.read_text())["found"] == 2
     html = (checkout.results / "report.html").read_text()
-    assert "The search: upper end reached inflight 2." in html
+    assert "The search: upper end reached, inflight 2." in html
     assert checkout.planned() == {}
     # a probe that only a decision asked for is missed like any other run
     (folder,) = (checkout.results / "runs" / "name~searching").rglob("inflight~2")

@@ -72,12 +72,12 @@ def limit_search(config: Config, search: Search, line: Cell, study: Study) -> St
     unclear = [probe for probe in probes if probe.wants]
     if runs := one_more(config, [probe.cell for probe in unclear]):
         which = " and ".join(f"{probe.value:g}" for probe in unclear)
-        return Step(runs, f"It is not clear yet whether {search.axis} {which} meets.", seen=shown)
+        return Step(runs, f"{search.axis.capitalize()} {which} is not clear yet.", seen=shown)
     meets = {probe.value: probe.counts for probe in probes}
     value = next_value(search, meets)
     if value is not None:
         runs = repeats_of(config, at(config, line, value))
-        return Step(runs, f"{_sides(search, meets)}; {value:g} is next.", seen=shown)
+        return Step(runs, f"{_sides(search, probes, meets)}; {value:g} is next.", seen=shown)
     return _found(search, probes, meets, shown)
 
 
@@ -96,20 +96,26 @@ def _found(
         if beyond is None
         else "found"
     )
-    said = f"{_sides(search, meets)}."
+    said = f"{_sides(search, probes, meets)}."
     if unclear:
-        said += f" Whether {search.axis} {' and '.join(unclear)} meets is not resolved."
+        said += f" {search.axis.capitalize()} {' and '.join(unclear)} is not resolved."
     found = None if within is None else tidy(within)
     return Step([], said, stopped, found, shown)
 
 
-def _sides(search: Search, meets: Mapping[float, bool]) -> str:
+def _sides(search: Search, probes: list[Probe], meets: Mapping[float, bool]) -> str:
     within, beyond = bracket(meets)
-    if within is None:
-        return f"The least value, {search.axis} {beyond:g}, misses"
+    unclear = {probe.value for probe in probes if probe.standing == "unclear"}
+    axis = search.axis.capitalize()
+
+    def said(value: float, word: str) -> str:
+        return f"{value:g} {word}{' by its figures alone' if value in unclear else ''}"
+
     if beyond is None:
-        return f"{search.axis.capitalize()} {within:g}, the largest tried, meets"
-    return f"{search.axis.capitalize()} {within:g} meets, {beyond:g} misses"
+        return f"{axis} {said(within or 0, 'meets')}, and nothing larger was tried"
+    if within is None:
+        return f"{axis} {said(beyond, 'misses')}, and nothing less was tried"
+    return f"{axis} {said(within, 'meets')}, {said(beyond, 'misses')}"
 
 
 def _probe(config: Config, search: Search, cell: CellResult, asked: list[Objective]) -> Probe:

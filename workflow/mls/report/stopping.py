@@ -53,7 +53,8 @@ def search_sentences(study: Study, model: str, names: list[str]) -> list[Markup]
             continue
         told = [axis for axis in names if axis in decision.line and axis != "model"]
         where = f" at {_line(decision, told)}" if told else ""
-        found = "" if decision.found is None else f" {search.axis} {decision.found:g}"
+        comma = "" if decision.stopped == "found" else ","
+        found = "" if decision.found is None else f"{comma} {search.axis} {decision.found:g}"
         said.append(
             Markup("<b>The search{}: {}{}.</b> {} Tried: {}.").format(
                 where, REASONS[decision.stopped], found, decision.message, _probes(decision)
