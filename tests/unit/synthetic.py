@@ -189,6 +189,7 @@ def write_repeat(
         config={
             "run": given.run.model_dump(),
             "server": given.server.model_dump(),
+            "load": given.load.model_dump(),
             "seed": given.seed,
             "model": {"file_sha256": "b" * 64},
         },

@@ -6,7 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.unit.synthetic import Load, config, table, write_failure, write_json, write_repeat
+from tests.unit.synthetic import (
+    Load,
+    config,
+    rows,
+    table,
+    to_table,
+    write_failure,
+    write_json,
+    write_repeat,
+)
 from tests.unit.test_analysis_knee import ALONE_MS, TOKENS, slotted
 
 from mls.analysis.answer import answer
@@ -197,6 +206,38 @@ def test_a_probe_with_too_many_errors_misses(tmp_path):
     )
     (last,) = measure(asked, tmp_path, records)
     assert last.found == 2
+
+
+def two_a_second(cell, repeat):
+    """Arrivals at equal distances, at a server that takes half a second for each, one at a time."""
+    free, made = 0.0, []
+    for number, row in enumerate(rows(Load(places=1, requests=60, tokens=2))):
+        due = number / cell["rate"]
+        free = max(free, due) + 0.5
+        at = [int((free - 0.1) * 1e9), int(free * 1e9)]
+        made.append(
+            row
+            | dict.fromkeys(("start_ns", "scheduled_ns"), int(due * 1e9))
+            | dict.fromkeys(("end_ns", "last_chunk_ns"), at[1])
+            | {"first_chunk_ns": at[0], "chunk_ns": at, "connected_ns": None}
+        )
+    return to_table(made)
+
+
+def test_of_a_rate_the_largest_is_found_that_the_server_keeps_up_with(tmp_path):
+    asked = config(
+        repeats=2,
+        sweep={},
+        run={"iters": 60, "max_tokens": 2},
+        load={"kind": "constant"},
+        search={"axis": "rate", "low": 0.5, "high": 50.0},
+    )
+    (last,) = measure(asked, tmp_path, two_a_second)
+    assert last.stopped == "found"
+    # 5 % is what the search asks, and as much is what the server may fall behind
+    assert 1.9 <= last.found <= 2.2
+    assert [cell["rate"] for cell, _ in planned(asked, tmp_path)][:2] == [0.5, 1]
+    assert f"found rate {last.found:g}" in page(asked, tmp_path)
 
 
 def test_each_combination_of_the_other_axes_has_a_search_of_its_own(tmp_path):
