@@ -63,10 +63,12 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    chain = checkout.results / "plan/name~searching/model~smollm2/ranks~2"
     started = {}
     try:
         until = time.monotonic() + 300
-        while not runs(checkout, "searching"):
+        # by then Snakemake knows that the first probe is complete
+        while not (chain / "round~1.json").exists():
             assert process.poll() is None and time.monotonic() < until
             started |= descendants(process.pid)
             time.sleep(0.1)
@@ -82,8 +84,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
     first, second = runs(checkout, "searching")
     assert first == before
     assert (first["cell"]["inflight"], second["cell"]["inflight"]) == (1, 2)
-    last = checkout.results / "plan/name~searching/model~smollm2/ranks~2/round~2.json"
-    assert json.loads(last.read_text())["found"] == 2
+    assert json.loads((chain / "round~2.json").read_text())["found"] == 2
     html = (checkout.results / "report.html").read_text()
     assert "The search: upper end reached, inflight 2." in html
     assert checkout.planned() == {}
