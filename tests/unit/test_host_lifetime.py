@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from mls.host.lifetime import adopting_orphans, end_children, end_tree
+from mls.host.lifetime import LAUNCHER_PID, adopting_orphans, end_children, end_tree
 from mls.host.signals import SignalWait
 
 _DEADLINE_S = 30
@@ -31,6 +31,14 @@ _TIED_TOO_LATE = """
 import os, time
 from mls.host.lifetime import die_with_parent
 die_with_parent(parent=2**22)
+print("still here")
+"""
+
+
+_LOADED_LATE = """
+import sys, time
+from mls.host.lifetime import die_with_launcher
+die_with_launcher()
 print("still here")
 """
 
@@ -137,3 +145,17 @@ def test_ignored_signals_stay_ignored() -> None:
             assert signals.wait(0.05) is None
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_command_whose_launcher_was_killed_while_it_was_being_loaded_ends() -> None:
+    with subprocess.Popen(["sleep", "600"]) as launcher:
+        environment = os.environ | {LAUNCHER_PID: str(launcher.pid)}
+        command = [sys.executable, "-c", _LOADED_LATE]
+        alive = subprocess.run(command, env=environment, capture_output=True, text=True)
+        launcher.kill()  # a zombie until it is waited for
+        wait_until_ended(psutil.Process(launcher.pid))
+        zombie = subprocess.run(command, env=environment, capture_output=True, text=True)
+    gone = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (alive.returncode, alive.stdout) == (0, "still here\n")
+    for late in (zombie, gone):
+        assert (late.returncode, late.stdout) == (-signal.SIGTERM, "")

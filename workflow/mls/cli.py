@@ -79,9 +79,9 @@ def serve(
     from mls.serving import serve_for
 
     if die_with_parent:
-        from mls.host.lifetime import die_with_parent as tie
+        from mls.host.lifetime import die_with_launcher
 
-        tie()
+        die_with_launcher()
     raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output, probe))
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import socket
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import pyarrow.parquet
 from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
 from mls.analysis.pace import keeps_full
-from mls.analysis.results import TELEMETRY
+from mls.analysis.results import FAILURE, TELEMETRY, read_json
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.host import noise
@@ -29,7 +29,8 @@ from mls.load.job import Gathered
 from mls.load.request import body_fields
 from mls.model.config import Config, Run
 from mls.model.errors import UserError
-from mls.model.files import write
+from mls.model.files import unwritable, write
+from mls.model.intact import ASIDE, RECORDS, RUN
 from mls.model.result import Failure, RankCost, RunResult, Summary, Verdict
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
@@ -38,6 +39,11 @@ from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import served_name, snapshot
 from mls.server.sampling import collect
 from mls.server.several import pooled
+
+PARTIAL = "requests.partial.parquet"
+"""Records of a run that failed: under a name of their own they outlive the workflow's clean-up."""
+
+_CUT_OFF = "The run was cut off: mls serve was killed, or the machine went down."
 
 
 class Outcome:
@@ -133,8 +139,7 @@ class Outcome:
         problem: str | None,
     ) -> None:
         assert self._output is not None
-        # under a name of its own, a failed run's records outlive the workflow's clean-up
-        name = "requests.partial.parquet" if problem else "requests.parquet"
+        name = PARTIAL if problem else RECORDS
         files = {name: _write_table(self._output / name, gathered.table)}
         if problem:
             return
@@ -143,8 +148,8 @@ class Outcome:
         else:  # that of an earlier try is not of this run
             (self._output / TELEMETRY).unlink(missing_ok=True)
         result = self._result(gathered, summary, verdicts, files)
-        write(self._output / "run.json", result.model_dump_json(indent=1) + "\n")
-        (self._output / "failure.json").unlink(missing_ok=True)
+        write(self._output / RUN, result.model_dump_json(indent=1) + "\n")
+        (self._output / FAILURE).unlink(missing_ok=True)
 
     def _result(
         self,
@@ -222,16 +227,46 @@ def seed_block(summary: Summary) -> str:
     )
 
 
+def begin(output: Path) -> None:
+    """Clear away what an earlier try left in a run's folder.
+
+    A `failure.json` stands there from now on, for a run that can't leave one itself: it was killed.
+    Raises `UserError` when the folder can't be written to: better now than after the load.
+    """
+    try:
+        for path in (output / PARTIAL, output / ASIDE, *output.glob(".*.part")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(output, error) from None
+    write(output / FAILURE, _failure(output, _CUT_OFF))
+
+
+def end(output: Path, problem: str | None) -> None:
+    """After `begin`: the run has ended, with this problem unless it has told a better one itself.
+
+    What it took for a result when its server had died, or before it was ended, is none: it is
+    set aside.
+    """
+    if problem is None:
+        (output / FAILURE).unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        (output / RUN).replace(output / ASIDE)
+    if (told := read_json(output / FAILURE)) is None or told.get("message") == _CUT_OFF:
+        write_failure(output, problem)
+
+
 def write_failure(output: Path, message: str) -> None:
     """Leave `failure.json`, so that the tables can say why there is no result. Never raises."""
+    with contextlib.suppress(UserError):  # the log has the message
+        write(output / FAILURE, _failure(output, message))
+
+
+def _failure(output: Path, message: str) -> str:
     cell, repeat = _from_path(output)
-    failure = Failure(
-        cell=cell, repeat=repeat, message=message, at_utc=datetime.now(UTC).isoformat()
-    )
-    try:
-        write(output / "failure.json", failure.model_dump_json(indent=1) + "\n")
-    except UserError as error:
-        print(f"mls: {error}", file=sys.stderr)
+    now = datetime.now(UTC).isoformat()
+    failure = Failure(cell=cell, repeat=repeat, message=message, at_utc=now)
+    return failure.model_dump_json(indent=1) + "\n"
 
 
 def _write_table(path: Path, table: pa.Table) -> str:

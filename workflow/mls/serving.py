@@ -13,9 +13,10 @@ from mls.host.noise import SERVE_PID
 from mls.host.pinning import NOT_PINNED, Pinned, choose
 from mls.model.config import Config, Server
 from mls.model.errors import UserError
+from mls.model.intact import RUN
 from mls.model.sweep import cells, parse_cell, settings
 from mls.model.validation import load_config
-from mls.outcome import write_failure
+from mls.outcome import begin, end, write_failure
 from mls.server.gguf_file import check_gguf
 from mls.server.managed import serve
 from mls.server.models import load_descriptor
@@ -36,7 +37,7 @@ def serve_for(
     Raises `UserError`; a failure is then also recorded in `output`.
     """
     if output:
-        (output / "failure.json").unlink(missing_ok=True)
+        begin(output)
     os.environ.update(mpi_environment(" ".join(command)))
     os.environ[SERVE_PID] = str(os.getpid())
     try:
@@ -51,15 +52,27 @@ def serve_for(
         if output:
             write_failure(output, str(error))
         raise
-    if output and not status and not (output / "run.json").exists():
+    if output and not status and not (output / RUN).exists():
         # such as Open MPI's, when it has lost a host
-        write_failure(output, "The launcher reported success, but there is no result; see the log.")
+        end(output, "The launcher reported success, but there is no result; see the log.")
         return 1
-    if status and output and not (output / "failure.json").exists():
-        interrupted = status in (128 + signal.SIGINT, 128 + signal.SIGTERM)
-        why = "was interrupted" if interrupted else f"ended with exit status {status}"
-        write_failure(output, f"The run {why}; its log says more.")
+    if output:
+        end(output, _why(status))
     return status
+
+
+def _why(status: int) -> str | None:
+    """What a command's exit status tells of a failed run."""
+    if not status:
+        return None
+    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return "The run was interrupted; its log says more."
+    if status in (signal.SIGKILL, 128 + signal.SIGKILL):  # MPICH's mpirun, and others
+        return (
+            "A process of the run was killed (SIGKILL), as the kernel does when memory runs out "
+            "(`dmesg` tells); its log says more."
+        )
+    return f"The run ended with exit status {status}; its log says more."
 
 
 def _what_to_serve(

@@ -1,5 +1,5 @@
 # What all rules share: the validated config, its cells as a Paramspace, and how `mls` is called.
-import json
+import os
 import sys
 from pathlib import Path
 from shlex import quote
@@ -15,9 +15,12 @@ ROOT = (
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from mls.host.launchers import command, hosts
+from mls.host.lock import only_one
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
-from mls.model.rounds import adaptive, line_of, repeats_of
+from mls.model.files import check_writable, write, write_json
+from mls.model.intact import set_aside_damaged
+from mls.model.rounds import adaptive, line_of, planned, repeats_of
 from mls.model.sweep import (
     axes,
     cell_key,
@@ -41,9 +44,6 @@ except UserError as error:
 RESULTS = CONFIG.results
 # Neither a rule's output nor a param: what depends on the config says so in params of its own.
 CONFIG_JSON = f".snakemake/mls/config-{data_sha256(config)[:16]}.json"
-if not Path(CONFIG_JSON).exists():
-    Path(CONFIG_JSON).parent.mkdir(parents=True, exist_ok=True)
-    Path(CONFIG_JSON).write_text(json.dumps(config, indent=1, sort_keys=True))
 ENVIRONMENT = f"{RESULTS}/environment/environment.json"
 AXES = axes(CONFIG)
 SPACE = Paramspace(
@@ -62,6 +62,20 @@ ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), sta
 LINES = {cell_key(line_of(CONFIG, cell)): cell for cell in CELLS}
 MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
 
+try:
+    if not Path(CONFIG_JSON).exists():
+        write_json(Path(CONFIG_JSON), config)
+    if workflow.is_main_process:  # a job on another node reads this file, too
+        folders = [
+            Path(RESULTS, "runs", run_path(CONFIG, cell, repeat))
+            for cell, repeats in planned(CONFIG, Path(RESULTS))
+            for repeat in repeats
+        ]
+        for damaged in set_aside_damaged(folders):
+            print(damaged, file=sys.stderr)
+except UserError as error:
+    sys.exit(str(error))
+
 
 wildcard_constraints:
     model="[A-Za-z0-9._-]+",
@@ -69,16 +83,25 @@ wildcard_constraints:
     repeat="[0-9]+",
 
 
+onstart:
+    # Snakemake's own lock, switched off in the profile, outlives a process that was killed
+    try:
+        only_one(Path(".snakemake", "mls", "lock"))
+        check_writable(Path(RESULTS))
+    except UserError as error:
+        sys.exit(str(error))
+
+
+# a command that is still being loaded when this process is killed can tell by its id
+EXPORTED = f"export MLS_CONFIG={CONFIG_JSON} MLS_LAUNCHER_PID={os.getpid()}"
 if CONFIG.environment.manager == "uv":
     RUN_BIN = ROOT / ".venv-run" / "bin"
     MLS = quote(str(RUN_BIN / "mls"))
     # mpirun and python of the run environment come before any others
-    shell.prefix(f"export MLS_CONFIG={CONFIG_JSON} PATH={quote(str(RUN_BIN))}:$PATH; ")
+    shell.prefix(f"{EXPORTED} PATH={quote(str(RUN_BIN))}:$PATH; ")
 else:
     MLS = "python -m mls"
-    shell.prefix(
-        f"export MLS_CONFIG={CONFIG_JSON} PYTHONPATH={quote(str(ROOT / 'workflow'))}; "
-    )
+    shell.prefix(f"{EXPORTED} PYTHONPATH={quote(str(ROOT / 'workflow'))}; ")
 
 
 def cell_of(wildcards):

@@ -71,9 +71,11 @@ rule page:
 
 onerror:
     # One failed cell must not hide the others: tables and page say what is there and what is not.
+    try:
+        write(LAST_STOP, f"{datetime.now(UTC).isoformat()}\n")
+    except UserError as error:  # a full disk takes no logs either
+        sys.exit(str(error))
     if any(Path(RESULTS, "runs").rglob("run.json")):
-        LAST_STOP.parent.mkdir(parents=True, exist_ok=True)
-        LAST_STOP.write_text(f"{datetime.now(UTC).isoformat()}\n")
         shell(
             "{MLS} aggregate --config $MLS_CONFIG && {MLS} report --config $MLS_CONFIG"
         )

@@ -20,13 +20,14 @@ from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
 from mls.model.digest import file_sha256
+from mls.model.intact import RECORDS, RUN, DamagedError, intact_result
 from mls.model.load import Load
 from mls.model.record import REQUESTS
-from mls.model.result import SCHEMA_VERSION, Failure, RunResult
+from mls.model.result import Failure, RunResult
 from mls.model.sweep import Cell, run_path
 from mls.model.workload import Workload
 
-RUN, RECORDS, FAILURE = "run.json", "requests.parquet", "failure.json"
+FAILURE = "failure.json"
 TELEMETRY = "telemetry.parquet"
 _AGAIN = "delete its folder below runs, and it is measured again"
 
@@ -57,10 +58,6 @@ class Repeat:
         return replace(self, records=None, samples=None, telemetry=None)
 
 
-class _UnusableError(Exception):
-    """Why the files of a repeat can't be used, as a sentence."""
-
-
 def read_cell(config: Config, results: Path, cell: Cell, numbers: list[int]) -> list[Repeat]:
     """The repeats of one cell with these numbers."""
     return [_read(config, results, cell, number) for number in numbers]
@@ -82,14 +79,14 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
             return Repeat(cell, number, folder, "missing", "Not measured yet.")
         return Repeat(cell, number, folder, "failed", _failure_message(failure))
     try:
-        result = _valid_result(folder / RUN)
-        _check_files(folder, result)
+        result = intact_result(folder)
+        _check_records(folder)
         digest = file_sha256(folder / RUN)
         records = _table(folder / RECORDS)
         telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
         drawn = samples(records)
         result, places = _judged_anew(result, records, drawn, telemetry, config)
-    except _UnusableError as why:
+    except DamagedError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
         said = f"{error.filename} can't be read ({error.strerror})."
@@ -100,24 +97,6 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
 def _table(path: Path) -> pa.Table:
     # without threads of its own: cells are read side by side, on all cores
     return pq.ParquetFile(path).read(use_threads=False)
-
-
-def _valid_result(path: Path) -> RunResult:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise _UnusableError(f"{RUN} is corrupt (not JSON): {_AGAIN}.") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
-        raise _UnusableError(
-            f"{RUN} has schema version {version}, this version of mls reads {SCHEMA_VERSION}: "
-            f"{_AGAIN}, or read it with the version that wrote it."
-        )
-    try:
-        return RunResult.model_validate(data)
-    except ValidationError as error:
-        key = ".".join(str(part) for part in error.errors()[0]["loc"])
-        raise _UnusableError(f"{RUN} is corrupt (at `{key}`): {_AGAIN}.") from None
 
 
 def _judged_anew(
@@ -139,7 +118,7 @@ def _judged_anew(
         load = Load.model_validate(result.config.get("load", {}))
         workload = Workload.model_validate(result.config.get("workload", {}))
     except ValidationError:
-        raise _UnusableError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
+        raise DamagedError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
     asked, steady = result.summary.inflight.asked, keeps_full(load, workload)
     facts = RunFacts(
         asked,
@@ -170,24 +149,14 @@ def _judged_anew(
     return judged, asked if steady else None
 
 
-def _check_files(folder: Path, result: RunResult) -> None:
-    if RECORDS not in result.files:
-        raise _UnusableError(f"{RUN} doesn't list {RECORDS}, so it can't be trusted: {_AGAIN}.")
-    for name, digest in sorted(result.files.items()):
-        path = folder / name
-        if Path(name).name != name or not path.is_file():
-            raise _UnusableError(f"{name} is missing beside {RUN}: {_AGAIN}.")
-        if file_sha256(path) != digest:
-            raise _UnusableError(
-                f"{name} is not what {RUN} was made from (cut off or changed): {_AGAIN}."
-            )
+def _check_records(folder: Path) -> None:
     try:
         names = pq.read_schema(folder / RECORDS).names
     except pa.ArrowInvalid:
-        raise _UnusableError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
+        raise DamagedError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
     absent = set(REQUESTS.names) - set(names)
     if absent:
-        raise _UnusableError(f"{RECORDS} lacks the columns {', '.join(sorted(absent))}: {_AGAIN}.")
+        raise DamagedError(f"{RECORDS} lacks the columns {', '.join(sorted(absent))}: {_AGAIN}.")
 
 
 def _failure_message(path: Path) -> str:

@@ -35,6 +35,29 @@ def die_with_parent(sig: int = signal.SIGTERM, parent: int | None = None) -> Non
         signal.raise_signal(sig)
 
 
+LAUNCHER_PID = "MLS_LAUNCHER_PID"
+"""Set by the workflow: the Snakemake that starts `mls serve`."""
+
+
+def die_with_launcher() -> None:
+    """`die_with_parent`, for a parent that may have ended while this program was being loaded.
+
+    Then this process has been adopted by another, and nothing would ever end it: the environment
+    tells whose end it has missed.
+    """
+    die_with_parent()
+    launcher = os.environ.get(LAUNCHER_PID, "")
+    if launcher.isdigit() and not _runs(int(launcher)):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 @contextlib.contextmanager
 def adopting_orphans() -> Iterator[None]:
     """Within: descendants whose parent ends become children of this process, not of init.

@@ -36,6 +36,13 @@ def write(path: Path, data: bytes | str) -> None:
         raise unwritable(path, error) from None
 
 
+def check_writable(folder: Path) -> None:
+    """Raises `UserError` when no file can be written to a folder, which is made if it is missing."""
+    trial = folder / ".writable"
+    write(trial, "yes")
+    trial.unlink(missing_ok=True)
+
+
 def unwritable(path: Path, error: OSError) -> UserError:
     """What to tell a user when writing failed with this error."""
     advice = _ADVICE.get(error.errno or 0, "check the folder and run it again")
