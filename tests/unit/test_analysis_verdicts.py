@@ -22,6 +22,7 @@ AFTER = {
 
 IDLE = {
     "monotonic_ns": 0,
+    "boottime_ns": 7 * NS_PER_S,  # it was suspended before the run
     "busy_s": 100.0,
     "all_s": 1000.0,
     "steal_s": 1.0,
@@ -30,7 +31,13 @@ IDLE = {
     "throttled": 3,
     "governor": "performance",
 }
-QUIET = IDLE | {"monotonic_ns": 10 * NS_PER_S, "busy_s": 115.1, "all_s": 1020.0, "ours_s": 20.0}
+QUIET = IDLE | {
+    "monotonic_ns": 10 * NS_PER_S,
+    "boottime_ns": 17 * NS_PER_S,
+    "busy_s": 115.1,
+    "all_s": 1020.0,
+    "ours_s": 20.0,
+}
 HOST = {"server": "managed", "before": IDLE, "after": QUIET}
 CLOCK = {"ranks": [{"rank": 0, "wall_clock_steps": 0}, {"rank": 1, "wall_clock_steps": 0}]}
 

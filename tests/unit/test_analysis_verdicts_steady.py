@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.unit.synthetic import Load, rows, table, to_table
-from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, QUIET, verdicts
+from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
 
 from mls.analysis.evidence import Evidence
 from mls.analysis.quiet import quiet_host
 from mls.analysis.support import least_samples
 from mls.model.checks import Checks
-from mls.model.units import NS_PER_MS
+from mls.model.units import NS_PER_MS, NS_PER_S
 
 NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
 
@@ -114,6 +114,9 @@ def host(server="managed", **after):
     return HOST | {"server": server, "after": QUIET | after}
 
 
+HOUR_NS = 3600 * NS_PER_S
+
+
 @pytest.mark.parametrize(
     ("after", "words"),
     [
@@ -121,13 +124,25 @@ def host(server="managed", **after):
         ({"steal_s": 2.0}, "hypervisor took 5.0%"),
         ({"swapped_bytes": 4096 + 2**20}, "swapped (1.0 MiB)"),
         ({"throttled": 5}, "slowed down for heat 2 times"),
+        ({"boottime_ns": QUIET["boottime_ns"] + HOUR_NS}, "suspended for 3,600.0 s"),
     ],
-    ids=["other processes", "steal", "swap", "heat"],
+    ids=["other processes", "steal", "swap", "heat", "suspended"],
 )
 def test_a_disturbed_host_fails(after, words):
     found = verdicts(table(CLEAN), host=host(**after))["quiet_host"]
     assert found.status == "fail"
     assert words in found.message
+
+
+def test_clocks_that_are_read_one_after_the_other_are_no_suspension():
+    later = QUIET["boottime_ns"] + NS_PER_MS
+    assert verdicts(table(CLEAN), host=host(boottime_ns=later))["quiet_host"].status == "pass"
+
+
+def test_results_that_know_no_time_since_boot_are_not_called_suspended():
+    before, after = ({k: v for k, v in s.items() if k != "boottime_ns"} for s in (IDLE, QUIET))
+    known = {"server": "managed", "before": before, "after": after}
+    assert verdicts(table(CLEAN), host=known)["quiet_host"].status == "pass"
 
 
 def test_a_governor_that_follows_the_load_is_warned_about():

@@ -6,15 +6,19 @@ from typing import Any
 
 from mls.analysis.evidence import Evidence, Status, verdict, worst
 from mls.model.result import Verdict
+from mls.model.units import NS_PER_S
 
 LEAST_S = 0.5
 """CPU times come in ticks of 10 ms: shorter runs can't tell a share of some per cent."""
+
+LEAST_SUSPENDED_S = 0.1
+"""The two clocks are read one after the other; no suspension is as short as that."""
 
 Finding = tuple[Status, str]
 
 
 def quiet_host(given: Evidence) -> Verdict:
-    """CPU time of others and of the hypervisor, swapping, throttling, governor, steps of the clock.
+    """CPU time of others and of the hypervisor, swapping, throttling, governor, clock, suspension.
 
     Of rank 0's host, where a managed server is, too. `measured` is the share of its CPU time that
     others used; None where it can't be told.
@@ -32,6 +36,7 @@ def quiet_host(given: Evidence) -> Verdict:
         *_throttling(before, after),
         *_governor(after),
         *_clock_steps(given.clock),
+        *_suspended(before, after),
     ]
     status: Status = worst(s for s, _ in found)  # type: ignore[assignment]
     # what is wrong is told first, and what is right only when nothing is
@@ -44,7 +49,7 @@ def quiet_host(given: Evidence) -> Verdict:
 def _share_of_others(host: dict[str, Any]) -> float | None:
     before, after = host["before"], host["after"]
     everything = after["all_s"] - before["all_s"]
-    long_enough = (after["monotonic_ns"] - before["monotonic_ns"]) / 1e9 >= LEAST_S
+    long_enough = (after["monotonic_ns"] - before["monotonic_ns"]) / NS_PER_S >= LEAST_S
     if not long_enough or everything <= 0 or host.get("server") == "local":
         return None
     busy = after["busy_s"] - before["busy_s"]
@@ -103,3 +108,15 @@ def _clock_steps(clock: dict[str, Any]) -> list[Finding]:
     if not steps:
         return []
     return [("fail", f"The host's clock was set {steps} times, so arrival times may be wrong.")]
+
+
+def _suspended(before: dict[str, Any], after: dict[str, Any]) -> list[Finding]:
+    since_boot = before.get("boottime_ns"), after.get("boottime_ns")
+    if since_boot[0] is None or since_boot[1] is None:
+        return []
+    awake_ns = after["monotonic_ns"] - before["monotonic_ns"]
+    slept_s = (since_boot[1] - since_boot[0] - awake_ns) / NS_PER_S
+    if slept_s < LEAST_SUSPENDED_S:
+        return []
+    text = f"The host was suspended for {slept_s:,.1f} s while it was measured: measure again."
+    return [("fail", text)]

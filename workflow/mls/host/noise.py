@@ -25,6 +25,7 @@ def sample() -> dict[str, Any]:
     times = psutil.cpu_times()
     return {
         "monotonic_ns": time.monotonic_ns(),
+        "boottime_ns": _boottime_ns(),
         # time in interrupts is not in it: it can't be told whose they are
         "busy_s": times.user + getattr(times, "nice", 0.0) + times.system,
         "all_s": sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0),
@@ -34,6 +35,11 @@ def sample() -> dict[str, Any]:
         "throttled": _throttled(),
         "governor": governor(),
     }
+
+
+def _boottime_ns() -> int | None:
+    """Time since boot; unlike `CLOCK_MONOTONIC` it goes on while the host is suspended. Linux only."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else None
 
 
 def serves_here() -> bool:

@@ -1,0 +1,49 @@
+"""A wall clock that is set while replies come in: counted, and no time is off by what it was set."""
+
+import threading
+import time
+
+import pytest
+from tests.faults.driving import assert_good, gather
+from tests.faults.misbehaving import Misbehaving, chunk, events, stream_head
+
+from mls.load import arrival
+from mls.model.units import NS_PER_S
+
+pytestmark = [
+    pytest.mark.timeout(60),
+    pytest.mark.skipif(not arrival.supported(), reason="no kernel receive timestamps on this host"),
+]
+HOUR_NS = 3600 * NS_PER_S
+LONGER_THAN_A_REFRESH_S = 0.12
+
+
+@pytest.mark.parametrize("shift_ns", [-HOUR_NS, HOUR_NS], ids=["back", "forward"])
+def test_a_wall_clock_set_by_an_hour_in_mid_reply(monkeypatch, shift_ns):
+    """Planted where the offset is measured: this machine's clock is not ours to set."""
+    was_set = threading.Event()
+    true_offset_ns = arrival._offset_ns
+    monkeypatch.setattr(
+        arrival, "_offset_ns", lambda: true_offset_ns() + shift_ns * was_set.is_set()
+    )
+    sent = []
+
+    def behave(talk, asked):
+        talk.send(stream_head())
+        for number, event in enumerate(events()):
+            if number == 2:
+                was_set.set()
+            time.sleep(LONGER_THAN_A_REFRESH_S)
+            sent.append(time.monotonic_ns())
+            talk.send(chunk(event))
+        talk.send(b"0\r\n\r\n")
+
+    with Misbehaving({0: behave}) as server:
+        gathered = gather(server.url, inflight=1, iters=2)
+    assert [rank["wall_clock_steps"] for rank in gathered.ranks] == [1]
+    rows = gathered.table.to_pylist()
+    for row in rows:
+        assert_good(row)
+        assert 0 < row["end_ns"] - row["start_ns"] < 60 * NS_PER_S
+    for came, truth in zip(rows[0]["chunk_ns"], sent, strict=False):
+        assert abs(came - truth) < NS_PER_S
