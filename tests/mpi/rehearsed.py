@@ -1,8 +1,10 @@
 """The worker's program with one thing going wrong on purpose: `rehearsed.py SCENE OPTIONS…`."""
 
+import resource
 import sys
 import time
 
+import psutil
 from mpi4py import MPI
 
 from mls import worker
@@ -38,6 +40,20 @@ def no_connection() -> None:
         connect(self, places)
 
     EpollTransport.connect = refused
+    worker.main()
+
+
+def short_of_memory() -> None:
+    """The last rank may take no more memory from the moment at which its load begins."""
+    run = EpollTransport.run
+
+    def starved(self, source, starts_ns):
+        if LAST:
+            size = psutil.Process().memory_info().vms
+            resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+        return run(self, source, starts_ns)
+
+    EpollTransport.run = starved
     worker.main()
 
 
@@ -79,4 +95,6 @@ def clocks() -> None:
 
 
 if __name__ == "__main__":
-    {each.__name__: each for each in (crash, no_connection, soon_gone, clocks)}[sys.argv.pop(1)]()
+    {each.__name__: each for each in (crash, no_connection, short_of_memory, soon_gone, clocks)}[
+        sys.argv.pop(1)
+    ]()

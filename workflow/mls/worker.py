@@ -117,12 +117,23 @@ class _Rank:
         if error is not None and not isinstance(error, typer.Exit | SystemExit):
             if isinstance(error, KeyboardInterrupt):
                 print("mls run: interrupted", file=sys.stderr)
+            elif isinstance(error, MemoryError):
+                self._out_of_memory()
             elif isinstance(error, OSError):
                 print(f"mls run: {error.strerror or error}", file=sys.stderr)
             else:
                 traceback.print_exc()
             sys.stderr.flush()
             MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
+
+    def _out_of_memory(self) -> None:
+        said = (
+            f"Rank {MPI.COMM_WORLD.rank} ran out of memory (`ulimit -v`, or a limit of the batch "
+            "system): raise the limit, send fewer requests in a repeat, or use more ranks."
+        )
+        print(f"mls run: {said}", file=sys.stderr)
+        if self._output:
+            write_failure(self._output, said)
 
 
 class _Plan:

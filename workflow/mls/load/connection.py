@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -137,6 +138,23 @@ class Tls:
         return b"".join(plain)
 
 
+_OWN_LIMITS = {
+    errno.EMFILE: "raise `ulimit -n`, lower inflight, or use more ranks",
+    errno.ENFILE: "this host may open no more; raise fs.file-max",
+    errno.EADDRNOTAVAIL: (
+        "this host has no free port left; set run.reuse_connections, widen "
+        "net.ipv4.ip_local_port_range, or send from more hosts"
+    ),
+}
+"""What to do where it is not the server's doing that there is no connection."""
+
+
+def no_connection(code: int | None) -> OSError:
+    """The kernel's error of this number, its text with what to do about it where that is known."""
+    said = os.strerror(code or 0)
+    return OSError(code, f"{said}: {_OWN_LIMITS[code]}" if code in _OWN_LIMITS else said)
+
+
 class Dialer:
     """Opens sockets to one target; the name is resolved once, before any load.
 
@@ -162,10 +180,10 @@ class Dialer:
         url, reason = self.target.url, error.strerror or str(error)
         if isinstance(error, ssl.SSLError):
             return no_trusted_tls(url, reason)
-        if error.errno == errno.EMFILE:
+        if error.errno in _OWN_LIMITS:
             return (
                 f"This process may not open enough connections to {url} ({reason}): "
-                "raise `ulimit -n`, lower inflight, or use more ranks."
+                f"{_OWN_LIMITS[error.errno]}."
             )
         return (
             f"The server at {url} can't be reached ({reason}); "

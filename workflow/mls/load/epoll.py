@@ -19,7 +19,7 @@ import httptools
 
 from mls.load.alarm import Timers
 from mls.load.arrival import ANCILLARY_BYTES, WallClock
-from mls.load.connection import READ_BYTES, Dialer, Place
+from mls.load.connection import READ_BYTES, Dialer, Place, no_connection
 from mls.load.exchange import (
     MOST_BYTES,
     RETRY_STATUS,
@@ -261,10 +261,10 @@ class EpollTransport(FailureHandling):
             code = place.sock.connect_ex(dialer.address)
             self._watch(place, select.EPOLLOUT)
         except OSError as error:  # out of file descriptors
-            self._refused(place, error)
+            self._refused(place, no_connection(error.errno))
             return
         if code not in (0, errno.EINPROGRESS):
-            self._refused(place, OSError(code, os.strerror(code)))
+            self._refused(place, no_connection(code))
 
     def _writable(self, place: Place) -> None:
         sock = place.sock

@@ -137,6 +137,8 @@ def perform(
             transport.connect(places)
         except (UserError, OSError) as error:
             problem = str(error)
+            if transport:  # without a free file descriptor nobody could write down why
+                transport.close()
     _agree(comm, problem)
     if transport:
         _warm_up(transport, job, role, places)

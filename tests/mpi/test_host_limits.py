@@ -1,0 +1,178 @@
+"""What this host refuses: files, ports, memory, room on the disk. One sentence, nothing lost or left."""
+
+import errno
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.mounts import fill, mounted
+from tests.mpi.test_rank_failures import rehearse
+
+from mls.model.errors import UserError
+from mls.model.files import write
+
+ROOT = Path(__file__).parents[2]
+EXPECTED_S = 60
+
+
+def failure(folder):
+    return json.loads((folder / "failure.json").read_text())["message"]
+
+
+def config(folder, url, **run):
+    """A config for one rank and a server that is there."""
+    path = folder / "config.json"
+    keys = {"inflight": 2, "ranks": 1, "iters": 4, "max_tokens": 2, "warmup": 0} | run
+    text = {"name": "n", "models": {"m": {"served_as": "m"}}, "server": {"url": url}, "run": keys}
+    path.write_text(json.dumps(text | {"results": str(folder / "results")}))
+    return path
+
+
+def serve(path, output, *worker):
+    options = ["--config", str(path), "--cell", "model=m", "--output", str(output)]
+    command = [sys.executable, "-m", "mls", "serve", *options, "--", *worker]
+    return [*command, sys.executable, "-m", "mpi4py", "-m", "mls.worker", *options]
+
+
+def call(command, **more):
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=EXPECTED_S, **more
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("mls")]
+    return done.returncode, said  # MPI adds a line of its own to a failure
+
+
+def test_too_few_open_files(server, tmp_path):
+    path = config(tmp_path, server.url, inflight=100, iters=200)
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    status, said = call(serve(path, tmp_path / "out"), preexec_fn=limit)
+    assert status == 1 and len(said) == 1
+    assert "Too many open files" in said[0] and "ulimit -n" in said[0]
+    assert failure(tmp_path / "out") in said[0]
+    assert not server.served
+
+
+def test_a_rank_out_of_memory_ends_all_with_one_sentence(mpirun, server, tmp_path):
+    options = ("--server", server.url, "--inflight", 4, "--duration", 30, "--max-tokens", 200)
+    status, printed, left = rehearse(
+        mpirun, "short_of_memory", 3, *options, "--warmup", 0, "--output", tmp_path
+    )
+    assert status != 0 and left == []
+    assert printed.count("Rank 2 ran out of memory") == 1
+    assert "Traceback" not in printed
+    assert "Rank 2 ran out of memory" in failure(tmp_path)
+
+
+def test_a_rank_killed_for_memory(mpirun, server, tmp_path):
+    """As the kernel does at a limit of the batch system: SIGKILL."""
+    path = config(tmp_path, server.url, ranks=2, iters=1000, max_tokens=200)
+    command = serve(path, tmp_path / "out", mpirun.launcher, "-n", "2")
+    process = subprocess.Popen(command, cwd=ROOT, env=mpirun.environment)
+    try:
+        until = time.monotonic() + EXPECTED_S
+        while not server.now:
+            assert process.poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+        below = psutil.Process(process.pid).children(recursive=True)
+        ranks = [p for p in below if "mls.worker" in p.cmdline()[-20:] and "-n" not in p.cmdline()]
+        ranks[-1].send_signal(signal.SIGKILL)
+        assert process.wait(EXPECTED_S) != 0
+        _, alive = psutil.wait_procs(below, timeout=5)
+        assert alive == []
+    finally:
+        process.kill()
+        process.wait()
+    assert "was killed (SIGKILL), as the kernel does when memory runs out" in failure(
+        tmp_path / "out"
+    )
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_disk_that_fills_up_in_mid_run(server, tmp_path):
+    small = tmp_path / "small"
+    with mounted(small, "size=64k"):
+        finished = small / "repeat~1"
+        assert call(serve(config(tmp_path, server.url), finished))[0] == 0
+        before = contents(finished)
+        assert {"run.json", "requests.parquet"} <= {path.name for path in before}
+        path = config(tmp_path, server.url, keep_output=True, iters=60, max_tokens=60, inflight=50)
+        status, said = call(serve(path, small / "repeat~2"))
+        assert status == 1 and len(said) == 1
+        assert "No space left on device" in said[0] and "free some space" in said[0]
+        assert contents(finished) == before
+        assert not (small / "repeat~2" / "run.json").exists()
+        assert not list((small / "repeat~2").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
+    ids=["full", "read-only"],
+)
+def test_a_folder_that_takes_nothing_is_told_before_anything_is_sent(
+    server, tmp_path, options, said
+):
+    small = tmp_path / "small"
+    with mounted(small, options):
+        fill(small)
+        status, lines = call(serve(config(tmp_path, server.url), small / "repeat~1"))
+    assert status == 1 and len(lines) == 1 and said in lines[0]
+    assert not server.served
+
+
+def test_a_full_quota_is_one_sentence(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    (tmp_path / "kept").write_text("as it was")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"Disk quota exceeded.*free some of your quota"):
+        write(tmp_path / "kept", "new")
+    assert contents(tmp_path) == {tmp_path / "kept": b"as it was"}
+
+
+PORTS = 40
+
+IN_A_NETWORK_OF_ITS_OWN = """
+import json, subprocess, sys
+from pathlib import Path
+from tests.mpi.honest import HonestServer
+from tests.mpi.test_host_limits import config, serve
+folder = Path(sys.argv[1])
+with HonestServer() as server:
+    path = config(folder, server.url, iters=None, duration_s=30, reuse_connections=False)
+    sys.exit(subprocess.run(serve(path, folder / "out")).returncode)
+"""
+
+
+def test_no_free_port_left(tmp_path):
+    """Few ports, in a network namespace; each stays taken for a minute after its use."""
+    setup = (
+        "ip link set lo up && echo 0 > /proc/sys/net/ipv4/tcp_tw_reuse && "
+        f"echo 50000 {50000 + PORTS - 1} > /proc/sys/net/ipv4/ip_local_port_range"
+    )
+    unshare = ["unshare", "--net", "sh", "-c"]
+    if subprocess.run([*unshare, setup], capture_output=True).returncode:
+        pytest.skip("network namespaces are not permitted here")
+    run = shlex.join([sys.executable, "-c", IN_A_NETWORK_OF_ITS_OWN, str(tmp_path)])
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    status, said = call([*unshare, f"{setup} && exec {run}"], env=os.environ | {"PYTHONPATH": path})
+    assert status == 1 and len(said) == 1
+    assert "no connection for 5 s (Cannot assign requested address: this host" in said[0]
+    assert "no free port left" in said[0] and "ip_local_port_range" in said[0]
+    assert (tmp_path / "out" / "requests.partial.parquet").exists()
