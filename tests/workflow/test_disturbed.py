@@ -1,0 +1,113 @@
+"""The pipeline struck at random moments, its files damaged, and two of it at once in one folder."""
+
+import json
+import random
+import re
+import signal
+import time
+
+import pytest
+from benchmarks.striking import SIGNALS, VICTIMS, Arena, contents
+from tests.mounts import fill, mounted
+
+pytestmark = pytest.mark.timeout(1800)
+TRIALS = 6
+WHOLE_TRIALS = 3
+
+
+@pytest.fixture(scope="module")
+def repeat(tmp_path_factory, smollm2):
+    """One repeat, as Snakemake would start it."""
+    return Arena(tmp_path_factory.mktemp("repeat") / "arena", smollm2, whole=False)
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory, smollm2):
+    return Arena(tmp_path_factory.mktemp("workflow") / "arena", smollm2, whole=True)
+
+
+def strike(arena, target, trials):
+    for number in range(trials):
+        sig = SIGNALS[number % len(SIGNALS)]
+        trial = arena.strike(target, sig, random.Random(f"{target}/{number}"))
+        assert (trial.orphans, trial.lost, trial.wrong) == ([], [], []), trial
+    assert arena.again() == []
+
+
+@pytest.mark.parametrize("target", VICTIMS)
+def test_a_repeat_struck_at_random_moments(repeat, target):
+    strike(repeat, target, TRIALS)
+
+
+def test_snakemake_struck_at_random_moments(workflow):
+    strike(workflow, "snakemake", WHOLE_TRIALS)
+
+
+def planned_runs(arena):
+    status, printed = arena.call(2, "--dry-run", "--quiet", "reason")
+    assert status == 0, printed
+    counts = [line.split()[1] for line in printed.splitlines() if re.fullmatch(r"run +\d+", line)]
+    return int(counts[0]) if counts else 0, printed  # it is told twice
+
+
+def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(workflow):
+    assert workflow.again() == []
+    records = workflow.second / "requests.parquet"
+    records.write_bytes(records.read_bytes()[:-100])
+    with workflow.running(2) as (first, mark):
+        lock = workflow.folder / ".snakemake" / "mls" / "lock"
+        until = time.monotonic() + 120
+        while not (lock.exists() and lock.read_text() == f"{first.pid}\n"):
+            assert first.poll() is None and time.monotonic() < until
+            time.sleep(0.05)
+        status, printed = workflow.call(2)
+        assert status == 1
+        last = printed.strip().splitlines()[-1]
+        assert last.startswith(f"Another `make report` or snakemake (process {first.pid})")
+        assert "Traceback" not in printed and first.poll() is None
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        first_said = (workflow.folder / f"{mark}.log").read_text()
+    assert "requests.parquet is not what run.json was made from" in first_said
+    assert workflow.again() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
+    ids=["full", "read-only"],
+)
+def test_results_that_cannot_be_written_are_one_sentence(workflow, tmp_path, options, said):
+    small = tmp_path / "small"
+    with mounted(small, options):
+        fill(small)
+        status, printed = workflow.call(2, "--config", f"results={small}/results")
+    assert status == 1 and "Traceback" not in printed
+    told = [line for line in printed.splitlines() if said in line]
+    assert len(told) == 1 and told[0].startswith(f"{small}/results")
+
+
+def older(folder):
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 0}))
+
+
+def cut(folder):
+    path = folder / "run.json"
+    path.write_text(path.read_text()[:1000])
+
+
+def test_what_is_damaged_is_measured_again_and_nothing_else(workflow):
+    assert workflow.again() == []
+    finished = workflow.runs / "repeat~1"
+    result = workflow.second / "run.json"
+    intact = result.read_text()
+    for damage, said in ((older, "has schema version 0"), (cut, "is corrupt (not JSON)")):
+        result.write_text(intact)
+        damage(workflow.second)
+        runs, printed = planned_runs(workflow)
+        assert runs == 1 and printed.count(f"run.json {said}") == 1
+        assert (workflow.second / "run.damaged.json").exists()
+    before = contents(finished)
+    assert workflow.again() == []
+    assert contents(finished) == before
