@@ -34,6 +34,7 @@ def start(python: str, target: str, seconds: int) -> subprocess.Popen[bytes]:
         f"-max_total_time={seconds}",
         f"-max_len={_LONGEST_INPUT}",
         f"-timeout={_SLOWEST_INPUT_S}",
+        f"-report_slow_units={_SLOWEST_INPUT_S}",
         f"-dict={HERE / 'words.dict'}",
         f"-artifact_prefix={FOLDER}/{target}-",
     ]
