@@ -95,7 +95,9 @@ def test_server_that_disappears_ends_the_run(gone_after, transport):
     assert gathered.ranks[0]["gone"].startswith(f"The server at {server.url} has gone")
     assert [row["job"] for row in found] == list(range(len(found)))  # all are recorded
     assert 11 < len(found) < 1000
-    for row in found[:9]:
+    before = [row for row in found[:10] if row["error"] is None]
+    assert len(before) >= 9  # the other place's request may have been in mid-reply just then
+    for row in before:
         assert_good(row)
     lost = [row["error"] for row in found if row["error"]]
     assert lost[-1] == "refused" and {*lost} <= {"refused", "reset", "closed_early"}
