@@ -41,6 +41,15 @@ def _fetched(name: str, source: ModelSource) -> Path:
     return Path(fetch(name, source, folder).path)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def environment_left_as_it_was() -> Iterator[None]:
+    """What `mls serve` sets for the ranks, called within a test, is not for the next tests."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """A real model with a chat template, fetched once into `MLS_TEST_MODELS` or results/models."""

@@ -35,7 +35,10 @@ TOKENS = 8
 _WAIT_S = 120
 
 REASON = why_not()
-pytestmark = pytest.mark.skipif(REASON is not None, reason=REASON or "")
+pytestmark = [
+    pytest.mark.skipif(REASON is not None, reason=REASON or ""),
+    pytest.mark.timeout(300),  # a server waits for requests of ranks that may have died
+]
 
 
 @pytest.fixture
