@@ -341,6 +341,19 @@ def test_a_line_of_many_points_is_thinned_and_its_data_are_not():
     assert [int(row["inflight"]) for row in drawn] == list(range(1, 121))
 
 
+def test_an_interval_that_is_far_longer_than_its_value_does_not_hide_the_values():
+    wide = {1: Estimate(10, 9, 11, 2), 2: Estimate(20, 0.001, 1e9, 2)}
+    made = [CellResult({"inflight": n}, [], {"wall_s": e}, {}, None) for n, e in wide.items()]
+    with style():
+        plot = along(
+            "wide", "Wide", Facet("", [Series("", made, 0, 0)]), "inflight", ["wall_s"], "s"
+        )
+    ticks = [float(text) for text in re.findall(r">(\d+)</text>", plot.svg)]
+    assert max(ticks) <= 60
+    assert "Cut off: intervals reach further" in plot.note
+    assert "1e+09" in plot.data
+
+
 @given(
     st.lists(st.floats(0.01, 1e6), min_size=1, max_size=60, unique=True),
     st.sampled_from([float, math.log]),

@@ -32,6 +32,9 @@ MOST_POINTS = 40
 """Of a line. Their data have them all."""
 MOST_LABELS = 8
 MOST_TICKS = 12
+LONG_BAR = 3
+"""A bar that reaches beyond so many times the greatest value is cut off, and said to be."""
+_CUT = "Cut off: intervals reach further; the CSV has them."
 _THINNED = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
 
 
@@ -75,11 +78,12 @@ def along(
     scale, shown_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    places = _places(facet, x)
+    places, points = _places(facet, x), []
     shown = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in drawn]
     for series, metric, cells in shown:
         position = [places[str(cell.cell[x])] for cell in cells]
         values = [_scaled(cell.estimates[metric], scale) for cell in cells]
+        points += values
         dash = (
             _PERCENTILE_STYLES[metrics.index(metric) % len(_PERCENTILE_STYLES)]
             if len(metrics) > 1
@@ -92,9 +96,12 @@ def along(
               _legend(series, metric, facet, metrics))  # fmt: skip
     _x_axis(axes, x, places)
     axes.set_ylabel(shown_unit)
-    axes.set_ylim(0, _above(axes.dataLim.ymax))
+    end, cut = _end(points)
+    axes.set_ylim(0, end)
     if len(drawn) > 1:
         legend(figure, axes)
+    if cut:
+        note = f"{note} {_CUT}".strip()
     if shown != drawn:
         note = f"{note} {_THINNED}".strip()
     if any(cell.estimates[metric].needs for _, metric, cells in drawn for cell in cells):
@@ -115,6 +122,8 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     told: list[str] = []
+    rates: list[Estimate] = []
+    latencies: list[Estimate] = []
     top = max(
         (
             c.estimates[latency].value
@@ -135,6 +144,8 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
             continue
         across = [_scaled(cell.estimates[rate], 1.0) for cell in cells]
         up = [_scaled(cell.estimates[latency], scale) for cell in cells]
+        rates += across
+        latencies += up
         _line(axes, [point.value for point in across], up, line(series.color),
               DASHES[series.style % len(DASHES)], MARKERS[series.style % len(MARKERS)],
               series.name)  # fmt: skip
@@ -164,8 +175,9 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
         ]
     if not told:
         return None
-    axes.set_xlim(0, _above(axes.dataLim.xmax))
-    axes.set_ylim(0, _above(axes.dataLim.ymax))
+    (right, wide), (upper, high) = _end(rates), _end(latencies)
+    axes.set_xlim(0, right)
+    axes.set_ylim(0, upper)
     axes.set_xlabel(shown.unit)
     axes.set_ylabel(f"p95 latency, {unit}")
     if len(facet.series) > 1:
@@ -174,6 +186,8 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
     note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
     if any(len(cells) > MOST_POINTS for cells in known.values()):
         note += f" {_THINNED}"
+    if wide or high:
+        note += f" {_CUT}"
     drawing = inline(figure, name, title, "; ".join(told) + ".")
     rows = [
         (s.name, c.cell[x], *_numbers(c.estimates[rate]), *_numbers(c.estimates[latency]))
@@ -275,9 +289,15 @@ def ticks_apart(
     return kept if last == first else [*kept, last]
 
 
-def _above(top: float) -> float:
-    """The end of an axis from 0, so that the greatest value is not at its edge."""
-    return top * 1.07 if top > 0 else 1.0
+def _end(values: list[Estimate]) -> tuple[float, bool]:
+    """(end of an axis from 0 for the values, whether it cuts off bars).
+
+    An interval of two repeats that differ can be many times its value, which would be a dot at 0.
+    """
+    greatest = max(value.value for value in values)
+    longest = max(value.value if value.high is None else value.high for value in values)
+    end = min(longest, LONG_BAR * greatest)
+    return (end * 1.07 if end > 0 else 1.0), longest > end
 
 
 def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -> str:
