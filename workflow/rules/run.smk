@@ -17,7 +17,10 @@ rule run:
         "../../environment.yml"
     threads: workflow.cores
     resources:
-        mpi=LAUNCHER,
+        # one rank on this host needs no launcher, and Slurm's executor refuses MPI with one task
+        mpi=lambda wildcards: (
+            LAUNCHER if int(wildcards.ranks) > 1 or CONFIG.mpi.hosts else ""
+        ),
         tasks=lambda wildcards: int(wildcards.ranks),
         server=1,
     params:
@@ -26,6 +29,9 @@ rule run:
         source=sources_sha256("model", "gpu", "host", "server", "load"),
         environment=LOCKS_DIGEST,
         cell=cell_options,
+        launch=lambda wildcards, resources: (
+            f"{resources.mpi} -n {resources.tasks}" if resources.mpi else ""
+        ),
         # not an input: a new probe alone makes no measurement stale, and `ancient()` is not the
         # way to say so (a job that runs hides the changed params of all that is below it)
         probe=f"{RESULTS}/probe/{{model}}.json",
@@ -36,5 +42,5 @@ rule run:
     shell:
         "exec {params.mls} serve --die-with-parent --config $MLS_CONFIG {params.cell:q}"
         " --repeat {wildcards.repeat} --output {params.folder:q} --log {log:q}.server --probe {params.probe:q}"
-        " -- {resources.mpi} -n {resources.tasks} python -m mpi4py -m mls.worker --config $MLS_CONFIG"
+        " -- {params.launch} python -m mpi4py -m mls.worker --config $MLS_CONFIG"
         " {params.cell:q} --repeat {wildcards.repeat} --output {params.folder:q} > {log:q} 2>&1"

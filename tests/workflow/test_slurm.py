@@ -1,0 +1,100 @@
+"""`profiles/slurm` on a real Slurm: two nodes on loopback."""
+
+import json
+import os
+import subprocess
+
+import pyarrow.parquet as pq
+import pytest
+from tests.mpi.honest import HonestServer
+from tests.workflow.checkout import SMALL, Checkout
+from tests.workflow.cluster import Cluster, missing
+
+WHY = missing()
+pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
+
+# what a user puts into the profile for a cluster without accounts and with little memory
+OPTIONS = (
+    *("--workflow-profile", "profiles/slurm", "--slurm-no-account"),
+    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+    *("--seconds-between-status-checks", "1"),
+    *("--default-resources", "runtime=10", "mem_mb=500"),
+)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+    assert running.left() == []
+
+
+def submit(cluster: Cluster, checkout: Checkout, config: dict, *options: str) -> str:
+    """Run the workflow; what it and its jobs said."""
+    checkout.write(config | {"environment": {"manager": "current"}})
+    done = subprocess.run(
+        ["snakemake", "--configfile", "config.yaml", *OPTIONS, *options],
+        cwd=checkout.folder,
+        env=os.environ | cluster.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    logs = (checkout.folder / ".snakemake" / "slurm_logs").rglob("*.log")
+    said = "\n".join([done.stdout, *(path.read_text() for path in logs)])
+    assert done.returncode == 0, said
+    return said
+
+
+def results(checkout: Checkout) -> dict[int, dict]:
+    """The run.json of each number of ranks."""
+    found = [json.loads(path.read_text()) for path in checkout.results.rglob("run.json")]
+    return {result["cell"]["ranks"]: result for result in found}
+
+
+def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
+    cluster, tmp_path, smollm2
+):
+    checkout = Checkout(tmp_path)
+    model = {"models": {"smollm2": {"path": str(smollm2)}}}
+    sweep = {"sweep": {"model": ["smollm2"], "inflight": [2], "ranks": [1, 2]}}
+    submit(cluster, checkout, SMALL | model | sweep, "--resources", "server=2")
+    jobs = cluster.jobs("run")
+    assert sorted(job["NumTasks"] for job in jobs) == ["1", "2"]
+    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
+    # with 4 CPUs for each rank there are some for the server
+    assert sorted(job["NumCPUs"] for job in jobs) == ["4", "8"]
+    assert {job["NumNodes"] for job in jobs + cluster.jobs("probe")} == {"1"}
+    found = results(checkout)
+    assert sorted(found) == [1, 2]
+    for ranks, result in found.items():
+        assert len(result["summary"]["client"]["per_rank"]) == ranks
+        assert result["summary"]["requests"]["ok"] == SMALL["run"]["iters"]
+        assert result["server"]["engine"] is not None
+    logs = [path.read_text() for path in (checkout.results / "logs").rglob("run.log")]
+    assert len(logs) == 2 and all("=== throughput ===" in log for log in logs)
+    assert len(list((checkout.results / "logs").rglob("run.log.server"))) == 2
+    assert (checkout.results / "report.html").exists()
+
+
+def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path):
+    checkout = Checkout(tmp_path)
+    with HonestServer() as server:
+        config = {
+            "name": "elsewhere",
+            "models": {"smollm2": {}},
+            "server": {"url": server.url},
+            "mpi": {"launcher": "srun --mpi=pmi2"},
+            "run": {"iters": 12, "max_tokens": 4, "warmup": 0, "inflight": 4},
+            "sweep": {"model": ["smollm2"], "inflight": [4], "ranks": [3]},
+            "repeats": 1,
+        }
+        submit(cluster, checkout, config, "--set-resources", "run:nodes=2", "run:cpus_per_task=1")
+    (job,) = [job for job in cluster.jobs("run") if job["NumTasks"] == "3"]
+    assert (job["NumNodes"], job["JobState"]) == ("2", "COMPLETED")
+    (result,) = results(checkout).values()
+    assert result["summary"]["requests"]["ok"] == 12
+    (records,) = checkout.results.rglob("requests.parquet")
+    assert pq.read_table(records)["job"].to_pylist() == list(range(12))
