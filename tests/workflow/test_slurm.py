@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
-from tests.mpi.honest import HonestServer
 from tests.workflow.checkout import SMALL, Checkout
 from tests.workflow.cluster import Cluster, missing
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
 # what a user puts into the profile for a cluster without accounts and with little memory
 OPTIONS = (
     *("--workflow-profile", "profiles/slurm", "--slurm-no-account"),
-    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1"),
+    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "8"),
     *("--seconds-between-status-checks", "1"),
     *("--default-resources", "runtime=10", "mem_mb=500"),
 )
@@ -27,6 +27,22 @@ def cluster(tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("slurm")) as running:
         yield running
     assert running.left() == []
+
+
+@pytest.fixture
+def elsewhere(smollm2, tmp_path):
+    """URL of a server that is not of the job's."""
+    command = [sys.executable, "-m", "mls", "serve", "--model", smollm2, "--log", tmp_path / "log"]
+    server = subprocess.Popen(
+        [*command, "--", "sh", "-c", "echo $MLS_SERVER; cat"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin and server.stdout
+    with server.stdin, server.stdout:
+        yield server.stdout.readline().strip()
+    assert server.wait(30) == 0
 
 
 def submit(cluster: Cluster, checkout: Checkout, config: dict, *options: str) -> str:
@@ -60,7 +76,7 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     checkout = Checkout(tmp_path)
     model = {"models": {"smollm2": {"path": str(smollm2)}}}
     sweep = {"sweep": {"model": ["smollm2"], "inflight": [2], "ranks": [1, 2]}}
-    submit(cluster, checkout, SMALL | model | sweep, "--resources", "server=2")
+    submit(cluster, checkout, SMALL | model | sweep)
     jobs = cluster.jobs("run")
     assert sorted(job["NumTasks"] for job in jobs) == ["1", "2"]
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
@@ -79,19 +95,18 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     assert (checkout.results / "report.html").exists()
 
 
-def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path):
-    checkout = Checkout(tmp_path)
-    with HonestServer() as server:
-        config = {
-            "name": "elsewhere",
-            "models": {"smollm2": {}},
-            "server": {"url": server.url},
-            "mpi": {"launcher": "srun --mpi=pmi2"},
-            "run": {"iters": 12, "max_tokens": 4, "warmup": 0, "inflight": 4},
-            "sweep": {"model": ["smollm2"], "inflight": [4], "ranks": [3]},
-            "repeats": 1,
-        }
-        submit(cluster, checkout, config, "--set-resources", "run:nodes=2", "run:cpus_per_task=1")
+def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path, elsewhere):
+    checkout = Checkout(tmp_path / "checkout")
+    config = {
+        "name": "elsewhere",
+        "models": {"smollm2": {}},
+        "server": {"url": elsewhere},
+        "mpi": {"launcher": "srun --mpi=pmi2"},
+        "run": {"iters": 12, "max_tokens": 4, "warmup": 0},
+        "sweep": {"model": ["smollm2"], "inflight": [4], "ranks": [3]},
+        "repeats": 1,
+    }
+    submit(cluster, checkout, config, "--set-resources", "run:nodes=2", "run:cpus_per_task=1")
     (job,) = [job for job in cluster.jobs("run") if job["NumTasks"] == "3"]
     assert (job["NumNodes"], job["JobState"]) == ("2", "COMPLETED")
     (result,) = results(checkout).values()
