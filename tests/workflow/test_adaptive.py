@@ -11,6 +11,7 @@ from tests.workflow.checkout import SMALL, descendants, still_there
 from mls.model.rounds import planned
 from mls.model.sweep import cell_key, run_order
 from mls.model.validation import load_config
+from mls.report.stopping import REASONS
 
 
 @pytest.fixture
@@ -47,7 +48,16 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     checkout.write(small)
     assert checkout.snakemake().returncode == 0
     assert len(runs(checkout, "auto")) == 6
-    assert "interval as narrow as asked" in (checkout.results / "report.html").read_text()
+    html = (checkout.results / "report.html").read_text()
+    for cell in ("inflight~1", "inflight~2"):
+        rounds = checkout.results / "plan/name~auto/model~smollm2" / cell / "ranks~2"
+        told = [json.loads(path.read_text()) for path in sorted(rounds.glob("round~*.json"))]
+        last = next(decision for decision in told if decision["stopped"])
+        half = (last["seen"][-1]["high"] - last["seen"][-1]["low"]) / 2
+        # how far repeats are apart is the machine's business
+        narrow = half <= 0.9 * last["seen"][-1]["measured"]
+        assert last["stopped"] == ("width" if narrow else "most repeats")
+        assert REASONS[last["stopped"]] in html
 
 
 def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
