@@ -1,8 +1,7 @@
-"""What a run leaves behind: the printed block, `run.json` and `requests.parquet`, or `failure.json`."""
+"""What a run leaves behind: the printed block, `run.json` and `requests.parquet`; see `failing` too."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -20,18 +19,19 @@ import pyarrow.parquet
 from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
 from mls.analysis.pace import keeps_full
-from mls.analysis.results import FAILURE, TELEMETRY, read_json
+from mls.analysis.results import FAILURE, TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
+from mls.failing import PARTIAL
 from mls.host import noise
 from mls.host.pinning import pinned
 from mls.load.job import Gathered
 from mls.load.request import body_fields
 from mls.model.config import Config, Run
 from mls.model.errors import UserError
-from mls.model.files import unwritable, write
-from mls.model.intact import ASIDE, RECORDS, RUN
-from mls.model.result import Failure, RankCost, RunResult, Summary, Verdict
+from mls.model.files import write
+from mls.model.intact import RECORDS, RUN
+from mls.model.result import RankCost, RunResult, Summary, Verdict
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
 from mls.server.api import ServerApi
@@ -39,11 +39,6 @@ from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import served_name, snapshot
 from mls.server.sampling import collect
 from mls.server.several import pooled
-
-PARTIAL = "requests.partial.parquet"
-"""Records of a run that failed: under a name of their own they outlive the workflow's clean-up."""
-
-_CUT_OFF = "The run was cut off: mls serve was killed, or the machine went down."
 
 
 class Outcome:
@@ -227,48 +222,6 @@ def seed_block(summary: Summary) -> str:
     )
 
 
-def begin(output: Path) -> None:
-    """Clear away what an earlier try left in a run's folder.
-
-    A `failure.json` stands there from now on, for a run that can't leave one itself: it was killed.
-    Raises `UserError` when the folder can't be written to: better now than after the load.
-    """
-    try:
-        for path in (output / PARTIAL, output / ASIDE, *output.glob(".*.part")):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise unwritable(output, error) from None
-    write(output / FAILURE, _failure(output, _CUT_OFF))
-
-
-def end(output: Path, problem: str | None) -> None:
-    """After `begin`: the run has ended, with this problem unless it has told a better one itself.
-
-    What it took for a result when its server had died, or before it was ended, is none: it is
-    set aside.
-    """
-    if problem is None:
-        (output / FAILURE).unlink(missing_ok=True)
-        return
-    with contextlib.suppress(OSError):
-        (output / RUN).replace(output / ASIDE)
-    if (told := read_json(output / FAILURE)) is None or told.get("message") == _CUT_OFF:
-        write_failure(output, problem)
-
-
-def write_failure(output: Path, message: str) -> None:
-    """Leave `failure.json`, so that the tables can say why there is no result. Never raises."""
-    with contextlib.suppress(UserError):  # the log has the message
-        write(output / FAILURE, _failure(output, message))
-
-
-def _failure(output: Path, message: str) -> str:
-    cell, repeat = _from_path(output)
-    now = datetime.now(UTC).isoformat()
-    failure = Failure(cell=cell, repeat=repeat, message=message, at_utc=now)
-    return failure.model_dump_json(indent=1) + "\n"
-
-
 def _write_table(path: Path, table: pa.Table) -> str:
     """Write it as Parquet; the SHA-256 of what was written."""
     buffer = pa.BufferOutputStream()
@@ -294,13 +247,6 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
         reason=next((post["reason"] for post in told if post["reason"]), None),
         cards=[f"{post['card']} {post['name']}" for post in told if post["card"] is not None],
     )
-
-
-def _from_path(output: Path) -> tuple[dict[str, Any], int]:
-    """Cell and repeat as the folder's own name tells them (see `sweep.run_path`)."""
-    pairs = dict(part.split("~", 1) for part in output.parts if "~" in part)
-    pairs.pop("name", None)
-    return pairs, int(pairs.pop("repeat", "1"))
 
 
 def _no_result(gathered: Gathered, summary: Summary) -> str | None:

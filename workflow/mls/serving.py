@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+from mls.failing import begin, end, write_failure
 from mls.host.address import reachable_address
 from mls.host.launchers import hosts
 from mls.host.mpi_launch import mpi_environment
@@ -16,7 +17,6 @@ from mls.model.errors import UserError
 from mls.model.intact import RUN
 from mls.model.sweep import cells, parse_cell, settings
 from mls.model.validation import load_config
-from mls.outcome import begin, end, write_failure
 from mls.server.gguf_file import check_gguf
 from mls.server.managed import serve
 from mls.server.models import load_descriptor

@@ -14,6 +14,7 @@ from mpi4py import MPI
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mls.failing import write_failure
 from mls.host.lifetime import die_with_parent
 from mls.load.job import Gathered, Job, agreed, perform
 from mls.load.preparing import prepare
@@ -22,7 +23,7 @@ from mls.model.config import Config, Run
 from mls.model.errors import UserError
 from mls.model.sweep import parse_cell, settings
 from mls.model.validation import load_config, parse_config
-from mls.outcome import Outcome, write_failure
+from mls.outcome import Outcome
 from mls.server.api import ServerApi, api_key
 
 _QUIET_PROGRESS_S = 10

@@ -1,11 +1,13 @@
 """What stands in a run's folder before, during and after it, whatever becomes of it."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
+from mls.failing import begin, end, write_failure
 from mls.model.errors import UserError
-from mls.outcome import begin, end, write_failure
 
 
 @pytest.fixture
@@ -62,3 +64,9 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_load(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):
         begin(tmp_path / "file" / "repeat~1")
+
+
+def test_mls_serve_needs_no_mpi() -> None:
+    """It runs beside the launcher, which brings the MPI library of the ranks, and only of them."""
+    told = "import sys, mls.serving; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told]).returncode == 0
