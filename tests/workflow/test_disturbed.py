@@ -11,7 +11,7 @@ from benchmarks.striking import SIGNALS, VICTIMS, Arena, contents
 from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.timeout(1800)
-TRIALS = 6
+TRIALS = 3
 WHOLE_TRIALS = 3
 
 
