@@ -22,18 +22,9 @@ from mls.model.units import NS_PER_S
 class OpenTransport(EpollTransport):
     """An open loop: requests start when they are due, on as many connections as that takes."""
 
-    def __init__(
-        self,
-        target: Target,
-        builder: RequestBuilder,
-        run: Run,
-        posting: Posting,
-        router: Router | None = None,
-    ) -> None:
-        super().__init__(target, builder, run, posting, router)
-        self._arrivals: Arrivals | None = None
-        self._idle: list[Place] = []
-        self._held_back = False
+    _arrivals: Arrivals | None = None  # until then: the warm-up
+    _idle: list[Place]
+    _held_back = False
 
     def run_arrivals(self, arrivals: Arrivals) -> list[Exchange]:
         """Start each arrival when it is due; all exchanges, those included that never started."""
