@@ -112,6 +112,7 @@ class EpollTransport(FailureHandling):
         poll = self._epoll.poll
         by_fd, timers = self._by_fd, self._timers
         while timers or self._deadlines or self._waiting:
+            asked_ns = time.monotonic_ns()
             ready = poll(self._pause_s())
             self._wall.refresh(time.monotonic_ns())
             for fd, events in ready:
@@ -126,7 +127,8 @@ class EpollTransport(FailureHandling):
                     self._writable(ready_place)
                 if events & ~select.EPOLLOUT and ready_place.sock is not None:
                     self._readable(ready_place)
-            self._on_time(time.monotonic_ns())
+            self._timers.run(time.monotonic_ns())
+            self._on_time(asked_ns)
             self._posting.poll()
 
     # --- time ---
@@ -142,7 +144,7 @@ class EpollTransport(FailureHandling):
         return max(0.0, (due_ns - time.monotonic_ns()) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
-        self._timers.run(now)
+        """Limits and waiting places, as of `now`: all that had come by then has been read."""
         deadlines = self._deadlines  # in order: all requests have the same limit
         while deadlines and (deadlines[0][1].end_ns or deadlines[0][0] <= now):
             _, exchange, place = deadlines.popleft()
@@ -150,7 +152,7 @@ class EpollTransport(FailureHandling):
                 self._hang_up(place)
                 place.exchange = exchange  # it may have been waiting for its next attempt
                 self._fail(place, *self._out_of_time(exchange))
-        if now >= self._look_ns:  # all that has come is read by now
+        if now >= self._look_ns:
             self._look_ns = now + self._limits.every_ns
             for place in self._places:
                 if struck := self._limits.struck(place, now):
