@@ -3,12 +3,14 @@
 import json
 
 import pytest
-from tests.unit.synthetic import config, write_results
+from tests.unit.synthetic import config, to_table, write_json, write_repeat, write_results
+from tests.unit.test_analysis_verdicts import embeddings
 from tests.unit.test_report_page import Page
 
 from mls.analysis.history import history
 from mls.analysis.tables import aggregate
 from mls.model.errors import UserError
+from mls.model.sweep import cells
 from mls.report.archive import archive
 from mls.report.page import render as render_report
 from mls.report.trends import render
@@ -57,6 +59,19 @@ def test_the_page_shows_every_point_and_what_was_left_out(folder, tmp_path):
     assert text.count("2026-01-02 10:00") == 2
     assert "Left out" in text and "broken.zip" in text
     assert html.count("<figure>") == 2
+
+
+def test_of_embeddings_the_history_counts_requests(tmp_path):
+    planned = config(run={"iters": 32, "endpoint": "/v1/embeddings"}, sweep={"inflight": [1]})
+    for name in ("first", "second"):
+        results = tmp_path / name
+        for cell in cells(planned):
+            for repeat in (1, 2):
+                write_repeat(planned, results, cell, repeat, to_table(embeddings()))
+        write_json(results / "config.json", planned.model_dump(mode="json", exclude_unset=True))
+    render(history(tmp_path), tmp_path, tmp_path / "history.html")
+    text = "".join(Page((tmp_path / "history.html").read_text()).text)
+    assert "requests/s" in text and "tokens/s" not in text
 
 
 def test_a_folder_without_results_is_one_sentence(tmp_path):

@@ -31,6 +31,8 @@ class Point:
 @dataclass(frozen=True)
 class Trend:
     cell: dict[str, Any]
+    unit: str
+    """Of `throughput`: tokens/s, or requests/s where replies are embeddings."""
     points: list[Point]
     """By time."""
 
@@ -60,7 +62,7 @@ def history(folder: Path) -> History:
         why = f" ({'; '.join(unread[:3])})" if unread else ""
         raise UserError(f"{folder} has no archive and no folder of results that can be read{why}.")
     trends = [
-        Trend(trend.cell, sorted(trend.points, key=lambda point: point.started_utc))
+        Trend(trend.cell, trend.unit, sorted(trend.points, key=lambda point: point.started_utc))
         for trend in found.values()
     ]
     return History(trends, unread)
@@ -69,7 +71,8 @@ def history(folder: Path) -> History:
 def _add(found: dict[str, Trend], study: Study, source: str) -> None:
     for cell in study.cells:
         if cell.ok:
-            trend = found.setdefault(_key(cell), Trend(cell.cell, []))
+            key = f"{_key(cell)} in {study.rate.unit}"
+            trend = found.setdefault(key, Trend(cell.cell, study.rate.unit, []))
             trend.points.append(_point(cell, study.rate.metric, source))
 
 

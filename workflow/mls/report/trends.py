@@ -47,7 +47,7 @@ def _plot(identifier: str, trend: Trend) -> Plot:
     figure = Figure(figsize=(SIZE[0], 3.6))
     above, below = figure.subplots(2, 1, sharex=True)
     rows = []
-    for axes, metric, unit in ((above, "throughput", "tokens/s"), (below, "latency_ms.p95", "ms")):
+    for axes, metric, unit in ((above, "throughput", trend.unit), (below, "latency_ms.p95", "ms")):
         known = [
             (i, p.estimates[metric]) for i, p in enumerate(trend.points) if metric in p.estimates
         ]
@@ -75,7 +75,7 @@ def _plot(identifier: str, trend: Trend) -> Plot:
     below.set_xticks(range(len(dates)), dates, rotation=30 if len(dates) > 3 else 0, color=MUTED)
     title = name(trend.cell)
     told = "; ".join(
-        f"{point.started_utc[:16]}: {number(point.estimates['throughput'].value)} tokens/s"
+        f"{point.started_utc[:16]}: {number(point.estimates['throughput'].value)} {trend.unit}"
         for point in trend.points
         if "throughput" in point.estimates
     )
