@@ -87,6 +87,10 @@ def test_the_longest_request_is_known_beforehand():
             {"workload": {"kind": "conversation"}, "run": {"endpoint": "/completion"}},
             "a conversation goes with load.kind closed and a chat endpoint",
         ),
+        (
+            {"workload": {"output_tokens": 5}, "run": {"endpoint": "/v1/embeddings"}},
+            "workload.output_tokens: embeddings have no tokens of their own",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(keys, said):

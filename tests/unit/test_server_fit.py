@@ -37,6 +37,16 @@ def test_swept_slots_share_their_own_context() -> None:
         check_context(config, points, {48: 100}, 1024)
 
 
+def test_lengths_in_tokens_are_known_and_not_estimated() -> None:
+    lengths = {"distribution": "uniform", "min": 5, "max": 900}
+    config, points = sweep(workload={"kind": "synthetic", "prompt_tokens": lengths})
+    check_context(config, points, {48: 100}, 900 + points[0].run.max_tokens)
+    with pytest.raises(
+        UserError, match=r"a prompt of up to 900 tokens.* lower workload\.prompt_tokens"
+    ):
+        check_context(config, points, {48: 100}, 900)
+
+
 def test_unknown_context_is_not_an_error() -> None:
     config, points = sweep()
     check_context(config, points, {48: 10**6}, None)

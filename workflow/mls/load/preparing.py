@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from mls.load.calibration import calibrate, least_tokens
+from mls.load.context import check_files
 from mls.load.datasets import draw_rows
 from mls.load.replay import check_same, read_earlier
 from mls.load.traces import Trace, read_trace
@@ -48,6 +49,7 @@ def prepare(
         if earlier:
             count = len(earlier.sha256)
         rows = draw_rows(workload, seed, count, api.tokenize)
+    check_files(given, trace, rows, api)
     made = Materials(calibration, rows, trace, earlier)
     if earlier:
         prompts = make_prompts(run, given.workload, seed, made)
