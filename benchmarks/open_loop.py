@@ -1,8 +1,10 @@
 """How late an open loop's requests leave, and reach the server: `python -m benchmarks.open_loop`.
 
-Constant, Poisson and burst arrivals, and a trace of 1,000 arrivals at its own and at twice its
+Constant, Poisson and gamma arrivals, and a trace of 1,000 arrivals at its own and at twice its
 speed, each sent to the ground-truth server. Late: the generator's own record (start − scheduled).
-At the server: the kernel's time of the request's last byte there − scheduled.
+At the server: the kernel's time of the request's last byte there − scheduled. Fit: p of a
+Kolmogorov-Smirnov test of the gaps between actual starts, all ranks together, against the
+distribution that was asked for.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
+from scipy import stats
 
 from benchmarks.rig import (
     RESULTS,
@@ -26,10 +30,13 @@ from benchmarks.rig import (
     run_client,
 )
 from benchmarks.tables import save, show, summarise
+from mls.model.units import NS_PER_S
 
 _ANSWER = Answer(ttft_ms=50, itl_ms=10, tokens=16)
 _RATE = 200.0
+_BURSTINESS = 0.5
 _REQUESTS = 1000
+_RANKS = (1, 2, 4)
 _RUN = {"inflight": 64, "iters": _REQUESTS, "max_tokens": 16, "warmup": 8}
 _SHOWN = {
     "span_s": "span, s",
@@ -37,6 +44,7 @@ _SHOWN = {
     "late_p99_ms": "late p99, ms",
     "late_max_ms": "late max, ms",
     "server_p99_ms": "at the server p99, ms",
+    "fit_p": "fit of the starts, p",
     "cpu_share": "CPU of a core",
 }
 
@@ -48,6 +56,7 @@ def _loads(folder: Path) -> dict[str, dict[str, object]]:
     return {
         "constant": {"kind": "constant", "rate": _RATE},
         "poisson": {"kind": "poisson", "rate": _RATE},
+        "gamma": {"kind": "gamma", "rate": _RATE, "burstiness": _BURSTINESS},
         "trace": {"kind": "trace", "file": str(trace)},
         "trace, speed 2": {"kind": "trace", "file": str(trace), "speed": 2.0},
     }
@@ -84,8 +93,18 @@ def _measure(load: dict[str, object], ranks: int, folder: Path) -> dict[str, obj
         "late_p99_ms": float(np.percentile(late, 99)),
         "late_max_ms": float(late.max()),
         "server_p99_ms": float(np.percentile(at_server, 99)) if at_server else float("nan"),
+        "fit_p": _fit(str(load["kind"]), table["start_ns"].to_numpy()),
         "cpu_share": ran.cpu_between(begin, end) / ((end - begin) / 1e9),
     }
+
+
+def _fit(kind: str, start_ns: NDArray[np.int64]) -> float:
+    """NaN where the gaps are no random variable."""
+    shape = {"poisson": 1.0, "gamma": _BURSTINESS}.get(kind)
+    if shape is None:
+        return float("nan")
+    gaps_s = np.diff(np.sort(start_ns)) / NS_PER_S
+    return float(stats.kstest(gaps_s, "gamma", args=(shape, 0, 1 / (_RATE * shape))).pvalue)
 
 
 def main(repeats: int) -> None:
@@ -96,7 +115,7 @@ def main(repeats: int) -> None:
     rows: list[dict[str, object]] = []
     for repeat in range(repeats):
         for name, load in _loads(folder).items():
-            for ranks in (1, 3):
+            for ranks in _RANKS:
                 case = {"load": name, "ranks": ranks, "repeat": repeat}
                 rows.append(case | _measure(load, ranks, folder))
     frame = save(rows, "open_loop")

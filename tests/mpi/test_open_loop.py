@@ -4,22 +4,35 @@ import json
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 import yaml
+from scipy import stats
 
 from mls.load.schedule import schedule
 from mls.model.load import Load
+from mls.model.units import NS_PER_S
 
-LOAD = {"kind": "gamma", "rate": 60.0, "burstiness": 0.5}
+RATE, REQUESTS = 100.0, 150
+LOADS = {
+    "poisson": ({"kind": "poisson", "rate": RATE}, stats.expon(scale=1 / RATE)),
+    "gamma": (
+        {"kind": "gamma", "rate": RATE, "burstiness": 0.5},
+        stats.gamma(0.5, scale=2 / RATE),
+    ),
+}
 
 
-def test_the_pooled_arrivals_are_the_schedule_on_any_number_of_ranks(mpirun, server, tmp_path):
+@pytest.mark.parametrize(("load", "gaps"), LOADS.values(), ids=LOADS)
+def test_the_pooled_arrivals_are_the_process_on_any_number_of_ranks(
+    mpirun, server, tmp_path, load, gaps
+):
     hashes = []
-    for ranks in (1, 3):
+    for ranks in (1, 2, 4):
         config = {
             "models": {"m": {"served_as": "honest"}},
             "server": {"url": server.url},
-            "run": {"ranks": ranks, "inflight": 4, "iters": 40, "max_tokens": 3},
-            "load": LOAD,
+            "run": {"ranks": ranks, "inflight": 4, "iters": REQUESTS, "max_tokens": 3},
+            "load": load,
         }
         path, folder = tmp_path / f"{ranks}.yaml", tmp_path / str(ranks)
         path.write_text(yaml.safe_dump(config))
@@ -27,12 +40,13 @@ def test_the_pooled_arrivals_are_the_schedule_on_any_number_of_ranks(mpirun, ser
         assert done.returncode == 0, done.stdout + done.stderr
         table = pq.read_table(folder / "requests.parquet")
         due = table["scheduled_ns"].to_numpy()
-        planned = schedule(Load.model_validate(LOAD), 5, 40, None, None).at_ns
+        planned = schedule(Load.model_validate(load), 5, REQUESTS, None, None).at_ns
         assert (np.diff(due) == np.diff(planned)).all()
+        assert stats.kstest(np.diff(due) / NS_PER_S, gaps.cdf).pvalue > 0.01
         assert (table["start_ns"].to_numpy() >= due).all()
         result = json.loads((folder / "run.json").read_text())
         verdicts = {v["check"]: v["status"] for v in result["verdicts"]}
         assert verdicts["server_kept_up"] == "pass" and "concurrency_held" not in verdicts
-        assert result["summary"]["requests"]["ok"] == 40
+        assert result["summary"]["requests"]["ok"] == REQUESTS
         hashes.append(table["prompt_sha256"].to_pylist())
-    assert hashes[0] == hashes[1] and len(set(hashes[0])) == 40
+    assert hashes[0] == hashes[1] == hashes[2] and len(set(hashes[0])) == REQUESTS
