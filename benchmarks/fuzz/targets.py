@@ -152,6 +152,6 @@ def _check_row(exchange: Exchange) -> None:
 
 def _row(exchange: Exchange) -> dict[str, object]:
     """The row of `requests.parquet`, through Arrow."""
-    table = records([exchange], _BUILDER, rank=0, keep_output=True)
+    (table,) = records([exchange], _BUILDER, rank=0, keep_output=True)
     table.validate(full=True)
     return table.to_pylist()[0]

@@ -159,8 +159,9 @@ def test_a_run_goes_on_without_a_card():
     posting.begin()
     posting.finished(done)
     posting.poll()
-    processed, facts = posting.conclude([done])
-    assert not processed and facts["reason"] == NO_CARD and done.error is None
+    processed, facts = posting.conclude()
+    (judged,) = posting.judged([done])
+    assert not processed and facts["reason"] == NO_CARD and judged.error is None
 
 
 def test_workers_of_a_host_go_round_its_cards():

@@ -1,4 +1,4 @@
-"""From exchanges to the table of request records."""
+"""From exchanges to tables of request records."""
 
 import hashlib
 
@@ -22,9 +22,8 @@ def good(job=0):
 
 
 def row(made, **options):
-    (found,) = records(
-        [made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options
-    ).to_pylist()
+    (table,) = records([made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
+    (found,) = table.to_pylist()
     return found
 
 
@@ -65,8 +64,14 @@ def test_output_is_kept_only_on_request():
     assert row(good())["output"] is None and row(good())["output_sha256"] == digest
 
 
-def test_table_is_in_the_order_of_jobs_and_of_the_schema():
-    table = records([good(job) for job in (3, 0, 2)], BUILDER, rank=1, keep_output=False)
-    assert table.schema == REQUESTS
-    assert table["job"].to_pylist() == [0, 2, 3]
-    assert records([], BUILDER, rank=0, keep_output=False).schema == REQUESTS
+def test_tables_have_the_schema_even_without_a_request():
+    for exchanges in ([], [good()]):
+        (table,) = records(exchanges, BUILDER, rank=0, keep_output=False)
+        assert table.schema == REQUESTS and table.num_rows == len(exchanges)
+
+
+def test_long_replies_make_several_tables_and_lose_no_request():
+    long = [exchange(*[token("a")] * 30_000, job=job) for job in range(5)]
+    tables = list(records(long, BUILDER, rank=0, keep_output=False))
+    assert [table["job"].to_pylist() for table in tables] == [[0, 1], [2, 3], [4]]
+    assert {chunks for table in tables for chunks in table["chunks"].to_pylist()} == {30_000}

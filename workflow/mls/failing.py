@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mls.analysis.results import FAILURE, read_json
+from mls.load.parts import discard
 from mls.model.errors import UserError
-from mls.model.files import unwritable, write
-from mls.model.intact import ASIDE, RUN
+from mls.model.files import read_json, unwritable, write
+from mls.model.intact import ASIDE, FAILURE, RUN
 from mls.model.result import Failure
 
 PARTIAL = "requests.partial.parquet"
@@ -28,6 +28,7 @@ def begin(output: Path) -> None:
     A `failure.json` stands there from now on, for a run that can't leave one itself: it was killed.
     Raises `UserError` when the folder can't be written to: better now than after the load.
     """
+    discard(output)
     try:
         for path in (output / PARTIAL, output / ASIDE, *output.glob(".*.part")):
             path.unlink(missing_ok=True)
@@ -53,6 +54,7 @@ def end(output: Path, problem: str | None) -> None:
 
 def write_failure(output: Path, message: str) -> None:
     """Leave `failure.json`, so that the tables can say why there is no result. Never raises."""
+    discard(output)
     with contextlib.suppress(UserError):  # the log has the message
         write(output / FAILURE, _failure(output, message))
 

@@ -19,18 +19,19 @@ import pyarrow.parquet
 from mls.analysis.card import PostFacts
 from mls.analysis.evidence import Evidence
 from mls.analysis.pace import keeps_full
-from mls.analysis.results import FAILURE, TELEMETRY
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.failing import PARTIAL
 from mls.host import noise
 from mls.host.pinning import pinned
 from mls.load.job import Gathered
+from mls.load.parts import discard
 from mls.load.request import body_fields
 from mls.model.config import Config, Run
+from mls.model.digest import file_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
-from mls.model.intact import RECORDS, RUN
+from mls.model.intact import FAILURE, RECORDS, RUN, TELEMETRY
 from mls.model.result import RankCost, RunResult, Summary, Verdict
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
@@ -135,7 +136,10 @@ class Outcome:
     ) -> None:
         assert self._output is not None
         name = PARTIAL if problem else RECORDS
-        files = {name: _write_table(self._output / name, gathered.table)}
+        assert gathered.file is not None
+        files = {name: file_sha256(gathered.file)}
+        gathered.file.replace(self._output / name)
+        discard(self._output)
         if problem:
             return
         if telemetry is not None:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from mpi4py import MPI
@@ -16,15 +16,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mls.failing import write_failure
 from mls.host.lifetime import die_with_parent
-from mls.load.job import Gathered, Job, agreed, perform
+from mls.load.agreement import agreed
+from mls.load.job import Gathered, Job, perform
 from mls.load.preparing import prepare
 from mls.load.request import Target
+from mls.load.waiting import wait_all
 from mls.model.config import Config, Run
 from mls.model.errors import UserError
 from mls.model.sweep import parse_cell, settings
 from mls.model.validation import load_config, parse_config
-from mls.outcome import Outcome
 from mls.server.api import ServerApi, api_key
+
+if TYPE_CHECKING:
+    from mls.outcome import Outcome
 
 _QUIET_PROGRESS_S = 10
 T = TypeVar("T")
@@ -202,14 +206,22 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     urls = _from_rank0(
         comm, lambda: [_url(u) for u in servers or resolved.server.addresses or [""]]
     )
-    outcome = Outcome(plan.config, resolved, plan.seed, urls, output)
     key = _from_rank0(comm, lambda: api_key(resolved.server))
+    outcome = _outcome(plan, urls, output) if comm.rank == 0 else None
 
     def apis() -> list[ServerApi]:
         given = resolved.server
         return [ServerApi(u, key, api_key_env=given.api_key_env, proxy=given.proxy) for u in urls]
 
-    served_as, run_id = _from_rank0(comm, lambda: outcome.introduce(apis()[0]))
+    def introduce() -> tuple[str | None, str]:
+        assert outcome
+        return outcome.introduce(apis()[0])
+
+    def ready() -> None:
+        assert outcome
+        outcome.before(apis())
+
+    served_as, run_id = _from_rank0(comm, introduce)
     results = Path(plan.config.results)
     materials = _from_rank0(
         comm, lambda: prepare(resolved, plan.seed, results, apis()[0], served_as)
@@ -228,12 +240,17 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         resolved.server.policy,
     )
     with _Progress(resolved.run, comm.rank == 0) as progress:
-        gathered: Gathered | None = perform(
-            comm, job, progress.update, lambda: outcome.before(apis())
-        )
-    if gathered is not None:
+        gathered: Gathered | None = perform(comm, job, progress.update, ready, output)
+    if gathered is not None and outcome:
         outcome.after(apis())
         outcome.conclude(gathered)
+
+
+def _outcome(plan: _Plan, urls: list[str], output: Path | None) -> Outcome:
+    """Rank 0's. Imported here: all of the analysis takes a rank two seconds to load."""
+    from mls.outcome import Outcome
+
+    return Outcome(plan.config, plan.settings, plan.seed, urls, output)
 
 
 def _url(given: str) -> str:
@@ -251,6 +268,7 @@ def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
             answer = ask()
         except UserError as error:
             problem = str(error)
+    wait_all(comm)  # asleep: what rank 0 asks for may take a while
     told: tuple[T, str | None] = comm.bcast((answer, problem), root=0)
     result, problem = told
     if problem:

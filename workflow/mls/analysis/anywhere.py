@@ -10,9 +10,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from mls.analysis.results import read_json
 from mls.analysis.study import Study, read_study
 from mls.model.errors import UserError
+from mls.model.files import read_json
 from mls.model.intact import RUN
 from mls.model.rounds import PLAN, Runs
 from mls.model.sweep import Cell, cell_key

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mls.analysis.results import read_json
 from mls.analysis.study import Study
+from mls.model.files import read_json
 
 _ENVIRONMENT = ("python", "mpi", "engine", "host", "gpu", "packages")
 _NOT_SETTINGS = {"python.executable", "host.name"}

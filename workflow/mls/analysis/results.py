@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,15 +19,14 @@ from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.model.config import Config, Run
 from mls.model.digest import file_sha256
-from mls.model.intact import RECORDS, RUN, DamagedError, intact_result
+from mls.model.files import read_json
+from mls.model.intact import FAILURE, RECORDS, RUN, TELEMETRY, DamagedError, intact_result
 from mls.model.load import Load
 from mls.model.record import REQUESTS
 from mls.model.result import Failure, RunResult
 from mls.model.sweep import Cell, run_path
 from mls.model.workload import Workload
 
-FAILURE = "failure.json"
-TELEMETRY = "telemetry.parquet"
 _AGAIN = "delete its folder below runs, and it is measured again"
 
 
@@ -61,14 +59,6 @@ class Repeat:
 def read_cell(config: Config, results: Path, cell: Cell, numbers: list[int]) -> list[Repeat]:
     """The repeats of one cell with these numbers."""
     return [_read(config, results, cell, number) for number in numbers]
-
-
-def read_json(path: Path) -> Any | None:
-    """The content of a JSON file; None when it is absent, unreadable or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:

@@ -29,6 +29,7 @@ from mls.load.exchange import (
     JobSource,
 )
 from mls.load.failures import FailureHandling
+from mls.load.finished import Finished
 from mls.load.limits import NEVER_NS, Limits
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
@@ -69,7 +70,7 @@ class EpollTransport(FailureHandling):
         self._by_fd: dict[int, Place] = {}
         self._deadlines: deque[tuple[int, Exchange, Place]] = deque()
         self._waiting: list[tuple[Place, int]] = []  # free places that wait for a job
-        self._done: list[Exchange] = []
+        self._done = Finished()
         self._refused_since_ns = 0
         self._wall = WallClock()
         self.clock: Clock = "kernel" if all(d.kernel_clock for d in self._dialers) else "user"
@@ -99,9 +100,9 @@ class EpollTransport(FailureHandling):
             dialer.close()
         self._timers.close()
 
-    def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
+    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
         self._source = source
-        self._done = []
+        self._done = Finished()
         for place, start_ns in zip(self._places, starts_ns, strict=True):
             self._timers.at(start_ns, partial(self._next, place, start_ns))
         self._loop()
@@ -370,8 +371,8 @@ class EpollTransport(FailureHandling):
         assert exchange is not None
         exchange.end_ns = end_ns
         place.exchange = None
-        self._done.append(exchange)
         self._free(place, exchange, end_ns)
+        self._done.add(exchange)
         self._posting.finished(exchange)
 
     def _hang_up(self, place: Place) -> None:

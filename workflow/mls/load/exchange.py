@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mls.model.units import NS_PER_MS, NS_PER_S
+
+if TYPE_CHECKING:
+    from mls.load.finished import Finished
 
 Clock = Literal["kernel", "user"]
 
@@ -137,7 +140,7 @@ class Transport(Protocol):
         """Open one connection for each place. Raises `UserError` when the server isn't there."""
         ...
 
-    def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
+    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
         """Keep each place busy from its start time until the source is exhausted; all exchanges."""
         ...
 

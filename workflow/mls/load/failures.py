@@ -9,6 +9,7 @@ from functools import partial
 from mls.load.alarm import Timers
 from mls.load.connection import Dialer, Place
 from mls.load.exchange import GONE_AFTER_NS, Exchange, JobSource, pause_ns
+from mls.load.finished import Finished
 from mls.load.limits import CONNECT, Limits
 from mls.load.unframe import HttpReply
 from mls.model.config import Run
@@ -23,7 +24,7 @@ class FailureHandling(ABC):
     _limits: Limits
     _timers: Timers
     _source: JobSource
-    _done: list[Exchange]
+    _done: Finished
     _refused_since_ns: int
     gone: str | None
 
@@ -133,7 +134,7 @@ class FailureHandling(ABC):
         now = time.monotonic_ns()
         exchange.fail(kind, text, now)
         place.exchange = None
-        self._done.append(exchange)
+        self._done.add(exchange)
         self._timers.at(
             now, partial(self._free, place, exchange, now)
         )  # by the loop: failures must not recurse

@@ -8,20 +8,22 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 from mpi4py import MPI
 
 from mls.host import machine
 from mls.load import clock, dispatch, roles
+from mls.load.agreement import agree
 from mls.load.arrivals import Arrivals
 from mls.load.bodies import WorkloadBodies
 from mls.load.clock import Offset, ToRank0
 from mls.load.epoll import EpollTransport
-from mls.load.exchange import Exchange, JobSource, Transport
+from mls.load.exchange import JobSource, Transport
+from mls.load.finished import Finished
+from mls.load.gather import gather
 from mls.load.paced import OpenTransport, SessionTransport
 from mls.load.posting import Posting, local_number
 from mls.load.records import records
@@ -37,8 +39,6 @@ from mls.model.errors import UserError
 from mls.model.load import Load
 from mls.model.units import NS_PER_MS, NS_PER_S
 from mls.model.workload import Workload
-
-T = TypeVar("T")
 
 _HEAD_START_NS = 20 * NS_PER_MS
 
@@ -94,23 +94,29 @@ class Job:
 
 @dataclass(frozen=True)
 class Gathered:
-    """Rank 0's harvest.
+    """Rank 0's harvest. table, file: see `gather.Pooled`.
 
     ranks: one dict a rank: rank, host, requests, cpus, cpu_s, wall_s, clock, wall_clock_steps,
     offset (see `ToRank0.facts`), gone, post (`{card, name, reason, failed}`; None: not a worker).
     """
 
     table: pa.Table
+    file: Path | None
     ranks: list[dict[str, Any]]
     start_unix_ns: int
 
 
 def perform(
-    comm: MPI.Intracomm, job: Job, progress: Progress, ready: Callable[[], None]
+    comm: MPI.Intracomm,
+    job: Job,
+    progress: Progress,
+    ready: Callable[[], None],
+    output: Path | None = None,
 ) -> Gathered | None:
     """Run a job on all ranks of `comm`; the harvest on rank 0, None elsewhere.
 
-    ready: called on rank 0 when the warm-up is over and nothing else has been sent.
+    ready: called on rank 0 when the warm-up is over and nothing else has been sent. output: the
+    run's folder; without it nothing is written.
 
     Raises `UserError` on every rank when any of them can't take part.
     """
@@ -129,8 +135,8 @@ def perform(
     transport: Transport | None = None
     posting: Posting | None = None
     problem = None
+    _allow_open_files()
     if role.worker >= 0:
-        _allow_open_files()
         try:
             posting = Posting(job.run, local_number(comm.rank, role))
             transport = _transport(job, builder, posting, bodies)
@@ -139,10 +145,10 @@ def perform(
             problem = str(error)
             if transport:  # without a free file descriptor nobody could write down why
                 transport.close()
-    _agree(comm, problem)
+    agree(comm, problem)
     if transport:
         _warm_up(transport, job, role, places)
-    _agree(comm, transport.gone if transport else None)
+    agree(comm, transport.gone if transport else None)
     if posting:
         posting.begin()
     if transport:
@@ -160,16 +166,16 @@ def perform(
     start_ns = _agreed_start(comm, offset_before)
     start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
     cpu_before = _cpu_s()
-    exchanges: list[Exchange] = []
+    finished = Finished()
     if isinstance(transport, OpenTransport):
         assert plan is not None
         arrivals = Arrivals(plan, job.load, role.worker, role.workers, start_ns)
-        exchanges = transport.run_arrivals(arrivals)
+        finished = transport.run_arrivals(arrivals)
     elif transport:
         drawn: JobSource = Sessions(source, job.turns) if job.turns > 1 else source
         if job.run.duration_s is not None:
             drawn = UntilTime(drawn, start_ns + int(job.run.duration_s * NS_PER_S))
-        exchanges = transport.run(drawn, _starts(start_ns, job.run, role, places))
+        finished = transport.run(drawn, _starts(start_ns, job.run, role, places))
     cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
     _wait_for_workers(comm, source, progress)
     if not transport:  # the scheduling rank's load is the waiting
@@ -180,9 +186,9 @@ def perform(
     to_rank0 = ToRank0(offset_before, clock.offset_to_rank0(comm, role.clock_ids))
     if transport:
         transport.close()
-    processed, post = posting.conclude(exchanges) if posting else ({}, None)
-    table = records(
-        exchanges,
+    processed, post = posting.conclude() if posting else ({}, None)
+    tables = records(
+        posting.judged(finished) if posting else finished,
         builder,
         rank=comm.rank,
         keep_output=job.run.keep_output,
@@ -193,7 +199,7 @@ def perform(
     facts = {
         "rank": comm.rank,
         "host": MPI.Get_processor_name(),
-        "requests": table.num_rows,
+        "requests": len(finished),
         "cpus": machine.affinity(),
         "cpu_s": cpu_s,
         "wall_s": (end_ns - start_ns) / NS_PER_S,
@@ -203,7 +209,12 @@ def perform(
         "gone": transport.gone if transport else None,
         "post": post,
     }
-    return _gather(comm, table, facts, start_unix_ns)
+    pooled = gather(comm, tables, output)
+    finished.close()
+    ranks = comm.gather(facts, root=0)
+    if pooled is None or ranks is None:
+        return None
+    return Gathered(pooled.table, pooled.file, ranks, start_unix_ns)
 
 
 class UntilTime:
@@ -251,7 +262,7 @@ def _jobs(job: Job, plan: Schedule | None, role: Role, places: int) -> range:
 
 
 def _allow_open_files() -> None:
-    """Raise this process's soft limit of open files to its hard one: each place needs one."""
+    """Raise this process's soft limit of open files to its hard one: each place and each part needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -280,26 +291,6 @@ def _transport(
     return ThreadsTransport(job.target, builder, job.run, posting, job.router)
 
 
-def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:
-    """What `act` gives on this rank. Raises `UserError` on every rank when any rank's `act` does."""
-    result: T | None = None
-    problem = None
-    try:
-        result = act()
-    except UserError as error:
-        problem = str(error)
-    _agree(comm, problem)
-    return cast(T, result)
-
-
-def _agree(comm: MPI.Intracomm, problem: str | None) -> None:
-    """Raise on every rank what went wrong on any, once all have come so far."""
-    wait_all(comm)
-    for found in comm.allgather(problem):
-        if found:
-            raise UserError(found)
-
-
 class _WarmUp:
     """Jobs −1, −2, …: prompts of their own, never in the records."""
 
@@ -319,7 +310,9 @@ class _WarmUp:
 def _warm_up(transport: Transport, job: Job, role: Role, places: int) -> None:
     count = role.share(job.run.warmup)
     if count:
-        transport.run(_WarmUp(role.worker * job.run.warmup, count), [time.monotonic_ns()] * places)
+        transport.run(
+            _WarmUp(role.worker * job.run.warmup, count), [time.monotonic_ns()] * places
+        ).close()
 
 
 def _agreed_start(comm: MPI.Intracomm, offset: Offset) -> int:
@@ -349,39 +342,3 @@ def _wait_for_workers(comm: MPI.Intracomm, source: dispatch.Dispatch, progress: 
 def _cpu_s() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def _gather(
-    comm: MPI.Intracomm, table: pa.Table, facts: dict[str, Any], start_unix_ns: int
-) -> Gathered | None:
-    """Gather all tables on rank 0, and check its sums against an `Allreduce` of the ranks' own."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    mine = np.frombuffer(sink.getvalue(), dtype=np.uint8)
-    sizes = comm.gather(len(mine), root=0)
-    all_facts = comm.gather(facts, root=0)
-    tokens = np.array([_tokens(table), table.num_rows], np.int64)
-    total = np.empty_like(tokens)
-    comm.Allreduce(tokens, total)
-    if comm.rank != 0:
-        comm.Gatherv(mine, None, root=0)
-        return None
-    assert sizes is not None and all_facts is not None
-    everything = np.empty(sum(sizes), np.uint8)
-    comm.Gatherv(mine, [everything, sizes], root=0)
-    tables, at = [], 0
-    for size in sizes:
-        tables.append(pa.ipc.open_stream(pa.py_buffer(everything[at : at + size])).read_all())
-        at += size
-    pooled = pa.concat_tables(tables).combine_chunks().sort_by("job")
-    if [_tokens(pooled), pooled.num_rows] != total.tolist():
-        raise RuntimeError(
-            f"gathered {_tokens(pooled)} tokens of {pooled.num_rows} requests, "
-            f"but the ranks counted {total.tolist()}"
-        )
-    return Gathered(pooled, all_facts, start_unix_ns)
-
-
-def _tokens(table: pa.Table) -> int:
-    return int(pa.compute.sum(table["completion_tokens"]).as_py() or 0)

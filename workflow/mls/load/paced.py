@@ -10,6 +10,7 @@ from mls.load.bodies import WorkloadBodies
 from mls.load.connection import Place
 from mls.load.epoll import EpollTransport
 from mls.load.exchange import Exchange
+from mls.load.finished import Finished
 from mls.load.posting import Posting
 from mls.load.reply import parse
 from mls.load.request import RequestBuilder, Target
@@ -26,10 +27,10 @@ class OpenTransport(EpollTransport):
     _idle: list[Place]
     _held_back = False
 
-    def run_arrivals(self, arrivals: Arrivals) -> list[Exchange]:
+    def run_arrivals(self, arrivals: Arrivals) -> Finished:
         """Start each arrival when it is due; all exchanges, those included that never started."""
         self._arrivals = self._source = arrivals
-        self._done = []
+        self._done = Finished()
         self._idle = list(reversed(self._places))
         if arrivals.next_ns is not None:
             self._timers.at(arrivals.next_ns, self._on_arrival)
@@ -76,7 +77,7 @@ class OpenTransport(EpollTransport):
         for arrival in self._arrivals.rest():
             exchange = Exchange(arrival.job, -1, arrival.due_ns)
             exchange.fail("unfinished", "load.max_inflight held it back until the run's end", now)
-            self._done.append(exchange)
+            self._done.add(exchange)
 
     def _limit_ns(self, exchange: Exchange) -> int:
         limit_ns = super()._limit_ns(exchange)

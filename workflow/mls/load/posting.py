@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mls.gpu.post import PostQueue, Processed, open_queue
@@ -22,6 +22,7 @@ class Posting:
     def __init__(self, run: Run, local_rank: int) -> None:
         """local_rank: this worker's number on its host. Raises `UserError`, see `open_queue`."""
         self._queue: PostQueue | None
+        self._wrong_job: int | None = None
         self._queue, self._facts = open_queue(
             run.cuda_post,
             work=run.cuda_post_work,
@@ -51,22 +52,26 @@ class Posting:
         if self._queue:
             self._queue.forget()
 
-    def conclude(self, exchanges: list[Exchange]) -> tuple[Mapping[int, Processed], dict[str, Any]]:
+    def conclude(self) -> tuple[Mapping[int, Processed], dict[str, Any]]:
         """(times by job, what to record: `{card, name, reason, failed}`), once the load is over.
 
-        Waits for the rest, checks the first reply's checksum against the reference, and makes a
-        wrong one that request's error. The card's memory is given back.
+        Waits for the rest and checks the first reply's checksum against the reference. The
+        card's memory is given back.
         """
         if self._queue is None:
             return {}, self._facts | {"failed": None}
         self._queue.drain()
-        wrong = self._queue.wrong_job()
-        for exchange in exchanges:
-            if exchange.job == wrong:
-                text = "the card's checksum of the reply is not the reference's"
-                exchange.fail("post_mismatch", text, exchange.end_ns)
+        self._wrong_job = self._queue.wrong_job()
         self._queue.close()
         return self._queue.results, self._facts | {"failed": self._queue.failed}
+
+    def judged(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
+        """The exchanges, one with a wrong checksum as an error. After `conclude`."""
+        for exchange in exchanges:
+            if exchange.job == self._wrong_job:
+                text = "the card's checksum of the reply is not the reference's"
+                exchange.fail("post_mismatch", text, exchange.end_ns)
+            yield exchange
 
 
 def local_number(rank: int, role: Role) -> int:

@@ -1,8 +1,8 @@
-"""From exchanges to the table of request records."""
+"""From exchanges to tables of request records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,17 @@ from mls.load.request import RequestBuilder
 from mls.load.unframe import unframe
 from mls.model.record import REQUESTS
 
+_MOST_CHUNKS = 50_000
+
+Columns = dict[str, list[Any]]
+
 
 def _same(time_ns: int) -> int:
     return time_ns
 
 
 def records(
-    exchanges: list[Exchange],
+    exchanges: Iterable[Exchange],
     builder: RequestBuilder,
     *,
     rank: int,
@@ -30,15 +34,20 @@ def records(
     to_rank0: Callable[[int], int] = _same,
     processed: Mapping[int, Processed] | None = None,
     stages: NDArray[np.int64] | None = None,
-) -> pa.Table:
-    """The table (schema `REQUESTS`) of a rank's exchanges, in the order of their jobs.
+) -> Iterator[pa.Table]:
+    """Tables (schema `REQUESTS`) of a rank's exchanges, in the order in which they come; at least one.
 
-    builder: what made their requests; to_rank0: brings a time of this rank's clock, in ns, to
-    rank 0's; processed: by job, what the rank's card did with the reply; stages: of each job, where
-    the load has stages.
+    A table ends with the request that brings it to 50,000 chunks: while it is made, each costs a
+    hundred bytes. builder: what made their requests; to_rank0: brings a time of this rank's clock,
+    in ns, to rank 0's; processed: by job, what the rank's card did with the reply; stages: of each
+    job, where the load has stages.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in REQUESTS.names}
-    for exchange in sorted(exchanges, key=lambda exchange: exchange.job):
+    columns = _no_rows()
+    chunks = 0
+    for exchange in exchanges:
+        if chunks >= _MOST_CHUNKS:
+            yield pa.table(columns, schema=REQUESTS)
+            columns, chunks = _no_rows(), 0
         if exchange.reads:
             unframe(exchange)
         row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
@@ -56,7 +65,12 @@ def records(
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])
-    return pa.table(columns, schema=REQUESTS)
+        chunks += row["chunks"]
+    yield pa.table(columns, schema=REQUESTS)
+
+
+def _no_rows() -> Columns:
+    return {name: [] for name in REQUESTS.names}
 
 
 def _row(

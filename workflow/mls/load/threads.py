@@ -28,6 +28,7 @@ from mls.load.exchange import (
     JobSource,
     pause_ns,
 )
+from mls.load.finished import Finished
 from mls.load.limits import CONNECT
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
@@ -88,16 +89,19 @@ class ThreadsTransport:
         for session in self._sessions:
             session.close()
 
-    def run(self, source: JobSource, starts_ns: list[int]) -> list[Exchange]:
+    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
+        done = Finished()
         with watched(self._cutoffs), ThreadPoolExecutor(len(self._sessions)) as pool:
-            lists = pool.map(
-                lambda slot: self._place(slot, source, starts_ns[slot]), range(len(starts_ns))
+            list(
+                pool.map(
+                    lambda slot: self._place(slot, source, starts_ns[slot], done),
+                    range(len(starts_ns)),
+                )
             )
-            return [exchange for done in lists for exchange in done]
+        return done
 
-    def _place(self, slot: int, source: JobSource, start_ns: int) -> list[Exchange]:
+    def _place(self, slot: int, source: JobSource, start_ns: int, done: Finished) -> None:
         time.sleep(max(0, start_ns - time.monotonic_ns()) / NS_PER_S)
-        done: list[Exchange] = []
         free_since_ns = start_ns
         while True:
             with self._lock:
@@ -111,13 +115,13 @@ class ThreadsTransport:
                         exchange.server = self._busy[slot] = server
                 self._perform(exchange, source)
                 self._busy.pop(slot, None)
-                done.append(exchange)
                 free_since_ns = exchange.end_ns
                 with self._lock:
+                    done.add(exchange)
                     self._posting.finished(exchange)
                     self._posting.poll()
             elif exhausted:
-                return done
+                return
             else:
                 time.sleep(0.001)
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from mls.model.errors import UserError
 
@@ -52,3 +53,11 @@ def unwritable(path: Path, error: OSError) -> UserError:
 def write_json(path: Path, data: object) -> None:
     """Write data as indented JSON, like `write`."""
     write(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """The content of a JSON file; None when it is absent, unreadable or not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

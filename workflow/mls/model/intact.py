@@ -13,7 +13,8 @@ from mls.model.errors import UserError
 from mls.model.files import unwritable
 from mls.model.result import SCHEMA_VERSION, RunResult
 
-RUN, RECORDS = "run.json", "requests.parquet"
+RUN, RECORDS, TELEMETRY = "run.json", "requests.parquet", "telemetry.parquet"
+FAILURE = "failure.json"
 ASIDE = "run.damaged.json"
 AGAIN = "the next `make report` measures it again"
 

@@ -10,12 +10,12 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mls.analysis.results import FAILURE, Repeat, read_cell
+from mls.analysis.results import Repeat, read_cell
 from mls.model.config import Config
 from mls.model.digest import PACKAGE, data_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
-from mls.model.intact import RUN
+from mls.model.intact import FAILURE, RUN
 from mls.model.rounds import decision_files, planned
 from mls.report import crate
 

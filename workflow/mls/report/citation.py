@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mls import __version__
-from mls.analysis.results import read_json
 from mls.analysis.study import Study
 from mls.model.config import Config
 from mls.model.digest import data_sha256
+from mls.model.files import read_json
 from mls.report.plan import loop_words, prompt_words, reply_words
 
 TOOL = "cuda-mpi-llama-scheduler"

@@ -12,10 +12,10 @@ from mls.analysis.answer import Answer, ModelAnswer, answer
 from mls.analysis.anywhere import Results, opened
 from mls.analysis.comparison import compare
 from mls.analysis.differences import differences
-from mls.analysis.results import Repeat, read_json
+from mls.analysis.results import Repeat
 from mls.analysis.study import CellResult, Study, read_study
 from mls.model.config import Config
-from mls.model.files import write
+from mls.model.files import read_json, write
 from mls.model.sweep import axes
 from mls.report import rows
 from mls.report.activity import activity

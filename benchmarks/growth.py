@@ -1,0 +1,202 @@
+"""How gathering, files and the summary grow with the number of chunk records and of ranks.
+
+`python -m benchmarks.growth [--most 10000000]`. Records are made up: 64 chunks a request, 10 ms
+apart. Each measurement has processes of its own, so that peaks of memory are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from mpi4py import MPI
+
+from benchmarks.rig import RigError, python_env
+from benchmarks.tables import save
+from mls.analysis.summary import RunFacts, summarize
+from mls.load.exchange import Exchange
+from mls.load.finished import Finished
+from mls.load.gather import gather
+from mls.load.parts import discard
+from mls.load.records import records
+from mls.load.request import RequestBuilder, Target
+from mls.model.config import Run
+from mls.model.record import REQUESTS
+from mls.model.units import NS_PER_MS
+
+CHUNKS = 64
+RANKS = (1, 2, 4, 8)
+_GAP_NS, _TTFT_NS = 10 * NS_PER_MS, 50 * NS_PER_MS
+_PIECE = 782  # requests in one table: 50,000 chunks, as `records` makes them
+_DATA = (
+    b'data: {"choices":[{"finish_reason":null,"index":0,"delta":{"content":" token"}}],'
+    b'"created":1700000000,"id":"chatcmpl-0123456789abcdefghijklmnopqrstuv","model":"smollm2",'
+    b'"system_fingerprint":"b7000-0123456789","object":"chat.completion.chunk"}\n\n'
+)
+_EVENT = b"%x\r\n%b\r\n" % (len(_DATA), _DATA)
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def tables(requests: int, rank: int, ranks: int) -> Iterator[pa.Table]:
+    """One rank's share of so many requests: every `ranks`-th job."""
+    chance = np.random.default_rng(rank)
+    jobs = np.arange(rank, requests, ranks)
+    for first in range(0, max(1, len(jobs)), _PIECE):
+        yield _table(jobs[first : first + _PIECE], rank, chance)
+
+
+def _table(jobs: np.ndarray, rank: int, chance: np.random.Generator) -> pa.Table:
+    count = len(jobs)
+    start = jobs * (NS_PER_MS // 10) + chance.integers(0, NS_PER_MS, count)
+    gaps = _GAP_NS + chance.normal(0, NS_PER_MS / 10, (count, CHUNKS)).astype(np.int64)
+    gaps[:, 0] = _TTFT_NS
+    chunk_ns = start[:, None] + np.cumsum(gaps, axis=1)
+    lag = chance.exponential(NS_PER_MS / 20, count * CHUNKS).astype(np.int64)
+    offsets = pa.array(np.arange(count + 1, dtype=np.int32) * CHUNKS)
+    digest = [chance.bytes(32).hex() for _ in range(count)]
+
+    def lists(values: np.ndarray) -> pa.Array:
+        return pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))
+
+    known: dict[str, Any] = {
+        "request_id": [f"0123456789ab-{job}" for job in jobs],
+        "job": jobs,
+        "rank": np.full(count, rank, np.int32),
+        "scheduled_ns": start - NS_PER_MS // 50,
+        "start_ns": start,
+        "first_chunk_ns": chunk_ns[:, 0],
+        "last_chunk_ns": chunk_ns[:, -1],
+        "end_ns": chunk_ns[:, -1],
+        "chunk_ns": lists(chunk_ns),
+        "chunk_lag_ns": lists(lag),
+        "chunk_merged": lists(np.zeros(count * CHUNKS, np.bool_)),
+        "chunks": np.full(count, CHUNKS, np.int32),
+        "prompt_tokens": np.full(count, 32, np.int32),
+        "completion_tokens": np.full(count, CHUNKS, np.int32),
+        "status": np.full(count, 200, np.int32),
+        "attempts": np.ones(count, np.int32),
+        "prompt_sha256": digest,
+        "output_sha256": digest,
+    }
+    columns = {name: known.get(name, [None] * count) for name in REQUESTS.names}
+    return pa.table(columns, schema=REQUESTS)
+
+
+def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
+    began = time.monotonic()
+    found = act()
+    return time.monotonic() - began, found
+
+
+def _peak_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def on_ranks(chunks: int, output: Path | None) -> None:
+    """Every rank gathers its share; rank 0 summarizes and prints what it took."""
+    comm = MPI.COMM_WORLD
+    requests = max(1, chunks // CHUNKS)
+    made = list(tables(requests, comm.rank, comm.size))
+    comm.Barrier()
+    before = _peak_mib()
+    gather_s, pooled = _timed(lambda: gather(comm, iter(made), output))
+    others = comm.gather(_peak_mib() - before, root=0)
+    if pooled is None or others is None:
+        return
+    own = {"gather_s": gather_s, "gather_mib": others[0], "others_mib": max([0, *others[1:]])}
+    facts = RunFacts(64, "kernel", [], None, None)
+    own["summary_s"], _ = _timed(lambda: summarize(pooled.table, facts))
+    own["summary_mib"] = _peak_mib() - before
+    own["file_mb"] = pooled.file.stat().st_size / 1e6 if pooled.file else float("nan")
+    if output:
+        discard(output)
+    print(json.dumps(own))
+
+
+def parsing(chunks: int) -> None:
+    """One rank's replies put into its file, read back, and parsed into records."""
+    requests = max(1, chunks // CHUNKS)
+    finished = Finished(most_bytes=0)
+    put_s = 0.0
+    for job in range(requests):
+        made = _exchange(job)
+        took, _ = _timed(lambda made=made: finished.add(made))
+        put_s += took
+    made_mib = _peak_mib()
+    builder = RequestBuilder(
+        Target("http://127.0.0.1:1"), Run(), served_as=None, seed=1, run_id="growth"
+    )
+    parse_s, rows = _timed(
+        lambda: sum(t.num_rows for t in records(finished, builder, rank=0, keep_output=False))
+    )
+    assert rows == requests
+    own = {"put_away_us": 1e6 * put_s / chunks, "parse_us": 1e6 * parse_s / chunks}
+    print(json.dumps(own | {"before_mib": made_mib, "parse_mib": _peak_mib() - made_mib}))
+
+
+def _exchange(job: int) -> Exchange:
+    made = Exchange(job, 0, 1)
+    made.start_ns, made.status, made.clean_end = 1_000_000, 200, True
+    for i in range(CHUNKS):
+        data = bytes([*(_HEAD if i == 0 else b""), *_EVENT])  # its own, as after a read
+        made.reads.append((data, bytes(16), 2_000_000 + i * _GAP_NS, 10**18 + i))
+    made.size = sum(len(data) for data, *_ in made.reads)
+    made.end_ns = made.reads[-1][2]
+    return made
+
+
+def _measured(ranks: int, *options: str) -> dict[str, float]:
+    """What the processes of one measurement printed."""
+    command = [sys.executable, "-m", "mpi4py", "-m", "benchmarks.growth", *options]
+    if ranks > 1:
+        mpirun = shutil.which("mpirun") or str(Path(sys.executable).with_name("mpirun"))
+        command = [mpirun, "-n", str(ranks), *command]
+    done = subprocess.run(command, env=os.environ | python_env(), capture_output=True, text=True)
+    if done.returncode:
+        raise RigError(f"{' '.join(options)} on {ranks} ranks failed: {done.stderr[-400:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main(most: int) -> None:
+    """Print the tables; write `growth.csv` and `growth-parsing.csv`."""
+    sizes = [n for n in (10**4, 10**5, 10**6, 10**7) if n <= most]
+    plan = [(1, n, True) for n in sizes]
+    plan += [(r, min(most, 10**6), files) for r in RANKS for files in (True, False)]
+    rows: list[dict[str, object]] = []
+    for ranks, chunks, files in dict.fromkeys(plan):
+        with tempfile.TemporaryDirectory() as folder:
+            where = ["--output", folder] if files else []
+            found = _measured(ranks, "--gather", str(chunks), *where)
+        rows.append({"ranks": ranks, "chunks": chunks, "by": "files" if files else "messages"})
+        rows[-1] |= found
+    print(save(rows, "growth").to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+    rows = [{"chunks": n} | _measured(1, "--parse", str(n)) for n in sizes if n <= 10**6]
+    print(save(rows, "growth-parsing").to_string(index=False, float_format=lambda x: f"{x:.3g}"))
+
+
+if __name__ == "__main__":
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--most", type=int, default=10**7)
+    options.add_argument("--gather", type=int, help=argparse.SUPPRESS)
+    options.add_argument("--output", type=Path, help=argparse.SUPPRESS)
+    options.add_argument("--parse", type=int, help=argparse.SUPPRESS)
+    given = options.parse_args()
+    if given.gather:
+        on_ranks(given.gather, given.output)
+    elif given.parse:
+        parsing(given.parse)
+    else:
+        main(given.most)
