@@ -37,16 +37,12 @@ class Alarm:
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create failed")
         self._setting = _Setting()
-        self._at_ns = 0
 
     def fileno(self) -> int:
         return self._fd
 
     def set(self, at_ns: int) -> None:
         """Go off at this moment (at once when it has passed), or never: 0. Forgets the one before."""
-        if at_ns == self._at_ns:
-            return
-        self._at_ns = at_ns
         value = self._setting.value
         value.seconds, value.nanoseconds = divmod(at_ns, NS_PER_S)
         _LIBC.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(self._setting), None)
@@ -65,6 +61,8 @@ class Timers:
         self._order = itertools.count()
         self.next_ns: int | None = None
         """When the next is due; None when there is nothing to do."""
+        self.armed_ns: int | None = None
+        """For when the alarm is set."""
 
     def __bool__(self) -> bool:
         return bool(self._heap)
@@ -79,8 +77,9 @@ class Timers:
         self.next_ns = self._heap[0][0]
 
     def arm(self) -> None:
-        """Before the loop sleeps."""
+        """Before the loop sleeps, when the next is another than before."""
         self._alarm.set(self.next_ns or 0)
+        self.armed_ns = self.next_ns
 
     def run(self, now_ns: int) -> None:
         """Do all that is due, in its order."""

@@ -83,14 +83,15 @@ class WallClock:
 
     def __init__(self) -> None:
         self.steps = 0
-        self._next_ns = 0
+        self.stale_ns = 0
+        """Until then `refresh` has nothing to do."""
         self.offset_ns = _offset_ns()
 
     def refresh(self, now_ns: int) -> None:
         """Measure the offset again when the last measurement is older than 50 ms."""
-        if now_ns < self._next_ns:
+        if now_ns < self.stale_ns:
             return
-        self._next_ns = now_ns + _REFRESH_NS
+        self.stale_ns = now_ns + _REFRESH_NS
         offset = _offset_ns()
         if abs(offset - self.offset_ns) > _STEP_NS:
             self.steps += 1

@@ -19,7 +19,7 @@ from mls.load.waiting import POLL_S, wait_all
 _ASK, _GIVE = 11, 12
 _STOP = 1 << 40  # added to the counter: every rank finds it past the limit; 2²² may do so
 _NO_MORE = 0  # asked for when a worker has been told to stop
-_IDLE_S = 0.02
+_IDLE_S = 0.05
 _SLOWEST_POLL_S = 0.005
 _MOST_AHEAD = 1024
 

@@ -63,6 +63,9 @@ class EpollTransport(FailureHandling):
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
         self._limits = Limits(run)
         self._look_ns = NEVER_NS if self._limits.every_ns == NEVER_NS else 0
+        self._due_ns = (
+            NEVER_NS  # when to look at what has a limit; may be too early, never too late
+        )
         self._epoll = select.epoll()
         self._timers = Timers()
         self._epoll.register(self._timers.fileno(), select.EPOLLIN)
@@ -109,17 +112,29 @@ class EpollTransport(FailureHandling):
         return self._done
 
     def _loop(self) -> None:
-        """Until nothing is outstanding and nothing will be."""
-        poll = self._epoll.poll
-        by_fd, timers = self._by_fd, self._timers
-        while timers or self._deadlines or self._waiting:
-            asked_ns = time.monotonic_ns()
-            ready = poll(self._pause_s())
-            self._wall.refresh(time.monotonic_ns())
+        """Until nothing is outstanding and nothing will be.
+
+        Most turns bring one chunk of a reply: nothing else is called for it.
+        """
+        poll, monotonic_ns = self._epoll.poll, time.monotonic_ns
+        by_fd, timers, deadlines = self._by_fd, self._timers, self._deadlines
+        wall, posting = self._wall, self._posting
+        while True:
+            while deadlines and deadlines[0][1].end_ns:
+                deadlines.popleft()
+            if not (deadlines or timers or self._waiting):
+                return
+            if timers.next_ns != timers.armed_ns:
+                timers.arm()
+            asked_ns = monotonic_ns()
+            ready = poll(self._pause_s(asked_ns))
+            now = monotonic_ns()
+            if now >= wall.stale_ns:
+                wall.refresh(now)
             for fd, events in ready:
                 # what is due can't wait for many reads: these have their times from the kernel
                 due_ns = timers.next_ns
-                if due_ns is not None and due_ns <= (now := time.monotonic_ns()):
+                if due_ns is not None and due_ns <= (now := monotonic_ns()):
                     timers.run(now)
                 ready_place = by_fd.get(fd)
                 if ready_place is None:
@@ -128,21 +143,22 @@ class EpollTransport(FailureHandling):
                     self._writable(ready_place)
                 if events & ~select.EPOLLOUT and ready_place.sock is not None:
                     self._readable(ready_place)
-            self._timers.run(time.monotonic_ns())
-            self._on_time(asked_ns)
-            self._posting.poll()
+            if timers.next_ns is not None:
+                timers.run(monotonic_ns())
+            if asked_ns >= self._due_ns or self._waiting:
+                self._on_time(asked_ns)
+            if posting.active:
+                posting.poll()
 
     # --- time ---
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self, now: int) -> float | None:
         """How long the loop may sleep; for timers it is woken."""
-        self._timers.arm()
         if self._waiting:
             return _WAITING_POLL_S
-        if not self._deadlines:
+        if self._due_ns == NEVER_NS:
             return None
-        due_ns = min(self._deadlines[0][0], self._look_ns)
-        return max(0.0, (due_ns - time.monotonic_ns()) / NS_PER_S)
+        return max(0.0, (self._due_ns - now) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
         """Limits and waiting places, as of `now`: all that had come by then has been read."""
@@ -158,6 +174,7 @@ class EpollTransport(FailureHandling):
             for place in self._places:
                 if struck := self._limits.struck(place, now):
                     self._cut_off(place, *struck)
+        self._due_ns = min(deadlines[0][0], self._look_ns) if deadlines else NEVER_NS
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for place, since_ns in waiting:
@@ -193,7 +210,10 @@ class EpollTransport(FailureHandling):
         place.exchange = exchange
         self._send(place)
         # after the sending: nothing of ours comes between a place's start and its first byte
-        self._deadlines.append((self._limit_ns(exchange), exchange, place))
+        limit_ns = self._limit_ns(exchange)
+        self._deadlines.append((limit_ns, exchange, place))
+        if limit_ns < self._due_ns or self._look_ns < self._due_ns:
+            self._due_ns = min(limit_ns, self._look_ns)
 
     def _seat(self, place: Place, exchange: Exchange, router: Router) -> None:
         """Give the place a connection to the server that its next request goes to.
