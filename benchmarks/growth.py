@@ -32,8 +32,8 @@ from mls.load.gather import gather
 from mls.load.parts import discard
 from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
-from mls.model.config import Run
 from mls.model.record import REQUESTS
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS
 
 CHUNKS = 64

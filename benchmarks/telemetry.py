@@ -16,7 +16,7 @@ import time
 
 import psutil
 
-from mls.model.config import Server
+from mls.model.server import Server
 from mls.server.sampling import sampling
 
 METRICS = "".join(f"llamacpp:figure_{i} {i}\n" for i in range(15)).encode()

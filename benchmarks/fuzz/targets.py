@@ -20,7 +20,7 @@ from mls.load.records import records
 from mls.load.request import RequestBuilder, Target
 from mls.load.sse import Event, events
 from mls.load.unframe import HttpReply
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.server.reply import Completion, joined, parse_metrics, parsed, whole
 from mls.server.reply import events as probed_events
 

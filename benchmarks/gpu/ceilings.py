@@ -20,7 +20,7 @@ import numpy as np
 
 from mls.gpu.cards import NoCardError, cupy
 from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS, reference
-from mls.model.config import Run
+from mls.model.run import Run
 
 LAUNCHES = 15
 WARM_UP = 3

@@ -10,7 +10,7 @@ from tests.faults.misbehaving import TOKENS
 
 from mls.load.job import Gathered, Job, perform
 from mls.load.request import Target
-from mls.model.config import Run
+from mls.model.run import Run
 
 Row = dict[str, Any]
 TRANSPORTS = ["epoll", "requests"]

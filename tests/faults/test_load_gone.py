@@ -11,8 +11,8 @@ from mls.load import connection, failures, threads
 from mls.load.epoll import EpollTransport
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS
 
 pytestmark = pytest.mark.timeout(60)

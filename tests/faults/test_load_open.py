@@ -13,8 +13,8 @@ from mls.load.job import Job, perform
 from mls.load.paced import OpenTransport
 from mls.load.request import Target
 from mls.load.schedule import schedule
-from mls.model.config import Run
 from mls.model.load import Load
+from mls.model.run import Run
 
 pytestmark = pytest.mark.timeout(60)
 SEED = 7

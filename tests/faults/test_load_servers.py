@@ -14,9 +14,9 @@ from mls.load.job import Job, perform
 from mls.load.prompts import WORDS
 from mls.load.request import Target
 from mls.load.workloads import Materials
-from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.load import Load
+from mls.model.run import Run
 from mls.model.workload import Workload
 
 MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)

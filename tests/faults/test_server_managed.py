@@ -25,7 +25,7 @@ _DRIVER = """
 import json, sys
 from pathlib import Path
 from mls.host.pinning import Pinned
-from mls.model.config import Server
+from mls.model.server import Server
 from mls.model.errors import UserError
 from mls.server.managed import serve
 given = json.loads(sys.argv[1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.validation import parse_config
 from mls.server.api import ServerApi, api_key
 from mls.server.probe import probe, probe_all, snapshot

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from tests.conftest import Reply, http_server
 
-from mls.model.config import Server
 from mls.model.record import TELEMETRY
+from mls.model.server import Server
 from mls.server import sampling as module
 from mls.server.sampling import SOCKET_VARIABLE, collect, sampling
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mls.load.exchange import Exchange
 from mls.load.request import RequestBuilder, Target
-from mls.model.config import Run
+from mls.model.run import Run
 
 BUILDER = RequestBuilder(
     Target("http://127.0.0.1:8090"), Run(), served_as=None, seed=1, run_id="run"

@@ -9,7 +9,7 @@ from mls.analysis.evidence import Evidence
 from mls.analysis.summary import summarize
 from mls.analysis.verdicts import judge
 from mls.model.checks import Checks
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS
 
 RECORDS = table(CLEAN)

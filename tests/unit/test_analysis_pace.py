@@ -11,7 +11,7 @@ from mls.analysis.verdicts import judge
 from mls.load.schedule import schedule
 from mls.model import load as model
 from mls.model.checks import Checks
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
 from mls.model.workload import Workload
 

@@ -9,8 +9,8 @@ from mls.analysis.evidence import Evidence, worst
 from mls.analysis.summary import summarize
 from mls.analysis.verdicts import judge
 from mls.model.checks import Checks
-from mls.model.config import Run
 from mls.model.result import RankCost
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
 
 CLEAN = Load(places=4, requests=40, tokens=16)

@@ -12,8 +12,8 @@ from mls.gpu.kernel import reference
 from mls.gpu.post import CardError, PostQueue, Processed, open_queue
 from mls.load.posting import Posting, local_number
 from mls.load.roles import Role
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 
 WORK = 64
 

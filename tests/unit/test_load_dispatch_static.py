@@ -11,7 +11,7 @@ from mls.load import dispatch
 from mls.load.dispatch import Counter, Static
 from mls.load.job import UntilTime, _starts
 from mls.load.roles import Role, assign
-from mls.model.config import Run
+from mls.model.run import Run
 
 
 def draw_all(source):

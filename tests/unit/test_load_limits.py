@@ -12,8 +12,8 @@ from mls.load.exchange import Exchange
 from mls.load.limits import NEVER_NS, Limits
 from mls.load.reply import parse
 from mls.load.unframe import unframe
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
 from mls.model.validation import parse_config
 

@@ -12,8 +12,8 @@ from mls.load.calibration import Calibration
 from mls.load.prompts import WORDS
 from mls.load.replay import check_same, read_earlier
 from mls.load.workloads import Materials, make_prompts
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.workload import Workload
 
 MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)

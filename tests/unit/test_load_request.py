@@ -9,7 +9,7 @@ from tests.unit.parsed import ParsedRequest
 
 from mls.load import request as request_module
 from mls.load.request import RequestBuilder, Target, body_fields
-from mls.model.config import Run
+from mls.model.run import Run
 
 
 def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from mls.load.request import RequestBuilder, Target
 from mls.load.routing import Router
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.sweep import cells
 from mls.model.validation import parse_config
 

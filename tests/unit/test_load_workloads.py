@@ -16,8 +16,8 @@ from mls.load.calibration import Calibration, calibrate, least_tokens
 from mls.load.datasets import draw_rows
 from mls.load.prompts import WORDS
 from mls.load.workloads import Materials, draw, make_prompts
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.workload import Lengths, Workload
 from mls.server.api import ServerApi
 

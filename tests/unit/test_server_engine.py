@@ -11,8 +11,8 @@ import pytest
 import xllamacpp
 import yaml
 
-from mls.model.config import CacheType, Server
 from mls.model.errors import UserError
+from mls.model.server import CacheType, Server
 from mls.model.sweep import cells, settings
 from mls.model.validation import parse_config
 from mls.server.engine import engine

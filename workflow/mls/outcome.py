@@ -27,12 +27,13 @@ from mls.host.pinning import pinned
 from mls.load.job import Gathered
 from mls.load.parts import discard
 from mls.load.request import body_fields
-from mls.model.config import Config, Run
+from mls.model.config import Config
 from mls.model.digest import file_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
 from mls.model.intact import FAILURE, RECORDS, RUN, TELEMETRY
 from mls.model.result import RankCost, RunResult, Summary, Verdict
+from mls.model.run import Run
 from mls.model.sweep import Settings, run_path
 from mls.model.units import NS_PER_S
 from mls.server.api import ServerApi

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from mls.load.prompts import prompt
 from mls.load.request import body_fields, prompt_field
-from mls.model.config import Run
 from mls.model.errors import UserError
 from mls.model.files import write_json
+from mls.model.run import Run
 from mls.model.validation import load_config, parse_config
 from mls.server.probe import probe_all
 

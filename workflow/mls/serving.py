@@ -12,9 +12,10 @@ from mls.host.launchers import hosts
 from mls.host.mpi_launch import mpi_environment
 from mls.host.noise import SERVE_PID
 from mls.host.pinning import NOT_PINNED, Pinned, choose
-from mls.model.config import Config, Server
+from mls.model.config import Config
 from mls.model.errors import UserError
 from mls.model.intact import RUN
+from mls.model.server import Server
 from mls.model.sweep import cells, parse_cell, settings
 from mls.model.validation import load_config
 from mls.server.gguf_file import check_gguf

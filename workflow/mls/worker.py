@@ -21,8 +21,9 @@ from mls.load.job import Gathered, Job, perform
 from mls.load.preparing import prepare
 from mls.load.request import Target
 from mls.load.waiting import wait_all
-from mls.model.config import Config, Run
+from mls.model.config import Config
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.sweep import parse_cell, settings
 from mls.model.validation import load_config, parse_config
 from mls.server.api import ServerApi, api_key

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from mls.model.checks import Checks
-from mls.model.config import Run
 from mls.model.load import Load
 from mls.model.result import Summary, Verdict
+from mls.model.run import Run
 from mls.model.workload import Workload
 
 Status = Literal["pass", "warn", "fail", "unknown"]

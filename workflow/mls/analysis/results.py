@@ -17,13 +17,14 @@ from mls.analysis.pace import keeps_full
 from mls.analysis.samples import samples
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
-from mls.model.config import Config, Run
+from mls.model.config import Config
 from mls.model.digest import file_sha256
 from mls.model.files import read_json
 from mls.model.intact import FAILURE, RECORDS, RUN, TELEMETRY, DamagedError, intact_result
 from mls.model.load import Load
 from mls.model.record import REQUESTS
 from mls.model.result import Failure, RunResult
+from mls.model.run import Run
 from mls.model.sweep import Cell, run_path
 from mls.model.workload import Workload
 

@@ -8,7 +8,7 @@ import orjson
 
 from mls.load.request import Asked, body_fields, length_fields, prompt_field
 from mls.load.workloads import Prompts
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.workload import Workload
 
 

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mls.load.prompts import WORDS
 from mls.load.request import body_fields, prompt_field
-from mls.model.config import Run
 from mls.model.digest import data_sha256
 from mls.model.errors import UserError
 from mls.model.files import write
+from mls.model.run import Run
 from mls.server.api import ServerApi
 
 _MARK = "⟦text⟧"

@@ -35,7 +35,7 @@ from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.routing import Router
 from mls.load.unframe import HttpReply, arrived_ns
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_S
 
 _WAITING_POLL_S = 0.001

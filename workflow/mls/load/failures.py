@@ -12,7 +12,7 @@ from mls.load.exchange import GONE_AFTER_NS, Exchange, JobSource, pause_ns
 from mls.load.finished import Finished
 from mls.load.limits import CONNECT, Limits
 from mls.load.unframe import HttpReply
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_S
 
 

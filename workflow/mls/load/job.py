@@ -34,9 +34,10 @@ from mls.load.schedule import Schedule, schedule
 from mls.load.threads import ThreadsTransport
 from mls.load.waiting import wait_all
 from mls.load.workloads import Materials, make_prompts, needs_bodies
-from mls.model.config import Policy, Run
 from mls.model.errors import UserError
 from mls.model.load import Load
+from mls.model.run import Run
+from mls.model.server import Policy
 from mls.model.units import NS_PER_MS, NS_PER_S
 from mls.model.workload import Workload
 

@@ -11,7 +11,7 @@ from mls.load.connection import Place
 from mls.load.exchange import Exchange
 from mls.load.reply import parse
 from mls.load.unframe import unframe
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
 
 NEVER_NS = 1 << 62

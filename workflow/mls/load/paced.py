@@ -16,7 +16,7 @@ from mls.load.reply import parse
 from mls.load.request import RequestBuilder, Target
 from mls.load.routing import Router
 from mls.load.unframe import unframe
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.units import NS_PER_S
 
 

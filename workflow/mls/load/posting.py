@@ -8,7 +8,7 @@ from typing import Any
 from mls.gpu.post import PostQueue, Processed, open_queue
 from mls.load.exchange import Exchange
 from mls.load.roles import Role
-from mls.model.config import Run
+from mls.model.run import Run
 
 _OK = 200
 

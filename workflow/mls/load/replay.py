@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.workload import Workload
 
 _RUN, _RECORDS = "run.json", "requests.parquet"

@@ -13,7 +13,7 @@ import orjson
 
 from mls import __version__
 from mls.load.prompts import Prompts
-from mls.model.config import Run
+from mls.model.run import Run
 
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * 2**20

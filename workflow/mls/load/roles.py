@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mpi4py import MPI
 
 from mls.host.machine import boot_id, clock_id
-from mls.model.config import Run
+from mls.model.run import Run
 
 
 @dataclass(frozen=True)

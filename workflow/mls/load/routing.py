@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from mls.load.request import Target
-from mls.model.config import Policy
+from mls.model.server import Policy
 
 
 class Router:

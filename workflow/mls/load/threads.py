@@ -33,8 +33,8 @@ from mls.load.limits import CONNECT
 from mls.load.posting import Posting
 from mls.load.request import RequestBuilder, Target
 from mls.load.routing import Router
-from mls.model.config import Run
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.units import NS_PER_S
 
 _CONNECT_S = 10

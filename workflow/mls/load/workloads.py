@@ -18,7 +18,7 @@ from mls.load.prompts import prompt
 from mls.load.replay import Earlier
 from mls.load.request import Asked
 from mls.load.traces import Trace
-from mls.model.config import Run
+from mls.model.run import Run
 from mls.model.workload import Lengths, Workload
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from mls.model.section import Section, refuse_keys_of_other_kinds
 
 if TYPE_CHECKING:
-    from mls.model.config import Run
+    from mls.model.run import Run
 
 _NEEDS: dict[str, tuple[str, ...]] = {
     "closed": (),

@@ -13,12 +13,14 @@ from pydantic.fields import FieldInfo
 
 from mls.model.adaptive import Precision, Search
 from mls.model.checks import Checks, Slo
-from mls.model.config import Config, Environment, ModelSource, Mpi, Run, Server
+from mls.model.config import Config, Environment, ModelSource, Mpi
 from mls.model.digest import PACKAGE
 from mls.model.load import Load, Stage
 from mls.model.pin import Pin
 from mls.model.result import RunResult
+from mls.model.run import Run
 from mls.model.section import Section
+from mls.model.server import Server
 from mls.model.workload import Lengths, Workload
 
 ROOT = PACKAGE.parent.parent

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from mls.model.adaptive import DIGITS, Search
-from mls.model.config import Config, ModelSource, Run, Server
+from mls.model.config import Config, ModelSource
 from mls.model.errors import UserError
 from mls.model.load import Load
+from mls.model.run import Run
+from mls.model.server import Server
 from mls.model.validation import explain, nearest
 from mls.model.workload import Workload
 

@@ -15,8 +15,8 @@ import requests
 from requests.auth import AuthBase
 from requests_unixsocket.adapters import UnixAdapter
 
-from mls.model.config import Server
 from mls.model.errors import UserError
+from mls.model.server import Server
 from mls.server.reply import (
     Completion,
     error_text,

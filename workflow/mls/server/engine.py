@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mls.host.machine import usable_cores
-from mls.model.config import Server
 from mls.model.digest import PACKAGE
 from mls.model.errors import UserError
+from mls.model.server import Server
 from mls.server.api import api_key
 
 LOOPBACK = "127.0.0.1"

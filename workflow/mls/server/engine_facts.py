@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mls.model.config import Server
 from mls.model.digest import file_sha256
+from mls.model.server import Server
 
 VARIABLE = "MLS_ENGINE"
 """Environment variable by which a run learns the facts, as JSON."""

@@ -19,9 +19,9 @@ import requests
 from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.pinning import Cpus, move_to
 from mls.host.signals import SignalWait
-from mls.model.config import Server
 from mls.model.errors import UserError
 from mls.model.files import unwritable
+from mls.model.server import Server
 from mls.server.engine import LOOPBACK, engine
 from mls.server.log_words import decisive_line, how_it_ended
 from mls.server.profiler import Profiler, profiler

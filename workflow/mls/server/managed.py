@@ -15,8 +15,8 @@ import psutil
 from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
 from mls.host.pinning import NOT_PINNED, Pinned, move_to
 from mls.host.signals import SignalWait
-from mls.model.config import Server
 from mls.model.errors import UserError
+from mls.model.server import Server
 from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.engine_facts import engine_facts
 from mls.server.engine_process import AskedToEndError, EngineProcess, start

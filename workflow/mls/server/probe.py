@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mls.model.config import Config, Run
+from mls.model.config import Config
 from mls.model.errors import UserError
+from mls.model.run import Run
 from mls.model.sweep import Settings, cells, settings
 from mls.model.validation import nearest
 from mls.server.api import ServerApi, api_key

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mls.model.config import Server
+from mls.model.server import Server
 
 
 @dataclass(frozen=True)

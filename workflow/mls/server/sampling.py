@@ -19,9 +19,9 @@ import pyarrow as pa
 from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.machine import clock_id
 from mls.host.pinning import Cpus, move_to
-from mls.model.config import Server
 from mls.model.digest import PACKAGE
 from mls.model.record import TELEMETRY
+from mls.model.server import Server
 
 SOCKET_VARIABLE = "MLS_TELEMETRY"
 _END_GRACE_S = 2

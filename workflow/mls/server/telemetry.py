@@ -20,8 +20,8 @@ from typing import Any
 from mls.gpu.telemetry import Cards
 from mls.host.activity import Activity
 from mls.host.machine import clock_id
-from mls.model.config import Server
 from mls.model.errors import UserError
+from mls.model.server import Server
 from mls.server.api import ServerApi, api_key
 from mls.server.several import summed
 

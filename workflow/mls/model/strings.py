@@ -1,0 +1,62 @@
+"""Kinds of text that the config takes, each checked for what it is used for."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+def _http_url(url: str) -> str:
+    if not re.match(r"^https?://[^\s/]+", url):
+        raise ValueError("expected a URL such as http://127.0.0.1:8090")
+    return url.rstrip("/")
+
+
+def _server_url(url: str) -> str:
+    if re.match(r"^http\+unix://%2F\S+$", url, re.IGNORECASE):
+        return url.rstrip("/")
+    return _http_url(url)
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ServerUrl = Annotated[str, AfterValidator(_server_url)]
+
+
+def _command_line(text: str) -> str:
+    """The same words, quoted so that a shell takes each of them for just that."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"expected a command line ({str(error).lower()})") from None
+    if not words:
+        raise ValueError("expected a command such as mpirun")
+    return shlex.join(words)
+
+
+def _folder(text: str) -> str:
+    if not text.isprintable() or "{" in text or "}" in text:
+        raise ValueError("expected a folder without braces and control characters")
+    return text
+
+
+CommandLine = Annotated[str, AfterValidator(_command_line)]
+Folder = Annotated[str, AfterValidator(_folder)]
+
+
+def word(value: object) -> object:
+    """YAML reads a bare `on` as true and `off` as false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+OnOffAuto = Annotated[Literal["off", "on", "auto"], BeforeValidator(word)]
+Profile = Annotated[Literal["off", "nsys"], BeforeValidator(word)]
