@@ -30,7 +30,7 @@ ANSWER = Answer(ttft_ms=50, itl_ms=50, tokens=64)
 RANKS, INFLIGHT = 2, 64
 _EVERY_S = 5
 _ANALYSIS_S = 1800  # a busy machine takes its time over millions of tokens
-_SETTLED_S = 60  # after so long buffers have their size
+_SETTLED_S = 600  # after so long there are as many replies in memory as there may be
 _BLOCKS = 12
 
 
@@ -158,6 +158,6 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--minutes", type=float, default=60)
     given = options.parse_args()
-    if given.minutes < 4:
-        options.error("trends of minutes need at least 4 of them")
+    if given.minutes < 20:
+        options.error("a trend needs at least 20 minutes, of which the first ten aren't looked at")
     main(given.minutes)
