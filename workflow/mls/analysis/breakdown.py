@@ -1,4 +1,4 @@
-"""A run's parts side by side: the stages of a load, the turns of conversations, the servers."""
+"""A run's parts side by side: stages of a load, turns of conversations, shared prefixes, servers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mls.analysis.samples import distribution, samples
 from mls.model.result import Distribution
 from mls.model.units import NS_PER_S
 
-PARTS = ("stage", "turn", "server")
+PARTS = ("stage", "turn", "prefix_group", "server")
 """Columns of the records that number a part, 0…"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The requests of one stage, turn or server, of all repeats; `number` counts from 1, as people do.
+    """The requests of one stage, turn, prefix or server, of all repeats; `number` counts from 1, as people do.
 
     arrivals_per_s: of the requests' scheduled times, a mean over repeats; None for one request.
     completion_tokens_per_s: received, by wall time of all repeats; None where there was none.

@@ -1,4 +1,4 @@
-"""Stages, turns and servers: a table of the parts of each cell, and TTFT or latency along them."""
+"""Stages, turns, prefixes and servers: a table of the parts of each cell, and times along them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mls.report.plots import DASHES, MARKERS, SIZE, Plot, legend
 from mls.report.series import MOST_LINES, label
 from mls.report.svg import inline
 
+_NAMES = {"prefix_group": "prefix"}
 _DRAWN = {
     "turn": ("ttft_ms", "TTFT by turn of the conversation"),
     "stage": ("latency_from_scheduled_ms", "Latency from scheduled, by stage"),
@@ -49,10 +50,10 @@ HEADINGS = (
 
 
 def part_rows(study: Study) -> list[PartRow]:
-    """A row for each stage, turn or server of each cell."""
+    """A row for each stage, turn, prefix or server of each cell."""
     names = study.varying or ["model"]
     return [
-        PartRow(label(cell, names), f"{kind} {part.number}", _figures(part))
+        PartRow(label(cell, names), f"{_NAMES.get(kind, kind)} {part.number}", _figures(part))
         for cell in study.cells
         for kind, found in cell.parts.items()
         for part in found

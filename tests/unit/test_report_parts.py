@@ -1,0 +1,31 @@
+"""The page's table of parts: what a shared prefix is worth to the cache."""
+
+from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
+from tests.unit.test_report_page import Page
+
+from mls.analysis.study import read_study
+from mls.model.sweep import cells
+from mls.report.page import render
+from mls.report.parts import HEADINGS, part_rows
+
+
+def test_a_shared_prefix_shows_what_the_server_took_from_its_cache(tmp_path):
+    workload = {"kind": "shared_prefix", "prompt_tokens": 300, "prefix_tokens": 256, "groups": 2}
+    planned = config(workload=workload, sweep={"cache_prompt": [False, True], "inflight": [2]})
+    for cell in cells(planned):
+        for repeat in (1, 2):
+            made = rows(load_of(planned, cell, repeat))
+            for row in made:
+                cached = 256 + row["job"] % 2 if cell["cache_prompt"] else 0
+                row |= {"prefix_group": row["job"] % 2, "cached_tokens": cached}
+            write_repeat(planned, tmp_path, cell, repeat, to_table(made))
+    found = part_rows(read_study(planned, tmp_path))
+    told = {(row.cell, row.part): dict(zip(HEADINGS, row.figures, strict=True)) for row in found}
+    for group, cached in ((1, "256"), (2, "257")):
+        off = told["cache_prompt False", f"prefix {group}"]
+        on = told["cache_prompt True", f"prefix {group}"]
+        assert (off["cached"], on["cached"]) == ("0", cached)
+        assert off["prompt tokens"] == on["prompt tokens"] == "60.0"
+    render(planned, tmp_path, tmp_path / "page.html")
+    said = " ".join(Page((tmp_path / "page.html").read_text()).text)
+    assert "prefix 2" in said.partition("Stages, turns, prefixes and servers")[2]
