@@ -188,3 +188,15 @@ def test_a_real_card_gives_the_references_checksums():
         assert found.total_ms >= found.copy_ms + found.kernel_ms > 0
     queue.close()
     assert cupy().get_default_memory_pool().total_bytes() == 0
+
+
+@needs_card
+def test_a_card_has_the_number_that_telemetry_knows_it_by():
+    import pynvml
+
+    queue, facts = open_queue("on", work=WORK, memory_mib=1, local_rank=0)
+    queue.close()
+    pynvml.nvmlInit()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(facts["card"])
+    on_host = str(pynvml.nvmlDeviceGetPciInfo(handle).busId)  # bytes or text, as its version has it
+    assert cupy().cuda.Device(0).pci_bus_id.lower() in on_host.lower()

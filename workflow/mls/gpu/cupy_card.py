@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mls.gpu.info import index_on_host
 from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS
 from mls.gpu.post import CardError, Processed
 
@@ -49,6 +50,7 @@ class CupyCard:
         with self._on_card():
             properties = cupy.cuda.runtime.getDeviceProperties(index)
             self.name = properties["name"].decode()
+            on_host = index_on_host(self._device.pci_bus_id)
             self._blocks = properties["multiProcessorCount"] * _BLOCKS_PER_SM
             self._stream = cupy.cuda.Stream(non_blocking=True)
             self._kernel = cupy.RawKernel(SOURCE, "post")
@@ -57,6 +59,7 @@ class CupyCard:
             self._on_device = cupy.cuda.alloc(size)
             self._on_host = cupy.cuda.alloc_pinned_memory(size)
             self._slots = [self._slot(number) for number in range(self.slots)]
+        self.index = index if on_host is None else on_host
 
     def start(self, slot: int, data: memoryview, first: int) -> None:
         """Begin the work on at most `slot_bytes` bytes. Raises `CardError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 MIB = 1024 * 1024
@@ -31,6 +32,56 @@ def describe() -> dict[str, Any]:
         }
     except pynvml.NVMLError as error:
         return _none(str(error))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def visible_cards() -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` may be set to for a process that is to have one card: one for each.
+
+    Those of that variable, where it is set (a batch system does that); else all of the host, by UUID,
+    as CUDA and NVML count them in different orders. None without a driver.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [word.strip() for word in given.split(",") if word.strip()]
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return []
+    except pynvml.NVMLError:
+        return []
+    try:
+        handles = [
+            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
+        ]
+        return [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def index_on_host(pci_bus_id: str) -> int | None:
+    """The number that telemetry has a card under, which CUDA may count otherwise; None: not told.
+
+    With `CUDA_VISIBLE_DEVICES=1` CUDA's card 0 is the host's card 1.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except ImportError:
+        return None
+    except pynvml.NVMLError:
+        return None
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
+        return int(pynvml.nvmlDeviceGetIndex(handle))
+    except pynvml.NVMLError:
+        return None
     finally:
         pynvml.nvmlShutdown()
 

@@ -182,4 +182,4 @@ def open_queue(
                 "set it to auto or off, or use a host with a card."
             ) from None
         return None, {"card": None, "name": None, "reason": str(error)}
-    return PostQueue(card, work), {"card": index, "name": card.name, "reason": None}
+    return PostQueue(card, work), {"card": card.index, "name": card.name, "reason": None}
