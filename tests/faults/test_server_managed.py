@@ -7,122 +7,15 @@ import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from tests.faults.serving import DEADLINE_S, Serve, assert_gone, wait_for_children, wait_until
 
 from mls.host.machine import usable_cores
 from mls.model.pin import write_cpus
-
-_DEADLINE_S = 60
-_DRIVER = """
-import json, sys
-from pathlib import Path
-from mls.host.pinning import Pinned
-from mls.model.server import Server
-from mls.model.errors import UserError
-from mls.server.managed import serve
-given = json.loads(sys.argv[1])
-model = Path(given["model"]) if given["model"] else None
-server, pinned = Server(**given["server"]), Pinned(*map(frozenset, given["pinned"]))
-try:
-    sys.exit(serve(server, model, "m", sys.argv[2:], Path(given["log"]), pinned=pinned))
-except UserError as error:
-    print("UserError:", error, file=sys.stderr)
-    sys.exit(1)
-"""
-
-
-class Serve:
-    """One `serve` process, and the ids of what it started."""
-
-    def __init__(self, folder: Path, model: Path | None) -> None:
-        self.log = folder / "server.log"
-        self._ids = folder / "ids"
-        self._told = folder / "told"
-        self.until_told = f"while [ ! -e {self._told} ]; do sleep 0.05; done"
-        self._model = model
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(
-        self,
-        *command: str,
-        before: Callable[[], None] = lambda: None,
-        pinned: Sequence[Sequence[int]] = (),
-        **server: Any,
-    ) -> subprocess.Popen[str]:
-        given = {
-            "model": str(self._model) if self._model else None,
-            "server": {"parallel": 2, "ctx": 512} | server,
-            "log": str(self.log),
-            "pinned": pinned,
-        }
-
-        def in_child() -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            before()
-
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _DRIVER, json.dumps(given), *command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=in_child,
-        )
-        return self.process
-
-    def run(self, *command: str, **options: Any) -> tuple[int, str, str]:
-        process = self.start(*command, **options)
-        out, err = process.communicate(timeout=_DEADLINE_S)
-        return process.returncode, out, err
-
-    def tell(self) -> None:
-        """Let a command go on that does `until_told`."""
-        self._told.touch()
-
-    def start_and_wait(self, then: str) -> tuple[psutil.Process, psutil.Process, psutil.Process]:
-        """(serve, command, engine) once the command, a shell that goes on with `then`, runs."""
-        script = (
-            f'echo "$$ $MLS_SERVER_PID" > {self._ids}.part; mv {self._ids}.part {self._ids}; {then}'
-        )
-        process = self.start("sh", "-c", script)
-        wait_until(self._ids.exists)
-        command, engine = map(int, self._ids.read_text().split())
-        return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
-
-
-@pytest.fixture
-def serve(tmp_path: Path, smollm2: Path) -> Iterator[Serve]:
-    served = Serve(tmp_path, smollm2)
-    yield served
-    if served.process and served.process.poll() is None:
-        served.process.kill()
-        served.process.wait()
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.02)
-
-
-def assert_gone(*processes: psutil.Process) -> None:
-    """Bounded wait: none of them runs any more (a zombie doesn't)."""
-
-    def ended(process: psutil.Process) -> bool:
-        try:
-            return bool(process.status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return True
-
-    wait_until(lambda: all(ended(process) for process in processes))
 
 
 def test_command_finds_a_healthy_server_with_the_slots_asked_for(serve: Serve) -> None:
@@ -156,7 +49,7 @@ def test_engine_and_command_are_kept_on_cpus_of_their_own(serve: Serve) -> None:
 def test_exit_status_is_passed_on_and_the_engine_is_gone(serve: Serve) -> None:
     running, command, engine = serve.start_and_wait(f"{serve.until_told}; exit 7")
     serve.tell()
-    assert running.wait(_DEADLINE_S) == 7
+    assert running.wait(DEADLINE_S) == 7
     assert_gone(command, engine)
 
 
@@ -170,7 +63,7 @@ def test_signal_ends_command_and_engine(serve: Serve, sig: signal.Signals) -> No
     running, command, engine = serve.start_and_wait("sleep 600; true")
     (sleeper,) = wait_for_children(command)
     running.send_signal(sig)
-    assert running.wait(_DEADLINE_S) == 128 + sig
+    assert running.wait(DEADLINE_S) == 128 + sig
     assert_gone(command, sleeper, engine)
 
 
@@ -179,7 +72,7 @@ def test_signal_while_loading(serve: Serve) -> None:
     running = psutil.Process(process.pid)
     (engine,) = wait_for_children(running)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(_DEADLINE_S) == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
     assert_gone(engine)
 
 
@@ -192,7 +85,7 @@ def test_sigkill_takes_command_and_engine_along(serve: Serve) -> None:
 def test_command_that_ignores_sigterm_is_killed(serve: Serve) -> None:
     running, command, engine = serve.start_and_wait("trap '' TERM; while :; do sleep 1; done")
     running.terminate()
-    assert running.wait(_DEADLINE_S) == 128 + signal.SIGTERM
+    assert running.wait(DEADLINE_S) == 128 + signal.SIGTERM
     assert_gone(command, engine)
 
 
@@ -204,7 +97,7 @@ def test_what_the_command_leaves_behind_is_ended(serve: Serve, tmp_path: Path) -
     wait_until(left.exists)
     orphan = psutil.Process(int(left.read_text()))
     serve.tell()
-    assert running.wait(_DEADLINE_S) == 0
+    assert running.wait(DEADLINE_S) == 0
     assert_gone(command, engine, orphan)
 
 
@@ -329,6 +222,23 @@ def test_api_key_guards_the_managed_engine(serve: Serve, monkeypatch: pytest.Mon
     assert key not in serve.log.read_text()
 
 
-def wait_for_children(process: psutil.Process) -> list[psutil.Process]:
-    wait_until(lambda: bool(process.children()))
-    return process.children()  # type: ignore[no-any-return]
+@pytest.mark.parametrize("name", ["nsys", "ncu"])
+def test_a_profiler_has_the_time_to_write_its_report(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It writes when the engine has ended, as the real ones do; the last of its options says where."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / name
+    program.write_text(
+        'out=$(echo "$*" | sed "s/.*--\\(export\\|output\\) \\([^ ]*\\).*/\\2/")\n'
+        'while [ "$1" != "$out" ]; do shift; done; shift\n'
+        '"$@"\nsleep 1\necho report > "$out"\n'
+    )
+    program.write_text("#!/bin/sh\n" + program.read_text())
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    ask = "import os, requests; print(requests.get(os.environ['MLS_SERVER'] + '/health').text)"
+    status, out, err = serve.run(sys.executable, "-c", ask, profile=name)
+    assert (status, "ok" in out) == (0, True), err
+    assert serve.log.with_name(f"server.log.{name}-rep").read_text() == "report\n"

@@ -47,7 +47,7 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
     ):
         begin_ns = time.monotonic_ns()
         try:
-            with sampling(Server(), [http.url], server.pid) as variables:
+            with sampling(Server(), [http.url], [server.pid]) as variables:
                 found_by(variables)
                 rows = samples_with("host", "server", "ranks", "metrics", begin_ns=begin_ns)
         finally:
@@ -64,7 +64,7 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
 
 def test_nothing_is_left_of_it(found_by):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with sampling(Server(), ["http://127.0.0.1:9"], None) as variables:
+    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
         found_by(variables)
         samples_with("host")
         folder = Path(variables[SOCKET_VARIABLE]).parent
@@ -76,7 +76,7 @@ def test_nothing_is_left_of_it(found_by):
 def test_a_server_without_metrics_makes_no_noise(found_by, capfd):
     with (
         http_server({}) as http,
-        sampling(Server(), [http.url], None) as variables,
+        sampling(Server(), [http.url], []) as variables,
     ):
         found_by(variables)
         rows = samples_with("host")
@@ -85,7 +85,7 @@ def test_a_server_without_metrics_makes_no_noise(found_by, capfd):
 
 
 def test_samples_of_another_host_are_of_another_clock(found_by, monkeypatch):
-    with sampling(Server(), ["http://127.0.0.1:9"], None) as variables:
+    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
         found_by(variables)
         samples_with("host")
         monkeypatch.setattr(module, "clock_id", lambda: "another host's")

@@ -6,29 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.host import machine, pinning
+from mls.host import pinning
 from mls.host.pinning import Pinned, choose
 from mls.model.errors import UserError
 from mls.model.pin import Pin, read_cpus, write_cpus
 from mls.model.validation import parse_config
 from mls.report.plan import pin_words
-
-
-@pytest.fixture
-def host(monkeypatch, tmp_path):
-    """Makes this a host of so many cores, of so many threads each, numbered as Linux does."""
-
-    def make(cores, threads=1, usable=None):
-        cpus = range(cores * threads)
-        for cpu in cpus:
-            file = tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list"
-            file.parent.mkdir(parents=True)
-            file.write_text(",".join(str(other) for other in cpus if other % cores == cpu % cores))
-        monkeypatch.setattr(machine, "_CPU", tmp_path)
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(cpus))
-        monkeypatch.setattr(pinning, "usable_cores", lambda: usable or cores)
-
-    return make
 
 
 @given(st.frozensets(st.integers(0, 300), min_size=1))

@@ -199,16 +199,17 @@ def test_a_profile_is_skipped_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    wanted = Server(profile="nsys")
-    found = profiler(wanted, tmp_path / "server.log")
-    assert not found.runs and "nsys" in str(found.said) and "not found" in str(found.said)
     assert profiler(Server(), tmp_path / "server.log").said is None
-    nsys = tmp_path / "nsys"
-    nsys.write_text("#!/bin/sh\n")
-    nsys.chmod(0o755)
-    found = profiler(wanted, tmp_path / "server.log")
-    assert found.argv[:2] == [str(nsys), "profile"]
-    assert found.argv[-1] == found.said == str(tmp_path / "server.log.nsys-rep")
+    for name in ("nsys", "ncu"):
+        wanted = Server.model_validate({"profile": name})
+        found = profiler(wanted, tmp_path / "server.log")
+        assert not found.runs and name in str(found.said) and "not found" in str(found.said)
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        found = profiler(wanted, tmp_path / "server.log")
+        assert found.argv[0] == str(program)
+        assert found.argv[-1] == found.said == str(tmp_path / f"server.log.{name}-rep")
 
 
 LOG = """\

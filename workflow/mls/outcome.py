@@ -54,6 +54,7 @@ class Outcome:
         self._seed = seed
         self._urls = urls
         self._each: list[dict[str, Any]] = []
+        self._engines: list[dict[str, Any]] = json.loads(os.environ.get(FACTS_VARIABLE, "[]"))
         self._output = output
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
@@ -73,6 +74,8 @@ class Outcome:
         states = [_state(api) for api in apis]
         self._before = pooled(states)
         self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
+        for each, facts in zip(self._each, self._engines, strict=False):
+            each["engine"] = facts
         self._host = {"server": self._where(), "pinned": pinned(), "before": noise.sample()}
 
     def after(self, apis: list[ServerApi]) -> None:
@@ -176,7 +179,7 @@ class Outcome:
             environment=_environment(Path(self._config.results)),
             server={
                 "url": self._urls[0],
-                "engine": json.loads(os.environ.get(FACTS_VARIABLE, "null")),
+                "engine": next(iter(self._engines), None),
                 "before": self._before,
                 "after": self._after,
                 **({"each": self._each} if len(self._urls) > 1 else {}),

@@ -121,7 +121,7 @@ def identity(result: RunResult) -> Identity:
     server = result.config.get("server") or {}
     model = result.config.get("model") or {}
     name = result.cell.get("model")
-    slots, ctx = server.get("parallel"), server.get("ctx")
+    slots, ctx = (server.get("parallel"), server.get("fleet")), server.get("ctx")
     return {
         "server build": ((), state.get("build")),
         "slots": ((name, slots), state.get("slots")),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import psutil
 
@@ -54,12 +55,12 @@ class _Group:
 
 
 class Activity:
-    """Samples the host, the engine's tree, and all else below one process but this one."""
+    """Samples the host, the engines' trees, and all else below one process but this one."""
 
-    def __init__(self, below: int, engine: int | None) -> None:
-        """below: id of the process that started both; engine: the server's, when it is managed."""
+    def __init__(self, below: int, engines: Collection[int]) -> None:
+        """below: id of the process that started all; engines: the servers', where they are managed."""
         self._below = psutil.Process(below)
-        self._engine = psutil.Process(engine) if engine else None
+        self._engines = [psutil.Process(engine) for engine in engines]
         self._server, self._ranks = _Group(), _Group()
         self._looked_s = -_LOOK_AGAIN_S
         self._sampled_s = time.monotonic()
@@ -90,9 +91,12 @@ class Activity:
         """Find the processes; walking all of a host's costs too much for every sample."""
         try:
             everyone = self._below.children(recursive=True)
-            server = [self._engine, *self._engine.children(recursive=True)] if self._engine else []
         except psutil.Error:
             return
+        server = []
+        for engine in self._engines:
+            with contextlib.suppress(psutil.Error):  # it has died
+                server += [engine, *engine.children(recursive=True)]
         theirs = {*server, psutil.Process()}
         self._server.keep(server)
         self._ranks.keep([process for process in everyone if process not in theirs])

@@ -80,7 +80,7 @@ def end_children(keep: Container[int] = (), grace_s: float = 2) -> list[int]:
     return [pid for child in children for pid in end_tree(child, grace_s)]
 
 
-def end_tree(pid: int, grace_s: float = 10, *, sig: int = signal.SIGTERM) -> list[int]:
+def end_tree(pid: int, grace_s: float = 10) -> list[int]:
     """End a process and all that it started; return the ids that had to be killed.
 
     The process itself is told first, and has `grace_s` to end what it started in its own way
@@ -93,7 +93,7 @@ def end_tree(pid: int, grace_s: float = 10, *, sig: int = signal.SIGTERM) -> lis
         tree = _with_children([root])
     except psutil.NoSuchProcess:
         return []
-    _send([root], sig)
+    _send([root], signal.SIGTERM)
     psutil.wait_procs([root], timeout=grace_s)
     # what they started meanwhile belongs to the tree as well
     tree = _with_children(tree)

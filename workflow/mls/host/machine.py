@@ -11,10 +11,11 @@ from typing import Any
 
 import psutil
 
-from mls.model.pin import write_cpus
+from mls.model.pin import read_cpus, write_cpus
 
 GIB = 1024**3
 _CPU = Path("/sys/devices/system/cpu")
+_NODES = Path("/sys/devices/system/node")
 
 
 def describe() -> dict[str, Any]:
@@ -87,6 +88,16 @@ def cores(cpus: Collection[int]) -> list[frozenset[int]]:
         siblings = _read(_CPU / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
         found.setdefault(siblings, set()).add(cpu)
     return [frozenset(threads) for threads in found.values()]
+
+
+def numa_nodes(cpus: Collection[int]) -> list[frozenset[int]]:
+    """Those of these CPUs that each NUMA node has, without nodes that have none of them.
+
+    One node with all of them where the kernel doesn't say. Linux only.
+    """
+    listed = sorted(_NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
+    nodes = [read_cpus(text) & set(cpus) for path in listed if (text := _read(path))]
+    return [node for node in nodes if node] or [frozenset(cpus)]
 
 
 def governor() -> str | None:

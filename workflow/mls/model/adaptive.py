@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from mls.model.section import Section
+from mls.model.strings import count_or
 
 DIGITS = 4
 """Significant digits of searched values that are not whole: they are part of paths."""
@@ -14,14 +15,8 @@ DIGITS = 4
 _MOST_REPEATS = 1000
 
 
-def _count_or_auto(value: object) -> object:
-    if value != "auto" and not (type(value) is int and 1 <= value <= _MOST_REPEATS):
-        raise ValueError(f"expected a whole number from 1 to {_MOST_REPEATS}, or auto")
-    return value
-
-
 Repeats = Annotated[
-    Annotated[int, Field(ge=1, le=_MOST_REPEATS)] | Literal["auto"], BeforeValidator(_count_or_auto)
+    Annotated[int, Field(ge=1, le=_MOST_REPEATS)] | Literal["auto"], count_or(_MOST_REPEATS, "auto")
 ]
 
 

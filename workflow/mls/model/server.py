@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mls.model.section import Section
-from mls.model.strings import EnvName, HostName, HttpUrl, OnOffAuto, Profile, ServerUrl
+from mls.model.strings import EnvName, HostName, HttpUrl, OnOffAuto, Profile, ServerUrl, count_or
+
+_MOST_SERVERS = 256
 
 Policy = Literal["round_robin", "least_outstanding", "sticky"]
+Fleet = Annotated[
+    Annotated[int, Field(ge=1, le=_MOST_SERVERS)] | Literal["gpus", "numa"],
+    count_or(_MOST_SERVERS, "gpus", "numa"),
+]
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
 
 
@@ -32,12 +38,18 @@ class Server(Section):
     )
     policy: Policy = Field(
         "round_robin",
-        description="Which of `urls` a request goes to: each in turn, the one with the fewest requests of "
-        "this rank outstanding, or (`sticky`) the one of its conversation.",
+        description="Which of `urls`, or of the `fleet`, a request goes to: each in turn, the one with the fewest "
+        "requests of this rank outstanding, or (`sticky`) the one of its conversation.",
     )
     proxy: HttpUrl | None = Field(
         None,
         description="HTTP proxy on the way to `url`; needs `run.transport: requests`.",
+    )
+    fleet: Fleet = Field(
+        1,
+        description="How many managed servers of the model run side by side and are measured as one: a number, "
+        "each on its share of the CPUs; `gpus`: one for each card, which it has to itself; `numa`: one for each "
+        "NUMA node, on that node's CPUs. `parallel`, `ctx` and `threads` are those of each.",
     )
     parallel: int = Field(8, ge=1, le=4096, description="Slots: requests served at once.")
     ctx: int = Field(
@@ -58,10 +70,13 @@ class Server(Section):
     )
     profile: Profile = Field(
         "off",
-        description="`nsys`: run the engine under NVIDIA Nsight Systems, if it is installed; the "
-        "profile lies beside the server's log. It costs speed: for a run of its own.",
+        description="Run the engine under NVIDIA Nsight Systems (`nsys`: all of it) or Nsight Compute (`ncu`: "
+        "the counters of 100 of its kernels), if it is installed; the profile lies beside the server's log. "
+        "It costs speed: for a run of its own.",
     )
-    threads: int | None = Field(None, ge=1, description="Compute threads. Default: all cores.")
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads. Default: all cores that the server may use."
+    )
     extra_args: list[str] = Field(
         [],
         description="Further arguments: command-line options for `llama-server`; "
@@ -73,7 +88,11 @@ class Server(Section):
         "hosts in `mpi`, that of the first, where all of them can reach it.",
     )
     port: int | None = Field(
-        None, ge=1, le=65535, description="Port of the managed server. Default: a free one."
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the managed server; of a `fleet`, that of the first, and the next ones for the others. "
+        "Default: a free one.",
     )
     api_key_env: EnvName | None = Field(
         None,
@@ -89,8 +108,16 @@ class Server(Section):
             raise ValueError("give `url` or `urls`, not both")
         if len({*self.urls}) < len(self.urls):
             raise ValueError("a server is given twice in `urls`")
-        if self.policy != "round_robin" and len(self.urls) < 2:
-            raise ValueError("`policy` goes with several `urls`")
+        if self.policy != "round_robin" and len(self.urls) < 2 and self.fleet == 1:
+            raise ValueError("`policy` goes with several `urls`, or a `fleet`")
+        if self.addresses and self.fleet != 1:
+            raise ValueError("`fleet` is of servers that are started here: leave it or `url` out")
+        if self.fleet == "gpus" and not self.gpu_layers:
+            raise ValueError("`fleet: gpus` needs `gpu_layers`: -1 for all of them")
+        if self.fleet == "gpus" and self.tensor_split:
+            raise ValueError(
+                "with `fleet: gpus` each server has one card: leave `tensor_split` out"
+            )
         if not self.addresses and self.engine == "llama-server" and not self.binary:
             raise ValueError("`binary` must be set with `engine: llama-server`")
         return self

@@ -58,5 +58,16 @@ def word(value: object) -> object:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
+def count_or(most: int, *words: str) -> BeforeValidator:
+    """Checks for a whole number from 1 to `most`, or one of the words, with one sentence for both."""
+
+    def check(value: object) -> object:
+        if value not in words and not (type(value) is int and 1 <= value <= most):
+            raise ValueError(f"expected a whole number from 1 to {most}, or {' or '.join(words)}")
+        return value
+
+    return BeforeValidator(check)
+
+
 OnOffAuto = Annotated[Literal["off", "on", "auto"], BeforeValidator(word)]
-Profile = Annotated[Literal["off", "nsys"], BeforeValidator(word)]
+Profile = Annotated[Literal["off", "nsys", "ncu"], BeforeValidator(word)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from markupsafe import Markup
@@ -193,6 +194,17 @@ def _recorded(path: Path) -> Node | None:
     return None if data is None else node(data)
 
 
+def _engines(server: dict[str, Any]) -> Node | None:
+    """What the managed engine is, or each of a fleet."""
+    each = {
+        f"server {number}": one["engine"]
+        for number, one in enumerate(server.get("each") or [], start=1)
+        if one.get("engine")
+    }
+    found = each or server.get("engine")
+    return node(found) if found else None
+
+
 def _served(study: Study, results: Path, model: str) -> Served:
     probe = read_json(results / "probe" / f"{model}.json")
     measured = [r for cell in study.cells if cell.cell["model"] == model for r in cell.ok]
@@ -207,7 +219,7 @@ def _served(study: Study, results: Path, model: str) -> Served:
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         url=str(server.get("url", "")),
         pinned=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
-        engine=node(server["engine"]) if server.get("engine") else None,
+        engine=_engines(server),
         before=node(server["before"]) if server.get("before") else None,
         after=node(server["after"]) if server.get("after") else None,
     )

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mls.model.digest import PACKAGE
 from mls.model.errors import UserError
 from mls.model.server import Server
 from mls.server.api import api_key
+from mls.server.fleet import ANYWHERE, Place
 
 LOOPBACK = "127.0.0.1"
 MOST_DEVICES = 128
@@ -31,6 +31,9 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
+# The option's name changed in 2026, and a llama-server refuses one that it doesn't know.
+_UNMAPPED = {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -42,20 +45,24 @@ class Engine:
 
 
 def engine(
-    server: Server, model_file: Path, alias: str, port: int, cpus: Collection[int] | None = None
+    server: Server, model_file: Path, alias: str, port: int, place: Place = ANYWHERE
 ) -> Engine:
     """The engine that the config asks for. Raises `UserError` when it or its API key isn't there.
 
-    cpus: those that it will be kept on, if any.
+    place: where it will be kept.
     """
     key = api_key(server)
-    threads = server.threads or usable_cores(cpus)
+    threads = server.threads or usable_cores(place.cpus)
     env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
+    env |= place.environment
     if server.engine == "llama-server":
         # never on the command line, which every user of the host can read
         secret = {"LLAMA_API_KEY": key} if key else {}
-        return Engine(_llama_server(server, model_file, alias, port, threads), env | secret, b"")
-    parameters = json.dumps(_xllamacpp(server, model_file, alias, port, threads, key))
+        env |= secret | (_UNMAPPED if place.own_memory else {})
+        return Engine(_llama_server(server, model_file, alias, port, threads), env, b"")
+    parameters = json.dumps(
+        _xllamacpp(server, model_file, alias, port, threads, key, place.own_memory)
+    )
     argv = [sys.executable, "-m", "mls.server.xllamacpp_engine"]
     # it finds this very package, however this process found it
     path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])])
@@ -63,12 +70,19 @@ def engine(
 
 
 def _xllamacpp(
-    server: Server, model_file: Path, alias: str, port: int, threads: int, key: str | None
+    server: Server,
+    model_file: Path,
+    alias: str,
+    port: int,
+    threads: int,
+    key: str | None,
+    own_memory: bool,
 ) -> dict[str, Any]:
     """Attributes of `xllamacpp.CommonParams`, nested by dots, and the config's own last."""
     return {
         "attributes": {
             "model.path": str(model_file),
+            **({"load_mode": "LLAMA_LOAD_MODE_NONE"} if own_memory else {}),
             "model_alias": [alias],
             "hostnames": [server.host or LOOPBACK],
             "port": port,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mls.model.digest import file_sha256
 from mls.model.server import Server
+from mls.server.fleet import ANYWHERE, Place
 
 VARIABLE = "MLS_ENGINE"
-"""Environment variable by which a run learns the facts, as JSON."""
+"""Environment variable by which a run learns the facts, as a JSON list: one for each engine."""
 
 _HEAD = 256 * 1024
 _ANSWER_TIMEOUT_S = 30
@@ -21,21 +24,24 @@ _LISTED = re.compile(r"^  (\S+: .+?) \(\d+ MiB", re.M)
 _OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
 
 
-def engine_facts(server: Server, argv: list[str], log: Path, profile: str | None) -> dict[str, Any]:
-    """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile}` of a
-    healthy engine; null is what it doesn't say. Never raises.
+def engine_facts(
+    server: Server, argv: list[str], log: Path, profile: str | None, place: Place = ANYWHERE
+) -> dict[str, Any]:
+    """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile, cpus, card}`
+    of a healthy engine; null is what it doesn't say. Never raises.
 
     devices: those that its log says it uses, else (a llama-server of 2026 tells that to a more
     talkative log only) those that its binary can use.
     profile: where the profile goes or why there is none; None when none was asked for.
     """
     facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
+    facts |= place.told()
     facts |= {"binary": None, "sha256": None, "version": None} | said_of_devices(_head(log))
     if server.engine == "llama-server":
         binary = argv[0]
         facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
         if server.gpu_layers and not facts["devices"]:
-            facts["devices"] = _LISTED.findall(_answer(binary, "--list-devices"))
+            facts["devices"] = _LISTED.findall(_answer(binary, "--list-devices", place))
     return facts
 
 
@@ -58,6 +64,7 @@ def _head(log: Path) -> str:
         return ""
 
 
+@cache  # the engines of a fleet are of one binary
 def _sha256(binary: str) -> str | None:
     try:
         return file_sha256(Path(binary))
@@ -66,12 +73,15 @@ def _sha256(binary: str) -> str | None:
 
 
 def _version(binary: str) -> str | None:
-    lines = re.findall(r"^(?:version|built with).*", _answer(binary, "--version"), flags=re.M)
+    lines = re.findall(
+        r"^(?:version|built with).*", _answer(binary, "--version", ANYWHERE), flags=re.M
+    )
     return "; ".join(lines) or None
 
 
-def _answer(binary: str, option: str) -> str:
-    """All that it prints; nothing when it can't be asked."""
+@cache
+def _answer(binary: str, option: str, place: Place) -> str:
+    """All that it prints there; nothing when it can't be asked."""
     try:
         done = subprocess.run(
             [binary, option],
@@ -80,6 +90,7 @@ def _answer(binary: str, option: str) -> str:
             errors="replace",
             timeout=_ANSWER_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
+            env=os.environ | place.environment,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -1,4 +1,4 @@
-"""A managed engine's process, from its start to the moment when it is healthy."""
+"""A managed engine's process, or those of a fleet, from the start until all are healthy."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +18,19 @@ import psutil
 import requests
 
 from mls.host.lifetime import die_with_parent, end_tree
-from mls.host.pinning import Cpus, move_to
+from mls.host.pinning import move_to
 from mls.host.signals import SignalWait
 from mls.model.errors import UserError
 from mls.model.files import unwritable
 from mls.model.server import Server
 from mls.server.engine import LOOPBACK, engine
+from mls.server.fleet import ANYWHERE, Place
 from mls.server.log_words import decisive_line, how_it_ended
 from mls.server.profiler import Profiler, profiler
 
 _LOOK_EVERY_S = 0.05
 _PORT_TRIES = 3
+HIGHEST_PORT = 65535
 _END_GRACE_S = 5
 _REPORT_GRACE_S = 120
 
@@ -51,6 +54,7 @@ class EngineProcess:
     argv: list[str]
     """Its own command line, without a profiler's."""
     profiler: Profiler
+    place: Place
 
     @property
     def url(self) -> str:
@@ -67,11 +71,17 @@ class EngineProcess:
 
     def end(self) -> None:
         """End it, and wait until it has."""
-        if self.profiler.runs:  # nsys writes its report when it is interrupted
-            end_tree(self.process.pid, _REPORT_GRACE_S, sig=signal.SIGINT)
-        else:
-            end_tree(self.process.pid, _END_GRACE_S)
+        if self.profiler.runs:  # it writes its report when the engine has ended
+            self._interrupt()
+        end_tree(self.process.pid, _END_GRACE_S)
         self.process.wait()
+
+    def _interrupt(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess, subprocess.TimeoutExpired):
+            for below in psutil.Process(self.process.pid).children(recursive=True):
+                if below.cmdline() == self.argv:
+                    below.send_signal(signal.SIGINT)
+            self.process.wait(_REPORT_GRACE_S)
 
 
 def start(
@@ -80,34 +90,55 @@ def start(
     alias: str,
     log: Path,
     signals: SignalWait,
-    cpus: Cpus | None = None,
-) -> EngineProcess:
-    """Start the engine, on these CPUs if any are given, and wait until it is healthy.
+    where: Sequence[Place] = (ANYWHERE,),
+) -> list[EngineProcess]:
+    """Start an engine at each place, all at once, and wait until they are healthy.
 
-    It is killed by the kernel when this process ends, and has a session of its own: a terminal's
-    Ctrl-C reaches it through this process only. Raises `UserError` when it can't be started, dies
-    or isn't ready in time; `AskedToEndError` when a signal came first. Nothing is left running then.
+    They are killed by the kernel when this process ends, and have sessions of their own: a
+    terminal's Ctrl-C reaches them through this process only. log: of the first; the others' have its
+    name and their number. Raises `UserError` when one can't be started, dies or isn't ready in time;
+    `AskedToEndError` when a signal came first. Nothing is left running then.
     """
     if not model_file.exists():
         raise UserError(f"Model file {model_file} is missing; check its path.")
-    for attempt in range(1, _PORT_TRIES + 1):
-        running = _launch(server, model_file, alias, _port(server), log, cpus)
-        try:
-            _wait_until_healthy(running, server, signals)
-            return running
-        except BaseException as error:
-            running.end()
-            # someone took the free port before the engine could
-            lost_port = server.port is None and not _is_free(running.host, running.port)
-            if not isinstance(error, UserError) or not lost_port or attempt == _PORT_TRIES:
-                raise
-    raise AssertionError("unreachable")
+
+    def launch(number: int) -> EngineProcess:
+        own = log.with_name(f"{log.name}.{number + 1}") if number else log
+        return _launch(server, model_file, alias, _port(server, number), own, where[number])
+
+    running: list[EngineProcess] = []
+    try:
+        for number in range(len(where)):
+            running.append(launch(number))  # noqa: PERF401 (those before one that fails must be known)
+        for number in range(len(where)):
+            for attempt in range(1, _PORT_TRIES + 1):
+                try:
+                    _wait_until_healthy(running[number], server, signals)
+                    break
+                except UserError:
+                    lost = running[number]
+                    lost.end()
+                    # someone took the free port before the engine could
+                    lost_port = server.port is None and not _is_free(lost.host, lost.port)
+                    if not lost_port or attempt == _PORT_TRIES:
+                        raise
+                    running[number] = launch(number)
+    except BaseException:
+        end_all(running)
+        raise
+    return running
+
+
+def end_all(engines: Iterable[EngineProcess]) -> None:
+    """End them, and wait until they have."""
+    for one in engines:
+        one.end()
 
 
 def _launch(
-    server: Server, model_file: Path, alias: str, port: int, log: Path, cpus: Cpus | None
+    server: Server, model_file: Path, alias: str, port: int, log: Path, place: Place
 ) -> EngineProcess:
-    what = engine(server, model_file, alias, port, cpus)
+    what = engine(server, model_file, alias, port, place)
     profile = profiler(server, log)
     if profile.said and not profile.runs:
         print(f"mls serve: profile {profile.said}.", file=sys.stderr, flush=True)
@@ -115,7 +146,7 @@ def _launch(
 
     def in_child() -> None:
         die_with_parent(signal.SIGKILL, parent)
-        move_to(cpus)
+        move_to(place.cpus)
 
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -139,7 +170,7 @@ def _launch(
             ) from None
     with contextlib.suppress(BrokenPipeError):  # it died already: its status says why
         _tell(process, what.stdin)
-    return EngineProcess(process, server.host or LOOPBACK, port, log, what.argv, profile)
+    return EngineProcess(process, server.host or LOOPBACK, port, log, what.argv, profile, place)
 
 
 def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -189,7 +220,8 @@ def _why_not_started(running: EngineProcess) -> str:
     return f"The server died while starting: it {running.why_it_died()}."
 
 
-def _port(server: Server) -> int:
+def _port(server: Server, number: int) -> int:
+    """Of the server of that number of a fleet."""
     host = server.host or LOOPBACK
     if server.port is None:
         with socket.socket() as probe:
@@ -201,12 +233,18 @@ def _port(server: Server) -> int:
                     "give an address of this host."
                 ) from None
             return int(probe.getsockname()[1])
-    if not _is_free(host, server.port):
+    port = server.port + number
+    if port > HIGHEST_PORT:
         raise UserError(
-            f"server.port: {server.port} is taken by another program; stop it, "
+            f"server.port: {server.port} leaves too few ports for the fleet; give a lower one, "
+            "or leave it out."
+        )
+    if not _is_free(host, port):
+        raise UserError(
+            f"server.port: {port} is taken by another program; stop it, "
             "or leave server.port out to use a free one."
         )
-    return server.port
+    return port
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -39,18 +39,27 @@ def check_context(
             )
 
 
-def slots_warning(config: Config, points: list[Settings], slots: int | None) -> list[str]:
-    """A warning when the largest `inflight` finds fewer slots: requests will queue in the server."""
+def slots_warning(
+    config: Config, points: list[Settings], slots: int | None, servers: int
+) -> list[str]:
+    """A warning when the largest `inflight` finds fewer slots: requests will queue in the server.
+
+    slots: of the probed server; servers: how many there were of it.
+    """
     short = []
     for point in points:
         if point.load.open:  # its requests in flight are not for the config to say
             continue
         has = point.server.parallel if _is_swept(config, point) else slots
-        if has is not None and point.run.inflight > has:
+        if has is None:
+            continue
+        fleet = point.server.fleet
+        has *= fleet if isinstance(fleet, int) and not point.server.addresses else servers
+        if point.run.inflight > has:
             short.append((point.run.inflight, has))
     if not short:
         return []
-    inflight, has = max(short)
+    inflight, has = max(short, key=lambda pair: pair[0] - pair[1])
     return [
         f"Inflight {inflight} on {has} slots: {inflight - has} requests will wait in the server's "
         "queue, which counts in TTFT and latency."

@@ -19,7 +19,8 @@ from mls.model.errors import UserError
 from mls.model.server import Server
 from mls.server.engine_facts import VARIABLE as FACTS_VARIABLE
 from mls.server.engine_facts import engine_facts
-from mls.server.engine_process import AskedToEndError, EngineProcess, start
+from mls.server.engine_process import AskedToEndError, EngineProcess, end_all, start
+from mls.server.fleet import places
 from mls.server.sampling import sampling
 
 _LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "srun", "orterun", "prterun")
@@ -38,9 +39,10 @@ def serve(
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
-    With `server.url` or `urls` there is no engine, and model_file, alias and log aren't used. The command
-    also gets the engine's id as `<env_url_name>_PID`. pinned: the CPUs of the engine, and of the
-    command with the sampler. Returns the command's exit status, 128 + n
+    With `server.url` or `urls` there is no engine, and model_file, alias and log aren't used; with
+    `server.fleet` there are several, and their URLs are separated by blanks. The command also gets
+    the engines' ids as `<env_url_name>_PID`. pinned: the CPUs of the engines, and of the command
+    with the sampler. Returns the command's exit status, 128 + n
     when signal n ended it or this process, and at least 1 when the engine died during the run:
     that is also said on stderr. Raises `UserError` when command or engine can't be started.
 
@@ -50,33 +52,37 @@ def serve(
     with SignalWait() as signals, adopting_orphans():
         if server.addresses:
             variables = {env_url_name: " ".join(server.addresses)}
-            with sampling(server, server.addresses, None, pinned.ranks) as more:
-                return _run([program, *command[1:]], variables | more, None, signals, pinned)
+            with sampling(server, server.addresses, [], pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, [], signals, pinned)
         if model_file is None:
             raise UserError(
                 "A managed server needs a model file; give models.<name>.path or another source."
             )
         try:
-            engine = start(server, model_file, alias, log, signals, pinned.server)
+            engines = start(server, model_file, alias, log, signals, places(server, pinned.server))
         except AskedToEndError as asked:
             return _BY_SIGNAL + asked.sig
         try:
-            facts = engine_facts(server, engine.argv, engine.log, engine.profiler.said)
+            facts = [
+                engine_facts(server, one.argv, one.log, one.profiler.said, one.place)
+                for one in engines
+            ]
+            pids = [one.process.pid for one in engines]
             variables = {
-                env_url_name: engine.url,
-                f"{env_url_name}_PID": str(engine.process.pid),
+                env_url_name: " ".join(one.url for one in engines),
+                f"{env_url_name}_PID": " ".join(map(str, pids)),
                 FACTS_VARIABLE: json.dumps(facts),
             }
-            with sampling(server, [engine.url], engine.process.pid, pinned.ranks) as more:
-                return _run([program, *command[1:]], variables | more, engine, signals, pinned)
+            with sampling(server, [one.url for one in engines], pids, pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, engines, signals, pinned)
         finally:
-            engine.end()
+            end_all(engines)
 
 
 def _run(
     command: list[str],
     variables: dict[str, str],
-    engine: EngineProcess | None,
+    engines: list[EngineProcess],
     signals: SignalWait,
     pinned: Pinned,
 ) -> int:
@@ -99,21 +105,23 @@ def _run(
             if sig := signals.wait():
                 end_tree(process.pid, _END_GRACE_S)
                 return _BY_SIGNAL + sig
-            if engine and not died and (died := engine.why_it_died()):
-                _report(died)
+            died = died or _dead(engines)
     finally:
         # what the command left behind, such as the ranks of an mpirun that was killed
         end_children(keep=not_ours)
-    if engine and not died and (died := engine.why_it_died()):
-        _report(died)
+    died = died or _dead(engines)
     status = process.returncode
     if status < 0:
         return _BY_SIGNAL - status
     return status or (1 if died else 0)
 
 
-def _report(died: str) -> None:
-    print(f"mls serve: the server died during the run: it {died}.", file=sys.stderr, flush=True)
+def _dead(engines: list[EngineProcess]) -> str | None:
+    """Why the first of them that has died did; that is said on stderr, too."""
+    died = next((why for one in engines if (why := one.why_it_died())), None)
+    if died:
+        print(f"mls serve: the server died during the run: it {died}.", file=sys.stderr, flush=True)
+    return died
 
 
 def _program(command: list[str]) -> str:

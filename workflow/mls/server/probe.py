@@ -109,7 +109,7 @@ def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1
         replies=[reply for reply, _ in replies],
         cache=cache,
         warnings=[
-            *slots_warning(config, points, state["slots"] and state["slots"] * servers),
+            *slots_warning(config, points, state["slots"], servers),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
         ],
     )

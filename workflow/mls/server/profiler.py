@@ -1,4 +1,4 @@
-"""Running an engine under NVIDIA Nsight Systems."""
+"""Running an engine under one of NVIDIA's profilers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mls.model.server import Server
+
+_NAMES = {"nsys": "NVIDIA Nsight Systems", "ncu": "NVIDIA Nsight Compute"}
+_OPTIONS = {
+    # no sampling of CPU call stacks: it needs rights, and costs more than all the rest
+    "nsys": ["profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none",
+             "--force-overwrite=true", "--output"],
+    # each kernel is run some ten times over, two a second: some of them, from when the model is
+    # loaded and warm; with its default it would set the card's clocks, and leave them when killed
+    "ncu": ["--launch-skip=20000", "--launch-count=100", "--clock-control=none",
+            "--force-overwrite", "--export"],
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,11 @@ class Profiler:
 
 def profiler(server: Server, log: Path) -> Profiler:
     """The profiler that `server.profile` asks for. The profile goes beside the log."""
-    if server.profile == "off":
+    name = server.profile
+    if name == "off":
         return Profiler([], None)
-    nsys = shutil.which("nsys")
-    if nsys is None:
-        return Profiler([], "skipped: nsys (NVIDIA Nsight Systems) was not found on PATH")
-    output = log.with_name(f"{log.name}.nsys-rep")
-    # no sampling of CPU call stacks: it needs rights, and costs more than all the rest
-    options = ["--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none", "--force-overwrite=true"]
-    return Profiler([nsys, "profile", *options, "--output", str(output)], str(output))
+    program = shutil.which(name)
+    if program is None:
+        return Profiler([], f"skipped: {name} ({_NAMES[name]}) was not found on PATH")
+    output = str(log.with_name(f"{log.name}.{name}-rep"))
+    return Profiler([program, *_OPTIONS[name], output], output)

@@ -30,12 +30,12 @@ _READ_TIMEOUT_S = 30
 
 @contextlib.contextmanager
 def sampling(
-    server: Server, urls: list[str], engine: int | None, cpus: Cpus | None = None
+    server: Server, urls: list[str], engines: list[int], cpus: Cpus | None = None
 ) -> Iterator[dict[str, str]]:
     """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
 
-    engine: id of the managed server's process; cpus: where the sampler is kept. It is killed by the kernel when this process
-    ends. Where it can't be started there are no variables: no run fails for want of telemetry.
+    engines: ids of the managed servers' processes; cpus: where the sampler is kept. It is killed by the
+    kernel when this process ends. Where it can't be started there are no variables: no run fails for want of telemetry.
     """
     parent = os.getpid()
 
@@ -49,7 +49,7 @@ def sampling(
             "socket": where,
             "urls": urls,
             "below": parent,
-            "engine": engine,
+            "engines": engines,
             "api_key_env": server.api_key_env,
             "proxy": server.proxy,
         }

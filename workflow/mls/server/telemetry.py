@@ -97,7 +97,7 @@ def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
 
 
 def main() -> int:
-    """Told on standard input: `{socket, urls, below, engine, api_key_env, proxy}`."""
+    """Told on standard input: `{socket, urls, below, engines, api_key_env, proxy}`."""
     told: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(told["socket"])
@@ -109,7 +109,7 @@ def main() -> int:
             ServerApi(url, key, _METRICS_TIMEOUT_S, proxy=told["proxy"]) for url in told["urls"]
         ]
         threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
-    sample(listener, Activity(told["below"], told["engine"]), samples)
+    sample(listener, Activity(told["below"], told["engines"]), samples)
     return 0
 
 

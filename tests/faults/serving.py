@@ -1,0 +1,116 @@
+"""`serve` as a process of its own, and what the tests ask of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+DEADLINE_S = 60
+_DRIVER = """
+import json, sys
+from pathlib import Path
+from mls.host.pinning import Pinned
+from mls.model.server import Server
+from mls.model.errors import UserError
+from mls.server.managed import serve
+given = json.loads(sys.argv[1])
+model = Path(given["model"]) if given["model"] else None
+server, pinned = Server(**given["server"]), Pinned(*map(frozenset, given["pinned"]))
+try:
+    sys.exit(serve(server, model, "m", sys.argv[2:], Path(given["log"]), pinned=pinned))
+except UserError as error:
+    print("UserError:", error, file=sys.stderr)
+    sys.exit(1)
+"""
+
+
+class Serve:
+    """One `serve` process, and the ids of what it started."""
+
+    def __init__(self, folder: Path, model: Path | None) -> None:
+        self.log = folder / "server.log"
+        self._ids = folder / "ids"
+        self._told = folder / "told"
+        self.until_told = f"while [ ! -e {self._told} ]; do sleep 0.05; done"
+        self._model = model
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(
+        self,
+        *command: str,
+        before: Callable[[], None] = lambda: None,
+        pinned: Sequence[Sequence[int]] = (),
+        **server: Any,
+    ) -> subprocess.Popen[str]:
+        given = {
+            "model": str(self._model) if self._model else None,
+            "server": {"parallel": 2, "ctx": 512} | server,
+            "log": str(self.log),
+            "pinned": pinned,
+        }
+
+        def in_child() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the tests ignore it
+            before()
+
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _DRIVER, json.dumps(given), *command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=in_child,
+        )
+        return self.process
+
+    def run(self, *command: str, **options: Any) -> tuple[int, str, str]:
+        process = self.start(*command, **options)
+        out, err = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, out, err
+
+    def tell(self) -> None:
+        """Let a command go on that does `until_told`."""
+        self._told.touch()
+
+    def start_and_wait(self, then: str) -> tuple[psutil.Process, psutil.Process, psutil.Process]:
+        """(serve, command, engine) once the command, a shell that goes on with `then`, runs."""
+        script = (
+            f'echo "$$ $MLS_SERVER_PID" > {self._ids}.part; mv {self._ids}.part {self._ids}; {then}'
+        )
+        process = self.start("sh", "-c", script)
+        wait_until(self._ids.exists)
+        command, engine = map(int, self._ids.read_text().split())
+        return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not happened():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+
+
+def assert_gone(*processes: psutil.Process) -> None:
+    """Bounded wait: none of them runs any more (a zombie doesn't)."""
+
+    def ended(process: psutil.Process) -> bool:
+        try:
+            return bool(process.status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+
+    wait_until(lambda: all(ended(process) for process in processes))
+
+
+def wait_for_children(process: psutil.Process, count: int = 1) -> list[psutil.Process]:
+    """Once it has at least so many."""
+    wait_until(lambda: len(process.children()) >= count)
+    return process.children()

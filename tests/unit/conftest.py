@@ -1,0 +1,33 @@
+"""Hosts of all sizes."""
+
+import os
+
+import pytest
+
+from mls.host import machine, pinning
+from mls.model.pin import write_cpus
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path):
+    """Makes this a host of so many cores, of so many threads each, numbered as Linux does.
+
+    nodes: of which its NUMA nodes have these cores each; none: the kernel tells of none.
+    """
+
+    def make(cores, threads=1, usable=None, nodes=()):
+        cpus = range(cores * threads)
+        for cpu in cpus:
+            file = tmp_path / "cpu" / f"cpu{cpu}" / "topology" / "thread_siblings_list"
+            file.parent.mkdir(parents=True)
+            file.write_text(",".join(str(other) for other in cpus if other % cores == cpu % cores))
+        for number, its in enumerate(nodes):
+            file = tmp_path / "node" / f"node{number}" / "cpulist"
+            file.parent.mkdir(parents=True)
+            file.write_text(write_cpus(cpu for cpu in cpus if cpu % cores in its) + "\n")
+        monkeypatch.setattr(machine, "_CPU", tmp_path / "cpu")
+        monkeypatch.setattr(machine, "_NODES", tmp_path / "node")
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(cpus))
+        monkeypatch.setattr(pinning, "usable_cores", lambda: usable or cores)
+
+    return make
