@@ -4,7 +4,8 @@
 #   bash benchmarks/gpu/run_all.sh start      the same, detached (for machines with short calls)
 #   bash benchmarks/gpu/run_all.sh wait [S]   for at most S seconds; then the table, or how far it is
 # Models may arrive in pieces (build/gpu/part*) while llama-server is being built. Results are in
-# build/gpu/out, and their small parts in $OUT when that is set. BUDGET_S: when to stop measuring.
+# build/gpu/out, and their small parts in $OUT when that is set. BUDGET_S: when to stop measuring;
+# SWEEPS: names of the configs to measure, if not all (`SWEEPS="ranks gemma"`).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -81,18 +82,28 @@ everything() {
     build > "$out/build.log" 2>&1 &
     local building=$!
     say "the kernel and the card's ceilings"
+    export CUDA_VISIBLE_DEVICES=0 # the last card is tried by the tests
     python -m benchmarks.gpu.ceilings --output "$out/ceilings.json" || say "the ceilings failed"
-    python -m pytest -q -p no:cacheprovider tests/unit/test_gpu_post.py tests/unit/test_gpu_kernel.py \
-        > "$out/tests.txt" 2>&1 || say "the tests failed, see tests.txt"
+    local last
+    last=$(($(nvidia-smi --list-gpus | wc -l) - 1))
+    CUDA_VISIBLE_DEVICES=$last python -m pytest -q -p no:cacheprovider tests/unit/test_gpu_post.py \
+        tests/unit/test_gpu_kernel.py > "$out/tests.txt" 2>&1 || say "the tests failed, see tests.txt"
+    say "$(tail -1 "$out/tests.txt")"
     models
     wait $building || { tail -20 "$out/build.log"; say "llama-server could not be built"; return 1; }
     say "llama-server: $("$server" --version 2>&1 | head -1)"
     python -m benchmarks.gpu.memory --output "$out/memory.json" || say "the memory comparison failed"
-    say "sweeps"
-    python -m benchmarks.gpu.sweep --until $((budget - SECONDS)) --output "$out" || say "sweeps: not all runs succeeded"
+    unset CUDA_VISIBLE_DEVICES
     say "the transport of one, four and eight ranks"
-    python -m benchmarks.many_ranks --repeats 2 --seconds 1 || say "many_ranks failed"
+    timeout 150 python -m benchmarks.many_ranks --repeats 2 --seconds 0.5 || say "many_ranks failed"
     cp results/bench/many_ranks.csv "$out/" || true
+    say "sweeps"
+    local name configs=()
+    for name in ${SWEEPS:-}; do configs+=("benchmarks/gpu/$name.yaml"); done
+    python -m benchmarks.gpu.sweep --until $((budget - SECONDS)) --output "$out" \
+        ${configs[@]:+--configs "${configs[@]}"} || say "sweeps: not all runs succeeded"
+    find "$work/results/profile/logs" -name '*.ncu-rep' -exec ncu --import {} --print-summary per-kernel \; \
+        > "$out/ncu.txt" 2>&1 || say "no profile by ncu"
     say "done"
     python -m benchmarks.gpu.table "$out"
 }
@@ -127,7 +138,7 @@ wait)
     echo "not done yet"
     ;;
 *)
-    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    sed -n '2,8s/^# \{0,1\}//p' "$0"
     exit 2
     ;;
 esac

@@ -8,33 +8,46 @@ tables, page and archive. What wasn't measured by then is missing in the tables.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from mls.gpu.info import visible_cards
 from mls.model.config import Config
 from mls.model.sweep import Cell, cells, run_path
 from mls.model.validation import load_config
 
 HERE = Path(__file__).parent
-CONFIGS = ("inflight", "ranks", "interference", "gemma")
+CONFIGS = ("inflight", "ranks", "interference", "gemma", "profile")
+"""On the first card alone."""
+ON_ALL_CARDS = ("cards",)
+"""Only where there are several."""
 MLS = (sys.executable, "-m", "mls")
 RUN_LIMIT_S = 120
 
 
 def prepare(path: Path, config: Config) -> None:
     """Environment, models and probes. Raises `CalledProcessError`."""
+    env = cards_of(path)
     results = Path(config.results)
     environment = results / "environment" / "environment.json"
-    call("environment", "--config", path, "--output", environment)
+    call("environment", "--config", path, "--output", environment, env=env)
     for model in config.models:
-        call("model", model, "--config", path, "--output", results / "models" / f"{model}.json")
+        described = results / "models" / f"{model}.json"
+        call("model", model, "--config", path, "--output", described, env=env)
         probe = results / "probe" / f"{model}.json"
         inner = (*MLS, "probe", "--config", path, "--model", model, "--output", probe)
         log = results / "logs" / f"probe-{model}.server"
-        call("serve", "--config", path, "--cell", f"model={model}", "--log", log, "--", *inner)
+        cell = f"model={model}"
+        call("serve", "--config", path, "--cell", cell, "--log", log, "--", *inner, env=env)
+
+
+def cards_of(path: Path) -> dict[str, str]:
+    """The environment in which a config's processes see the cards that they are to use."""
+    return {**os.environ, **({} if path.stem in ON_ALL_CARDS else {"CUDA_VISIBLE_DEVICES": "0"})}
 
 
 def planned(configs: dict[Path, Config]) -> Iterator[tuple[Path, Config, Cell, int]]:
@@ -60,16 +73,20 @@ def measure(path: Path, config: Config, cell: Cell, repeat: int) -> bool:
     with log.open("w") as out:
         try:
             subprocess.run(
-                [str(word) for word in command], stdout=out, stderr=out, timeout=RUN_LIMIT_S
+                [str(word) for word in command],
+                stdout=out,
+                stderr=out,
+                timeout=RUN_LIMIT_S,
+                env=cards_of(path),
             )
         except subprocess.TimeoutExpired:
             print(f"{where}: not over after {RUN_LIMIT_S} s", flush=True)
     return (folder / "run.json").exists()
 
 
-def call(*words: object) -> None:
+def call(*words: object, env: dict[str, str] | None = None) -> None:
     """`mls …`. Raises `CalledProcessError`."""
-    subprocess.run([*MLS, *map(str, words)], check=True)
+    subprocess.run([*MLS, *map(str, words)], check=True, env=env)
 
 
 def main() -> int:
@@ -80,7 +97,8 @@ def main() -> int:
     parser.add_argument("--configs", type=Path, nargs="+", help="default: those beside this file")
     options = parser.parse_args()
     limit = time.monotonic() + options.until
-    paths = options.configs or [HERE / f"{name}.yaml" for name in CONFIGS]
+    names = (*ON_ALL_CARDS, *CONFIGS) if len(visible_cards()) > 1 else CONFIGS
+    paths = options.configs or [HERE / f"{name}.yaml" for name in names]
     ready: dict[Path, Config] = {}
     for path in paths:
         try:

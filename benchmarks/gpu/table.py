@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.sweep import CONFIGS
+from benchmarks.gpu.sweep import CONFIGS, ON_ALL_CARDS
 
 RATE = "throughput.completion_tokens_per_s"
-AXES = ("model", "inflight", "ranks", "cuda_post", "cuda_post_work")
+AXES = ("model", "inflight", "ranks", "fleet", "profile", "cuda_post", "cuda_post_work")
 METRICS = (
     ("tok/s", RATE),
     ("p95 ms", "latency_ms.p95"),
@@ -119,7 +119,7 @@ def read(path: Path) -> Any:
 def main() -> int:
     folder = Path(sys.argv[1])
     print("\n".join(["", *card(folder), "", *memory(folder)]))
-    for name in CONFIGS:
+    for name in (*CONFIGS, *ON_ALL_CARDS):
         print("\n".join(["", name, *sweep(folder / name)]))
     return 0
 
