@@ -119,6 +119,39 @@ def test_slowed_clocks_are_a_verdict(reasons, status, said):
     assert found.gpu.throttled_share == (0.0 if status == "pass" else 1.0)
 
 
+@pytest.mark.parametrize(
+    ("clocks", "status", "said"),
+    [
+        ((1980, 1980), "pass", "100% of its highest"),
+        ((1980, 1500), "warn", "76% of its highest, and the card names no reason"),
+    ],
+)
+def test_clocks_that_were_set_low_are_a_warning_though_the_card_names_no_reason(
+    clocks, status, said
+):
+    """As a profiler that was killed left one of two H200."""
+    made = rows(LOAD)
+    told = {"sm_max_mhz": 1980.0, "clock_reasons": 0.0, "server_memory_mib": 1.0}
+    found = summary({f"gpu{i}": told | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, made=made)
+    (verdict,) = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))[-1:]
+    assert (verdict.check, verdict.status) == ("card_at_full_clocks", status)
+    assert said in verdict.message
+
+
+def test_the_clock_of_an_idle_card_says_nothing():
+    def idle(s):
+        return float(s > 0.1)
+
+    told = {
+        "sm_max_mhz": 1980.0,
+        "clock_reasons": idle,
+        "sm_mhz": lambda s: 1980.0 - 1600 * idle(s),
+    }
+    assert summary({"gpu0": told}).gpu.sm_share_of_max == 1.0
+    told["clock_reasons"] = 1.0
+    assert summary({"gpu0": told}).gpu.sm_share_of_max is None
+
+
 def test_a_card_that_keeps_its_clocks_to_itself_is_unknown_and_no_card_is_no_verdict():
     made = rows(LOAD)
     table, run = to_table(made), Run(inflight=4)

@@ -23,6 +23,8 @@ SLOWED = {
     0x80: "power brake",
 }
 """Bits of NVML's clock event reasons (`nvmlClocksEventReason…`) that mean slowed clocks."""
+IDLE = 0x01
+"""The same: clocks are low as there is nothing to do."""
 
 TOKENS = 1000
 
@@ -93,6 +95,7 @@ def summarize_cards(
         every = [known[card, name] for card in cards if (card, name) in known]
         return [s for one in every if len((s := one.between(begin, end)).value)]
 
+    shares = [share for c in cards if (share := _share_of_max(c, known, begin, end)) is not None]
     slowed = [_slowed(one) for one in of("clock_reasons")]
     energy = _energy_j([(known.get((c, "energy_j")), known.get((c, "power_w"))) for c in cards],
                        begin, end)  # fmt: skip
@@ -104,6 +107,7 @@ def summarize_cards(
             "power_w": _summed(of("power_w")),
             "temperature_c": _pooled(of("temperature_c")),
             "sm_mhz": _pooled(of("sm_mhz")),
+            "sm_share_of_max": min(shares, default=None),
             "energy_j": energy,
             "energy_j_per_1000_tokens": energy / tokens * TOKENS if energy and tokens else None,
             "throttled_share": float(np.mean(np.concatenate(slowed) != 0)) if slowed else None,
@@ -164,6 +168,19 @@ def _energy_j(
         else:
             return None
     return total
+
+
+def _share_of_max(
+    card: str, known: dict[tuple[str, str], Series], begin: int, end: int
+) -> float | None:
+    """Median SM clock of the samples in which the card wasn't idle, of its highest."""
+    names = ("sm_mhz", "sm_max_mhz", "clock_reasons")
+    if any((card, name) not in known for name in names):
+        return None
+    clock, highest, reasons = (known[card, name].between(begin, end).value for name in names)
+    length = min(map(len, (clock, highest, reasons)))  # sampled together
+    busy = (reasons[:length].astype(np.int64) & IDLE) == 0
+    return float(np.median(clock[:length][busy] / highest[:length][busy])) if busy.any() else None
 
 
 def _slowed(reasons: Series) -> Ints:

@@ -217,9 +217,16 @@ def _card_at_full_clocks(given: Evidence) -> Verdict:
     if card is None or card.throttled_share is None:
         message = "The card doesn't say whether its clocks were slowed."
         return verdict("card_at_full_clocks", "unknown", None, 0.0, message)
-    share = card.throttled_share
+    share, clock, least = card.throttled_share, card.sm_share_of_max, given.checks.card_clock
+    if not share and clock is not None and clock < least:
+        message = (
+            f"The card's SM clock was {clock:.0%} of its highest, and the card names no reason: "
+            "clocks may have been set (`nvidia-smi -rgc` lets them go)."
+        )
+        return verdict("card_at_full_clocks", "warn", clock, least, message)
     if not share:
-        message = "No sample of the card shows slowed clocks."
+        at = "" if clock is None else f"; its SM clock was {clock:.0%} of its highest"
+        message = f"No sample of the card shows slowed clocks{at}."
         return verdict("card_at_full_clocks", "pass", share, 0.0, message)
     # a power cap is how cards are run; heat and their own protection are faults of the host
     status: Status = "warn" if card.throttle_reasons == [POWER_CAP] else "fail"

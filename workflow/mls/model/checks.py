@@ -70,6 +70,12 @@ class Checks(Section):
         le=1,
         description="Share of the host's CPU time that a hypervisor may take away.",
     )
+    card_clock: float = Field(
+        0.8,
+        gt=0,
+        le=1,
+        description="Median SM clock of a card, as a share of the highest that it has, when it names no reason to slow it.",
+    )
     server_spread: float = Field(
         0.1,
         gt=0,

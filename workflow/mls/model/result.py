@@ -119,6 +119,11 @@ class Gpu(Part):
     power_w: Distribution | None = None
     temperature_c: Distribution | None = None
     sm_mhz: Distribution | None = None
+    sm_share_of_max: float | None = Field(
+        None,
+        description="Of the slowest card: median SM clock of the samples in which it wasn't idle, "
+        "as a share of the highest that it has.",
+    )
     energy_j: float | None = None
     energy_j_per_1000_tokens: float | None = None
     throttled_share: float | None = Field(None, description="Share of samples with slowed clocks.")
