@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.faults.misbehaving import Misbehaving, Talk
 
 from mls.model.errors import UserError
 from mls.model.run import Run
@@ -174,6 +175,21 @@ def test_nobody_there() -> None:
         UserError, match=r"http://127\.0\.0\.1:1 can't be reached: connection refused"
     ):
         ServerApi("http://127.0.0.1:1").health()
+
+
+def test_an_answer_that_drips_in_ends_at_the_limit() -> None:
+    """Each byte comes in time, all of it never would."""
+
+    def drips(talk: Talk) -> None:
+        talk.send(b"HTTP/1.1 200 OK\r\nX-More: " + b"and more " * 100, size=1, pause_s=0.05)
+        talk.close()
+
+    with Misbehaving(hello=drips) as server:
+        api = ServerApi(server.url, timeout_s=0.2)
+        with pytest.raises(UserError, match="it didn't answer in time"):
+            api.props()
+        with pytest.raises(UserError, match="it didn't answer in time"):
+            api.complete(CHAT, {"messages": []}, timeout_s=1)
 
 
 def test_unknown_host() -> None:

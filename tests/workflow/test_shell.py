@@ -177,6 +177,14 @@ def test_printed_commands_have_the_same_words_and_operators(odd):
     ]
 
 
+def test_a_model_that_the_config_does_not_have_is_one_sentence(odd):
+    write(odd, "harmless", "http://127.0.0.1:9")
+    done = odd.snakemake("--dry-run", "results/models/another.json")
+    said = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "No rule to produce results/models/another.json" in said and "Traceback" not in said
+
+
 @pytest.fixture(scope="module")
 def ran(odd):
     """(command lines seen, all that was printed) of a whole run there, its archive, and a failed run."""

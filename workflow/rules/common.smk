@@ -1,5 +1,6 @@
 # What all rules share: the validated config, its cells as a Paramspace, and how `mls` is called.
 import os
+import re
 import sys
 from pathlib import Path
 from shlex import quote
@@ -78,7 +79,7 @@ except UserError as error:
 
 
 wildcard_constraints:
-    model="[A-Za-z0-9._-]+",
+    model="|".join(map(re.escape, CONFIG.models)),
     name="[A-Za-z0-9._-]+",
     repeat="[0-9]+",
 

@@ -5,20 +5,41 @@ from __future__ import annotations
 import re
 import shlex
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+_SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"}
+
+
+def _no_secret(name: str) -> str:
+    if name.lower() in _SECRET_HEADERS:
+        raise ValueError(
+            f"{name} would be stored with the results: `server.api_key_env` names a variable with a key"
+        )
+    return name
+
+
+HeaderName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"), AfterValidator(_no_secret)
+]
+
+
 def _http_url(url: str) -> str:
     if not re.match(r"^https?://[^\s/]+", url):
         raise ValueError("expected a URL such as http://127.0.0.1:8090")
+    if "@" in urlsplit(url).netloc:
+        raise ValueError(
+            "a user or password in a URL would be stored with the results: leave them out "
+            "(`server.api_key_env` names a variable with a key; a proxy's may be in HTTP_PROXY)"
+        )
     return url.rstrip("/")
 
 

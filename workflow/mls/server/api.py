@@ -5,6 +5,7 @@ Endpoints: llama.cpp's server README (tools/server) and the OpenAI API reference
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import Any
@@ -17,6 +18,7 @@ from requests_unixsocket.adapters import UnixAdapter
 
 from mls.model.errors import UserError
 from mls.model.server import Server
+from mls.server.deadline import within
 from mls.server.reply import (
     Completion,
     error_text,
@@ -29,6 +31,8 @@ from mls.server.reply import (
 )
 
 _UNAUTHORIZED = frozenset({401, 403})
+_WAITS = 6
+"""How many of its waits a whole answer of the control plane may take."""
 _QUOTED = 200  # characters of a server's own words in a message
 
 
@@ -45,7 +49,8 @@ class ServerApi:
         api_key_env: str | None = None,
         proxy: str | None = None,
     ) -> None:
-        """url: the server's root. timeout_s: of a connect and of each wait for bytes.
+        """url: the server's root. timeout_s: of a connect and of each wait for bytes; six times
+        that is the limit of a whole answer (in the main thread, see `deadline`).
         api_key_env: the variable that the key came from, to be named when it is refused."""
         self.url = url.rstrip("/")
         self._key = api_key
@@ -124,9 +129,16 @@ class ServerApi:
         """POST one completion request; streamed or not is the body's and the server's choice.
 
         endpoint: `/v1/chat/completions`, `/v1/completions`, `/completion` or `/v1/embeddings`.
-        timeout_s: the longest wait for the reply to begin or to go on. Raises `UserError` also when
+        timeout_s: of the whole reply, as of a measured one. Raises `UserError` also when
         the reply is not a completion (an embedding).
         """
+        try:
+            with within(timeout_s):
+                return self._complete(endpoint, body, timeout_s)
+        except requests.Timeout as error:
+            raise self._unreachable(error) from None
+
+    def _complete(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Completion:
         reply = self._send("POST", endpoint, body=body, timeout_s=timeout_s, stream=True)
         where = self.url + endpoint
         with reply:
@@ -182,10 +194,12 @@ class ServerApi:
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": "application/json"} if body is not None else {}
         wait = (self._timeout_s, timeout_s or self._timeout_s)
+        whole = contextlib.nullcontext() if stream else within(_WAITS * self._timeout_s)
         try:
-            reply = self._session.request(
-                method, self.url + path, data=data, headers=headers, timeout=wait, stream=stream
-            )
+            with whole:
+                reply = self._session.request(
+                    method, self.url + path, data=data, headers=headers, timeout=wait, stream=stream
+                )
         except requests.RequestException as error:
             raise self._unreachable(error) from None
         if reply.status_code in _UNAUTHORIZED:
