@@ -1,14 +1,18 @@
 """Several servers under real mpirun: every rank to all of them, and one set of books."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from tests.mpi.honest import HonestServer
 
 from mls.analysis.tables import aggregate
+from mls.host.machine import cores
+from mls.model.pin import read_cpus
 from mls.model.validation import load_config
 from mls.report.page import render
 
@@ -39,6 +43,41 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
     assert result["summary"]["inflight"]["max"] == 4  # at all of them
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     assert "50%, 50%" in checks["fair_servers"]["message"]
+
+
+@pytest.mark.skipif(
+    len(cores(os.sched_getaffinity(0))) < 2, reason="needs a core for each of two servers"
+)
+def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path):
+    path, described = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
+    config = {
+        "results": str(tmp_path),
+        "models": {"m": {"path": str(smollm2)}},
+        "server": {"fleet": 2, "parallel": 2, "ctx": 1024, "policy": "least_outstanding"},
+        "run": {"ranks": 2, "inflight": 4, "iters": 12, "warmup": 2, "max_tokens": 8},
+    }
+    path.write_text(yaml.safe_dump(config))
+    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", described]
+    subprocess.run(fetch, check=True, timeout=240)
+    options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
+    command = [sys.executable, "-m", "mls", "serve", *map(str, options)]
+    done = subprocess.run(
+        [*command, "--log", tmp_path / "server.log", "--", *mpirun.command(2, *options)],
+        env=mpirun.environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "run.json").read_text())
+    assert result["summary"]["requests"]["ok"] == 12
+    kept = [read_cpus(each["engine"]["cpus"]) for each in result["server"]["each"]]
+    assert len(kept) == 2 and not kept[0] & kept[1]
+    assert result["server"]["before"]["slots"] == 4
+    checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
+    # by the counters of both
+    assert checks["books_agree"]["status"] == "pass", checks["books_agree"]["message"]
 
 
 def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
