@@ -1,11 +1,11 @@
-"""Are several servers alike, so that one set of figures can speak for all of them?"""
+"""Are several servers alike, so that what all of them show is what each of them does?"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mls.analysis.columns import ints, succeeded
-from mls.analysis.evidence import Evidence, excess, verdict
+from mls.analysis.evidence import Evidence, verdict
 from mls.analysis.samples import of_requests
 from mls.model.result import Verdict
 
@@ -43,5 +43,6 @@ def fair_servers(given: Evidence) -> list[Verdict]:
     )
     if spread <= allowed:
         return [verdict("fair_servers", "pass", spread, allowed, f"{message}.")]
-    message = f"{message}: percentiles over all of them mix unlike things."
-    return [verdict("fair_servers", excess(spread, allowed), spread, allowed, message)]
+    # what users of all of them together see is still what was measured
+    message = f"{message}. `server.policy: least_outstanding` gives a slower one fewer."
+    return [verdict("fair_servers", "warn", spread, allowed, message)]
