@@ -17,6 +17,7 @@ from mls.model.sweep import cells, settings
 from mls.model.validation import parse_config
 from mls.server.engine import engine
 from mls.server.engine_facts import engine_facts, said_of_devices
+from mls.server.fleet import Place
 from mls.server.profiler import profiler
 from mls.server.xllamacpp_engine import assign
 
@@ -252,3 +253,14 @@ def test_a_quiet_llama_server_is_asked_which_devices_there_are(tmp_path: Path) -
     assert (
         engine_facts(server.model_copy(update={"gpu_layers": 0}), argv, log, None)["devices"] == []
     )
+
+
+def test_a_server_with_one_card_names_no_other(tmp_path: Path) -> None:
+    """As two on two H200 did, which was asked without what kept each to its own."""
+    binary = tmp_path / "llama-server"
+    binary.write_text('#!/bin/sh\necho "  CUDA0: card $CUDA_VISIBLE_DEVICES (1 MiB)"\n')
+    binary.chmod(0o755)
+    server = Server(engine="llama-server", binary=str(binary), gpu_layers=-1)
+    for card in ("GPU-a", "GPU-b"):
+        facts = engine_facts(server, [str(binary)], tmp_path / "no.log", None, Place(card=card))
+        assert (facts["devices"], facts["card"]) == ([f"CUDA0: card {card}"], card)
