@@ -6,6 +6,7 @@ none is overlooked, however short it lived or whoever adopted it.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -201,7 +202,7 @@ class Arena:
 
     def again(self) -> list[str]:
         """The next call: it must measure what is missing and nothing else. What is wrong with it."""
-        there = (self.second / "run.json").exists()
+        there = (self.second / "run.json").exists() and not self._cut_short()
         before = contents(self.second) if there else {}
         if self.whole or not there:
             status, printed = self.call(2)
@@ -210,6 +211,16 @@ class Arena:
         if there and contents(self.second) != before:
             return ["the next call measured again what was there"]
         return self.lost() + self.wrong(finished=True)
+
+    def _cut_short(self) -> bool:
+        """Whether Snakemake died before it knew how the second repeat's job ended.
+
+        The result may be there then, but it is measured again: Snakemake has no record of what it
+        was made from, by which it would see later that it is stale.
+        """
+        name = str((self.second / "run.json").relative_to(self.folder))
+        mark = base64.urlsafe_b64encode(name.encode()).decode()
+        return (self.folder / ".snakemake" / "incomplete" / mark).exists()
 
     def lost(self) -> list[str]:
         """What is no more as it was in the repeat that had been finished."""

@@ -11,8 +11,7 @@ from benchmarks.striking import SIGNALS, VICTIMS, Arena, contents
 from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.timeout(1800)
-TRIALS = 3
-WHOLE_TRIALS = 3
+TRIALS = 10
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +25,8 @@ def workflow(tmp_path_factory, smollm2):
     return Arena(tmp_path_factory.mktemp("workflow") / "arena", smollm2, whole=True)
 
 
-def strike(arena, target, trials):
-    for number in range(trials):
+def strike(arena, target):
+    for number in range(TRIALS):
         sig = SIGNALS[number % len(SIGNALS)]
         trial = arena.strike(target, sig, random.Random(f"{target}/{number}"))
         assert (trial.orphans, trial.lost, trial.wrong) == ([], [], []), trial
@@ -36,11 +35,11 @@ def strike(arena, target, trials):
 
 @pytest.mark.parametrize("target", VICTIMS)
 def test_a_repeat_struck_at_random_moments(repeat, target):
-    strike(repeat, target, TRIALS)
+    strike(repeat, target)
 
 
 def test_snakemake_struck_at_random_moments(workflow):
-    strike(workflow, "snakemake", WHOLE_TRIALS)
+    strike(workflow, "snakemake")
 
 
 def planned_runs(arena):
