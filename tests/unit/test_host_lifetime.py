@@ -43,6 +43,19 @@ print("still here")
 """
 
 
+_LAUNCHER = """
+import os, subprocess, sys, time
+tied = "import time; from mls.host.lifetime import die_with_workflow as tie; tie(); print(1, flush=True); time.sleep(600)"
+below = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+command = [sys.executable, "-c", tied] if sys.argv[1:] == ["direct"] else [sys.executable, "-c", below, tied]
+os.environ["MLS_LAUNCHER_PID"] = str(os.getpid())
+child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
 def ended(process: psutil.Process) -> bool:
     try:
         return bool(process.status() == psutil.STATUS_ZOMBIE)
@@ -159,3 +172,19 @@ def test_a_command_whose_launcher_was_killed_while_it_was_being_loaded_ends() ->
     assert (alive.returncode, alive.stdout) == (0, "still here\n")
     for late in (zombie, gone):
         assert (late.returncode, late.stdout) == (-signal.SIGTERM, "")
+
+
+def test_what_snakemake_started_ends_with_it_and_what_is_below_that_has_its_own_parent() -> None:
+    found = []
+    for how in ("direct", "below"):
+        command = [sys.executable, "-c", _LAUNCHER, how]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launcher:
+            assert launcher.stdout
+            child = psutil.Process(int(launcher.stdout.readline()))
+            found.append((child, child.children()))
+            launcher.kill()
+    (direct, _), (between, below) = found
+    wait_until_ended(direct)
+    assert not ended(between) and not any(map(ended, below))
+    for process in [*below, between]:
+        process.kill()

@@ -177,6 +177,12 @@ def test_printed_commands_have_the_same_words_and_operators(odd):
     ]
 
 
+def test_every_command_takes_the_place_of_its_shell(odd):
+    """So that Snakemake is its parent, with which it ends (a page was rendered on for 5 s and more)."""
+    write(odd, "harmless", "http://127.0.0.1:9")
+    assert [command[0] for command in commands(odd)] == ["exec"] * 6
+
+
 def test_a_model_that_the_config_does_not_have_is_one_sentence(odd):
     write(odd, "harmless", "http://127.0.0.1:9")
     done = odd.snakemake("--dry-run", "results/models/another.json")

@@ -226,6 +226,10 @@ def _same(path: Path, text: str) -> bool:
 
 def main() -> None:
     """Entry point: user errors become one sentence and exit status 1."""
+    if "MLS_LAUNCHER_PID" in os.environ:  # else psutil need not be loaded
+        from mls.host.lifetime import die_with_workflow
+
+        die_with_workflow()
     if sys.argv[1:2] == ["run"]:
         from mls.worker import run
 

@@ -7,7 +7,7 @@ LOCKS_DIGEST = data_sha256(
 )
 
 BUILD = (
-    "{params.python:q} {input.build:q} --built {output.built:q} {input.locks:q} && "
+    "{params.python:q} {input.build:q} --built {output.built:q} {input.locks:q} -- "
     if CONFIG.environment.manager == "uv"
     else ""
 )
@@ -32,7 +32,7 @@ rule environment:
     message:
         f"Building the run environment ({CONFIG.environment.manager}) and checking it"
     shell:
-        "( "
+        "exec "
         + BUILD
-        + "{params.mls} environment --config $MLS_CONFIG --output {output.described:q} )"
+        + "{params.mls} environment --config $MLS_CONFIG --output {output.described:q}"
         " > {log:q} 2>&1"

@@ -83,5 +83,5 @@ checkpoint next:
     message:
         "Deciding on {wildcards.line}, round {wildcards.round}"
     shell:
-        "{params.mls} next --config $MLS_CONFIG {params.cell:q} --round {wildcards.round}"
+        "exec {params.mls} next --config $MLS_CONFIG {params.cell:q} --round {wildcards.round}"
         " --output {output:q} > {log:q} 2>&1"

@@ -39,7 +39,7 @@ rule aggregate:
     message:
         "Gathering the tables"
     shell:
-        "{params.mls} aggregate --config $MLS_CONFIG > {log:q} 2>&1"
+        "exec {params.mls} aggregate --config $MLS_CONFIG > {log:q} 2>&1"
 
 
 rule page:
@@ -66,7 +66,7 @@ rule page:
     message:
         f"Rendering {RESULTS}/report.html"
     shell:
-        "{params.mls} report --config $MLS_CONFIG > {log:q} 2>&1"
+        "exec {params.mls} report --config $MLS_CONFIG > {log:q} 2>&1"
 
 
 onerror:

@@ -20,7 +20,7 @@ rule model:
     message:
         "Fetching model {wildcards.model}"
     shell:
-        "{params.mls} model {wildcards.model:q} --config $MLS_CONFIG --output {output:q} > {log:q} 2>&1"
+        "exec {params.mls} model {wildcards.model:q} --config $MLS_CONFIG --output {output:q} > {log:q} 2>&1"
 
 
 rule probe:

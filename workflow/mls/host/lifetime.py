@@ -36,7 +36,7 @@ def die_with_parent(sig: int = signal.SIGTERM, parent: int | None = None) -> Non
 
 
 LAUNCHER_PID = "MLS_LAUNCHER_PID"
-"""Set by the workflow: the Snakemake that starts `mls serve`."""
+"""Set by the workflow: the Snakemake that starts a job."""
 
 
 def die_with_launcher() -> None:
@@ -46,8 +46,20 @@ def die_with_launcher() -> None:
     tells whose end it has missed.
     """
     die_with_parent()
+    die_with_workflow()
+
+
+def die_with_workflow() -> None:
+    """Have this process end with the Snakemake that started it, if one did.
+
+    What is only somewhere below it has a parent of its own to end with.
+    """
     launcher = os.environ.get(LAUNCHER_PID, "")
-    if launcher.isdigit() and not _runs(int(launcher)):
+    if not launcher.isdigit():
+        return
+    if os.getppid() == int(launcher):
+        die_with_parent(parent=int(launcher))
+    elif not _runs(int(launcher)):
         signal.raise_signal(signal.SIGTERM)
 
 
