@@ -17,6 +17,19 @@ from mls.model.validation import load_config
 from mls.report.page import render
 
 
+def serve(mpirun, options, *of_serve):
+    """`mls serve` of a cell with two ranks, as the workflow starts it."""
+    command = [sys.executable, "-m", "mls", "serve", *options, *of_serve, "--"]
+    return subprocess.run(
+        [*map(str, command), *mpirun.command(2, *options)],
+        env=mpirun.environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
 def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
     with HonestServer() as second:
         urls = [server.url, second.url]
@@ -60,15 +73,7 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path
     fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", described]
     subprocess.run(fetch, check=True, timeout=240)
     options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
-    command = [sys.executable, "-m", "mls", "serve", *map(str, options)]
-    done = subprocess.run(
-        [*command, "--log", tmp_path / "server.log", "--", *mpirun.command(2, *options)],
-        env=mpirun.environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    done = serve(mpirun, options, "--log", tmp_path / "server.log")
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 12
@@ -96,15 +101,7 @@ def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
         }
         path.write_text(yaml.safe_dump(config))
         options = ("--config", path, "--cell", "model=m", "--output", folder)
-        command = [sys.executable, "-m", "mls", "serve", *map(str, options), "--"]
-        done = subprocess.run(
-            [*command, *mpirun.command(2, *options)],
-            env=mpirun.environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+        done = serve(mpirun, options)
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((folder / "run.json").read_text())
     assert [each["url"] for each in result["server"]["each"]] == config["server"]["urls"]

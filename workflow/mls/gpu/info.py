@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 MIB = 1024 * 1024
+_Answer = TypeVar("_Answer")
 
 
 def describe() -> dict[str, Any]:
@@ -45,23 +47,13 @@ def visible_cards() -> list[str]:
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [word.strip() for word in given.split(",") if word.strip()]
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except ImportError:
-        return []
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = [
-            pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())
-        ]
-        return [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    except pynvml.NVMLError:
-        return []
-    finally:
-        pynvml.nvmlShutdown()
+    return _by_nvml(
+        lambda nvml: [
+            _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
+            for index in range(nvml.nvmlDeviceGetCount())
+        ],
+        [],
+    )
 
 
 def index_on_host(pci_bus_id: str) -> int | None:
@@ -69,19 +61,28 @@ def index_on_host(pci_bus_id: str) -> int | None:
 
     With `CUDA_VISIBLE_DEVICES=1` CUDA's card 0 is the host's card 1.
     """
+    return _by_nvml(
+        lambda nvml: int(
+            nvml.nvmlDeviceGetIndex(nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode()))
+        ),
+        None,
+    )
+
+
+def _by_nvml(ask: Callable[[Any], _Answer], otherwise: _Answer) -> _Answer:
+    """What NVML answers; `otherwise` where there is no NVML, no driver, or no answer."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
     except ImportError:
-        return None
+        return otherwise
     except pynvml.NVMLError:
-        return None
+        return otherwise
     try:
-        handle = pynvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id.encode())
-        return int(pynvml.nvmlDeviceGetIndex(handle))
+        return ask(pynvml)
     except pynvml.NVMLError:
-        return None
+        return otherwise
     finally:
         pynvml.nvmlShutdown()
 
