@@ -109,6 +109,22 @@ def test_engine_killed_during_the_run(serve: Serve) -> None:
     assert str(serve.log) in err
 
 
+@pytest.mark.parametrize("sig", ["INT", "TERM"])
+def test_engine_asked_to_end_in_the_midst_of_replies(serve: Serve, sig: str) -> None:
+    """It once waited in its destructor for a reply, and the reply for it, until the time limit."""
+    ask = (
+        "import os, signal, requests; url = os.environ['MLS_SERVER']; "
+        "body = {'prompt': 'a', 'n_predict': 400, 'ignore_eos': True, 'stream': True}; "
+        "replies = [requests.post(url + '/completion', json=body, stream=True) for _ in 'ab']; "
+        "[next(reply.iter_lines()) for reply in replies]; "
+        f"os.kill(int(os.environ['MLS_SERVER_PID']), signal.SIG{sig}); "
+        "[reply.content for reply in replies]"
+    )
+    status, _, err = serve.run(sys.executable, "-c", ask, ctx=1024)
+    assert status == 1
+    assert f"the server died during the run: it was ended (SIG{sig})" in err
+
+
 def test_engine_dying_does_not_hide_the_commands_status(serve: Serve) -> None:
     status, _, _ = serve.run("sh", "-c", "kill -9 $MLS_SERVER_PID; exit 5")
     assert status == 5

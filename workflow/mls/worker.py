@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mls.failing import write_failure
 from mls.host.lifetime import die_with_parent
+from mls.host.telling import tell
 from mls.load.agreement import agreed
 from mls.load.job import Gathered, Job, perform
 from mls.load.preparing import prepare
@@ -122,14 +123,13 @@ class _Rank:
             raise typer.Exit(1)
         if error is not None and not isinstance(error, typer.Exit | SystemExit):
             if isinstance(error, KeyboardInterrupt):
-                print("mls run: interrupted", file=sys.stderr)
+                tell("mls run: interrupted")
             elif isinstance(error, MemoryError):
                 self._out_of_memory()
             elif isinstance(error, OSError):
-                print(f"mls run: {error.strerror or error}", file=sys.stderr)
+                tell(f"mls run: {error.strerror or error}")
             else:
-                traceback.print_exc()
-            sys.stderr.flush()
+                tell(traceback.format_exc())
             MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
 
     def _out_of_memory(self) -> None:
@@ -137,7 +137,7 @@ class _Rank:
             f"Rank {MPI.COMM_WORLD.rank} ran out of memory (`ulimit -v`, or a limit of the batch "
             "system): raise the limit, send fewer requests in a repeat, or use more ranks."
         )
-        print(f"mls run: {said}", file=sys.stderr)
+        tell(f"mls run: {said}")
         if self._output:
             write_failure(self._output, said)
 

@@ -19,6 +19,9 @@ from mls.model.validation import nearest
 
 def main() -> int:
     """Start the server and wait to be ended. Returns an exit status when it can't be started."""
+    # any signal ends the process where it is, as nothing in it needs to be kept: left by an
+    # exception, it would wait in the server's destructor for replies that never end
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     given = json.load(sys.stdin)
     try:
         import xllamacpp
@@ -45,7 +48,7 @@ def main() -> int:
         print(f"xllamacpp: {error}", file=sys.stderr)
         return 1
     print(f"listening on {server.listening_address}", flush=True)
-    while True:  # SIGTERM ends the process where it is: nothing in it needs to be kept
+    while True:
         signal.pause()
 
 
