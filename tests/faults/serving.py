@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from tests.living import living
 
 DEADLINE_S = 60
 _DRIVER = """
@@ -99,15 +100,8 @@ def wait_until(happened: Callable[[], bool]) -> None:
 
 
 def assert_gone(*processes: psutil.Process) -> None:
-    """Bounded wait: none of them runs any more (a zombie doesn't)."""
-
-    def ended(process: psutil.Process) -> bool:
-        try:
-            return bool(process.status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return True
-
-    wait_until(lambda: all(ended(process) for process in processes))
+    """Bounded wait: none of them runs any more."""
+    assert living(processes, DEADLINE_S) == []
 
 
 def wait_for_children(process: psutil.Process, count: int = 1) -> list[psutil.Process]:

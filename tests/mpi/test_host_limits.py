@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.living import living
 from tests.mounts import fill, mounted
 from tests.mpi.test_rank_failures import rehearse
 
@@ -65,7 +66,7 @@ def test_too_few_open_files(server, tmp_path):
 
 
 def test_a_rank_out_of_memory_ends_all_with_one_sentence(mpirun, server, tmp_path):
-    options = ("--server", server.url, "--inflight", 4, "--duration", 30, "--max-tokens", 200)
+    options = ("--server", server.url, "--inflight", 4, "--duration", 8, "--max-tokens", 200)
     status, printed, left = rehearse(
         mpirun, "short_of_memory", 3, *options, "--warmup", 0, "--output", tmp_path
     )
@@ -89,8 +90,7 @@ def test_a_rank_killed_for_memory(mpirun, server, tmp_path):
         ranks = [p for p in below if "mls.worker" in p.cmdline()[-20:] and "-n" not in p.cmdline()]
         ranks[-1].send_signal(signal.SIGKILL)
         assert process.wait(EXPECTED_S) != 0
-        _, alive = psutil.wait_procs(below, timeout=5)
-        assert alive == []
+        assert living(below, within_s=5) == []
     finally:
         process.kill()
         process.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from tests.living import living
 
 REHEARSED = Path(__file__).with_name("rehearsed.py")
 
@@ -33,7 +34,7 @@ class Family:
         """Those that are still there after a while; they are ended then."""
         self._over.set()
         self._thread.join()
-        _, alive = psutil.wait_procs(list(self.members), timeout=timeout_s)
+        alive = living(self.members, timeout_s)
         for process in alive:
             process.kill()
         return alive
@@ -56,6 +57,7 @@ def rehearse(mpirun, scene, ranks, *options):
 @pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
 def test_uncaught_exception_in_one_rank_ends_all(mpirun, server, dispatch):
     options = ("--server", server.url, "--inflight", 6, "--iters", 5000, "--dispatch", dispatch)
+    options += ("--max-tokens", 8)
     status, printed, left = rehearse(mpirun, "crash", 3, *options)
     assert status != 0 and left == []
     assert printed.count("RuntimeError: a bug that nobody expected") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import yaml
+from tests.living import living
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,9 +103,4 @@ def descendants(pid: int) -> dict[int, psutil.Process]:
 
 def still_there(processes: dict[int, psutil.Process], within_s: float) -> list[str]:
     """Those of the processes that have not ended within that time."""
-    _, alive = psutil.wait_procs(list(processes.values()), timeout=within_s)
-    return [
-        f"{p.pid} {' '.join(p.cmdline())}"
-        for p in alive
-        if p.is_running() and p.status() != psutil.STATUS_ZOMBIE
-    ]
+    return [f"{p.pid} {' '.join(p.cmdline())}" for p in living(processes.values(), within_s)]

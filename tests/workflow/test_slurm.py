@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
 # what a user puts into the profile for a cluster without accounts and with little memory
 OPTIONS = (
     *("--workflow-profile", "profiles/slurm", "--slurm-no-account"),
-    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "8"),
+    *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "1"),
     *("--default-resources", "runtime=10", "mem_mb=500"),
 )
