@@ -62,6 +62,15 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
     assert all(1 < value < 1000 for value in memory)
 
 
+def test_an_engine_that_died_before_it_is_left_out(found_by, capfd):
+    with subprocess.Popen(["true"]) as engine:
+        engine.wait()
+    with sampling(Server(), ["http://127.0.0.1:9"], [engine.pid]) as variables:
+        found_by(variables)
+        samples_with("host")
+    assert capfd.readouterr().err == ""
+
+
 def test_nothing_is_left_of_it(found_by):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from mpi4py import MPI
@@ -27,10 +27,8 @@ from mls.model.errors import UserError
 from mls.model.run import Run
 from mls.model.sweep import parse_cell, settings
 from mls.model.validation import load_config, parse_config
+from mls.outcome import Outcome
 from mls.server.api import ServerApi, api_key
-
-if TYPE_CHECKING:
-    from mls.outcome import Outcome
 
 _QUIET_PROGRESS_S = 10
 T = TypeVar("T")
@@ -208,7 +206,9 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         comm, lambda: [_url(u) for u in servers or resolved.server.addresses or [""]]
     )
     key = _from_rank0(comm, lambda: api_key(resolved.server))
-    outcome = _outcome(plan, urls, output) if comm.rank == 0 else None
+    outcome = None
+    if comm.rank == 0:
+        outcome = Outcome(plan.config, resolved, plan.seed, urls, output)
 
     def apis() -> list[ServerApi]:
         given = resolved.server
@@ -245,13 +245,6 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     if gathered is not None and outcome:
         outcome.after(apis())
         outcome.conclude(gathered)
-
-
-def _outcome(plan: _Plan, urls: list[str], output: Path | None) -> Outcome:
-    """Rank 0's. Imported here: all of the analysis takes a rank two seconds to load."""
-    from mls.outcome import Outcome
-
-    return Outcome(plan.config, plan.settings, plan.seed, urls, output)
 
 
 def _url(given: str) -> str:

@@ -7,7 +7,6 @@ beside its being unlikely by chance: neighbouring requests of a closed loop are 
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
 from mls.analysis.columns import Floats, ints, succeeded
 from mls.analysis.evidence import Evidence, Status, excess, verdict
@@ -39,6 +38,8 @@ def _steady(given: Evidence) -> Verdict:
     begun, latency = _in_window(given)
     if len(latency) < LEAST_BATCHES:
         return _too_few("steady", allowed, len(latency), LEAST_BATCHES)
+    from scipy import stats  # see `_warmed_up`
+
     count = min(BATCHES, len(latency))
     at = np.array([part.mean() for part in np.array_split(begun, count)])
     level = np.array([np.median(part) for part in np.array_split(latency, count)])
@@ -65,6 +66,9 @@ def _warmed_up(given: Evidence) -> Verdict:
     _, latency = _in_window(given)
     if len(latency) < LEAST_WARMED:
         return _too_few("warmed_up", allowed, len(latency), LEAST_WARMED)
+    # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
+    from scipy import stats
+
     cut = max(3, len(latency) // HEAD)
     head, rest = latency[:cut], latency[cut:]
     slower = float(np.median(head) / np.median(rest) - 1)

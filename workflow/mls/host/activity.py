@@ -58,9 +58,15 @@ class Activity:
     """Samples the host, the engines' trees, and all else below one process but this one."""
 
     def __init__(self, below: int, engines: Collection[int]) -> None:
-        """below: id of the process that started all; engines: the servers', where they are managed."""
+        """below: id of the process that started all; engines: the servers', where they are managed.
+
+        An engine that has died already is left out.
+        """
         self._below = psutil.Process(below)
-        self._engines = [psutil.Process(engine) for engine in engines]
+        self._engines = []
+        for engine in engines:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._engines.append(psutil.Process(engine))
         self._server, self._ranks = _Group(), _Group()
         self._looked_s = -_LOOK_AGAIN_S
         self._sampled_s = time.monotonic()
