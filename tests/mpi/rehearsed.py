@@ -57,6 +57,18 @@ def short_of_memory() -> None:
     worker.main()
 
 
+def slow_to_tell() -> None:
+    """Rank 0 takes its time to write down why the run failed."""
+    write = worker.write_failure
+
+    def slow(*told):
+        time.sleep(1)
+        write(*told)
+
+    worker.write_failure = slow
+    worker.main()
+
+
 def soon_gone() -> None:
     """Servers are given up on at once."""
     failures.GONE_AFTER_NS = 100 * NS_PER_MS
@@ -95,6 +107,5 @@ def clocks() -> None:
 
 
 if __name__ == "__main__":
-    {each.__name__: each for each in (crash, no_connection, short_of_memory, soon_gone, clocks)}[
-        sys.argv.pop(1)
-    ]()
+    scenes = (crash, no_connection, short_of_memory, slow_to_tell, soon_gone, clocks)
+    {each.__name__: each for each in scenes}[sys.argv.pop(1)]()

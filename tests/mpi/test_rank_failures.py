@@ -64,6 +64,14 @@ def test_uncaught_exception_in_one_rank_ends_all(mpirun, server, dispatch):
     assert "=== throughput ===" not in printed
 
 
+def test_no_rank_ends_all_before_rank_0_has_told_why(mpirun, tmp_path):
+    options = ("--server", "http://127.0.0.1:9", "--inflight", 4, "--output", tmp_path)
+    status, printed, left = rehearse(mpirun, "slow_to_tell", 3, *options)
+    assert status != 0 and left == []
+    assert printed.count("mls run: Server http://127.0.0.1:9 can't be reached") == 1
+    assert "can't be reached" in json.loads((tmp_path / "failure.json").read_text())["message"]
+
+
 def test_rank_that_cannot_connect_ends_all_with_one_sentence(mpirun, server, tmp_path):
     options = ("--server", server.url, "--inflight", 4, "--output", tmp_path)
     status, printed, left = rehearse(mpirun, "no_connection", 3, *options)

@@ -31,6 +31,7 @@ from mls.outcome import Outcome
 from mls.server.api import ServerApi, api_key
 
 _QUIET_PROGRESS_S = 10
+_TELLING_S = 5
 T = TypeVar("T")
 
 
@@ -115,9 +116,11 @@ class _Rank:
         if isinstance(error, UserError):
             # raised alike on every rank, or by rank 0 when the others have no more to do
             if MPI.COMM_WORLD.rank == 0:
-                print(f"mls run: {error}", file=sys.stderr, flush=True)
+                tell(f"mls run: {error}")
                 if self._output:
                     write_failure(self._output, str(error))
+            else:  # whose exit first ends all: rank 0's, when it has told
+                time.sleep(_TELLING_S)
             raise typer.Exit(1)
         if error is not None and not isinstance(error, typer.Exit | SystemExit):
             if isinstance(error, KeyboardInterrupt):
