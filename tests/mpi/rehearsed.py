@@ -44,8 +44,11 @@ def no_connection() -> None:
 
 
 def short_of_memory() -> None:
-    """The last rank may take no more memory from the moment at which its load begins."""
-    run = EpollTransport.run
+    """The last rank may take no more memory from the moment at which its load begins.
+
+    To write down why it failed takes some.
+    """
+    run, write = EpollTransport.run, worker.write_failure
 
     def starved(self, source, starts_ns):
         if LAST:
@@ -53,7 +56,11 @@ def short_of_memory() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
         return run(self, source, starts_ns)
 
-    EpollTransport.run = starved
+    def greedy(*told):
+        bytearray(16 << 20)
+        write(*told)
+
+    EpollTransport.run, worker.write_failure = starved, greedy
     worker.main()
 
 

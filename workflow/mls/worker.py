@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 import time
 import traceback
@@ -32,6 +33,7 @@ from mls.server.api import ServerApi, api_key
 
 _QUIET_PROGRESS_S = 10
 _TELLING_S = 5
+_RESERVE_BYTES = 32 << 20
 T = TypeVar("T")
 
 
@@ -108,6 +110,7 @@ class _Rank:
 
     def __init__(self, output: Path | None) -> None:
         self._output = output
+        self._reserve = mmap.mmap(-1, _RESERVE_BYTES)  # address space only, until it is written to
 
     def __enter__(self) -> None:
         pass
@@ -123,17 +126,23 @@ class _Rank:
                 time.sleep(_TELLING_S)
             raise typer.Exit(1)
         if error is not None and not isinstance(error, typer.Exit | SystemExit):
-            if isinstance(error, KeyboardInterrupt):
-                tell("mls run: interrupted")
-            elif isinstance(error, MemoryError):
-                self._out_of_memory()
-            elif isinstance(error, OSError):
-                tell(f"mls run: {error.strerror or error}")
-            else:
-                tell(traceback.format_exc())
-            MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
+            try:
+                self._tell(error)
+            finally:
+                MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
+
+    def _tell(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            tell("mls run: interrupted")
+        elif isinstance(error, MemoryError):
+            self._out_of_memory()
+        elif isinstance(error, OSError):
+            tell(f"mls run: {error.strerror or error}")
+        else:
+            tell(traceback.format_exc())
 
     def _out_of_memory(self) -> None:
+        self._reserve.close()  # to say so takes some memory, too
         said = (
             f"Rank {MPI.COMM_WORLD.rank} ran out of memory (`ulimit -v`, or a limit of the batch "
             "system): raise the limit, send fewer requests in a repeat, or use more ranks."
