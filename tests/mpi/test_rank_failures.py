@@ -1,6 +1,7 @@
 """What goes wrong on one rank ends all of them; clocks of other hosts; and nobody spins."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from tests.living import living
 
+# the first thing that mpi4py.MPI imports when it has initialized MPI, on rank 0
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pickle" or "mpi4py.MPI" in sys.modules:
+            if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "0":
+                os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+"""
 REHEARSED = Path(__file__).with_name("rehearsed.py")
 
 
@@ -62,6 +73,19 @@ def test_uncaught_exception_in_one_rank_ends_all(mpirun, server, dispatch):
     assert status != 0 and left == []
     assert printed.count("RuntimeError: a bug that nobody expected") == 1
     assert "=== throughput ===" not in printed
+
+
+def test_a_rank_interrupted_while_mpi_is_imported_ends_all(mpirun, server, tmp_path):
+    """MPI is initialized then, and Python not yet able to abort it."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
+    path = f"{tmp_path}{os.pathsep}{mpirun.environment['PYTHONPATH']}"
+    mpirun.environment["PYTHONPATH"] = path
+    process = mpirun.start(2, "--server", server.url, "--iters", 4)
+    try:
+        printed, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode != 0, printed
 
 
 def test_no_rank_ends_all_before_rank_0_has_told_why(mpirun, tmp_path):

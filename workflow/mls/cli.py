@@ -231,6 +231,9 @@ def main() -> None:
 
         die_with_workflow()
     if sys.argv[1:2] == ["run"]:
+        from mls.host.signals import end_on_interrupt
+
+        end_on_interrupt()  # before MPI is initialized, which its import does
         from mls.worker import run
 
         app.command(name="run")(run)

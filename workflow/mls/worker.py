@@ -10,6 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from mls.host.signals import end_on_interrupt, raise_on_interrupt
+
+if __name__ == "__main__":  # before MPI is initialized, which its import does
+    end_on_interrupt()
+
 import typer
 from mpi4py import MPI
 from rich.console import Console
@@ -113,7 +118,7 @@ class _Rank:
         self._reserve = mmap.mmap(-1, _RESERVE_BYTES)  # address space only, until it is written to
 
     def __enter__(self) -> None:
-        pass
+        raise_on_interrupt()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, UserError):

@@ -12,6 +12,23 @@ from types import FrameType, TracebackType
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+def end_on_interrupt() -> None:
+    """Have SIGINT end this process where it is, if it would raise KeyboardInterrupt.
+
+    For a rank until it can abort its job. Raised in mid-import, with MPI initialized and nobody
+    there to abort, that exception leaves the process in MPI's own exit, waiting for the other
+    ranks; a death by signal is seen by the launcher. A signal that is ignored (nohup) stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_on_interrupt() -> None:
+    """Undo `end_on_interrupt`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class SignalWait:
     """Within: SIGINT, SIGTERM, SIGHUP and SIGCHLD do nothing but end a `wait`. Main thread only.
 
