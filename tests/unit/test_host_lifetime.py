@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
+from tests.living import living
 
 from mls.host.lifetime import LAUNCHER_PID, adopting_orphans, end_children, end_tree
 from mls.host.signals import SignalWait
@@ -57,17 +57,11 @@ time.sleep(600)
 
 
 def ended(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
+    return living([process], within_s=0) == []
 
 
 def wait_until_ended(*processes: psutil.Process) -> None:
-    deadline = time.monotonic() + _DEADLINE_S
-    while not all(map(ended, processes)):
-        assert time.monotonic() < deadline, "it never ended"
-        time.sleep(0.02)
+    assert living(processes, _DEADLINE_S) == []
 
 
 def start(script: str) -> tuple[subprocess.Popen[str], psutil.Process]:
