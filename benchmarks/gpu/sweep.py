@@ -21,9 +21,9 @@ from mls.model.sweep import Cell, cells, run_path
 from mls.model.validation import load_config
 
 HERE = Path(__file__).parent
-CONFIGS = ("inflight", "ranks", "interference", "gemma", "profile")
+CONFIGS = ("inflight", "ranks", "interference", "gemma", "kv", "profile")
 """On the first card alone."""
-ON_ALL_CARDS = ("cards",)
+ON_ALL_CARDS = ("cards", "policy", "split")
 """Only where there are several."""
 MLS = (sys.executable, "-m", "mls")
 RUN_LIMIT_S = 120

@@ -11,7 +11,19 @@ from typing import Any
 from benchmarks.gpu.sweep import CONFIGS, ON_ALL_CARDS
 
 RATE = "throughput.completion_tokens_per_s"
-AXES = ("model", "inflight", "ranks", "fleet", "profile", "cuda_post", "cuda_post_work")
+AXES = (
+    *(
+        "model",
+        "inflight",
+        "ranks",
+        "fleet",
+        "policy",
+        "tensor_split",
+        "cache_type_k",
+        "cache_type_v",
+    ),
+    *("profile", "cuda_post", "cuda_post_work"),
+)
 METRICS = (
     ("tok/s", RATE),
     ("p95 ms", "latency_ms.p95"),
