@@ -238,23 +238,51 @@ def test_api_key_guards_the_managed_engine(serve: Serve, monkeypatch: pytest.Mon
     assert key not in serve.log.read_text()
 
 
+HEALTH = "import os, requests; print(requests.get(os.environ['MLS_SERVER'] + '/health').text)"
+
+
+def stand_in(folder: Path, name: str, writes: str) -> None:
+    """A profiler that writes when the engine has ended, as the real ones do.
+
+    writes: shell for that; `$out` is what the last of its options says.
+    """
+    folder.mkdir()
+    program = folder / name
+    program.write_text(
+        "#!/bin/sh\n"
+        'out=$(echo "$*" | sed "s/.*--\\(export\\|output\\) \\([^ ]*\\).*/\\2/")\n'
+        'while [ "$1" != "$out" ]; do shift; done; shift\n'
+        f'"$@"\nsleep 1\n{writes}\n'
+    )
+    program.chmod(0o755)
+
+
 @pytest.mark.parametrize("name", ["nsys", "ncu"])
 def test_a_profiler_has_the_time_to_write_its_report(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """It writes when the engine has ended, as the real ones do; the last of its options says where."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    program = folder / name
-    program.write_text(
-        'out=$(echo "$*" | sed "s/.*--\\(export\\|output\\) \\([^ ]*\\).*/\\2/")\n'
-        'while [ "$1" != "$out" ]; do shift; done; shift\n'
-        '"$@"\nsleep 1\necho report > "$out"\n'
-    )
-    program.write_text("#!/bin/sh\n" + program.read_text())
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-    ask = "import os, requests; print(requests.get(os.environ['MLS_SERVER'] + '/health').text)"
-    status, out, err = serve.run(sys.executable, "-c", ask, profile=name)
+    stand_in(tmp_path / "bin", name, 'echo report > "$out"')
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    status, out, err = serve.run(sys.executable, "-c", HEALTH, profile=name)
     assert (status, "ok" in out) == (0, True), err
     assert serve.log.with_name(f"server.log.{name}-rep").read_text() == "report\n"
+    assert "profile" not in err
+
+
+@pytest.mark.parametrize(
+    ("writes", "said"),
+    [
+        ('echo raw > "${out%.nsys-rep}.qdstrm"', "server.log.qdstrm with a whole Nsight Systems"),
+        ("exit 1", "server.log.nsys-rep was not written"),
+    ],
+    ids=["not converted", "nothing"],
+)
+def test_a_profile_that_is_not_there_is_told(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str, said: str
+) -> None:
+    """The first is what the nsys beside ncu does, which has no importer."""
+    stand_in(tmp_path / "bin", "nsys", writes)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    _, out, err = serve.run(sys.executable, "-c", HEALTH, profile="nsys")
+    assert "ok" in out
+    assert said in err

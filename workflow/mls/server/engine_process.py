@@ -75,6 +75,8 @@ class EngineProcess:
             self._interrupt()
         end_tree(self.process.pid, _END_GRACE_S)
         self.process.wait()
+        if lost := self.profiler.lost():
+            print(f"mls serve: profile: {lost}.", file=sys.stderr, flush=True)
 
     def _interrupt(self) -> None:
         with contextlib.suppress(psutil.NoSuchProcess, subprocess.TimeoutExpired):

@@ -32,6 +32,15 @@ class Profiler:
     def runs(self) -> bool:
         return bool(self.argv)
 
+    def lost(self) -> str | None:
+        """Once it has ended: one sentence if the profile isn't where it was to be, else None."""
+        if not self.runs or Path(self.argv[-1]).exists():
+            return None
+        raw = Path(self.argv[-1]).with_suffix(".qdstrm")
+        if raw.exists():  # an nsys installed without its importer, as beside ncu
+            return f"nsys could not convert its profile: open {raw} with a whole Nsight Systems"
+        return f"{self.argv[-1]} was not written; the server's log may say why"
+
 
 def profiler(server: Server, log: Path) -> Profiler:
     """The profiler that `server.profile` asks for. The profile goes beside the log."""
