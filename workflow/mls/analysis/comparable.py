@@ -9,10 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy import stats
 
-from mls.analysis import intervals
 from mls.analysis.columns import Floats
-from mls.analysis.evidence import Status, excess, verdict
-from mls.analysis.intervals import Estimate
+from mls.analysis.evidence import excess, verdict
 from mls.analysis.results import Repeat
 from mls.analysis.support import least_samples
 from mls.model.checks import Checks
@@ -175,53 +173,3 @@ def _servers_apart(repeat: Repeat) -> list[str]:
 
 def _short(value: Any) -> str:
     return str(value)[:12]
-
-
-def ranks_alike(cells: Sequence[Measured], rate: str, checks: Checks) -> list[Verdict | None]:
-    """For each cell: whether throughput and TTFT are what they are with other `ranks`.
-
-    None for cells that differ from no other in `ranks` alone. rate: name of the throughput.
-    A client that is not the bottleneck measures the same with any number of ranks.
-    """
-    found: list[Verdict | None] = []
-    for cell in cells:
-        peers = [c for c in cells if c is not cell and _but_ranks(c) == _but_ranks(cell)]
-        found.append(_ranks_alike(cell, peers, rate, checks) if peers and cell.ok else None)
-    return found
-
-
-def _but_ranks(cell: Measured) -> dict[str, Any]:
-    return {axis: value for axis, value in cell.cell.items() if axis != "ranks"}
-
-
-def _ranks_alike(cell: Measured, peers: list[Measured], rate: str, checks: Checks) -> Verdict:
-    allowed = checks.ranks_effect
-    worse: list[tuple[float, str]] = []
-    compared = 0
-    for peer in peers:
-        slower = intervals.ratio(peer.values(rate), cell.values(rate))
-        later = intervals.ratio(cell.values("ttft_ms.mean"), peer.values("ttft_ms.mean"))
-        for estimate, what in ((slower, "throughput is lower"), (later, "TTFT is higher")):
-            if estimate is None or estimate.low is None:
-                continue
-            compared += 1
-            if _beyond(estimate, allowed):
-                text = f"{what} by {estimate.value - 1:.1%} than with ranks {peer.cell['ranks']}"
-                worse.append((estimate.value - 1, text))
-    if not compared:
-        message = "With a single repeat nothing tells whether ranks matter."
-        return verdict("ranks_alike", "unknown", None, allowed, message)
-    if worse:
-        most, text = max(worse)
-        message = (
-            f"At the same inflight {text}: the client, not the server, may be what was measured."
-        )
-        return verdict("ranks_alike", "fail", most, allowed, message)
-    status: Status = "pass"
-    message = f"Throughput and TTFT are no worse than with other ranks, to within {allowed:.0%}."
-    return verdict("ranks_alike", status, 0.0, allowed, message)
-
-
-def _beyond(estimate: Estimate, allowed: float) -> bool:
-    """A ratio above 1 by more than allowed, of which chance is not the cause."""
-    return estimate.low is not None and estimate.low > 1 and estimate.value > 1 + allowed

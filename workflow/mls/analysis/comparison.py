@@ -135,7 +135,7 @@ def change(
     before, after = intervals.mean(base), intervals.mean(new)
     if ratio is None or before is None or after is None:
         return None
-    worse = _inverse(ratio) if metric.higher_is_better else ratio
+    worse = ratio.inverse() if metric.higher_is_better else ratio
     return Change(metric, before, after, ratio, judge_ratio(worse, margin))
 
 
@@ -144,12 +144,6 @@ def _changes(
 ) -> list[Change]:
     found = (change(m, base.values(m.name), new.values(m.name), margin) for m in metrics)
     return [one for one in found if one]
-
-
-def _inverse(ratio: Estimate) -> Estimate:
-    if ratio.low is None or ratio.high is None:
-        return Estimate(1 / ratio.value, None, None, ratio.repeats)
-    return Estimate(1 / ratio.value, 1 / ratio.high, 1 / ratio.low, ratio.repeats)
 
 
 def _shared_axes(base: Study, new: Study) -> list[str]:

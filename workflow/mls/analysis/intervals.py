@@ -31,6 +31,12 @@ class Estimate:
             return None
         return self.low <= other.high and other.low <= self.high
 
+    def inverse(self) -> Estimate:
+        """Of a ratio: the other way round."""
+        if self.low is None or self.high is None:
+            return Estimate(1 / self.value, None, None, self.repeats)
+        return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.repeats)
+
 
 def mean(values: Sequence[float]) -> Estimate | None:
     """Mean of one figure a repeat, with Student's t interval; None without values."""
@@ -85,6 +91,28 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
     return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)), repeats)
 
 
+def ratios(groups: Sequence[Sequence[float]], families: int = 1) -> list[list[Estimate]]:
+    """Each group against each: row i, column j says how many times group j the group i is.
+
+    Ratios of geometric means with Tukey and Kramer's intervals on logs: all of them hold together
+    in 95 of 100 cases, where `ratio`'s hold so often each. They take the spread to be the same in
+    all groups. families: of so many calls all intervals hold together. At least two groups, of at
+    least two values each, above 0.
+    """
+    logs = [np.log(group) for group in groups]
+    freedom = sum(len(own) - 1 for own in logs)
+    spread = sum(float(((own - own.mean()) ** 2).sum()) for own in logs) / freedom
+    reach = _tukey(len(logs), freedom, 1 - (1 - CONFIDENCE) / families)
+
+    def against(above: Floats, below: Floats) -> Estimate:
+        apart = float(above.mean() - below.mean())
+        half = reach * float(np.sqrt(spread / 2 * (1 / len(above) + 1 / len(below))))
+        low, value, high = np.exp([apart - half, apart, apart + half])
+        return Estimate(float(value), float(low), float(high), min(len(above), len(below)))
+
+    return [[against(above, below) for below in logs] for above in logs]
+
+
 def _student(value: float, error: float | None, repeats: int) -> Estimate:
     if error is None:
         return Estimate(value, None, None, repeats)
@@ -96,3 +124,9 @@ def _student(value: float, error: float | None, repeats: int) -> Estimate:
 def _t(repeats: int) -> float:
     """Student's t for so many repeats."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1))
+
+
+@cache
+def _tukey(groups: int, freedom: int, confidence: float) -> float:
+    """The studentized range that so many groups exceed by chance with 1 - confidence."""
+    return float(stats.studentized_range.ppf(confidence, groups, freedom))

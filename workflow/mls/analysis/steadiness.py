@@ -51,7 +51,8 @@ def _steady(given: Evidence) -> Verdict:
     if drifts:
         message = (
             f"Latency {'rose' if change > 0 else 'fell'} by {abs(change):.0%} over the window: "
-            "its figures are of a server, or a host, that was changing."
+            "its figures are of a server, or a host, that was changing. Measure longer "
+            "(run.duration_s or run.iters), or find out what changed."
         )
     elif likely:
         message = f"Latency changed by {change:+.1%} over the window, less than {allowed:.0%}."

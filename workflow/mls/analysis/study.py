@@ -14,17 +14,13 @@ from mls.analysis import intervals
 from mls.analysis.breakdown import PARTS, Part, parts
 from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats
-from mls.analysis.comparable import (
-    enough_requests,
-    ranks_alike,
-    repeats_agree,
-    same_thing_measured,
-)
+from mls.analysis.comparable import enough_requests, repeats_agree, same_thing_measured
 from mls.analysis.evidence import worst
 from mls.analysis.flight import flight, window
 from mls.analysis.goodput import goodput
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
+from mls.analysis.ranks import ranks_alike
 from mls.analysis.results import Repeat, read_cell
 from mls.analysis.support import least_samples
 from mls.analysis.thinning import Course, Curve, Dots, course, curve, dots
