@@ -45,7 +45,7 @@ def enough_requests(count: int, checks: Checks) -> Verdict:
     if count < needed:
         message = (
             f"{name} of {count} requests is hardly more than their maximum: {needed} are needed "
-            "(run.iters × repeats)."
+            "(run.iters or run.duration_s, and repeats)."
         )
         return verdict("enough_requests", "warn", float(count), float(needed), message)
     message = f"{count} requests in all repeats are enough for {name}, which needs {needed}."

@@ -52,7 +52,7 @@ def _steady(given: Evidence) -> Verdict:
         message = (
             f"Latency {'rose' if change > 0 else 'fell'} by {abs(change):.0%} over the window: "
             "its figures are of a server, or a host, that was changing. Measure longer "
-            "(run.duration_s or run.iters), or find out what changed."
+            "(run.iters or run.duration_s), or find out what changed."
         )
     elif likely:
         message = f"Latency changed by {change:+.1%} over the window, less than {allowed:.0%}."
@@ -121,7 +121,7 @@ def _in_window(given: Evidence) -> tuple[Floats, Floats]:
 
 def _too_few(check: str, allowed: float, count: int, least: int) -> Verdict:
     message = (
-        f"Only {count} requests lie whole within the window, and {least} are needed to tell: "
-        "send more requests (run.iters)."
+        f"{least} requests that lie whole within the window are needed to tell, and it has {count}: "
+        "measure longer (run.iters or run.duration_s)."
     )
     return verdict(check, "unknown", None, allowed, message)
