@@ -6,7 +6,7 @@ from typing import Any
 
 from mls.analysis.evidence import Evidence, Status, verdict, worst
 from mls.model.result import Verdict
-from mls.model.units import NS_PER_S
+from mls.model.units import MIB, NS_PER_S
 
 LEAST_S = 0.5
 """CPU times come in ticks of 10 ms: shorter runs can't tell a share of some per cent."""
@@ -85,7 +85,7 @@ def _steal(before: dict[str, Any], after: dict[str, Any], allowed: float) -> lis
 def _swap(before: dict[str, Any], after: dict[str, Any]) -> list[Finding]:
     if before["swapped_bytes"] is None or after["swapped_bytes"] is None:
         return []
-    mib = (after["swapped_bytes"] - before["swapped_bytes"]) / 2**20
+    mib = (after["swapped_bytes"] - before["swapped_bytes"]) / MIB
     return [("fail", f"The host swapped ({mib:.1f} MiB): it is short of memory.")] if mib else []
 
 

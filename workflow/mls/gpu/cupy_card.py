@@ -12,9 +12,9 @@ import numpy as np
 from mls.gpu.info import index_on_host
 from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS
 from mls.gpu.post import CardError, Processed
+from mls.model.units import MIB
 
 SLOT_BYTES = 64 * 1024
-_MIB = 2**20
 _SUM_BYTES = 8
 _BLOCKS_PER_SM = 8  # of 256 threads: as many as fit
 
@@ -46,7 +46,7 @@ class CupyCard:
         self._steps = np.uint32(work // LANES)
         self._device = cupy.cuda.Device(index)
         self.index = index
-        self.slots = memory_mib * _MIB // (SLOT_BYTES + _SUM_BYTES)
+        self.slots = memory_mib * MIB // (SLOT_BYTES + _SUM_BYTES)
         with self._on_card():
             properties = cupy.cuda.runtime.getDeviceProperties(index)
             self.name = properties["name"].decode()

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-MIB = 1024 * 1024
+from mls.model.units import MIB
+
 _Answer = TypeVar("_Answer")
 
 

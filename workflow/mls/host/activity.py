@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 
 import psutil
 
+from mls.model.units import MIB
+
 Sample = tuple[str, str, float]
 """(source, name, value): sources are host, server and ranks; `cpu` and `steal` are in cores."""
 
-MIB = 1024 * 1024
 _LOOK_AGAIN_S = 2.0
 _IDLE = ("idle", "iowait")
 _PARTS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.units import MIB, NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from mls.load.finished import Finished
@@ -18,7 +18,7 @@ them (`CLOCK_MONOTONIC`, ns), and the wall clock's offset to that clock then (ns
 GONE_AFTER_NS = 5 * NS_PER_S
 """No connection could be made for so long: the server is given up on."""
 
-MOST_BYTES = 256 * 2**20
+MOST_BYTES = 256 * MIB
 """Of a reply, which is kept until the load is over."""
 
 TOO_LONG = f"the reply is longer than {MOST_BYTES >> 20} MiB"

@@ -19,8 +19,9 @@ from collections.abc import Iterator
 from operator import attrgetter
 
 from mls.load.exchange import Exchange
+from mls.model.units import MIB
 
-MOST_BYTES = 256 * 2**20
+MOST_BYTES = 256 * MIB
 _READ_BYTES = 250  # of memory for each read, beside the bytes that it brought
 _BATCH_BYTES = 256 * 2**10
 _BATCH = 512  # of exchanges; pwritev(2) takes 1,024 pieces at most

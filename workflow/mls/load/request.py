@@ -14,9 +14,10 @@ import orjson
 from mls import __version__
 from mls.load.prompts import Prompts
 from mls.model.run import Run
+from mls.model.units import MIB
 
 _BUILD_AHEAD = 20_000
-_BUILD_AHEAD_BYTES = 256 * 2**20
+_BUILD_AHEAD_BYTES = 256 * MIB
 _TEXT_ENDPOINTS = ("/v1/completions", "/completions", "/completion")
 
 
