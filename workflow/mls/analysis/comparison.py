@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from scipy import stats
 
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
@@ -18,6 +20,9 @@ MARGIN = 0.05
 """Changes up to this fraction don't matter, unless the user says otherwise."""
 SEEN = 2
 """`same` is said only when a change of so many margins would have shown."""
+
+ALPHA = 0.05
+"""Of all figures of a comparison that are called worse, or better, as many may be so by chance."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class Change:
     new: Estimate
     ratio: Estimate
     """New over base."""
+    chance: float | None
+    """Probability of being so much worse, or more, were there no difference; None with one repeat."""
     finding: Finding
 
 
@@ -83,7 +90,8 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
     """Compare the cells that both have. margin: the fraction that a change must exceed to matter.
 
     Cells are the same when their axes have the same values; an axis that only one side has must
-    be constant there, and is then left out.
+    be constant there, and is then left out. Figures of many cells are compared, so some differ by
+    chance: see `judged_together`.
     """
     shared = _shared_axes(base, new)
     before = {_key(cell, shared): cell for cell in base.cells if cell.ok}
@@ -94,16 +102,12 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
         Metric(rate.metric, "Throughput", rate.unit, True),
         *LATENCIES,
     )
+    both = [(before[key], cell) for key, cell in after.items() if key in before]
+    changes = judged_together([_changes(old, cell, metrics, margin) for old, cell in both])
     return Comparison(
         cells=[
-            CellChange(
-                _named(cell, shared),
-                before[key],
-                cell,
-                _changes(before[key], cell, metrics, margin),
-            )
-            for key, cell in after.items()
-            if key in before
+            CellChange(_named(cell, shared), old, cell, own)
+            for (old, cell), own in zip(both, changes, strict=True)
         ],
         only_base=[_named(cell, shared) for key, cell in before.items() if key not in after],
         only_new=[_named(cell, shared) for key, cell in after.items() if key not in before],
@@ -114,8 +118,8 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
 def judge_ratio(worse: Estimate, margin: float) -> Finding:
     """worse: how many times worse the new figure is than the base, with its 95 % interval.
 
-    `worse` and `better`: by more than the margin, and the interval excludes 1. `same`: neither,
-    and the interval lies within `SEEN` margins, so that a greater change would have shown.
+    By itself. `worse` and `better`: by more than the margin, and the interval excludes 1. `same`:
+    neither, and the interval lies within `SEEN` margins, so that a greater change would have shown.
     """
     if worse.low is None or worse.high is None:
         return "can't tell"
@@ -130,13 +134,35 @@ def judge_ratio(worse: Estimate, margin: float) -> Finding:
 def change(
     metric: Metric, base: Sequence[float], new: Sequence[float], margin: float
 ) -> Change | None:
-    """A change from one figure a repeat on either side; None when a side has none above 0."""
+    """A change from one figure a repeat on either side, by itself; None when a side has none above 0."""
     ratio = intervals.ratio(new, base)
     before, after = intervals.mean(base), intervals.mean(new)
     if ratio is None or before is None or after is None:
         return None
     worse = ratio.inverse() if metric.higher_is_better else ratio
-    return Change(metric, before, after, ratio, judge_ratio(worse, margin))
+    sides = (base, new) if metric.higher_is_better else (new, base)
+    chance = intervals.chance_of_more(*sides)
+    return Change(metric, before, after, ratio, chance, judge_ratio(worse, margin))
+
+
+def judged_together(cells: Sequence[Sequence[Change]]) -> list[list[Change]]:
+    """The changes of each cell, where what may be chance among so many is `can't tell`.
+
+    By the false discovery rate of Benjamini and Hochberg (*Journal of the Royal Statistical Society*
+    B 57, 1995), of all that might be worse and of all that might be better.
+    """
+    known = [change.chance for own in cells for change in own if change.chance is not None]
+    worse = dict(zip(known, stats.false_discovery_control(known), strict=True))
+    lower = [1 - chance for chance in known]
+    better = dict(zip(known, stats.false_discovery_control(lower), strict=True))
+
+    def judged(change: Change) -> Change:
+        if change.chance is None or change.finding not in ("worse", "better"):
+            return change
+        rate = (worse if change.finding == "worse" else better)[change.chance]
+        return change if rate <= ALPHA else replace(change, finding="can't tell")
+
+    return [[judged(change) for change in own] for own in cells]
 
 
 def _changes(

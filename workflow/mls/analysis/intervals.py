@@ -78,17 +78,38 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
     """How many times `base` the `values` are: ratio of geometric means, Welch's interval on logs."""
     if not len(values) or not len(base) or min(*values, *base) <= 0:
         return None
-    above, below = np.log(values), np.log(base)
-    value = float(np.exp(above.mean() - below.mean()))
-    repeats = min(len(above), len(below))
+    repeats = min(len(values), len(base))
     if repeats < 2:
+        value = float(np.exp(np.log(values).mean() - np.log(base).mean()))
         return Estimate(value, None, None, repeats)
+    apart, error, freedom = _welch(values, base)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error if error else 0.0
+    low, value, high = np.exp([apart - half, apart, apart + half])
+    return Estimate(float(value), float(low), float(high), repeats)
+
+
+def chance_of_more(values: Sequence[float], base: Sequence[float]) -> float | None:
+    """Probability of a ratio as high as theirs or higher, were there no difference.
+
+    Welch's test on logs, one-sided. None when one has a single repeat, or a value not above 0.
+    """
+    if min(len(values), len(base)) < 2 or min(*values, *base) <= 0:
+        return None
+    apart, error, freedom = _welch(values, base)
+    if not error:
+        return 0.5 - 0.5 * float(np.sign(apart))
+    return float(stats.t.sf(apart / error, freedom))
+
+
+def _welch(values: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
+    """(difference of the means of logs, its standard error, degrees of freedom)."""
+    above, below = np.log(values), np.log(base)
+    apart = float(above.mean() - below.mean())
     parts = np.array([above.var(ddof=1) / len(above), below.var(ddof=1) / len(below)])
     if not parts.sum():
-        return Estimate(value, value, value, repeats)
+        return apart, 0.0, 1.0
     freedom = parts.sum() ** 2 / (parts**2 / [len(above) - 1, len(below) - 1]).sum()
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom) * np.sqrt(parts.sum()))
-    return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)), repeats)
+    return apart, float(np.sqrt(parts.sum())), float(freedom)
 
 
 def ratios(groups: Sequence[Sequence[float]], families: int = 1) -> list[list[Estimate]]:
