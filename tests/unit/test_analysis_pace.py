@@ -118,7 +118,7 @@ def talks(places, sessions, drift):
 
 
 @pytest.mark.parametrize(
-    "table, status", [(talks(6, 1, 0.0), "pass"), (talks(1, 12, 0.05), "fail")]
+    "table, status", [(talks(6, 3, 0.0), "pass"), (talks(1, 12, 0.05), "fail")]
 )
 def test_the_turns_of_conversations_are_compared_with_their_like(table, status):
     inflight = len(set(table["slot"].to_pylist()))

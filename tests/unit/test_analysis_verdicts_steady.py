@@ -12,6 +12,7 @@ from mls.analysis.evidence import Evidence
 from mls.analysis.quiet import quiet_host
 from mls.analysis.support import least_samples
 from mls.model.checks import Checks
+from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
 
 NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
@@ -56,6 +57,44 @@ def test_one_slow_request_is_no_trend():
     made = rows(NOISY)
     made[-6]["end_ns"] += 3000 * NS_PER_MS
     assert verdicts(to_table(made))["steady"].status == "pass"
+
+
+FULL = Run(inflight=8, iters=8, max_tokens=16)
+
+
+def in_step(rounds, places=8, between=0.0, drift=0.0, seed=1):
+    """A full server's requests: those of a round begin within a millisecond and end together."""
+    rng = np.random.default_rng(seed)
+    made = rows(Load(places=places, requests=rounds * places, tokens=16))
+    begun = made[0]["start_ns"]
+    for r in range(rounds):
+        took = round(2600 * NS_PER_MS * (1 + drift * r) * (1 + between * rng.standard_normal()))
+        for place, late in enumerate(np.sort(rng.uniform(0, NS_PER_MS, places)).astype(int)):
+            start = begun + int(late)
+            times = {"scheduled_ns": start, "start_ns": start, "end_ns": begun + took}
+            made[r * places + place] |= times
+        begun += took
+    return to_table(made)
+
+
+def test_requests_that_begin_and_end_together_are_no_trend():
+    """Whichever of them began later took less: seen as a fall by 101 % of a server that was steady."""
+    found = verdicts(in_step(3), run=FULL)["steady"]
+    assert (found.status, found.measured) == ("unknown", None)
+    assert "there are 2" in found.message
+    assert verdicts(in_step(12), run=FULL)["steady"].status == "pass"
+
+
+def test_rounds_that_differ_by_chance_are_seldom_unsteady():
+    made = (in_step(12, between=0.15, seed=seed) for seed in range(200))
+    failed = sum(verdicts(records, run=FULL)["steady"].status == "fail" for records in made)
+    assert failed <= 8
+
+
+@pytest.mark.parametrize("rounds", [6, 12, 40])
+def test_rounds_that_take_longer_and_longer_are_unsteady(rounds):
+    found = verdicts(in_step(rounds, drift=0.5 / rounds), run=FULL)["steady"]
+    assert (found.status, "rose" in found.message) == ("fail", True)
 
 
 def test_a_cold_start_within_the_window_fails_warmed_up():

@@ -13,14 +13,17 @@ from mls.analysis.evidence import Evidence, Status, excess, verdict
 from mls.analysis.flight import flight, window
 from mls.analysis.pace import keeps_full
 from mls.model.result import Verdict
-from mls.model.units import NS_PER_MS
 
 ALPHA = 0.02
 """Chance of a false alarm that a test may have, were requests independent."""
 
 BATCHES = 20
-LEAST_BATCHES = 6
-"""With fewer no order of them is unlikely enough: 2/5! > ALPHA."""
+MOMENT = 0.5
+"""A batch is of requests that begin within so many latencies of one another, at least. Those of a
+full server begin together and end together, round after round: alone they look like a trend."""
+
+LEAST_BATCHES = 5
+"""With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
 
 LEAST_WARMED = 8
 HEAD = 4
@@ -36,13 +39,14 @@ def _steady(given: Evidence) -> Verdict:
     """Trend of the latency over the window: Mann and Kendall's test, Theil and Sen's slope."""
     allowed = given.checks.drift
     begun, latency = _in_window(given)
-    if len(latency) < LEAST_BATCHES:
-        return _too_few("steady", allowed, len(latency), LEAST_BATCHES)
+    firsts = _batches(begun)
+    if len(firsts) < LEAST_BATCHES:
+        what = "moments at which they begin"
+        return _too_few("steady", allowed, what, len(firsts), LEAST_BATCHES)
     from scipy import stats  # see `_warmed_up`
 
-    count = min(BATCHES, len(latency))
-    at = np.array([part.mean() for part in np.array_split(begun, count)])
-    level = np.array([np.median(part) for part in np.array_split(latency, count)])
+    at = np.array([part.mean() for part in np.split(begun, firsts[1:])])
+    level = np.array([np.median(part) for part in np.split(latency, firsts[1:])])
     found = stats.kendalltau(at, level)
     change = _slope(at, level) * float((at[-1] - at[0]) / np.median(latency))
     likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
@@ -66,7 +70,7 @@ def _warmed_up(given: Evidence) -> Verdict:
     allowed = given.checks.warmup_effect
     _, latency = _in_window(given)
     if len(latency) < LEAST_WARMED:
-        return _too_few("warmed_up", allowed, len(latency), LEAST_WARMED)
+        return _too_few("warmed_up", allowed, "of them", len(latency), LEAST_WARMED)
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
 
@@ -89,6 +93,17 @@ def _warmed_up(given: Evidence) -> Verdict:
     return verdict("warmed_up", "pass", slower, allowed, message)
 
 
+def _batches(begun: Floats) -> list[int]:
+    """Place of the first request of each batch. begun: ascending, in latencies."""
+    found: list[int] = []
+    width = max(MOMENT, float(begun[-1] - begun[0]) / BATCHES) if len(begun) else MOMENT
+    place = 0
+    while place < len(begun):
+        found.append(place)
+        place = int(np.searchsorted(begun, begun[place] + width))
+    return found
+
+
 def _slope(x: Floats, y: Floats) -> float:
     """Theil and Sen's: the median of the slopes between all pairs of points."""
     first, second = np.triu_indices(len(x), 1)
@@ -98,10 +113,10 @@ def _slope(x: Floats, y: Floats) -> float:
 
 
 def _in_window(given: Evidence) -> tuple[Floats, Floats]:
-    """(start in ms since the window's begin, latency) of successful requests within it, by start.
+    """(start since the window's begin, latency) of successful requests within it, by start.
 
-    Latency is given as a multiple of its median; in conversations of its own turn's, since later
-    turns have longer prompts.
+    Both are multiples of the median latency; in conversations the latency is one of its own turn's,
+    since later turns have longer prompts.
     """
     start, end = ints(given.table, "start_ns"), ints(given.table, "end_ns")
     full = given.summary.inflight.asked if keeps_full(given.load, given.workload) else None
@@ -111,17 +126,17 @@ def _in_window(given: Evidence) -> tuple[Floats, Floats]:
     begin, stop = bounds
     inside = succeeded(given.table) & (start.values >= begin) & (end.values <= stop)
     order = np.argsort(start.values[inside], kind="stable")
-    begun = (start.values[inside] - begin)[order] / NS_PER_MS
     latency = (end.values - start.values)[inside][order].astype(np.float64)
+    begun = (start.values[inside] - begin)[order] / (np.median(latency) if len(latency) else 1)
     turn = ints(given.table, "turn").values[inside][order]
     for each in np.unique(turn):
         latency[turn == each] /= np.median(latency[turn == each])
     return begun, latency
 
 
-def _too_few(check: str, allowed: float, count: int, least: int) -> Verdict:
+def _too_few(check: str, allowed: float, what: str, count: int, least: int) -> Verdict:
     message = (
-        f"{least} requests that lie whole within the window are needed to tell, and it has {count}: "
-        "measure longer (run.iters or run.duration_s)."
+        f"Of requests that lie whole within the window, {least} {what} are needed to tell, and "
+        f"there are {count}: measure longer (run.iters or run.duration_s)."
     )
     return verdict(check, "unknown", None, allowed, message)
