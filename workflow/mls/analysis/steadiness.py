@@ -1,7 +1,7 @@
 """Was the server the same from the beginning of the window to its end?
 
-Both tests are of ranks, so one slow request can't turn them, and both want an effect of some size
-beside its being unlikely by chance: neighbouring requests of a closed loop are alike.
+Both tests are of medians of batches, so one slow request can't turn them, and both want an effect of
+some size beside its being unlikely by chance: neighbouring requests of a closed loop are alike.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mls.analysis.pace import keeps_full
 from mls.model.result import Verdict
 
 ALPHA = 0.02
-"""Chance of a false alarm that a test may have, were requests independent."""
+"""Chance of a false alarm that a test may have, were batches independent."""
 
 BATCHES = 20
 MOMENT = 0.5
@@ -25,7 +25,6 @@ full server begin together and end together, round after round: alone they look 
 LEAST_BATCHES = 5
 """With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
 
-LEAST_WARMED = 8
 HEAD = 4
 """The first of so many parts of the window is compared with the rest."""
 
@@ -41,12 +40,11 @@ def _steady(given: Evidence) -> Verdict:
     begun, latency = _in_window(given)
     firsts = _batches(begun)
     if len(firsts) < LEAST_BATCHES:
-        what = "moments at which they begin"
-        return _too_few("steady", allowed, what, len(firsts), LEAST_BATCHES)
+        return _too_few("steady", allowed, len(firsts))
     from scipy import stats  # see `_warmed_up`
 
     at = np.array([part.mean() for part in np.split(begun, firsts[1:])])
-    level = np.array([np.median(part) for part in np.split(latency, firsts[1:])])
+    level = _levels(latency, firsts)
     found = stats.kendalltau(at, level)
     change = _slope(at, level) * float((at[-1] - at[0]) / np.median(latency))
     likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
@@ -66,29 +64,35 @@ def _steady(given: Evidence) -> Verdict:
 
 
 def _warmed_up(given: Evidence) -> Verdict:
-    """The window's first requests against its others: Mann and Whitney's test, ratio of medians."""
+    """The window's first batches against its others: Student's test on logs, ratio of medians."""
     allowed = given.checks.warmup_effect
-    _, latency = _in_window(given)
-    if len(latency) < LEAST_WARMED:
-        return _too_few("warmed_up", allowed, "of them", len(latency), LEAST_WARMED)
+    begun, latency = _in_window(given)
+    firsts = _batches(begun)
+    if len(firsts) < LEAST_BATCHES:
+        return _too_few("warmed_up", allowed, len(firsts))
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
 
-    cut = max(3, len(latency) // HEAD)
-    head, rest = latency[:cut], latency[cut:]
-    slower = float(np.median(head) / np.median(rest) - 1)
-    likely = bool(stats.mannwhitneyu(head, rest, alternative="greater").pvalue < ALPHA)
-    if likely and slower > allowed:
+    level = np.log(_levels(latency, firsts))
+    batches = max(1, len(firsts) // HEAD)
+    cut = firsts[batches]
+    slower = float(np.median(latency[:cut]) / np.median(latency[cut:]) - 1)
+    likely = False
+    if slower > allowed and np.ptp(level):  # what is all alike has no spread to compare with
+        found = stats.ttest_ind(level[:batches], level[batches:], alternative="greater")
+        likely = bool(found.pvalue < ALPHA / 2)  # as strict in its direction as `steady`
+    if likely:
         message = (
             f"The first {cut} requests of the window took {slower:.0%} longer than the others: "
             "warm up with more requests (run.warmup)."
         )
         return verdict("warmed_up", excess(slower, allowed), slower, allowed, message)
-    message = f"The first {cut} requests of the window took no longer than the other {len(rest)}."
+    others = len(latency) - cut
+    message = f"The first {cut} requests of the window took no longer than the other {others}."
     if slower > allowed:
         message = (
             f"The first {cut} requests of the window took {slower:.0%} longer than the other "
-            f"{len(rest)}, which may be chance."
+            f"{others}, which may be chance."
         )
     return verdict("warmed_up", "pass", slower, allowed, message)
 
@@ -102,6 +106,10 @@ def _batches(begun: Floats) -> list[int]:
         found.append(place)
         place = int(np.searchsorted(begun, begun[place] + width))
     return found
+
+
+def _levels(latency: Floats, firsts: list[int]) -> Floats:
+    return np.array([np.median(part) for part in np.split(latency, firsts[1:])])
 
 
 def _slope(x: Floats, y: Floats) -> float:
@@ -134,9 +142,9 @@ def _in_window(given: Evidence) -> tuple[Floats, Floats]:
     return begun, latency
 
 
-def _too_few(check: str, allowed: float, what: str, count: int, least: int) -> Verdict:
+def _too_few(check: str, allowed: float, count: int) -> Verdict:
     message = (
-        f"Of requests that lie whole within the window, {least} {what} are needed to tell, and "
-        f"there are {count}: measure longer (run.iters or run.duration_s)."
+        f"Requests that lie whole within the window begin at {count} moments, and {LEAST_BATCHES} "
+        "are needed to tell: measure longer (run.iters or run.duration_s)."
     )
     return verdict(check, "unknown", None, allowed, message)
