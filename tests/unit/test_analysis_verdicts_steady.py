@@ -86,6 +86,30 @@ def test_requests_that_begin_and_end_together_are_no_trend():
     assert verdicts(in_step(12), run=FULL)["steady"].status == "pass"
 
 
+def queued(places, slots=4, requests=32, seed=1):
+    """A server that serves four at once, in turn, 300 ms each: with more places, some always wait."""
+    rng = np.random.default_rng(seed)
+    made = rows(Load(places=places, requests=requests, tokens=16))
+    epoch = made[0]["start_ns"]
+    place_free, slot_free = np.arange(places) * 1000 + epoch, np.full(slots, epoch)
+    for row in made:
+        place, slot = place_free.argmin(), slot_free.argmin()
+        start = int(place_free[place])
+        end = max(start, int(slot_free[slot])) + int(rng.normal(300, 3) * NS_PER_MS)
+        row |= {"scheduled_ns": start, "start_ns": start, "end_ns": end}
+        place_free[place], slot_free[slot] = end, end
+    return to_table(made)
+
+
+@pytest.mark.parametrize("places", [4, 5, 6, 7, 8])
+def test_a_queue_is_neither_unsteady_nor_cold(places):
+    """The first that waits is alone in its batch, and the last may be."""
+    full = Run(inflight=places, iters=8, max_tokens=16)
+    for seed in range(20):
+        found = verdicts(queued(places, seed=seed), run=full)
+        assert {found["steady"].status, found["warmed_up"].status} <= {"pass", "unknown"}
+
+
 def test_rounds_that_differ_by_chance_are_seldom_unsteady():
     for rounds in (6, 12):
         made = [verdicts(in_step(rounds, between=0.15, seed=s), run=FULL) for s in range(200)]

@@ -1,11 +1,12 @@
 """Was the server the same from the beginning of the window to its end?
 
-Both tests are of medians of batches, so one slow request can't turn them, and both want an effect of
-some size beside its being unlikely by chance: neighbouring requests of a closed loop are alike.
+Both tests are of batches of requests, and both want an effect of some size beside its being unlikely
+by chance: neighbouring requests of a closed loop are alike.
 """
 
 from __future__ import annotations
 
+import itertools
 import warnings
 
 import numpy as np
@@ -24,6 +25,9 @@ MOMENT = 0.5
 """A batch is of requests that begin within so many latencies of one another, at least. Those of a
 full server begin together and end together, round after round: alone they look like a trend."""
 
+FILLING = 0.05
+"""Requests that begin at most so many latencies before all places are full are of the window, too."""
+
 LEAST_BATCHES = 5
 """With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
 
@@ -40,15 +44,15 @@ def _steady(given: Evidence) -> Verdict:
     """Trend of the latency over the window: Mann and Kendall's test, Theil and Sen's slope."""
     allowed = given.checks.drift
     begun, latency = _in_window(given)
-    firsts = _batches(begun)
-    if len(firsts) < LEAST_BATCHES:
-        return _too_few("steady", allowed, len(firsts))
+    batches = _batches(begun)
+    if len(batches) < LEAST_BATCHES:
+        return _too_few("steady", allowed, len(batches))
     from scipy import stats  # see `_warmed_up`
 
-    at = np.array([part.mean() for part in np.split(begun, firsts[1:])])
-    level = _levels(latency, firsts)
+    at = np.array([begun[batch].mean() for batch in batches])
+    level = np.array([latency[batch].mean() for batch in batches])
     found = stats.kendalltau(at, level)
-    change = _slope(at, level) * float((at[-1] - at[0]) / np.median(latency))
+    change = _slope(at, level) * float((at[-1] - at[0]) / np.median(level))
     likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
     drifts = likely and abs(change) > allowed
     status: Status = excess(abs(change), allowed) if drifts else "pass"
@@ -69,51 +73,56 @@ def _warmed_up(given: Evidence) -> Verdict:
     """The window's first batches against its others: Student's test on logs, ratio of medians."""
     allowed = given.checks.warmup_effect
     begun, latency = _in_window(given)
-    firsts = _batches(begun)
-    if len(firsts) < LEAST_BATCHES:
-        return _too_few("warmed_up", allowed, len(firsts))
+    batches = _batches(begun)
+    if len(batches) < LEAST_BATCHES:
+        return _too_few("warmed_up", allowed, len(batches))
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
 
-    level = np.log(_levels(latency, firsts))
-    batches = max(1, len(firsts) // HEAD)
-    cut = firsts[batches]
-    slower = float(np.median(latency[:cut]) / np.median(latency[cut:]) - 1)
+    level = np.array([latency[batch].mean() for batch in batches])
+    first = max(1, len(batches) // HEAD)
+    count = batches[first].start - batches[0].start
+    others = batches[-1].stop - batches[first].start
+    slower = float(np.median(level[:first]) / np.median(level[first:]) - 1)
     likely = False
     if slower > allowed:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # batches that are all alike
-            found = stats.ttest_ind(level[:batches], level[batches:], alternative="greater")
+            found = stats.ttest_ind(
+                np.log(level[:first]), np.log(level[first:]), alternative="greater"
+            )
         likely = bool(found.pvalue < ALPHA / 2)  # as strict in its direction as `steady`
     if likely:
         message = (
-            f"The first {cut} requests of the window took {slower:.0%} longer than the others: "
+            f"The first {count} requests of the window took {slower:.0%} longer than the others: "
             "warm up with more requests (run.warmup)."
         )
         return verdict("warmed_up", excess(slower, allowed), slower, allowed, message)
-    others = len(latency) - cut
-    message = f"The first {cut} requests of the window took no longer than the other {others}."
+    message = f"The first {count} requests of the window took no longer than the other {others}."
     if slower > allowed:
         message = (
-            f"The first {cut} requests of the window took {slower:.0%} longer than the other "
+            f"The first {count} requests of the window took {slower:.0%} longer than the other "
             f"{others}, which may be chance."
         )
     return verdict("warmed_up", "pass", slower, allowed, message)
 
 
-def _batches(begun: Floats) -> list[int]:
-    """Place of the first request of each batch. begun: ascending, in latencies."""
-    found: list[int] = []
+def _batches(begun: Floats) -> list[slice]:
+    """Requests of each batch. begun: ascending, in latencies.
+
+    Those at either end of the window that hold less than half as many as usual are left out: the
+    first in a queue and the last are not like the others.
+    """
+    bounds = [0]
     width = max(MOMENT, float(begun[-1] - begun[0]) / BATCHES) if len(begun) else MOMENT
-    place = 0
-    while place < len(begun):
-        found.append(place)
-        place = int(np.searchsorted(begun, begun[place] + width))
+    while bounds[-1] < len(begun):
+        bounds.append(int(np.searchsorted(begun, begun[bounds[-1]] + width)))
+    found = [slice(a, b) for a, b in itertools.pairwise(bounds)]
+    usual = np.median(np.diff(bounds)) if found else 0
+    for end in (0, -1):
+        if found and found[end].stop - found[end].start < usual / 2:
+            found.pop(end)
     return found
-
-
-def _levels(latency: Floats, firsts: list[int]) -> Floats:
-    return np.array([np.median(part) for part in np.split(latency, firsts[1:])])
 
 
 def _slope(x: Floats, y: Floats) -> float:
@@ -136,7 +145,9 @@ def _in_window(given: Evidence) -> tuple[Floats, Floats]:
     if bounds is None:
         return np.empty(0), np.empty(0)
     begin, stop = bounds
-    inside = succeeded(given.table) & (start.values >= begin) & (end.values <= stop)
+    done = succeeded(given.table) & (end.values <= stop)
+    filling = FILLING * float(np.median((end.values - start.values)[done])) if done.any() else 0.0
+    inside = done & (start.values >= begin - filling)
     order = np.argsort(start.values[inside], kind="stable")
     latency = (end.values - start.values)[inside][order].astype(np.float64)
     begun = (start.values[inside] - begin)[order] / (np.median(latency) if len(latency) else 1)
