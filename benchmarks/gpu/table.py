@@ -12,17 +12,17 @@ from benchmarks.gpu.sweep import CONFIGS, ON_ALL_CARDS
 
 RATE = "throughput.completion_tokens_per_s"
 AXES = (
-    *(
-        "model",
-        "inflight",
-        "ranks",
-        "fleet",
-        "policy",
-        "tensor_split",
-        "cache_type_k",
-        "cache_type_v",
-    ),
-    *("profile", "cuda_post", "cuda_post_work"),
+    "model",
+    "inflight",
+    "ranks",
+    "fleet",
+    "policy",
+    "tensor_split",
+    "cache_type_k",
+    "cache_type_v",
+    "profile",
+    "cuda_post",
+    "cuda_post_work",
 )
 METRICS = (
     ("tok/s", RATE),

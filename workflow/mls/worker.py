@@ -32,13 +32,14 @@ from mls.model.config import Config
 from mls.model.errors import UserError
 from mls.model.run import Run
 from mls.model.sweep import parse_cell, settings
+from mls.model.units import MIB
 from mls.model.validation import load_config, parse_config
 from mls.outcome import Outcome
 from mls.server.api import ServerApi, api_key
 
 _QUIET_PROGRESS_S = 10
 _TELLING_S = 5
-_RESERVE_BYTES = 32 << 20
+_RESERVE_BYTES = 32 * MIB
 T = TypeVar("T")
 
 

@@ -84,8 +84,7 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
         return Estimate(value, None, None, repeats)
     apart, error, freedom = _welch(values, base)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error if error else 0.0
-    low, value, high = np.exp([apart - half, apart, apart + half])
-    return Estimate(float(value), float(low), float(high), repeats)
+    return _of_logs(apart, half, repeats)
 
 
 def chance_of_more(values: Sequence[float], base: Sequence[float]) -> float | None:
@@ -128,10 +127,14 @@ def ratios(groups: Sequence[Sequence[float]], families: int = 1) -> list[list[Es
     def against(above: Floats, below: Floats) -> Estimate:
         apart = float(above.mean() - below.mean())
         half = reach * float(np.sqrt(spread / 2 * (1 / len(above) + 1 / len(below))))
-        low, value, high = np.exp([apart - half, apart, apart + half])
-        return Estimate(float(value), float(low), float(high), min(len(above), len(below)))
+        return _of_logs(apart, half, min(len(above), len(below)))
 
     return [[against(above, below) for below in logs] for above in logs]
+
+
+def _of_logs(apart: float, half: float, repeats: int) -> Estimate:
+    low, value, high = np.exp([apart - half, apart, apart + half])
+    return Estimate(float(value), float(low), float(high), repeats)
 
 
 def _student(value: float, error: float | None, repeats: int) -> Estimate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from mls.analysis.comparable import Measured
@@ -9,7 +10,6 @@ from mls.analysis.evidence import verdict
 from mls.analysis.intervals import Estimate, ratios
 from mls.model.checks import Checks
 from mls.model.result import Verdict
-from mls.model.sweep import Cell
 
 _TTFT = "ttft_ms.mean"
 Effect = tuple[float, str]
@@ -34,16 +34,11 @@ def ranks_alike(cells: Sequence[Measured], rate: str, checks: Checks) -> list[Ve
 
 def _groups(cells: Sequence[Measured]) -> list[list[int]]:
     """Places of the cells that differ from one another in ranks alone."""
-    found: list[tuple[Cell, list[int]]] = []
+    found: defaultdict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
     for i, cell in enumerate(cells):
-        others = {axis: value for axis, value in cell.cell.items() if axis != "ranks"}
-        for same, places in found:
-            if same == others:
-                places.append(i)
-                break
-        else:
-            found.append((others, [i]))
-    return [places for _, places in found if len(places) > 1]
+        others = ((axis, str(value)) for axis, value in cell.cell.items() if axis != "ranks")
+        found[tuple(others)].append(i)
+    return [places for places in found.values() if len(places) > 1]
 
 
 def _effects(group: list[Measured], rate: str, allowed: float) -> list[list[Effect] | None]:

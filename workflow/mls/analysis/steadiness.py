@@ -37,20 +37,23 @@ HEAD = 4
 
 def window_alike(given: Evidence) -> list[Verdict]:
     """Both verdicts; none where the load is meant to change, and latency with it."""
-    return [] if given.load.changing else [_steady(given), _warmed_up(given)]
-
-
-def _steady(given: Evidence) -> Verdict:
-    """Trend of the latency over the window: Mann and Kendall's test, Theil and Sen's slope."""
-    allowed = given.checks.drift
+    if given.load.changing:
+        return []
+    drift, warmup = given.checks.drift, given.checks.warmup_effect
     begun, latency = _in_window(given)
     batches = _batches(begun)
     if len(batches) < LEAST_BATCHES:
-        return _too_few("steady", allowed, len(batches))
-    from scipy import stats  # see `_warmed_up`
-
+        count = len(batches)
+        return [_too_few("steady", drift, count), _too_few("warmed_up", warmup, count)]
     at = np.array([begun[batch].mean() for batch in batches])
     level = np.array([latency[batch].mean() for batch in batches])
+    return [_steady(at, level, len(latency), drift), _warmed_up(level, batches, warmup)]
+
+
+def _steady(at: Floats, level: Floats, requests: int, allowed: float) -> Verdict:
+    """Trend of the batches' latency: Mann and Kendall's test, Theil and Sen's slope."""
+    from scipy import stats  # see `_warmed_up`
+
     found = stats.kendalltau(at, level)
     change = _slope(at, level) * float((at[-1] - at[0]) / np.median(level))
     likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
@@ -65,21 +68,15 @@ def _steady(given: Evidence) -> Verdict:
     elif likely:
         message = f"Latency changed by {change:+.1%} over the window, less than {allowed:.0%}."
     else:
-        message = f"No trend in the latency of {len(latency)} requests of the window."
+        message = f"No trend in the latency of {requests} requests of the window."
     return verdict("steady", status, change, allowed, message)
 
 
-def _warmed_up(given: Evidence) -> Verdict:
+def _warmed_up(level: Floats, batches: list[slice], allowed: float) -> Verdict:
     """The window's first batches against its others: Student's test on logs, ratio of medians."""
-    allowed = given.checks.warmup_effect
-    begun, latency = _in_window(given)
-    batches = _batches(begun)
-    if len(batches) < LEAST_BATCHES:
-        return _too_few("warmed_up", allowed, len(batches))
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
 
-    level = np.array([latency[batch].mean() for batch in batches])
     first = max(1, len(batches) // HEAD)
     count = batches[first].start - batches[0].start
     others = batches[-1].stop - batches[first].start
@@ -113,14 +110,16 @@ def _batches(begun: Floats) -> list[slice]:
     Those at either end of the window that hold less than half as many as usual are left out: the
     first in a queue and the last are not like the others.
     """
+    if not len(begun):
+        return []
     bounds = [0]
-    width = max(MOMENT, float(begun[-1] - begun[0]) / BATCHES) if len(begun) else MOMENT
+    width = max(MOMENT, float(begun[-1] - begun[0]) / BATCHES)
     while bounds[-1] < len(begun):
         bounds.append(int(np.searchsorted(begun, begun[bounds[-1]] + width)))
+    usual = np.median(np.diff(bounds))
     found = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-    usual = np.median(np.diff(bounds)) if found else 0
     for end in (0, -1):
-        if found and found[end].stop - found[end].start < usual / 2:
+        if found[end].stop - found[end].start < usual / 2:
             found.pop(end)
     return found
 

@@ -21,7 +21,7 @@ GONE_AFTER_NS = 5 * NS_PER_S
 MOST_BYTES = 256 * MIB
 """Of a reply, which is kept until the load is over."""
 
-TOO_LONG = f"the reply is longer than {MOST_BYTES >> 20} MiB"
+TOO_LONG = f"the reply is longer than {MOST_BYTES // MIB} MiB"
 
 RETRY_STATUS = (429, 503)
 """The server says that it did not take on the request, and to come again."""

@@ -34,12 +34,15 @@ class Profiler:
 
     def lost(self) -> str | None:
         """Once it has ended: one sentence if the profile isn't where it was to be, else None."""
-        if not self.runs or Path(self.argv[-1]).exists():
+        if not self.runs:
             return None
-        raw = Path(self.argv[-1]).with_suffix(".qdstrm")
+        output = Path(self.argv[-1])
+        raw = output.with_suffix(".qdstrm")
+        if output.exists():
+            return None
         if raw.exists():  # an nsys installed without its importer, as beside ncu
             return f"nsys could not convert its profile: open {raw} with a whole Nsight Systems"
-        return f"{self.argv[-1]} was not written; the server's log may say why"
+        return f"{output} was not written; the server's log may say why"
 
 
 def profiler(server: Server, log: Path) -> Profiler:
