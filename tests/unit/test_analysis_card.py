@@ -20,6 +20,8 @@ from mls.model.units import NS_PER_S
 
 EVERY_NS = NS_PER_S // 5
 LOAD = Load()
+LONG = Load(requests=130)
+"""Of 6 s, so of some 30 samples."""
 POST = PostFacts("on", 4096, None, ["0 A card"])
 
 
@@ -111,7 +113,7 @@ def test_a_card_that_only_post_processes_is_in_use():
     ],
 )
 def test_slowed_clocks_are_a_verdict(reasons, status, said):
-    made = rows(LOAD)
+    made = rows(LONG)
     found = summary({"gpu0": {"clock_reasons": float(reasons)}}, made=made)
     verdicts = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))
     assert verdicts[-1].check == "card_at_full_clocks"
@@ -130,12 +132,22 @@ def test_clocks_that_were_set_low_are_a_warning_though_the_card_names_no_reason(
     clocks, status, said
 ):
     """As a profiler that was killed left one of two H200."""
-    made = rows(LOAD)
+    made = rows(LONG)
     told = {"sm_max_mhz": 1980.0, "clock_reasons": 0.0, "server_memory_mib": 1.0}
     found = summary({f"gpu{i}": told | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, made=made)
     (verdict,) = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))[-1:]
     assert (verdict.check, verdict.status) == ("card_at_full_clocks", status)
     assert said in verdict.message
+
+
+def test_few_samples_of_a_cards_clocks_may_have_missed_slowed_ones():
+    made = rows(LOAD)
+    card = {"gpu0": {"clock_reasons": 0.0, "sm_mhz": 1980.0, "server_memory_mib": 1.0}}
+    (verdict,) = judge(
+        Evidence(summary(card, made=made), to_table(made), Run(inflight=4), Checks())
+    )[-1:]
+    assert (verdict.check, verdict.status) == ("card_at_full_clocks", "unknown")
+    assert "29 would tell" in verdict.message
 
 
 def test_the_clock_of_an_idle_card_says_nothing():

@@ -61,15 +61,25 @@ def test_an_outlying_repeat_is_named(tmp_path, factor, status):
     assert study.cells[0].verdict == status
 
 
-def test_repeats_that_differ_no_more_than_their_requests_agree():
+def test_repeats_that_may_differ_by_chance_are_unknown():
+    """As they may, of requests that vary so much; it was called agreement."""
     rng = np.random.default_rng(3)
     wide = [rng.lognormal(0, 1.2, 12) for _ in range(3)]
     assert np.std([x.mean() for x in wide], ddof=1) / np.mean(wide) > 0.1
-    assert repeats_agree([1, 2, 3], wide, Checks()).status == "pass"
+    found = repeats_agree([1, 2, 3], wide, wide, Checks())
+    assert (found.status, "can't be told" in found.message) == ("unknown", True)
+
+
+def test_repeats_agree_when_twice_the_spread_would_have_shown():
+    rng = np.random.default_rng(3)
+    narrow = [rng.lognormal(0, 0.05, 12) for _ in range(3)]
+    assert repeats_agree([1, 2, 3], narrow, narrow, Checks()).status == "pass"
+    few = [batches[:1] for batches in narrow]
+    assert repeats_agree([1, 2, 3], narrow, few, Checks()).status == "unknown"
 
 
 def test_a_single_repeat_agrees_with_nobody():
-    assert repeats_agree([1], [np.ones(9)], Checks()).status == "unknown"
+    assert repeats_agree([1], [np.ones(9)], [np.ones(9)], Checks()).status == "unknown"
 
 
 def replant(folder, **keys):

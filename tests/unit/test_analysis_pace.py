@@ -126,13 +126,16 @@ def test_the_turns_of_conversations_are_compared_with_their_like(table, status):
     assert found["steady"].status == status, found["steady"]
 
 
-@pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
-def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, status):
+@pytest.mark.parametrize(
+    "late_ms, requests, status",
+    [(0.0, 240, "pass"), (400.0, 240, "fail"), (400.0, 120, "fail"), (0.0, 120, "unknown")],
+)
+def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, requests, status):
     """200 ms of latency, 400 ms of thinking: a third of the users is in flight."""
     think_ms = 400.0
     made = [
         row | {"scheduled_ns": row["scheduled_ns"] + round(think_ms * NS_PER_MS)}
-        for row in rows(Load(places=6, requests=120, late_ms=think_ms + late_ms))
+        for row in rows(Load(places=6, requests=requests, late_ms=think_ms + late_ms))
     ]
     found = verdicts(to_table(made), model.Load(think_s=think_ms / 1000), inflight=6)
     assert found["concurrency_held"].status == status, found["concurrency_held"]

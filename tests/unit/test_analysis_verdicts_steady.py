@@ -5,15 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests.unit.synthetic import Load, rows, table, to_table
+from tests.unit.synthetic import Load, facts, rows, table, to_table
 from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
 
 from mls.analysis.evidence import Evidence
 from mls.analysis.quiet import quiet_host
+from mls.analysis.summary import summarize
 from mls.analysis.support import least_samples
+from mls.analysis.verdicts import judge
 from mls.model.checks import Checks
 from mls.model.run import Run
 from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.model.workload import Workload
 
 NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
 
@@ -136,13 +139,13 @@ def test_a_cold_start_within_the_window_fails_warmed_up():
     found = verdicts(records)["warmed_up"]
     assert found.status == "fail"
     assert "run.warmup" in found.message
-    assert found.measured > 0.5
+    assert found.measured > 0.4
 
 
 def test_too_few_requests_leave_both_unknown():
     found = verdicts(table(Load(places=4, requests=8, tokens=16)))
     assert found["steady"].status == found["warmed_up"].status == "unknown"
-    assert "run.iters" in found["steady"].message
+    assert "measure about 10 rounds (run.rounds" in found["steady"].message
 
 
 @settings(max_examples=25)
@@ -258,3 +261,72 @@ def test_noise_seldom_fails_the_window():
         found = verdicts(table(Load(places=4, requests=40, tokens=4, noise=0.4, seed=seed)))
         failed += "fail" in (found["steady"].status, found["warmed_up"].status)
     assert failed <= np.ceil(0.04 * 200)
+
+
+@pytest.mark.parametrize("last", [0.39, 1.9])
+def test_a_trend_that_few_rounds_cannot_tell_from_chance_is_unknown(last):
+    """24 requests at 4 in flight: falls by 61 % and rises by 96 % were called no trend."""
+    statuses = set()
+    for seed in range(20):
+        load = Load(places=4, requests=24, tokens=16, noise=1.2, seed=seed)
+        found = verdicts(paced(load, lambda job: 1 + (last - 1) * job / 24))["steady"]
+        statuses.add(found.status)
+        if found.status == "unknown":
+            assert "can't tell" in found.message or "are needed" in found.message
+            assert "run.rounds" in found.message
+    assert "unknown" in statuses and "pass" not in statuses
+
+
+def test_a_cold_start_that_may_be_chance_is_unknown():
+    """It was 171 % in a run that passed, which "may be chance"."""
+    records = in_step(6, between=0.4, cold=1, seed=2)
+    found = verdicts(records, run=FULL)["warmed_up"]
+    assert found.status == "unknown"
+    assert "rounds" in found.message
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([6, 12, 30]), st.sampled_from([-0.2, 0.2]))
+def test_what_passes_excludes_twice_the_threshold(seed, count, drift):
+    """A pass says that a drift of 20 % would have shown: what was seen is nowhere near it."""
+    records = in_step(count, between=0.05, drift=drift / count, seed=seed)
+    found = verdicts(records, run=FULL)["steady"]
+    if found.status == "pass":
+        assert abs(found.measured) <= 0.1
+
+
+def prefixed(groups, cold, requests=80):
+    """A shared prefix, which each group's requests read slowly until its first reply has begun."""
+    load = Load(places=4, requests=requests, tokens=16, noise=0.05)
+    made = rows(load)
+    records = paced(load, lambda job: cold if job < max(groups, load.places) else 1.0)
+    return to_table(
+        [
+            row | {"prefix_group": row["job"] % groups, "first_chunk_ns": row["end_ns"] - 1000}
+            for row in (dict(made[i]) | r for i, r in enumerate(records.to_pylist()))
+        ]
+    )
+
+
+def judged_prefix(records, cached=True):
+    run = Run(inflight=4, iters=80, max_tokens=16, cache_prompt=cached)
+    workload = Workload(kind="shared_prefix", groups=12, prefix_tokens=64, prompt_tokens=128)
+    summary = summarize(records, facts(4))
+    evidence = Evidence(summary, records, run, Checks(), None, None, HOST, CLOCK, workload=workload)
+    return {verdict.check: verdict for verdict in judge(evidence)}
+
+
+def test_each_groups_first_requests_are_no_cold_start():
+    """They fill the server's cache, which a warm-up with other prompts can't."""
+    records = prefixed(12, 3.0)
+    assert judged_prefix(records)["warmed_up"].status == "pass"
+    assert judged_prefix(records, cached=False)["warmed_up"].status == "fail"
+
+
+def test_a_cold_start_behind_each_groups_first_is_seen_and_no_warmup_advised():
+    records = paced(
+        Load(places=4, requests=80, tokens=16, noise=0.05), lambda job: 1.8 if job < 30 else 1.0
+    )
+    found = judged_prefix(records)["warmed_up"]
+    assert found.status == "fail"
+    assert "run.warmup" not in found.message and "cache" in found.message

@@ -22,6 +22,13 @@ def prompts_as_asked(given: Evidence) -> list[Verdict]:
     off = abs(counted.values[told] - asked.values[told])
     share = float((off / asked.values[told]).max())
     wrong = int((off > 0).sum())
+    silent = int(wanted.sum()) - len(off)
+    if silent and not wrong:
+        message = (
+            f"The server doesn't say how many tokens {silent} of {int(wanted.sum())} prompts have; the "
+            "others have exactly those asked for."
+        )
+        return [verdict("prompts_as_asked", "unknown", share, 0.0, message)]
     if not wrong:
         message = (
             f"All {len(off)} prompts have exactly the tokens asked for, by the server's count."

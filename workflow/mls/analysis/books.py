@@ -82,6 +82,7 @@ def server_time_fits(given: Evidence) -> Verdict:
     outside = latency - served[known]
     message = (
         f"The server worked on a request for {float(served[known].mean()):.4g} ms on average; the "
-        f"other {float(outside.mean()):.3g} ms of its latency are queueing, connecting and network."
+        f"other {float(outside.mean()):.3g} ms of its latency are queueing, connecting and network. "
+        f"A clock that is wrong by {(1 + allowed) / (1 + worst) - 1:.1%} or more would have shown."
     )
     return verdict("server_time_fits", "pass", worst, allowed, message)

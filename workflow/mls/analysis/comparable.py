@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +14,7 @@ from scipy import stats
 from mls.analysis.columns import Floats
 from mls.analysis.evidence import excess, verdict
 from mls.analysis.results import Repeat
-from mls.analysis.support import least_samples
+from mls.analysis.support import MISS, least_samples
 from mls.model.checks import Checks
 from mls.model.result import RunResult, Verdict
 from mls.model.sweep import Cell
@@ -20,6 +22,8 @@ from mls.server.several import differing
 
 ALPHA = 0.01
 MEDIAN = 50
+TINY = 1e-18
+"""A variance of logarithms that is none, but for rounding."""
 
 
 class Measured(Protocol):
@@ -45,57 +49,101 @@ def enough_requests(count: int, checks: Checks) -> Verdict:
     if count < needed:
         message = (
             f"{name} of {count} requests is hardly more than their maximum: {needed} are needed "
-            "(run.iters or run.duration_s, and repeats)."
+            "(run.rounds, run.iters or run.duration_s, and repeats)."
         )
         return verdict("enough_requests", "warn", float(count), float(needed), message)
     message = f"{count} requests in all repeats are enough for {name}, which needs {needed}."
     return verdict("enough_requests", "pass", float(count), float(needed), message)
 
 
-def repeats_agree(numbers: Sequence[int], latencies: Sequence[Floats], checks: Checks) -> Verdict:
+def repeats_agree(
+    numbers: Sequence[int],
+    latencies: Sequence[Floats],
+    batches: Sequence[Floats],
+    checks: Checks,
+) -> Verdict:
     """Variance between repeats against that within them, of the requests' latency.
 
-    numbers, latencies: number and samples in ms of each repeat. It warns when the repeats' means
-    spread by more than `checks.repeat_spread` and by more than requests within repeats explain
-    (one-way analysis of variance), fails from twice that on, and names the
-    repeat that is farthest from the others.
+    numbers, latencies: number and samples in ms of each repeat; batches: mean latencies of the
+    batches of its window, as multiples of anything. It warns when the repeats' means spread by more
+    than `checks.repeat_spread` and by more than batches within repeats explain (one-way analysis of
+    variance, on logarithms), fails from twice that on, and names the repeat that is farthest from
+    the others. It passes when repeats that spread by twice that would have been told from these.
     """
     allowed = checks.repeat_spread
-    known = [(n, x) for n, x in zip(numbers, latencies, strict=True) if len(x)]
+    known = [(n, x, b) for n, x, b in zip(numbers, latencies, batches, strict=True) if len(x)]
     if len(known) < 2:
         message = "With a single repeat nothing tells how much repeats differ."
         return verdict("repeats_agree", "unknown", None, allowed, message)
-    means = np.array([x.mean() for _, x in known])
+    means = np.array([x.mean() for _, x, _ in known])
     spread = float(means.std(ddof=1) / means.mean())
-    chance = _chance([x for _, x in known])
-    if spread <= allowed or chance >= ALPHA:
-        message = f"The mean latencies of {len(known)} repeats spread by {spread:.1%}."
-        if spread > allowed:
-            message = (
-                f"The mean latencies of {len(known)} repeats spread by {spread:.1%}, no more than "
-                "requests within a repeat do."
-            )
-        return verdict("repeats_agree", "pass", spread, allowed, message)
+    said = f"The mean latencies of {len(known)} repeats spread by {spread:.1%}"
+    within = Within.of([b for _, _, b in known])
+    chance = within.chance(means) if within else 1.0
+    if spread > allowed and chance < ALPHA:
+        who = _odd_one([n for n, _, _ in known], means)
+        message = f"{said}, far more than requests within a repeat do: {who}."
+        return verdict("repeats_agree", excess(spread, allowed), spread, allowed, message)
+    if within is None or spread > allowed or not within.excludes(means, 2 * allowed):
+        message = (
+            f"{said}; requests within a repeat vary so much, or are so few, that a spread of "
+            f"{2 * allowed:.0%} can't be told from chance: measure longer (run.rounds, run.iters or "
+            "run.duration_s)."
+        )
+        return verdict("repeats_agree", "unknown", spread, allowed, message)
+    message = f"{said}; {2 * allowed:.0%} would have shown."
+    return verdict("repeats_agree", "pass", spread, allowed, message)
+
+
+@dataclass(frozen=True)
+class Within:
+    """How much the batches of one repeat vary, on logarithms, all repeats together."""
+
+    variance: float
+    freedom: int
+    batches: float
+    """Of a repeat, on average."""
+
+    @classmethod
+    def of(cls, batches: list[Floats]) -> Within | None:
+        """None when there is a repeat with fewer than two batches."""
+        if min(map(len, batches)) < 2:
+            return None
+        freedom = sum(len(own) - 1 for own in batches)
+        squares = sum(float(np.log(own).var(ddof=1)) * (len(own) - 1) for own in batches)
+        return cls(squares / freedom, freedom, float(np.mean([len(own) for own in batches])))
+
+    def ratio(self, means: Floats) -> float:
+        """Fisher's F: variance between the repeats over what the variance within makes of it."""
+        between = self.batches * float(np.log(means).var(ddof=1))
+        if self.variance > TINY:
+            return between / self.variance
+        return math.inf if between > TINY else 0.0
+
+    def chance(self, means: Floats) -> float:
+        """Probability of such a spread, were the repeats alike."""
+        return float(stats.f.sf(self.ratio(means), len(means) - 1, self.freedom))
+
+    def excludes(self, means: Floats, spread: float) -> bool:
+        """Whether repeats that truly spread so would have spread more, but for the chance `MISS`."""
+        if self.variance <= TINY:
+            return float(np.log(means).std(ddof=1)) < spread
+        others = len(means) - 1
+        apart = self.batches * others * spread**2 / self.variance
+        return bool(stats.ncf.cdf(self.ratio(means), others, self.freedom, apart) < MISS)
+
+
+def _odd_one(numbers: list[int], means: Floats) -> str:
+    """Which repeat is farthest from the others, in words."""
+    if len(means) == 2:
+        return f"{means[0]:.4g} ms and {means[1]:.4g} ms"
     away = [abs(means[i] - np.delete(means, i).mean()) for i in range(len(means))]
     odd = int(np.argmax(away))
     others = float(np.delete(means, odd).mean())
-    who = (
-        f"repeat {known[odd][0]} is farthest from the others, with {means[odd]:.4g} ms against {others:.4g} ms"
-        if len(known) > 2
-        else f"{means[0]:.4g} ms and {means[1]:.4g} ms"
+    return (
+        f"repeat {numbers[odd]} is farthest from the others, with {means[odd]:.4g} ms against "
+        f"{others:.4g} ms"
     )
-    message = (
-        f"The mean latencies of {len(known)} repeats spread by {spread:.1%}, far more than requests "
-        f"within a repeat do: {who}."
-    )
-    return verdict("repeats_agree", excess(spread, allowed), spread, allowed, message)
-
-
-def _chance(groups: list[Floats]) -> float:
-    """p-value of the repeats' being alike."""
-    if sum(map(len, groups)) <= len(groups) or all(not np.ptp(x) for x in groups):
-        return 0.0  # nothing varies within: whatever varies between is not by chance
-    return float(stats.f_oneway(*groups).pvalue)
 
 
 def same_thing_measured(cells: Sequence[Measured]) -> list[Verdict]:

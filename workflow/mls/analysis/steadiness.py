@@ -1,164 +1,190 @@
 """Was the server the same from the beginning of the window to its end?
 
-Both tests are of batches of requests, and both want an effect of some size beside its being unlikely
-by chance: neighbouring requests of a closed loop are alike.
+Both tests are of batches of requests: neighbouring requests of a closed loop are alike. An effect
+is wrong when it is large and unlikely by chance; it is right when it is small and one of twice the
+size allowed would have shown. What is neither can't be told with these requests.
 """
 
 from __future__ import annotations
 
-import itertools
-import warnings
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from mls.analysis.columns import Floats, ints, succeeded
-from mls.analysis.evidence import Evidence, Status, excess, verdict
-from mls.analysis.flight import flight, window
-from mls.analysis.pace import keeps_full
+from mls.analysis.batches import Batches, batches_of
+from mls.analysis.columns import Floats
+from mls.analysis.evidence import Evidence, excess, verdict
+from mls.analysis.support import MISS, longer
 from mls.model.result import Verdict
 
 ALPHA = 0.02
 """Chance of a false alarm that a test may have, were batches independent."""
 
-BATCHES = 20
-MOMENT = 0.5
-"""A batch is of requests that begin within so many latencies of one another, at least. Those of a
-full server begin together and end together, round after round: alone they look like a trend."""
-
-FILLING = 0.05
-"""Requests that begin at most so many latencies before all places are full are of the window, too."""
-
 LEAST_BATCHES = 5
 """With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
+
+ENOUGH_BATCHES = 8
+"""What is advised where there are fewer than the least."""
 
 HEAD = 4
 """The first of so many parts of the window is compared with the rest."""
 
 
-def window_alike(given: Evidence) -> list[Verdict]:
+@dataclass(frozen=True)
+class Effect:
+    """A change of the latency, as a fraction of it, with the least and the greatest it may be.
+
+    Each bound is wrong with the chance `MISS`.
+    """
+
+    value: float
+    low: float
+    high: float
+    likely: bool
+    """Whether it is more than chance explains."""
+
+    def excludes(self, size: float) -> bool:
+        """Whether an effect of this size, in either direction, would have shown."""
+        return self.high < size and self.low > -size
+
+    @property
+    def doubt(self) -> float:
+        """Half the distance of the bounds."""
+        return (self.high - self.low) / 2
+
+
+def window_alike(evidence: Evidence) -> list[Verdict]:
     """Both verdicts; none where the load is meant to change, and latency with it."""
-    if given.load.changing:
+    if evidence.load.changing:
         return []
-    drift, warmup = given.checks.drift, given.checks.warmup_effect
-    begun, latency = _in_window(given)
-    batches = _batches(begun)
-    if len(batches) < LEAST_BATCHES:
-        count = len(batches)
-        return [_too_few("steady", drift, count), _too_few("warmed_up", warmup, count)]
-    at = np.array([begun[batch].mean() for batch in batches])
-    level = np.array([latency[batch].mean() for batch in batches])
-    return [_steady(at, level, len(latency), drift), _warmed_up(level, batches, warmup)]
+    cut = batches_of(evidence)
+    drift, warmup = evidence.checks.drift, evidence.checks.warmup_effect
+    if len(cut.bounds) < LEAST_BATCHES:
+        return [
+            _too_few("steady", drift, cut, evidence),
+            _too_few("warmed_up", warmup, cut, evidence),
+        ]
+    return [_steady(cut, drift, evidence), _warmed_up(cut, warmup, evidence)]
 
 
-def _steady(at: Floats, level: Floats, requests: int, allowed: float) -> Verdict:
-    """Trend of the batches' latency: Mann and Kendall's test, Theil and Sen's slope."""
-    from scipy import stats  # see `_warmed_up`
-
-    found = stats.kendalltau(at, level)
-    change = _slope(at, level) * float((at[-1] - at[0]) / np.median(level))
-    likely = bool(found.pvalue < ALPHA)  # nan, when all are equal, is not
-    drifts = likely and abs(change) > allowed
-    status: Status = excess(abs(change), allowed) if drifts else "pass"
-    if drifts:
+def _steady(cut: Batches, allowed: float, evidence: Evidence) -> Verdict:
+    trend = _trend(cut.at, cut.level)
+    went = "rise" if trend.value > 0 else "fall"
+    if trend.likely and abs(trend.value) > allowed:
         message = (
-            f"Latency {'rose' if change > 0 else 'fell'} by {abs(change):.0%} over the window: "
-            "its figures are of a server, or a host, that was changing. Measure longer "
-            "(run.iters or run.duration_s), or find out what changed."
+            f"Latency {'rose' if trend.value > 0 else 'fell'} by {abs(trend.value):.0%} over the "
+            "window: its figures are of a server, or a host, that was changing. Find out what "
+            f"changed, or {_more(cut, trend, allowed, evidence)}."
         )
-    elif likely:
-        message = f"Latency changed by {change:+.1%} over the window, less than {allowed:.0%}."
-    else:
-        message = f"No trend in the latency of {requests} requests of the window."
-    return verdict("steady", status, change, allowed, message)
+        status = excess(abs(trend.value), allowed)
+        return verdict("steady", status, trend.value, allowed, message)
+    if abs(trend.value) > allowed or not trend.excludes(2 * allowed):
+        message = (
+            f"A {went} of the latency by {abs(trend.value):.0%} over the window was seen, and "
+            f"{len(cut.bounds)} batches of requests can't tell whether that is chance, or whether it "
+            f"is less than {2 * allowed:.0%}: {_more(cut, trend, allowed, evidence)}."
+        )
+        return verdict("steady", "unknown", trend.value, allowed, message)
+    message = (
+        f"Latency changed by {trend.value:+.1%} over the window, less than {allowed:.0%}."
+        if trend.likely
+        else f"No trend in the latency of {cut.requests} requests of the window: one of "
+        f"{2 * allowed:.0%} would have shown."
+    )
+    return verdict("steady", "pass", trend.value, allowed, message)
 
 
-def _warmed_up(level: Floats, batches: list[slice], allowed: float) -> Verdict:
-    """The window's first batches against its others: Student's test on logs, ratio of medians."""
+def _trend(at: Floats, level: Floats) -> Effect:
+    """Change of the batches' latency over the window: Mann and Kendall's test, Theil and Sen's slope.
+
+    The slope's bounds are Sen's (JASA 63, 1968), by the same test.
+    """
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
 
-    first = max(1, len(batches) // HEAD)
-    count = batches[first].start - batches[0].start
-    others = batches[-1].stop - batches[first].start
-    slower = float(np.median(level[:first]) / np.median(level[first:]) - 1)
-    likely = False
-    if slower > allowed:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # batches that are all alike
-            found = stats.ttest_ind(
-                np.log(level[:first]), np.log(level[first:]), alternative="greater"
-            )
-        likely = bool(found.pvalue < ALPHA / 2)  # as strict in its direction as `steady`
-    if likely:
+    test = stats.kendalltau(at, level)
+    slope = stats.theilslopes(level, at, alpha=1 - 2 * MISS)
+    span = float((at[-1] - at[0]) / np.median(level))
+    likely = bool(test.pvalue < ALPHA)  # nan, when all are equal, is not
+    value, low, high = (
+        float(one) * span for one in (slope.slope, slope.low_slope, slope.high_slope)
+    )
+    return Effect(value, low, high, likely)
+
+
+def _warmed_up(cut: Batches, allowed: float, evidence: Evidence) -> Verdict:
+    first = max(1, len(cut.bounds) // HEAD)
+    head = _head(cut.level, first)
+    count = cut.bounds[first].start - cut.bounds[0].start
+    others = cut.requests - count
+    if head.likely and head.value > allowed:
         message = (
-            f"The first {count} requests of the window took {slower:.0%} longer than the others: "
-            "warm up with more requests (run.warmup)."
+            f"The first {count} requests of the window took {head.value:.0%} longer than the "
+            f"others: {_warm(evidence)}."
         )
-        return verdict("warmed_up", excess(slower, allowed), slower, allowed, message)
-    message = f"The first {count} requests of the window took no longer than the other {others}."
-    if slower > allowed:
+        return verdict("warmed_up", excess(head.value, allowed), head.value, allowed, message)
+    if head.value > allowed or head.high >= 2 * allowed:
+        longer_by = f"{head.value:.0%} longer than" if head.value > 0 else "no longer than"
         message = (
-            f"The first {count} requests of the window took {slower:.0%} longer than the other "
-            f"{others}, which may be chance."
+            f"The first {count} requests of the window took {longer_by} the other {others}, which "
+            f"may be chance; they may have taken {head.high:.0%} longer: "
+            f"{_more(cut, head, allowed, evidence)}."
         )
-    return verdict("warmed_up", "pass", slower, allowed, message)
+        return verdict("warmed_up", "unknown", head.value, allowed, message)
+    message = (
+        f"The first {count} requests of the window took no longer than the other {others}"
+        if head.value <= 0
+        else f"The first {count} requests of the window took {head.value:.1%} longer than the other "
+        f"{others}, less than {allowed:.0%}"
+    )
+    text = f"{message}; {2 * allowed:.0%} would have shown."
+    return verdict("warmed_up", "pass", head.value, allowed, text)
 
 
-def _batches(begun: Floats) -> list[slice]:
-    """Requests of each batch. begun: ascending, in latencies.
+def _head(level: Floats, first: int) -> Effect:
+    """The first batches against the others: Student's test and bounds, on logarithms."""
+    from scipy import stats
 
-    Those at either end of the window that hold less than half as many as usual are left out: the
-    first in a queue and the last are not like the others.
-    """
-    if not len(begun):
-        return []
-    bounds = [0]
-    width = max(MOMENT, float(begun[-1] - begun[0]) / BATCHES)
-    while bounds[-1] < len(begun):
-        bounds.append(int(np.searchsorted(begun, begun[bounds[-1]] + width)))
-    usual = np.median(np.diff(bounds))
-    found = [slice(a, b) for a, b in itertools.pairwise(bounds)]
-    for end in (0, -1):
-        if found[end].stop - found[end].start < usual / 2:
-            found.pop(end)
-    return found
+    early, late = np.log(level[:first]), np.log(level[first:])
+    apart = float(early.mean() - late.mean())
+    freedom = len(level) - 2
+    rest = ((early - early.mean()) ** 2).sum() + ((late - late.mean()) ** 2).sum()
+    error = float(np.sqrt(rest / freedom * (1 / len(early) + 1 / len(late))))
+    reach = float(stats.t.ppf(1 - MISS, freedom)) * error
+    # as strict in its direction as `steady` is in each of its two
+    likely = apart > float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
+    value, low, high = (float(np.expm1(one)) for one in (apart, apart - reach, apart + reach))
+    return Effect(value, low, high, likely)
 
 
-def _slope(x: Floats, y: Floats) -> float:
-    """Theil and Sen's: the median of the slopes between all pairs of points."""
-    first, second = np.triu_indices(len(x), 1)
-    apart = x[second] > x[first]
-    rise = (y[second] - y[first])[apart]
-    return float(np.median(rise / (x[second] - x[first])[apart])) if apart.any() else 0.0
+def _warm(evidence: Evidence) -> str:
+    """What helps against a cold start."""
+    if evidence.run.cache_prompt and evidence.workload.kind in ("shared_prefix", "conversation"):
+        return (
+            "what they put into the server's cache was not there yet, and a warm-up's prompts are "
+            "others; measure longer (run.rounds, run.iters or run.duration_s)"
+        )
+    return "warm up with more requests (run.warmup)"
 
 
-def _in_window(given: Evidence) -> tuple[Floats, Floats]:
-    """(start since the window's begin, latency) of successful requests within it, by start.
-
-    Both are multiples of the median latency; in conversations the latency is one of its own turn's,
-    since later turns have longer prompts.
-    """
-    start, end = ints(given.table, "start_ns"), ints(given.table, "end_ns")
-    full = given.summary.inflight.asked if keeps_full(given.load, given.workload) else None
-    bounds = window(given.table, flight(given.table), full)
-    if bounds is None:
-        return np.empty(0), np.empty(0)
-    begin, stop = bounds
-    done = succeeded(given.table) & (end.values <= stop)
-    filling = FILLING * float(np.median((end.values - start.values)[done])) if done.any() else 0.0
-    inside = done & (start.values >= begin - filling)
-    order = np.argsort(start.values[inside], kind="stable")
-    latency = (end.values - start.values)[inside][order].astype(np.float64)
-    begun = (start.values[inside] - begin)[order] / (np.median(latency) if len(latency) else 1)
-    turn = ints(given.table, "turn").values[inside][order]
-    for each in np.unique(turn):
-        latency[turn == each] /= np.median(latency[turn == each])
-    return begun, latency
+def _more(cut: Batches, effect: Effect, allowed: float, evidence: Evidence) -> str:
+    """How much longer to measure: until the doubt is as small as what has to be told from nothing."""
+    goal = max(allowed, abs(effect.value) / 2)
+    factor = max(1.5, (effect.doubt / goal) ** 2)
+    return longer(
+        math.ceil(factor * len(evidence.table)), evidence.run, evidence.load, evidence.workload
+    )
 
 
-def _too_few(check: str, allowed: float, count: int) -> Verdict:
+def _too_few(check: str, allowed: float, cut: Batches, evidence: Evidence) -> Verdict:
+    count = len(cut.bounds)
+    if evidence.load.open or not count:
+        enough = math.ceil(len(evidence.table) * ENOUGH_BATCHES / max(count, 1))
+    else:  # the first round fills the places, and the last empties them
+        enough = evidence.run.inflight * (ENOUGH_BATCHES + 2)
     message = (
         f"Requests that lie whole within the window begin at {count} moments, and {LEAST_BATCHES} "
-        "are needed to tell: measure longer (run.iters or run.duration_s)."
+        f"are needed to tell: {longer(enough, evidence.run, evidence.load, evidence.workload)}."
     )
     return verdict(check, "unknown", None, allowed, message)

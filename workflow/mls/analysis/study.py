@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mls.analysis import intervals
+from mls.analysis.batches import batches
 from mls.analysis.breakdown import PARTS, Part, parts
 from mls.analysis.card import Series, series
 from mls.analysis.columns import Floats
@@ -232,7 +234,12 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     latencies = raw["latency_ms"]
     verdicts = (
         enough_requests(sum(map(len, latencies)), config.checks),
-        repeats_agree([repeat.number for repeat in bare.ok], latencies, config.checks),
+        repeats_agree(
+            [repeat.number for repeat in bare.ok],
+            latencies,
+            [_levels(table, repeat.places) for repeat, table in read],
+            config.checks,
+        ),
     )
     first, table = read[0]
     full = flight(table)
@@ -248,6 +255,11 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         replies=tuple(table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         verdicts=verdicts,
     )
+
+
+def _levels(table: pa.Table, places: int | None) -> Floats:
+    """Mean latencies of the batches of the window; of the whole run when there is none."""
+    return batches(table, places if window(table, flight(table), places) else None).level
 
 
 def _means(cell: CellResult) -> dict[str, Estimate]:

@@ -15,8 +15,12 @@ from mls.analysis.pace import capped, pace_held
 from mls.analysis.quiet import quiet_host
 from mls.analysis.servers import fair_servers
 from mls.analysis.steadiness import window_alike
+from mls.analysis.support import least_samples, unseen_share
 from mls.model.record import FINISHED_BY_LENGTH
 from mls.model.result import Verdict
+
+CARD_SAMPLES = least_samples(90)
+"""With fewer, clocks that are slowed a tenth of the time may be in none of them."""
 
 
 def judge(given: Evidence) -> list[Verdict]:
@@ -47,7 +51,10 @@ def _errors(given: Evidence) -> Verdict:
     if not requests.total:
         message = "No request was sent."
     elif not requests.error:
-        message = f"All {requests.total} requests succeeded."
+        message = (
+            f"All {requests.total} requests succeeded; a server that fails fewer than "
+            f"{unseen_share(requests.total):.1%} of them may look so by chance."
+        )
     else:
         message = f"{requests.error} of {requests.total} requests failed ({kinds})."
     status: Status = "pass" if not rate else "warn" if rate <= allowed else "fail"
@@ -100,9 +107,9 @@ def _client_kept_up(given: Evidence) -> Verdict:
     if capped(given) and latency:
         message = (
             f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
-            "their lateness says nothing about the client."
+            "their lateness doesn't say whether they waited for the client, too: raise the cap to tell."
         )
-        return verdict("client_kept_up", "pass", busy, checks.client_cpu_fraction, message)
+        return verdict("client_kept_up", "unknown", busy, checks.client_cpu_fraction, message)
     if lateness is None or not latency:
         message = "No request succeeded, so there is nothing to tell it from."
         return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
@@ -137,11 +144,11 @@ def _arrival_clock(given: Evidence) -> Verdict:
 
 
 def _cache_as_asked(given: Evidence) -> Verdict:
-    ok = succeeded(given.table)
-    if not (ints(given.table, "cached_tokens").valid & ok).any():
-        message = "The server doesn't say how much of the prompts it took from its cache."
-        return verdict("cache_as_asked", "unknown", None, None, message)
+    silent = _silent(given, "cached_tokens")
     tokens = given.summary.tokens
+    if silent and not tokens.cached_prompt:
+        message = f"The server doesn't say how much of {silent} prompts it took from its cache."
+        return verdict("cache_as_asked", "unknown", None, None, message)
     share = tokens.cached_prompt / tokens.prompt if tokens.prompt else 0.0
     said = f"{tokens.cached_prompt} of {tokens.prompt} prompt tokens came from the server's cache"
     if given.run.cache_prompt:
@@ -160,6 +167,7 @@ def _work_as_asked(given: Evidence) -> Verdict:
     if given.run.embeds:
         message = "The replies are embeddings: there are no tokens of theirs to count."
         return _cut_prompts(given) or verdict("work_as_asked", "pass", None, None, message)
+    silent = _silent(given, "completion_tokens")
     if not told.any():
         message = "The server doesn't say how many tokens its replies have."
         return verdict("work_as_asked", "unknown", None, float(asked), message)
@@ -179,6 +187,9 @@ def _work_as_asked(given: Evidence) -> Verdict:
             f"(shortest {lengths.min()}){_ended_by(given)}: requests did not do equal work."
         )
         return verdict("work_as_asked", "fail", float(lengths.min()), float(asked), message)
+    if silent:
+        message = f"The server doesn't say how many tokens {silent} replies have; the other {len(lengths)} have as many as asked for."
+        return verdict("work_as_asked", "unknown", mean, float(asked), message)
     if shorter:
         message = (
             f"Replies may end early, as asked: {mean:.1f} of {each.mean():.1f} tokens on average."
@@ -186,6 +197,15 @@ def _work_as_asked(given: Evidence) -> Verdict:
     else:
         message = f"All replies have {wanted} tokens asked for."
     return verdict("work_as_asked", "pass", mean, float(asked), message)
+
+
+def _silent(given: Evidence, column: str) -> str:
+    """How many replies lack a figure of the server's, in words; empty when none does."""
+    ok = succeeded(given.table)
+    lacking = int((ok & ~ints(given.table, column).valid).sum())
+    if not lacking and ok.any():
+        return ""
+    return "its" if lacking == ok.sum() else f"{lacking} of {ok.sum()}"
 
 
 def _cut_prompts(given: Evidence) -> Verdict | None:
@@ -224,6 +244,13 @@ def _card_at_full_clocks(given: Evidence) -> Verdict:
             "clocks may have been set (`nvidia-smi -rgc` lets them go)."
         )
         return verdict("card_at_full_clocks", "warn", clock, least, message)
+    sampled = card.sm_mhz.n // len(card.devices) if card.sm_mhz else CARD_SAMPLES
+    if not share and sampled < CARD_SAMPLES:
+        message = (
+            f"Only {sampled} samples of the card's clocks were taken, which may have missed slowed "
+            f"clocks: {CARD_SAMPLES} would tell; measure longer."
+        )
+        return verdict("card_at_full_clocks", "unknown", share, 0.0, message)
     if not share:
         at = "" if clock is None else f"; its SM clock was {clock:.0%} of its highest"
         message = f"No sample of the card shows slowed clocks{at}."
