@@ -30,7 +30,7 @@ from mls.load.request import Target
 from mls.load.waiting import wait_all
 from mls.model.config import Config
 from mls.model.errors import UserError
-from mls.model.run import Run
+from mls.model.run import STOPPING, Run
 from mls.model.sweep import parse_cell, settings
 from mls.model.units import MIB
 from mls.model.validation import load_config, parse_config
@@ -59,7 +59,10 @@ def run(
     ] = None,
     endpoint: Annotated[str | None, typer.Option(help="Path that is POSTed to.")] = None,
     iters: Annotated[int | None, typer.Option(help="Requests to send.")] = None,
-    duration: Annotated[float | None, typer.Option(help="Seconds, instead of --iters.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Requests of each place, one after another.")
+    ] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds, instead of these.")] = None,
     inflight: Annotated[int | None, typer.Option(help="Requests outstanding, all ranks.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Completion tokens asked for.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
@@ -85,6 +88,7 @@ def run(
     given = {
         "endpoint": endpoint,
         "iters": iters,
+        "rounds": rounds,
         "duration_s": duration,
         "inflight": inflight,
         "max_tokens": max_tokens,
@@ -194,8 +198,8 @@ def _plan(
         )
     if options or api_key_env:
         run_keys = config.run.model_dump(exclude_unset=True)
-        if "iters" in options or "duration_s" in options:
-            run_keys = {k: v for k, v in run_keys.items() if k not in ("iters", "duration_s")}
+        if not options.keys().isdisjoint(STOPPING):
+            run_keys = {k: v for k, v in run_keys.items() if k not in STOPPING}
         data = config.model_dump(exclude_unset=True) | {"run": run_keys | options}
         if api_key_env:
             data["server"] = {**data.get("server", {}), "api_key_env": api_key_env}

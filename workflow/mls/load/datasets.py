@@ -56,7 +56,7 @@ def draw_rows(
         fit = "" if len(found) == len(rows) else " of the lengths asked for"
         raise UserError(
             f"workload.file: {path} has {len(found)} rows{fit}, and the run wants {requests}; "
-            "lower run.iters, or set workload.replace to true."
+            "lower run.iters or run.rounds, or set workload.replace to true."
             if found
             else f"workload.file: none of the {len(rows)} rows of {path} has a length between "
             "workload.min_prompt_tokens and workload.max_prompt_tokens."

@@ -69,7 +69,7 @@ def check_same(earlier: Earlier, text: Callable[[int], Any], requests: int | Non
     if requests is None or requests > len(earlier.sha256):
         raise UserError(
             f"workload.file: the earlier run had {len(earlier.sha256)} requests; "
-            f"set run.iters to at most that, and leave run.duration_s out."
+            f"set run.iters to at most that, and leave run.rounds and run.duration_s out."
         )
     for job in range(requests):
         if hashlib.sha256(text(job).encode()).hexdigest() != earlier.sha256.get(job):

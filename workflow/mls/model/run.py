@@ -9,6 +9,11 @@ from pydantic import Field, model_validator
 from mls.model.section import Section
 from mls.model.strings import HeaderName, HeaderValue, OnOffAuto
 
+STOPPING = ("iters", "rounds", "duration_s")
+"""Keys that say when a run has sent enough."""
+
+_REQUESTS = 64
+
 
 class Run(Section):
     """Parameters of one run. Each may be an axis of the sweep."""
@@ -21,10 +26,19 @@ class Run(Section):
         description="MPI ranks. Rank 0 schedules and gathers, the others work; 1: rank 0 does both (see `scheduler`).",
     )
     iters: int | None = Field(
-        None, ge=1, description="Requests to send. Either this or `duration_s`; default 64."
+        None,
+        ge=1,
+        description="Requests to send; with `rounds`, at least so many. Default, where nothing else "
+        "ends the run: 64.",
+    )
+    rounds: int | None = Field(
+        None,
+        ge=1,
+        description="Requests that a place sends one after another: `rounds` × `inflight` are sent "
+        "(closed loop).",
     )
     duration_s: float | None = Field(
-        None, gt=0, description="Hand out requests for this long instead of `iters`."
+        None, gt=0, description="Hand out requests for this long, instead of `iters` and `rounds`."
     )
     warmup: int = Field(
         2, ge=0, description="Requests sent first by the whole run, and kept out of all results."
@@ -121,8 +135,9 @@ class Run(Section):
 
     @model_validator(mode="after")
     def _stopping_rule(self) -> Run:
-        if self.iters is not None and self.duration_s is not None:
-            raise ValueError("give `iters` or `duration_s`, not both")
+        for key in ("iters", "rounds"):
+            if getattr(self, key) is not None and self.duration_s is not None:
+                raise ValueError(f"give `{key}` or `duration_s`, not both")
         for key in ("timeout_first_token_s", "timeout_between_chunks_s"):
             if getattr(self, key) and not (self.stream and self.transport == "epoll"):
                 raise ValueError(f"`{key}` needs `stream: true` and `transport: epoll`")
@@ -147,4 +162,6 @@ class Run(Section):
     @property
     def requests(self) -> int | None:
         """Number of requests to send; None when `duration_s` stops the run."""
-        return None if self.duration_s is not None else (self.iters or 64)
+        if self.duration_s is not None:
+            return None
+        return max((self.rounds or 0) * self.inflight, self.iters or 0) or _REQUESTS

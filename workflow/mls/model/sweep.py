@@ -132,10 +132,10 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         elif axis in WORKLOAD_AXES:
             workload[axis] = value
     # an axis replaces the other stopping rule, it doesn't contradict it
-    if "iters" in cell:
+    if "iters" in cell or "rounds" in cell:
         run["duration_s"] = None
     elif "duration_s" in cell:
-        run["iters"] = None
+        run["iters"] = run["rounds"] = None
     found = Settings(
         cell=cell,
         repeat=repeat,
@@ -166,6 +166,11 @@ def _check_load(given: Settings) -> None:
     if load.missing:
         key = load.missing[0]
         raise UserError(f"load.{key}: this key is missing; kind {load.kind} needs it.")
+    if load.open and run.rounds:
+        raise UserError(
+            f"run.rounds: in an open loop (load.kind {load.kind}) no place sends one request after "
+            "another; leave it out."
+        )
     if load.kind == "stages" and (run.iters or run.duration_s):
         raise UserError(
             "run.iters and run.duration_s: stages end by their own durations; leave these out."

@@ -123,7 +123,10 @@ class Workload(Section):
     )
     groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
     turns: int = Field(
-        4, ge=1, le=1000, description="`conversation`: turns. `run.iters` counts conversations."
+        4,
+        ge=1,
+        le=1000,
+        description="`conversation`: turns. `run.iters` and `run.rounds` count conversations.",
     )
     think_s: float = Field(
         0,

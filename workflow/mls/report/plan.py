@@ -31,7 +31,10 @@ def load_words(config: Config) -> str:
         )
     count = load.requests(run)
     what = "conversations" if config.workload.turns_apart else "requests"
-    if count:
+    if run.rounds:
+        many = f"{run.rounds} × inflight {what}"
+        many += f", but at least {run.iters}," if run.iters else ""
+    elif count:
         many = f"{count} {what}"
     elif run.duration_s:
         many = f"Requests for {run.duration_s:g} s"

@@ -1,0 +1,37 @@
+"""`run.rounds` and `--rounds` under real mpirun: so many requests for each place are sent."""
+
+import json
+
+import pytest
+import yaml
+
+
+@pytest.mark.parametrize("inflight, sent", [(1, 5), (3, 12)])
+def test_each_place_has_its_rounds(mpirun, server, tmp_path, inflight, sent):
+    config = {
+        "models": {"m": {"served_as": "honest"}},
+        "server": {"url": server.url},
+        "run": {"ranks": 2, "rounds": 4, "iters": 5, "warmup": 0, "max_tokens": 2},
+        "sweep": {"inflight": [1, 3]},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    cell = ("--cell", f"inflight={inflight}")
+    done = mpirun.run(2, "--config", path, *cell, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(server.served) == sent
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["config"]["run"]["rounds"] == 4
+    assert f"ok={sent} err=0" in done.stdout
+
+
+def test_the_option_replaces_what_the_config_says_of_a_runs_end(mpirun, server, tmp_path):
+    config = {
+        "models": {"m": {"served_as": "honest"}},
+        "server": {"url": server.url},
+        "run": {"ranks": 1, "inflight": 3, "duration_s": 60.0, "warmup": 0, "max_tokens": 2},
+    }
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    done = mpirun.run(1, "--config", path, "--rounds", 2)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(server.served) == 6
