@@ -18,8 +18,8 @@ class HonestServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port: int = 0, handler: type["Handler"] | None = None) -> None:
+        super().__init__(("127.0.0.1", port), handler or Handler)
         self.lock = threading.Lock()
         self.served: Counter[str] = Counter()
         self.now = 0

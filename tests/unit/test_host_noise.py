@@ -1,6 +1,7 @@
 """Counters of the host: real ones, under load that this test makes."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -14,9 +15,10 @@ KEYS = {"monotonic_ns", "boottime_ns", "busy_s", "all_s", "steal_s", "ours_s", "
 
 
 def test_counters_only_grow():
-    before = noise.sample()
+    counters = noise.Noise([])
+    before = counters.sample()
     time.sleep(0.05)
-    after = noise.sample()
+    after = counters.sample()
     assert set(before) == KEYS
     for key in ("monotonic_ns", "boottime_ns", "busy_s", "all_s", "ours_s"):
         assert after[key] >= before[key]
@@ -25,9 +27,10 @@ def test_counters_only_grow():
 
 def test_work_of_our_own_children_is_ours(monkeypatch):
     monkeypatch.setattr(noise, "_root", lambda: psutil.Process())
-    before = noise.sample()
+    counters = noise.Noise([])
+    before = counters.sample()
     subprocess.run([sys.executable, "-c", SPIN], check=True)
-    spent = noise.sample()["ours_s"] - before["ours_s"]
+    spent = counters.sample()["ours_s"] - before["ours_s"]
     assert spent > 0.28  # the kernel counts in ticks of 10 ms
 
 
@@ -38,3 +41,31 @@ def test_only_a_serve_that_we_are_below_counts(monkeypatch):
     assert not noise.serves_here()
     monkeypatch.setenv(noise.SERVE_PID, str(os.getppid()))
     assert noise.serves_here()
+
+
+def test_a_rank_without_a_launcher_owns_nothing_of_its_shell(monkeypatch):
+    for name in (noise.SERVE_PID, *noise._LAUNCHED):
+        monkeypatch.delenv(name, raising=False)
+    assert noise._root().pid == os.getpid()
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert noise._root().pid == os.getppid()
+
+
+def test_a_server_in_this_process_is_not_ours(monkeypatch):
+    """Its threads serve, and what it starts is this run."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as run:
+        monkeypatch.setattr(noise, "_root", lambda: psutil.Process(run.pid))
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+            counters = noise.Noise([url])
+            before = counters.sample()
+            until = time.process_time() + 0.3
+            while time.process_time() < until:
+                pass
+            after = counters.sample()
+        run.communicate(b"\n")
+    assert set(after) == KEYS | {"servers_s", "perhaps_s"}
+    assert after["servers_s"] - before["servers_s"] > 0.28
+    assert after["ours_s"] - before["ours_s"] < 0.1
+    assert counters.listeners[0]["hidden"] is None
+    assert str(os.getpid()) in counters.listeners[0]["processes"][0]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +20,8 @@ from mls.analysis.pace import keeps_full
 from mls.analysis.summary import RunFacts, summarize
 from mls.analysis.verdicts import judge
 from mls.failing import PARTIAL
-from mls.host import noise
+from mls.host.listening import here
+from mls.host.noise import Noise, serves_here
 from mls.host.pinning import pinned
 from mls.load.job import Gathered
 from mls.load.parts import discard
@@ -58,6 +57,9 @@ class Outcome:
         self._output = output
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
+        self._managed = not settings.server.addresses and serves_here()
+        self._foreign = [] if self._managed else [url for url in urls if here(url)]
+        self._noise: Noise | None = None
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         path = run_path(config, settings.cell, settings.repeat)
@@ -76,11 +78,14 @@ class Outcome:
         self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
         for each, facts in zip(self._each, self._engines, strict=False):
             each["engine"] = facts
-        self._host = {"server": self._where(), "pinned": pinned(), "before": noise.sample()}
+        self._noise = Noise(self._foreign)
+        self._host = {"server": self._where(), "pinned": pinned(), "before": self._noise.sample()}
 
     def after(self, apis: list[ServerApi]) -> None:
         """Take the server's state after the load. Never raises: it may have died."""
-        self._host["after"] = noise.sample()
+        assert self._noise
+        self._host["after"] = self._noise.sample()
+        self._host["listeners"] = self._noise.listeners
         states = [_state(api) for api in apis]
         self._after = pooled(states)
         for each, state in zip(self._each, states, strict=True):
@@ -126,9 +131,9 @@ class Outcome:
 
     def _where(self) -> str:
         """Where the server runs: a child of our `mls serve`, else on this host or elsewhere."""
-        if not self._settings.server.addresses and noise.serves_here():
+        if self._managed:
             return "managed"
-        return "local" if any(map(_here, self._urls)) else "elsewhere"
+        return "local" if self._foreign else "elsewhere"
 
     def _write(
         self,
@@ -195,16 +200,6 @@ class Outcome:
             verdicts=verdicts,
             files=files,
         )
-
-
-def _here(url: str) -> bool:
-    """Whether it is the URL of a server on this host."""
-    host = (urlsplit(url).hostname or "").lower()
-    return (
-        url.startswith("http+unix:")
-        or host in ("localhost", "::1", socket.gethostname())
-        or host.startswith("127.")
-    )
 
 
 def _clock(gathered: Gathered) -> dict[str, Any]:

@@ -5,16 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from mls.analysis.evidence import Evidence, Status, verdict, worst
+from mls.analysis.others import Finding, others
 from mls.model.result import Verdict
 from mls.model.units import MIB, NS_PER_S
 
-LEAST_S = 0.5
-"""CPU times come in ticks of 10 ms: shorter runs can't tell a share of some per cent."""
-
 LEAST_SUSPENDED_S = 0.1
 """The two clocks are read one after the other; no suspension is as short as that."""
-
-Finding = tuple[Status, str]
 
 
 def quiet_host(given: Evidence) -> Verdict:
@@ -28,9 +24,9 @@ def quiet_host(given: Evidence) -> Verdict:
     if not before or not after:
         message = "What else happened on the host was not recorded."
         return verdict("quiet_host", "unknown", None, allowed, message)
-    others = _share_of_others(given.host)
+    of_others, share = others(given.host, allowed)
     found = [
-        _others(given.host, others, allowed),
+        of_others,
         *_steal(before, after, given.checks.steal),
         *_swap(before, after),
         *_throttling(before, after),
@@ -43,32 +39,7 @@ def quiet_host(given: Evidence) -> Verdict:
     told = [text for s, text in found if s == status] + [
         text for s, text in found if s not in (status, "pass")
     ]
-    return verdict("quiet_host", status, others, allowed, " ".join(told))
-
-
-def _share_of_others(host: dict[str, Any]) -> float | None:
-    before, after = host["before"], host["after"]
-    everything = after["all_s"] - before["all_s"]
-    long_enough = (after["monotonic_ns"] - before["monotonic_ns"]) / NS_PER_S >= LEAST_S
-    if not long_enough or everything <= 0 or host.get("server") == "local":
-        return None
-    busy = after["busy_s"] - before["busy_s"]
-    ours = after["ours_s"] - before["ours_s"]
-    return float(max(0.0, busy - ours) / everything)
-
-
-def _others(host: dict[str, Any], share: float | None, allowed: float) -> Finding:
-    if share is not None:
-        text = f"Other processes used {share:.1%} of the host's CPU time"
-        if share > allowed:
-            return "fail", f"{text}, more than {allowed:.0%}: measure again when it is idle."
-        return "pass", f"{text}."
-    if host.get("server") == "local":
-        return "unknown", (
-            "The server runs on this host, but mls did not start it, so its CPU time can't be told "
-            "from that of others."
-        )
-    return "unknown", "The run was too short to tell how much CPU time others used."
+    return verdict("quiet_host", status, share, allowed, " ".join(told))
 
 
 def _steal(before: dict[str, Any], after: dict[str, Any], allowed: float) -> list[Finding]:

@@ -59,7 +59,7 @@ class Activity:
     """Samples the host, the engines' trees, and all else below one process but this one."""
 
     def __init__(self, below: int, engines: Collection[int]) -> None:
-        """below: id of the process that started all; engines: the servers', where they are managed.
+        """below: id of the process that started all; engines: the servers', where they are known.
 
         An engine that has died already is left out.
         """

@@ -176,7 +176,8 @@ class RunResult(Part):
     host: dict[str, Any] = Field(
         {},
         description="Rank 0's host around the load: `before` and `after` (counters of CPU time, steal, "
-        "swap and throttling), `server`: `managed`, `local` or `elsewhere`, and `pinned`: the CPUs of "
+        "swap and throttling), `server`: `managed`, `local` or `elsewhere`, `listeners`: who listens at each URL "
+        "of this host whose server mls did not start, and `pinned`: the CPUs of "
         "server and ranks (null: not pinned) and why not.",
     )
     summary: Summary

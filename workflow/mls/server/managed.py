@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from mls.host.foreign import Foreign
 from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
+from mls.host.listening import here
 from mls.host.pinning import NOT_PINNED, Pinned, move_to
 from mls.host.signals import SignalWait
 from mls.model.errors import UserError
@@ -52,7 +54,8 @@ def serve(
     with SignalWait() as signals, adopting_orphans():
         if server.addresses:
             variables = {env_url_name: " ".join(server.addresses)}
-            with sampling(server, server.addresses, [], pinned.ranks) as more:
+            foreign = Foreign(list(filter(here, server.addresses)), os.getpid())
+            with sampling(server, server.addresses, foreign.tops, pinned.ranks) as more:
                 return _run([program, *command[1:]], variables | more, [], signals, pinned)
         if model_file is None:
             raise UserError(

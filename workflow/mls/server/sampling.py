@@ -34,7 +34,7 @@ def sampling(
 ) -> Iterator[dict[str, str]]:
     """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
 
-    engines: ids of the managed servers' processes; cpus: where the sampler is kept. It is killed by the
+    engines: ids of the servers' processes, as far as they are known; cpus: where the sampler is kept. It is killed by the
     kernel when this process ends. Where it can't be started there are no variables: no run fails for want of telemetry.
     """
     parent = os.getpid()

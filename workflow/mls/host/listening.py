@@ -1,0 +1,199 @@
+"""Who listens where a server is reached: its sockets on this host, and the processes that hold them."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import psutil
+
+_NET = Path("/proc/self/net")
+_TCP_LISTEN = "0A"
+_UNIX_LISTENS = 0x10000  # __SO_ACCEPTCON
+
+_STARTERS = {"systemd", "init"}
+"""They may hold a socket for the service that they start, which holds it too."""
+
+_PASS_ON = _STARTERS | {
+    "caddy", "com.docker.backend", "conmon", "containerd-shim", "docker-proxy", "envoy", "gvproxy",
+    "haproxy", "kubectl", "nginx", "passt", "pasta", "rootlesskit", "rootlessport", "slirp4netns",
+    "socat", "ssh", "sshd", "sshd-session", "systemd-socket-proxyd", "traefik", "wslrelay.exe",
+}  # fmt: skip
+"""Programs that pass on what they get; the engine is some other process, here or elsewhere."""
+
+Hidden = Literal["not told", "nobody", "other user", "passed on"]
+"""Why a server's processes can't be known: the system doesn't tell; no process listens there in
+this network namespace; they are another user's; who listens there passes requests on."""
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Listener(NamedTuple):
+    """Who listens at a URL."""
+
+    pids: frozenset[int] = frozenset()
+    hidden: Hidden | None = None
+    who: str | None = None
+    """The other user, or the program that passes requests on."""
+
+
+def here(url: str) -> bool:
+    """Whether it is the URL of a server on this host."""
+    if url.startswith("http+unix:"):
+        return True
+    own = {
+        ipaddress.ip_address(one.address.partition("%")[0])
+        for each in psutil.net_if_addrs().values()
+        for one in each
+        if one.family in (socket.AF_INET, socket.AF_INET6)
+    }
+    return any(each.is_loopback or each in own for each in _addresses(url))
+
+
+def listeners(urls: list[str]) -> list[Listener]:
+    """Who listens at each of the URLs of this host. Walks all descriptors that may be read, once."""
+    try:
+        sockets = [dict(_sockets(url)) for url in urls]
+    except OSError:
+        return [Listener(hidden="not told") for _ in urls]
+    holders = _holders({inode for each in sockets for inode in each})
+    return [_listener(each, holders) for each in sockets]
+
+
+def _listener(owners: dict[str, str], holders: dict[str, set[int]]) -> Listener:
+    """owners: user by inode of each socket; holders: the processes by inode."""
+    if not owners:
+        return Listener(hidden="nobody")
+    names = {pid: _name(pid) for inode in owners for pid in holders.get(inode, ())}
+    if set(names.values()) - _STARTERS:
+        names = {pid: name for pid, name in names.items() if name not in _STARTERS}
+    pids = frozenset(names)
+    for inode, user in owners.items():
+        if not holders.get(inode):
+            return Listener(pids, "other user", user)
+    for name in names.values():
+        if name in _PASS_ON:
+            return Listener(pids, "passed on", name)
+    return Listener(pids)
+
+
+def _addresses(url: str) -> list[Address]:
+    """What the URL's host stands for; nothing when its name isn't known."""
+    name = urlsplit(url).hostname or ""
+    try:
+        known = {str(one[4][0]) for one in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return []
+    return [_plain(ipaddress.ip_address(each.partition("%")[0])) for each in known]
+
+
+def _plain(address: Address) -> Address:
+    """The address as it is connected to: IPv4 in IPv6 as IPv4, any address as loopback."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return _plain(address.ipv4_mapped)
+    if address.is_unspecified:
+        return ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return address
+
+
+def _sockets(url: str) -> Iterator[tuple[str, str]]:
+    """(inode, its user) of each socket that listens there. Raises `OSError` where none are told."""
+    if url.startswith("http+unix:"):
+        yield from _unix_sockets(unquote(urlsplit(url).netloc))
+        return
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    all_of_port = [one for one in _tcp_sockets() if one[1] == port]
+    for address in _addresses(url):
+        fits = [(_fit(local, address), inode, uid) for local, _, inode, uid in all_of_port]
+        best = min((fit for fit, *_ in fits), default=_NO_FIT)
+        if best < _NO_FIT:
+            yield from ((inode, _user(uid)) for fit, inode, uid in fits if fit == best)
+
+
+_NO_FIT = 3
+
+
+def _fit(local: Address, wanted: Address) -> int:
+    """How closely a listening address fits: the kernel gives a connection to the closest."""
+    if local == wanted:
+        return 0
+    if not local.is_unspecified:
+        return _NO_FIT
+    if local.version == wanted.version:
+        return 1
+    return 2 if local.version == 6 else _NO_FIT
+
+
+def _tcp_sockets() -> Iterator[tuple[Address, int, str, int]]:
+    """(address, port, inode, user id) of each listening TCP socket."""
+    for name in ("tcp", "tcp6"):
+        path = _NET / name
+        if name == "tcp6" and not path.exists():
+            continue  # IPv6 is switched off
+        for line in path.read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == _TCP_LISTEN:
+                address, _, port = fields[1].partition(":")
+                yield _kernel_address(address), int(port, 16), fields[9], int(fields[7])
+
+
+def _kernel_address(text: str) -> Address:
+    """An address as the kernel prints it: words of 32 bits, each in the host's byte order."""
+    words = [int(text[i : i + 8], 16) for i in range(0, len(text), 8)]
+    address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _unix_sockets(path: str) -> Iterator[tuple[str, str]]:
+    for line in (_NET / "unix").read_text().splitlines()[1:]:
+        fields = line.split(maxsplit=7)
+        if len(fields) < 8 or not int(fields[3], 16) & _UNIX_LISTENS:
+            continue
+        with contextlib.suppress(OSError):  # abstract, or its file is gone
+            if Path(fields[7]).samefile(path):
+                yield fields[6], _user(Path(path).stat().st_uid)
+
+
+def _holders(inodes: set[str]) -> dict[str, set[int]]:
+    """The processes that hold each socket, of those whose descriptors may be read."""
+    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    held: dict[str, set[int]] = {}
+    for pid in psutil.pids() if wanted else ():
+        for descriptor in _descriptors(pid):
+            if inode := wanted.get(descriptor):
+                held.setdefault(inode, set()).add(pid)
+    return held
+
+
+def _descriptors(pid: int) -> Iterator[str]:
+    """What a process has open; nothing when that isn't told."""
+    folder = f"/proc/{pid}/fd"
+    with contextlib.suppress(OSError):  # another user's, or it has ended
+        for number in os.listdir(folder):  # noqa: PTH208  Paths take twice as long
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield os.readlink(f"{folder}/{number}")  # noqa: PTH115
+
+
+def _name(pid: int) -> str:
+    """Name of a program, without the suffix that tells its instruction set (`pasta.avx2`)."""
+    try:
+        return psutil.Process(pid).name().removesuffix(".avx2")
+    except psutil.Error:
+        return ""
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
