@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -223,6 +224,26 @@ def test_running_server_is_passed_through(tmp_path: Path) -> None:
     url = "http://127.0.0.1:1"
     status, out, err = Serve(tmp_path, None).run("sh", "-c", "echo $MLS_SERVER", url=url)
     assert (status, out.strip()) == (0, url), err
+
+
+def test_the_processes_of_a_running_server_are_sampled(tmp_path: Path) -> None:
+    listen = (
+        "import socket, time; server = socket.create_server(('127.0.0.1', 0)); "
+        "print(server.getsockname()[1], flush=True); time.sleep(999)"
+    )
+    ask = (
+        "import time; from mls.server.sampling import collect\n"
+        "while 'server' not in collect(0, time.monotonic_ns())['source'].to_pylist(): "
+        "time.sleep(0.1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", listen], stdout=subprocess.PIPE) as server:
+        assert server.stdout
+        url = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        try:
+            status, _, err = Serve(tmp_path, None).run(sys.executable, "-c", ask, url=url)
+        finally:
+            server.kill()
+    assert status == 0, err
 
 
 def test_api_key_guards_the_managed_engine(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
