@@ -9,6 +9,7 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
 from mls.analysis.study import CellResult, Rate, Study
+from mls.analysis.together import apart
 
 LATENCY = "latency_ms.p95"
 
@@ -28,13 +29,20 @@ class Best:
     """Number of other cells that it was chosen from."""
     at_edge: bool
     """The best is at the highest `inflight` of the sweep: the optimum may lie beyond."""
+    apart: bool
+    """Not all of them were measured together, so the intervals don't hold what changed in between."""
+
+    @property
+    def unclear(self) -> bool:
+        """Whether there are intervals, and they don't tell it from its rivals."""
+        return self.value.low is not None and bool(self.compared and self.rivals)
 
     @property
     def resolved(self) -> bool | None:
         """None when there are no intervals (a single repeat), or nothing to compare with."""
-        if self.value.low is None or not self.compared:
-            return None
-        return not self.rivals
+        if self.apart or self.unclear:
+            return False
+        return None if self.value.low is None or not self.compared else True
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class ModelAnswer:
     """Cells left out of the choice because a check failed on them."""
     trusted: bool
     """False: each cell failed a check, so the bests are of figures that can't be believed."""
+    apart: list[tuple[CellResult, float]]
+    """Cells of the choice that were not measured together with most others, each with the gap in s."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ def _model(study: Study, name: str) -> ModelAnswer:
         cost=cost,
         distrusted=distrusted if believed else [],
         trusted=bool(believed),
+        apart=apart(candidates),
     )
 
 
@@ -146,6 +157,7 @@ def _best(metric: str, cells: list[CellResult], *, highest: bool, rather: str) -
         [cell for cell in equals if cell is not best],
         len(known) - 1,
         edge,
+        bool(apart(known)),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult
+from mls.analysis.together import apart
 
 ALIKE = 0.05
 """Figures that differ by no more than this fraction are alike for all practical purposes."""
@@ -24,10 +25,17 @@ class Knee:
     """Values of inflight, not measured yet, that would tell; empty when it is resolved."""
     at_edge: bool
     """It is the highest inflight that was measured: throughput may rise beyond it."""
+    apart: bool
+    """Not all of the cells were measured together."""
+
+    @property
+    def unclear(self) -> bool:
+        """Whether the figures leave several values of inflight to be the knee."""
+        return self.low != self.high or bool(self.measure)
 
     @property
     def resolved(self) -> bool:
-        return self.low == self.high and not self.measure
+        return not (self.unclear or self.apart)
 
 
 def alike(best: Estimate | None) -> bool:
@@ -59,6 +67,7 @@ def knee(cells: list[CellResult], rate: str) -> Knee | None:
         high=places[sure],
         measure=_to_measure(places, behind, may, sure, chosen),
         at_edge=chosen == len(line) - 1,
+        apart=bool(apart(line)),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from mls.analysis.ranks import ranks_alike
 from mls.analysis.results import Repeat, read_cell
 from mls.analysis.support import least_samples
 from mls.analysis.thinning import Course, Curve, Dots, course, curve, dots
+from mls.analysis.together import When, measured_together, whens
 from mls.model.config import Config
 from mls.model.result import Summary, Verdict
 from mls.model.rounds import Decision, Runs, last_decisions, planned
@@ -96,6 +98,8 @@ class CellResult:
     """By `stage` and `turn`; a list is empty where the load has none."""
     replies: tuple[str, ...] = ()
     """What the model said first; empty unless the config asks to keep it (`run.keep_output`)."""
+    when: When | None = None
+    """None where it isn't recorded."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -186,16 +190,20 @@ def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study
     """
     wanted = planned(config, results) if runs is None else runs
     found = on_cores(partial(_read, config, results), wanted)
-    same = same_thing_measured(found)
-    found = [
-        replace(c, verdicts=(*c.verdicts, v)) if c.ok else c
-        for c, v in zip(found, same, strict=True)
-    ]
-    alike = ranks_alike(found, Study(config, found).rate.metric, config.checks)
-    found = [
-        replace(c, verdicts=(*c.verdicts, v)) if v else c for c, v in zip(found, alike, strict=True)
-    ]
+    found = [replace(c, when=w) for c, w in zip(found, whens(found, config.checks), strict=True)]
+    same = [v if c.ok else None for c, v in zip(found, same_thing_measured(found), strict=True)]
+    found = _with(found, same)
+    found = _with(found, ranks_alike(found, Study(config, found).rate.metric, config.checks))
+    found = _with(found, measured_together(found, config.checks))
     return Study(config, found, tuple(last_decisions(config, results)))
+
+
+def _with(cells: list[CellResult], verdicts: Sequence[Verdict | None]) -> list[CellResult]:
+    """Each cell with a further verdict, where it has one."""
+    return [
+        replace(c, verdicts=(*c.verdicts, v)) if v else c
+        for c, v in zip(cells, verdicts, strict=True)
+    ]
 
 
 def flatten(summary: Summary) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class Checks(Section):
         gt=0,
         description="Standard deviation between the repeats' mean latencies, as a fraction of their mean.",
     )
+    apart_s: float = Field(
+        300,
+        gt=0,
+        description="How long nothing may have been measured between cells that are compared, in s, beyond "
+        "the length of the longer of the repeats beside that pause.",
+    )
     ranks_effect: float = Field(
         0.05,
         gt=0,

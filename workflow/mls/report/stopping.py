@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from mls.analysis.study import Study
-from mls.model.rounds import Decision
+from mls.analysis.together import apart, duration
+from mls.model.rounds import Decision, line_of
 
 REASONS = {
     "width": "interval as narrow as asked",
@@ -37,7 +38,12 @@ class Stop:
 def stops(study: Study, names: list[str]) -> list[Stop]:
     """A row for each line. names: axes that tell cells apart."""
     return [
-        Stop(_line(decision, names), REASONS[decision.stopped], decision.message, _probes(decision))
+        Stop(
+            _line(decision, names),
+            REASONS[decision.stopped],
+            _message(study, decision),
+            _probes(decision),
+        )
         for decision in study.decisions
     ]
 
@@ -57,10 +63,23 @@ def search_sentences(study: Study, model: str, names: list[str]) -> list[Markup]
         found = "" if decision.found is None else f"{comma} {search.axis} {decision.found:g}"
         said.append(
             Markup("<b>The search{}: {}{}.</b> {} Tried: {}.").format(
-                where, REASONS[decision.stopped], found, decision.message, _probes(decision)
+                where,
+                REASONS[decision.stopped],
+                found,
+                _message(study, decision),
+                _probes(decision),
             )
         )
     return said
+
+
+def _message(study: Study, decision: Decision) -> str:
+    """Why it stopped, and whether what it compared was measured together."""
+    line = [cell for cell in study.cells if line_of(study.config, cell.cell) == decision.line]
+    gaps = [gap_s for _, gap_s in apart(line)]
+    if not gaps:
+        return decision.message
+    return f"{decision.message} Not all of this was measured together: {duration(max(gaps))} lie in between."
 
 
 def _line(decision: Decision, names: list[str]) -> str:

@@ -8,6 +8,7 @@ from mls.analysis.answer import LATENCY, Best, ModelAnswer
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE
 from mls.analysis.study import CellResult, Rate
+from mls.analysis.together import duration
 from mls.report.numbers import NARROW, P95, interval, milliseconds, milliseconds_interval, number
 from mls.report.series import label
 
@@ -30,6 +31,7 @@ CHECKS = {
     "enough_requests": "enough requests",
     "repeats_agree": "repeats agree",
     "same_thing_measured": "same thing measured",
+    "measured_together": "measured together",
     "ranks_alike": "ranks alike",
     "card_at_full_clocks": "card at full clocks",
 }
@@ -59,6 +61,7 @@ def sentences(found: ModelAnswer, rate: Rate, varying: list[str], several: bool)
     else:
         said = _throughput(found.throughput, rate, names, who)
         said += [*_latency(found.latency, rate, names), *_price(found, names)]
+    said[1:1] = _apart(found, names)
     said += [*_knee(found), *_slo(found, rate, names)]
     if found.throughput.value.low is None:
         said.append(
@@ -179,7 +182,7 @@ def _unresolved(best: Best, names: list[str], what: str) -> list[Markup]:
                 what, equals, "is" if len(best.alike) == 1 else "are", round(100 * ALIKE), NARROW
             )
         )
-    if best.resolved is False:
+    if best.unclear:
         rivals = _join([label(cell, names) for cell in best.rivals])
         said.append(
             Markup(
@@ -212,10 +215,11 @@ def _knee(found: ModelAnswer) -> list[Markup]:
     if knee.resolved and knee.at_edge:
         return []  # there is none yet, and the sentence on throughput says so
     said = Markup(
-        "<b>The knee is at {}</b>: the least that has practically all of the throughput"
-    ).format(where)
-    if knee.resolved:
-        return [said + "."]
+        "<b>The knee {} at {}</b>: the least that has practically all of the throughput"
+    ).format("was" if knee.apart else "is", where)
+    if not knee.unclear:
+        why = ". <b>Not resolved</b>, as not all of its cells were measured together."
+        return [said + (Markup(why) if knee.apart else ".")]
     span = f"between {knee.low} and {knee.high}" if knee.low != knee.high else f"near {knee.low}"
     more = (
         f"measure inflight {_join([str(n) for n in knee.measure])}"
@@ -291,6 +295,22 @@ def _caveats(found: ModelAnswer, names: list[str]) -> list[Markup]:
             ).format(found.model)
         )
     return said
+
+
+def _apart(found: ModelAnswer, names: list[str]) -> list[Markup]:
+    """That cells were measured at different times: no interval holds what changed in between."""
+    if not found.apart:
+        return []
+    return [
+        Markup(
+            "<b>Not resolved:</b> repeats of {} were measured {}{} apart from those of the others, so "
+            "what differs may be the machine at these times (see the check “measured together”)."
+        ).format(
+            _join([label(cell, names) for cell, _ in found.apart]),
+            "up to " if len(found.apart) > 1 else "",
+            duration(max(gap_s for _, gap_s in found.apart)),
+        )
+    ]
 
 
 def _failed(cell: CellResult) -> str:
