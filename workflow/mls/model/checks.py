@@ -90,7 +90,8 @@ class Checks(Section):
         300,
         gt=0,
         description="How long nothing may have been measured between cells that are compared, in s, beyond "
-        "the length of the longer of the repeats beside that pause.",
+        "the length of the longer of the repeats beside that pause (`server.startup_timeout_s`, where "
+        "that is more).",
     )
     ranks_effect: float = Field(
         0.05,
