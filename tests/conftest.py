@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from mls.model.config import ModelSource
 from mls.server.models import fetch
 
-settings.register_profile("untimed", deadline=None)  # no test fails because a machine is busy
+# no test fails because a machine is busy
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -151,8 +151,9 @@ class Misbehaving:
         return [asked.job for asked in self.asked]
 
     def deafen(self) -> None:
-        """Refuse new connections; those that are open stay."""
+        """Refuse new connections; those that are open stay. The port is free afterwards."""
         self._listener.close()
+        self._accepting.join()  # until then the kernel keeps the listener that it waits at
 
     def vanish(self) -> None:
         """Refuse new connections and close the open ones."""
@@ -161,7 +162,8 @@ class Misbehaving:
             talks = list(self._talks)
         for talk in talks:
             with contextlib.suppress(OSError):
-                talk.sock.shutdown(socket.SHUT_RDWR)
+                # under TLS too: an SSLSocket's own shutdown takes TLS away from the thread at it
+                socket.socket.shutdown(talk.sock, socket.SHUT_RDWR)
 
     def reappear(self) -> None:
         """Listen again at the same port."""
@@ -178,12 +180,13 @@ class Misbehaving:
         listener.settimeout(0.02)
         self.port = 0 if unix else listener.getsockname()[1]
         self._listener = listener
-        self._start(lambda: self._accept(listener))
+        self._accepting = self._start(lambda: self._accept(listener))
 
-    def _start(self, work: Callable[[], None]) -> None:
+    def _start(self, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _accept(self, listener: socket.socket) -> None:
         while not self.over.is_set():
@@ -194,18 +197,18 @@ class Misbehaving:
             except OSError:
                 return  # closed
             self.connections += 1
-            self._start(lambda sock=sock: self._serve(sock))
+            talk = Talk(self, sock)
+            with self._lock:
+                self._talks.append(talk)
+            self._start(lambda talk=talk: self._serve(talk))
 
-    def _serve(self, sock: socket.socket) -> None:
-        sock.settimeout(WAIT_S)
-        if self._family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        talk = Talk(self, sock)
-        with self._lock:
-            self._talks.append(talk)
+    def _serve(self, talk: Talk) -> None:
         try:
+            talk.sock.settimeout(WAIT_S)
+            if self._family != socket.AF_UNIX:
+                talk.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls:
-                talk.sock = sock = self.tls.wrap_socket(sock, server_side=True)
+                talk.sock = self.tls.wrap_socket(talk.sock, server_side=True)
             if self.hello:
                 self.hello(talk)
             while talk.open and self._answer(talk):

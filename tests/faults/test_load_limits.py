@@ -50,7 +50,6 @@ def goes_deaf(stack):
 
     def behave(talk, asked):
         talk.server.deafen()
-        time.sleep(0.1)  # its thread looks for new connections until then
         stack.enter_context(full(talk.server.port))
         good(talk, asked)
         talk.close()

@@ -6,20 +6,50 @@ import socket
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 TOKEN_S = 0.01
+WAIT_S = 30
+
+
+class Turns:
+    """Lets requests go on one by one, and none before as many wait as are meant to be in flight.
+
+    A client that keeps fewer in flight is never answered. At the end there are only so many left.
+    """
+
+    def __init__(self, inflight: int, requests: int) -> None:
+        self._inflight = inflight
+        self._left = requests
+        self._waiting: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        turn = threading.Event()
+        with self._lock:
+            self._waiting.append(turn)
+            while self._waiting and len(self._waiting) >= min(self._inflight, self._left):
+                self._waiting.popleft().set()
+                self._left -= 1
+        if not turn.wait(WAIT_S):
+            raise TimeoutError("there are too few requests in flight")
 
 
 class HonestServer(ThreadingHTTPServer):
-    """Use as a context manager. `served`: request id → tokens; `most`: most requests at once."""
+    """Use as a context manager. `served`: request id → tokens; `most`: most requests at once.
+
+    turns: what the requests after the warm-up wait for; None: nothing.
+    """
 
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int = 0, handler: type["Handler"] | None = None) -> None:
+    def __init__(
+        self, port: int = 0, handler: type["Handler"] | None = None, turns: Turns | None = None
+    ) -> None:
         super().__init__(("127.0.0.1", port), handler or Handler)
+        self.turns = turns
         self.lock = threading.Lock()
         self.served: Counter[str] = Counter()
         self.now = 0
@@ -75,6 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
+        if self.server.turns and "--" not in self.headers["X-Request-Id"]:
+            self.server.turns.wait()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")

@@ -7,7 +7,8 @@ import yaml
 
 
 def test_what_struck_is_recorded_for_all_ranks(mpirun, server, tmp_path):
-    run = {"ranks": 3, "inflight": 4, "iters": 12, "warmup": 0, "max_tokens": 5}
+    # replies of 10 s: no rank is kept waiting for a core for so long that it finds a whole one
+    run = {"ranks": 3, "inflight": 4, "iters": 12, "warmup": 0, "max_tokens": 1000}
     config = {
         "models": {"m": {"served_as": "honest"}},
         "server": {"url": server.url},

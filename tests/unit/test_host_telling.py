@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from mls.host import telling
 from mls.host.telling import tell
 
 
@@ -20,19 +21,22 @@ def stderr_is_a_pipe(monkeypatch):
 
 
 def test_it_waits_until_it_has_been_read(monkeypatch):
-    order = []
+    monkeypatch.setattr(telling, "_WITHIN_S", 60)
+    order, read = [], []
     with stderr_is_a_pipe(monkeypatch) as pipe:
 
         def read_late():
             time.sleep(0.2)
-            order.append(pipe.read(1 << 16))
+            order.append("read")
+            read.append(pipe.read(1 << 16))
 
         reader = threading.Thread(target=read_late)
         reader.start()
         tell("Traceback\n  a line\nRuntimeError: a bug\n")
         order.append("told")
         reader.join()
-    assert order == [b"Traceback\n  a line\nRuntimeError: a bug\n", "told"]
+    assert order == ["read", "told"]
+    assert read == [b"Traceback\n  a line\nRuntimeError: a bug\n"]
 
 
 def test_a_reader_that_never_reads_does_not_hold_it_up_for_ever(monkeypatch):

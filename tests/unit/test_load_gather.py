@@ -20,7 +20,7 @@ def table(jobs):
     return pa.table(given, schema=REQUESTS)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 7), st.sampled_from([1, 0.2]))
 def test_any_shares_are_merged_in_the_order_of_jobs(tmp_path, owners, rows, lasts):
     """owners: the rank of each job; rows: of a row group; lasts: share of rank 0's jobs it keeps."""

@@ -91,9 +91,11 @@ def test_embeddings_have_latency_and_rates_without_tokens(tmp_path, smollm2):
     assert summary["latency_ms"]["n"] == 12 and summary["ttft_ms"]["n"] == 0
     assert summary["throughput"]["requests_per_s"] > 0
     assert summary["throughput"]["prompt_tokens_per_s"] > 0
-    for check in ("work_as_asked", "prompts_as_asked", "books_agree", "concurrency_held"):
+    for check in ("work_as_asked", "prompts_as_asked", "books_agree"):
         assert checks[check]["status"] == "pass", checks[check]
-    assert checks["client_kept_up"]["status"] in ("pass", "fail")  # known, on whatever machine
+    for check in ("concurrency_held", "client_kept_up"):
+        assert checks[check]["status"] in ("pass", "fail")  # known, on whatever machine
+    assert summary["inflight"]["max"] == 2
 
 
 @pytest.mark.parametrize(
