@@ -11,6 +11,7 @@ SWITCHES = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync"
 )
+SCRIPT_S = 600  # axe looks at thousands of nodes; on a busy machine that takes minutes
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,7 @@ def browser(tmp_path_factory):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened.set_script_timeout(SCRIPT_S)
     processes = [opened.service.process.pid]
     try:
         yield opened

@@ -53,7 +53,8 @@ class Serve:
     ) -> subprocess.Popen[str]:
         given = {
             "model": str(self._model) if self._model else None,
-            "server": {"parallel": 2, "ctx": 512} | server,
+            # one thread: two that share cores with others wait for each other
+            "server": {"parallel": 2, "ctx": 512, "threads": 1} | server,
             "log": str(self.log),
             "pinned": pinned,
         }

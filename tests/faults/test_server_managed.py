@@ -38,7 +38,7 @@ def test_engine_and_command_are_kept_on_cpus_of_their_own(serve: Serve) -> None:
         "import json, os; print(json.dumps([[sorted(os.sched_getaffinity(pid)) "
         "for pid in (int(os.environ['MLS_SERVER_PID']), 0)], os.environ['MLS_PINNED']]))"
     )
-    status, out, err = serve.run(sys.executable, "-c", ask, pinned=[rest, [first]])
+    status, out, err = serve.run(sys.executable, "-c", ask, pinned=[rest, [first]], threads=None)
     assert status == 0, err
     found, told = json.loads(out)
     assert found == [rest, [first]]

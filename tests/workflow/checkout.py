@@ -21,7 +21,8 @@ SMALL = {
             "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         }
     },
-    "server": {"parallel": 4, "ctx": 2048},
+    # one thread: two that share cores with others wait for each other
+    "server": {"parallel": 4, "ctx": 2048, "threads": 1},
     "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
     "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
     "repeats": 1,

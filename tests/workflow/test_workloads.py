@@ -21,9 +21,10 @@ def measure(folder, model, cell=(), **keys):
         "models": {"smollm2": {"path": str(model)}},
         "server": {"parallel": 1, "ctx": 2048},
         "repeats": 1,
-    }
+    } | keys
+    config["server"]["threads"] = 1  # two that share cores with others wait for each other
     path = folder / "config.json"
-    path.write_text(json.dumps(config | keys))
+    path.write_text(json.dumps(config))
     mls, out = [sys.executable, "-m", "mls"], folder / "out"
     described = folder / "results" / "models" / "smollm2.json"
     options = ["--config", path, *(word for one in cell for word in ("--cell", one))]
