@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from hypothesis import HealthCheck, settings
 
 from mls.model.config import ModelSource
 from mls.server.models import fetch
+
+# a shell has what it starts in the background ignore SIGINT, and so would what the tests start
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # no test fails because a machine is busy
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

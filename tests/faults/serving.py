@@ -60,7 +60,6 @@ class Serve:
         }
 
         def in_child() -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the tests ignore it
             before()
 
