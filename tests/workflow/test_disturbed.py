@@ -55,7 +55,7 @@ def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(work
     records.write_bytes(records.read_bytes()[:-100])
     with workflow.running(2) as (first, mark):
         lock = workflow.folder / ".snakemake" / "mls" / "lock"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while not (lock.exists() and lock.read_text() == f"{first.pid}\n"):
             assert first.poll() is None and time.monotonic() < until
             time.sleep(0.05)

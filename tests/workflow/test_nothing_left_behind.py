@@ -10,6 +10,9 @@ import psutil
 import pytest
 from tests.workflow.checkout import SMALL, descendants, still_there
 
+EXPECTED_S = 300
+"""Snakemake's start and its last page are work; on a busy machine each takes more than a minute."""
+
 
 @pytest.fixture
 def long_run(checkout):
@@ -29,7 +32,7 @@ def long_run(checkout):
         )
     started: dict[int, psutil.Process] = {}
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + EXPECTED_S
         while len(named(started, "mls.worker")) < 3:  # mpirun or its proxy, and two ranks
             assert process.poll() is None, (checkout.folder / "long.log").read_text()
             assert time.monotonic() < until, "the ranks did not start"
@@ -38,7 +41,7 @@ def long_run(checkout):
         time.sleep(1)
         started |= descendants(process.pid)
         yield process, started
-        process.wait(60)
+        process.wait(EXPECTED_S)
     finally:
         for found in started.values():
             if found.is_running():
@@ -75,4 +78,4 @@ def test_signal_to_the_group(long_run, signal_number):
     # Snakemake itself stays a little longer: it renders what has been measured
     below = {pid: p for pid, p in started.items() if pid != process.pid}
     assert not still_there(below, within_s=15)
-    assert process.wait(60) != 0
+    assert process.wait(EXPECTED_S) != 0
