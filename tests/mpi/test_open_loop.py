@@ -45,9 +45,8 @@ def test_the_pooled_arrivals_are_the_process_on_any_number_of_ranks(
         assert stats.kstest(np.diff(due) / NS_PER_S, gaps.cdf).pvalue > 0.01
         assert (table["start_ns"].to_numpy() >= due).all()
         result = json.loads((folder / "run.json").read_text())
-        verdicts = {v["check"]: v["status"] for v in result["verdicts"]}
-        # known, on whatever machine
-        assert verdicts["server_kept_up"] in ("pass", "fail") and "concurrency_held" not in verdicts
+        verdicts = {v["check"] for v in result["verdicts"]}
+        assert "server_kept_up" in verdicts and "concurrency_held" not in verdicts
         assert result["summary"]["requests"]["ok"] == REQUESTS
         hashes.append(table["prompt_sha256"].to_pylist())
     assert hashes[0] == hashes[1] == hashes[2] and len(set(hashes[0])) == REQUESTS
