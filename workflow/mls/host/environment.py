@@ -50,14 +50,15 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
     `digest` covers what can change a result: packages, Python, MPI, engine, hardware.
     Raises `UserError`.
     """
-    engine_needed = needs_engine(config)
-    checked = check(config.mpi, engine=engine_needed)
+    manager, extras = config.environment.manager, config.environment.extras
+    checked = check(config.mpi, manager, engine=needs_engine(config))
     pyproject = root / "pyproject.toml"
-    extras = config.environment.extras
-    requirements = packages.check_requirements(pyproject, extras) if pyproject.exists() else None
+    requirements = (
+        packages.check_requirements(pyproject, extras, manager) if pyproject.exists() else None
+    )
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
-        "manager": config.environment.manager,
+        "manager": manager,
         "python": {
             "version": platform.python_version(),
             "implementation": platform.python_implementation(),
@@ -76,10 +77,10 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
     return found | {"digest": digest(found), "warnings": _warnings(found)}
 
 
-def check(mpi: Mpi, *, engine: bool = True) -> dict[str, Any]:
+def check(mpi: Mpi, manager: str, *, engine: bool = True) -> dict[str, Any]:
     """Imports, the engine's version and an MPI hello, of 2 ranks or one a host. Raises `UserError` for the first that fails."""
     modules = [*RUN_TIME_MODULES, *([ENGINE] if engine else [])]
-    packages.check_imports(modules)
+    packages.check_imports(modules, manager=manager)
     ranks = max(mpi_launch.HELLO_RANKS, len(launchers.hosts(mpi)))
     return {"imports": modules, "mpi_hello": mpi_launch.hello(launchers.command(mpi), ranks=ranks)}
 

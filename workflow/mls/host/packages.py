@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from mls.model.errors import UserError
+from mls.model.libraries import advice, lacking
 
 _IMPORT_ALL = """
 import importlib, sys
@@ -24,7 +25,10 @@ for name in sys.argv[1:]:
     try:
         importlib.import_module(name)
     except Exception as error:
-        print(name, f"{type(error).__name__}: {error}".splitlines()[0], sep="\\t")
+        first, *more = f"{type(error).__name__}: {error}".splitlines()
+        # numpy, for one, says further below which library is missing
+        more = [line.strip() for line in more if "cannot open shared object file" in line]
+        print(name, " ".join([first, *more]), sep="\\t")
 """
 
 
@@ -93,10 +97,13 @@ def installed(locks: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def check_requirements(pyproject: Path, extras: Iterable[str] = ()) -> list[dict[str, Any]]:
+def check_requirements(
+    pyproject: Path, extras: Iterable[str] = (), manager: str = "current"
+) -> list[dict[str, Any]]:
     """Each requirement of the project: `{requirement, installed, satisfied}`.
 
-    extras: names of its optional dependencies to check as well. A version out of range is only
+    extras: names of its optional dependencies to check as well. manager: what built the
+    environment, for the advice. A version out of range is only
     recorded: on a cluster one takes what there is. Raises `UserError` naming all that are missing.
     """
     try:
@@ -121,14 +128,13 @@ def check_requirements(pyproject: Path, extras: Iterable[str] = ()) -> list[dict
         rows.append({"requirement": str(requirement), "installed": version, "satisfied": satisfied})
     missing = [row["requirement"] for row in rows if row["installed"] is None]
     if missing:
-        raise UserError(
-            f"The environment lacks {', '.join(missing)}; install them, "
-            "or set environment.manager to uv."
-        )
+        raise UserError(f"The environment lacks {', '.join(missing)}; {_packages_advice(manager)}.")
     return rows
 
 
-def check_imports(modules: Iterable[str], python: str = sys.executable) -> None:
+def check_imports(
+    modules: Iterable[str], python: str = sys.executable, manager: str = "current"
+) -> None:
     """Import the modules in a process of its own. Raises `UserError` naming all that can't be."""
     done = subprocess.run(
         [python, "-c", _IMPORT_ALL, *modules], capture_output=True, text=True, errors="replace"
@@ -141,7 +147,16 @@ def check_imports(modules: Iterable[str], python: str = sys.executable) -> None:
     failed = [line.partition("\t")[::2] for line in done.stdout.splitlines() if "\t" in line]
     if failed:
         said = "; ".join(f"{name} ({why})" for name, why in failed)
+        libraries = lacking(done.stdout)
+        todo = [advice(libraries)] if libraries else []
+        if not all(lacking(why) for _, why in failed):
+            todo.append(_packages_advice(manager))
         raise UserError(
-            f"Modules that can't be imported in this environment: {said}; "
-            "install them, or set environment.manager to uv."
+            f"Modules that can't be imported in this environment: {said}; {', and '.join(todo)}."
         )
+
+
+def _packages_advice(manager: str) -> str:
+    if manager == "uv":
+        return "delete .venv-run, so that the next call builds it anew"
+    return "install them, or set environment.manager to uv"

@@ -14,6 +14,7 @@ import sys
 from typing import Any
 
 from mls.model.errors import UserError
+from mls.model.libraries import advice, lacking
 from mls.model.validation import nearest
 
 
@@ -26,8 +27,10 @@ def main() -> int:
     try:
         import xllamacpp
     except ImportError as error:
+        libraries = lacking(str(error))
         print(
-            f"server.engine: xllamacpp can't be imported ({error}); install it, "
+            f"server.engine: xllamacpp can't be imported ({error}); "
+            f"{advice(libraries) if libraries else 'install it'}, "
             "or set server.engine to llama-server or server.url.",
             file=sys.stderr,
         )
