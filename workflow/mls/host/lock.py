@@ -1,11 +1,13 @@
-"""One at a time in a folder: a lock that the kernel takes back when its holder ends, however it ends."""
+"""One at a time in a folder: locks that the kernel takes back when their holder ends, however it ends."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from mls.model.errors import UserError
@@ -20,11 +22,7 @@ def only_one(path: Path) -> None:
     Raises `UserError` when another process holds it, or when the file can't be written. On a file
     system without locks it says so on stderr and goes on.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise unwritable(path, error) from None
+    handle = _opened(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,10 +34,7 @@ def only_one(path: Path) -> None:
         ) from None
     except OSError as error:
         os.close(handle)
-        print(
-            f"{path} can't be locked ({error.strerror}): take care that nothing else measures here.",
-            file=sys.stderr,
-        )
+        _say_unlocked(path, error)
         return
     _held.append(handle)
     try:
@@ -51,3 +46,47 @@ def only_one(path: Path) -> None:
             errno.EDQUOT,
         ):  # the id is for the other's message only
             raise
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[bool]:
+    """Lock a file for as long as this process lives, as others may, too.
+
+    Within: whether this process is the only one so far, and then it stays so, as others wait; what
+    it starts doesn't hold the lock. Raises `UserError` when the file can't be written. On a file
+    system without locks it says so on stderr and goes on as if it were the only one.
+    """
+    handle = _opened(path)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            alone = True
+        except BlockingIOError:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            alone = False
+        except OSError as error:
+            _say_unlocked(path, error)
+            yield True
+            os.close(handle)
+            return
+        yield alone
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    except BaseException:
+        os.close(handle)
+        raise
+    _held.append(handle)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def _say_unlocked(path: Path, error: OSError) -> None:
+    print(
+        f"{path} can't be locked ({error.strerror}): take care that nothing else measures here.",
+        file=sys.stderr,
+    )

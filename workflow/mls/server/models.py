@@ -82,7 +82,9 @@ def load_descriptor(path: Path) -> ModelFile:
 def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
     """The model's file: a local path is used in place, all else is kept as `<folder>/<name>.gguf`.
 
-    A file fetched before is used again when its SHA-256 is still right. Raises `UserError`.
+    A file fetched before is used again when its SHA-256 is still right. Its path is told as that of
+    `folder` or of the config is: a description with a relative one survives a move of the checkout.
+    Raises `UserError`.
     """
     if not source.has_file:
         raise UserError(
@@ -90,9 +92,9 @@ def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
             "or server.url of a server that is already running."
         )
     if source.path:
-        file = Path(source.path).expanduser().resolve()
+        file = Path(source.path).expanduser()
     else:
-        file = folder.resolve() / f"{name}.gguf"
+        file = folder / f"{name}.gguf"
         if not _is_here(file, source):
             _download(name, source, file)
     return _described(name, source, file, file)

@@ -1,0 +1,90 @@
+"""When a run environment stays, and when it is built anew."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mls.host.run_environment import RunEnvironment
+from mls.model.errors import UserError
+
+USER = """
+import sys, time
+from pathlib import Path
+from mls.host.run_environment import RunEnvironment
+RunEnvironment(Path(sys.argv[1]), (Path(sys.argv[2]),)).prepare()
+print("prepared", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """One that fits, as far as can be told without packages."""
+    root = tmp_path / "checkout"
+    lock = root / "requirements" / "run.txt"
+    lock.parent.mkdir(parents=True)
+    lock.write_text("numpy==2\n")
+    made = RunEnvironment(root, (lock,))
+    made.bin.mkdir(parents=True)
+    (made.bin / "python").symlink_to(sys.executable)
+    made.built.write_text(json.dumps(made.wanted() | {"with": "uv"}))
+    return made
+
+
+def test_one_that_fits_stays(environment):
+    before = environment.built.stat()
+    environment.prepare()
+    assert environment.built.stat() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "here"),
+    [
+        (lambda e: e.locks[0].write_text("numpy==3\n"), True),
+        (lambda e: e.built.write_text(json.dumps(e.wanted() | {"python": "2.7"})), True),
+        (lambda e: e.built.write_text('{"with": "uv", "locks": ["run.txt"]}'), False),
+        (lambda e: e.built.write_text(""), False),
+        (lambda e: e.built.unlink(), False),
+        (lambda e: (e.bin / "python").unlink(), False),
+    ],
+    ids=["lock", "python", "made by an older version", "cut off", "half made", "no interpreter"],
+)
+def test_one_that_does_not_fit(environment, change, here):
+    change(environment)
+    assert environment.is_here() is here
+    assert not environment.fits()
+
+
+def test_a_moved_one_does_not_fit(environment, tmp_path):
+    root = environment.root.rename(tmp_path / "renamed")
+    moved = RunEnvironment(root, (root / "requirements" / "run.txt",))
+    assert not moved.is_here() and not moved.fits()
+
+
+def test_none_is_built_anew_under_a_run(environment):
+    """A run from a second folder, with other packages, deleted it under the first."""
+    other = environment.root / "requirements" / "cuda.txt"
+    other.write_text("cupy==1\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", USER, environment.root, environment.locks[0]],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as user:
+        try:
+            assert user.stdout.readline() == "prepared\n"
+            with pytest.raises(UserError, match="another run is at work in it"):
+                RunEnvironment(environment.root, (*environment.locks, other)).prepare()
+            assert environment.fits()
+            environment.prepare()  # as many as like may use one that fits
+        finally:
+            user.kill()
+
+
+def test_an_installer_that_fails_is_one_sentence(environment):
+    """The lock has no hashes, which uv and pip refuse before they look for a package."""
+    environment.locks[0].write_text("numpy==0.0.1\n")
+    with pytest.raises(UserError, match="could not be built"):
+        environment.prepare()
+    assert not environment.built.exists()

@@ -1,0 +1,134 @@
+"""`.venv-run` of a checkout: does it fit its locks and its place, and building it when it doesn't.
+
+Runs under the launcher's interpreter: it needs nothing but the standard library, what Snakemake
+needs, and `model`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mls.host.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
+from mls.host.lock import shared
+from mls.model.digest import PACKAGE, file_sha256
+from mls.model.errors import UserError
+from mls.model.files import read_json
+
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+"""The launcher's, which the run environment is built with."""
+
+
+@dataclass(frozen=True)
+class RunEnvironment:
+    """The run environment of the checkout `root`, as hash-pinned locks say."""
+
+    root: Path
+    locks: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.root / ".venv-run"
+
+    @property
+    def bin(self) -> Path:
+        return self.folder / "bin"
+
+    @property
+    def built(self) -> Path:
+        """Written last: what the environment was built as."""
+        return self.folder / "built.json"
+
+    def is_here(self) -> bool:
+        """Whether it was built for this place, which its programs name, and its interpreter is there."""
+        said = read_json(self.built) or {}
+        return said.get("place") == str(self.folder) and (self.bin / "python").exists()
+
+    def fits(self) -> bool:
+        """Whether it is here, and is what its locks and the launcher's Python would make it."""
+        said = read_json(self.built) or {}
+        return self.is_here() and said == said | self.wanted()
+
+    def wanted(self) -> dict[str, Any]:
+        """What `built` is to say."""
+        locks = {lock.name: file_sha256(lock) for lock in self.locks}
+        return {"place": str(self.folder), "python": PYTHON, "locks": locks}
+
+    def prepare(self) -> None:
+        """Build it unless it fits. From now on no other process builds it anew, until this one ends.
+
+        Raises `UserError`: it can't be built, or others are at work in one that doesn't fit.
+        """
+        with shared(self.root / ".snakemake" / "mls" / "venv-run.lock") as alone:
+            if self.fits():
+                return
+            if not alone:
+                raise UserError(
+                    f"{self.folder} has to be built anew, and another run is at work in it: "
+                    "wait until it is done, or use another checkout."
+                )
+            print(f"Building the run environment {self.folder}", file=sys.stderr, flush=True)
+            paths = map(str, (self.root, *self.locks))
+            variables = {"PYTHONPATH": str(PACKAGE.parent), LAUNCHER_PID: str(os.getpid())}
+            status = subprocess.run(
+                [sys.executable, "-m", "mls.host.run_environment", *paths],
+                env=os.environ | variables,
+                check=False,
+            ).returncode
+            if status:
+                raise UserError(
+                    f"The run environment could not be built (exit status {status}): "
+                    "the lines above say why."
+                )
+
+    def build(self) -> None:
+        """Build it, with uv when there is one, else venv and pip. Raises `CalledProcessError`, `OSError`."""
+        self.built.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        beside = Path(sys.executable).with_name("uv")
+        uv = str(beside) if beside.exists() else shutil.which("uv")
+        # uv would take the launcher's own environment for the target
+        environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+        for command in self._commands(uv):
+            subprocess.run(command, check=True, env=environ, preexec_fn=die_with_parent)
+        said = self.wanted() | {"with": "uv" if uv else "pip"}
+        self.built.write_text(json.dumps(said, indent=1) + "\n")
+
+    def _commands(self, uv: str | None) -> list[list[str]]:
+        """The installer's command lines, in order."""
+        python = str(self.bin / "python")
+        requirements = [word for lock in self.locks for word in ("--requirement", str(lock))]
+        package = ["--no-deps", "--no-build-isolation", "--editable", str(self.root)]
+        if uv:
+            install = [uv, "pip", "install", "--quiet", "--python", python]
+            create = [uv, "venv", "--quiet", "--python", sys.executable, str(self.folder)]
+        else:
+            install = [python, "-m", "pip", "install", "--quiet"]
+            create = [sys.executable, "-m", "venv", str(self.folder)]
+        return [create, [*install, "--require-hashes", *requirements], [*install, *package]]
+
+
+def main() -> int:
+    """Build it. A failing installer's own message is enough."""
+    die_with_launcher()
+    root, *locks = map(Path, sys.argv[1:])
+    try:
+        RunEnvironment(root, tuple(locks)).build()
+    except subprocess.CalledProcessError as error:
+        return error.returncode if error.returncode > 0 else 1
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
