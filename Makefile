@@ -1,4 +1,4 @@
-# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · lint · bench · bench-peers · bench-analysis · clean
+# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · test-fresh · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh

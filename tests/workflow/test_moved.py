@@ -38,7 +38,8 @@ def with_one_more_value(checkout):
 
 
 def runs(checkout):
-    return {path: path.stat() for path in (checkout.results / "runs").rglob("run.json")}
+    paths = (checkout.results / "runs").rglob("run.json")
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
 def test_nothing_that_decides_on_a_rerun_names_the_place(finished):
@@ -102,7 +103,7 @@ def test_a_second_folder_leaves_the_run_environment_as_it_is(finished, tmp_path)
     mark.touch()
     shutil.copy2(finished.folder / "config.yaml", tmp_path / "config.yaml")
     described = "results/environment/environment.json"
-    command = [*finished.command(described), "--snakefile", finished.folder / "Snakefile"]
+    command = finished.command("--snakefile", finished.folder / "Snakefile", described)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / described).exists()
