@@ -55,10 +55,9 @@ def check(suite: str, runs: list[str], tests: str, folder: Path) -> None:
     with made.copy(folder) as root:
         bundle = root.path("/root/mls.bundle")
         subprocess.run(["git", "bundle", "create", "--quiet", bundle, "HEAD"], cwd=ROOT, check=True)
-        status, output = root.run(
-            f"git clone --quiet -c advice.detachedHead=false mls.bundle {CHECKOUT} && python3 --version"
-        )
-        print(f"\n{suite}: {output.strip()}", flush=True)
+        clone = f"git clone --quiet -c advice.detachedHead=false mls.bundle {CHECKOUT}"
+        status, output = root.run(f"{clone} && python3 --version")
+        print(f"\n{suite}: {output.splitlines()[-1]}", flush=True)
         if status:
             raise SystemExit(f"{suite}: the clone failed.")
         if "report" in runs:

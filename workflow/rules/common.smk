@@ -1,9 +1,11 @@
 # What all rules share: the validated config, its cells as a Paramspace, and how `mls` is called.
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 from shlex import quote
+from subprocess import CalledProcessError
 
 import pandas as pd
 from snakemake.utils import Paramspace
@@ -17,6 +19,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from mls.host.launchers import command, hosts
 from mls.host.lock import only_one
+from mls.host.run_environment import PYTHON, RunEnvironment
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
 from mls.model.files import check_writable, write, write_json
@@ -46,6 +49,25 @@ RESULTS = CONFIG.results
 # Neither a rule's output nor a param: what depends on the config says so in params of its own.
 CONFIG_JSON = f".snakemake/mls/config-{data_sha256(config)[:16]}.json"
 ENVIRONMENT = f"{RESULTS}/environment/environment.json"
+LOCKS = (
+    [ROOT / "environment.yml"]
+    if CONFIG.environment.manager == "conda"
+    else [
+        ROOT / "requirements" / f"{name}.txt"
+        for name in ["run", *CONFIG.environment.extras]
+    ]
+)
+# `.venv-run`; of the other managers' environments nothing is known here
+VENV = (
+    RunEnvironment(ROOT, tuple(LOCKS)) if CONFIG.environment.manager == "uv" else None
+)
+LOCKS_DIGEST = data_sha256(
+    [
+        CONFIG.environment.model_dump(),
+        *map(file_sha256, LOCKS),
+        PYTHON if VENV else None,
+    ]
+)
 AXES = axes(CONFIG)
 SPACE = Paramspace(
     pd.DataFrame(
@@ -89,7 +111,8 @@ onstart:
     try:
         only_one(Path(".snakemake", "mls", "lock"))
         check_writable(Path(RESULTS))
-        prepare_environment()
+        if VENV:
+            prepare_environment()
     except UserError as error:
         sys.exit(str(error))
 
@@ -97,14 +120,33 @@ onstart:
 # a command that is still being loaded when this process is killed can tell by its id
 EXPORTED = f"export MLS_CONFIG={CONFIG_JSON} MLS_LAUNCHER_PID={os.getpid()}"
 # how `mls` is called, without a word of where: the text is a param of every rule
-if CONFIG.environment.manager == "uv":
+if VENV:
     MLS = '"$MLS_BIN"/mls'
     # mpirun and python of the run environment come before any others
-    MLS_BIN = quote(str(ROOT / ".venv-run" / "bin"))
+    MLS_BIN = quote(str(VENV.bin))
     shell.prefix(f"{EXPORTED} MLS_BIN={MLS_BIN} PATH={MLS_BIN}:$PATH; ")
 else:
     MLS = "python -m mls"
     shell.prefix(f"{EXPORTED} PYTHONPATH={quote(str(ROOT / 'workflow'))}; ")
+
+
+def prepare_environment():
+    """Before any job: have `.venv-run` in this place, and environment.json say what it is here.
+
+    A job that others depend on can't do this, as Snakemake would run all of them again. For the
+    same reason environment.json keeps its time.
+    """
+    VENV.prepare()
+    described = Path(ENVIRONMENT)
+    if not described.exists() or VENV.is_described(described):
+        return
+    anew = described.with_name("environment.anew.json")
+    try:
+        shell(f"{MLS} environment --config $MLS_CONFIG --output {quote(str(anew))}")
+    except CalledProcessError as error:
+        sys.exit(error.returncode)  # it has said why
+    shutil.copystat(described, anew)
+    anew.replace(described)
 
 
 def cell_of(wildcards):

@@ -50,6 +50,11 @@ class RunEnvironment:
         said = read_json(self.built) or {}
         return said.get("place") == str(self.folder) and (self.bin / "python").exists()
 
+    def is_described(self, path: Path) -> bool:
+        """Whether an environment.json says what it is here, and not in another place."""
+        said = read_json(path) or {"python": {"executable": ""}}
+        return Path(said["python"]["executable"]).parent == self.bin
+
     def fits(self) -> bool:
         """Whether it is here, and is what its locks and the launcher's Python would make it."""
         said = read_json(self.built) or {}
