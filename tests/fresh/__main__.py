@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -79,6 +80,9 @@ def main() -> int:
     changed = ["git", "status", "--porcelain"]
     if subprocess.run(changed, cwd=ROOT, capture_output=True, check=True).stdout:
         print("What is not committed is not in the clone, and not tried.")
+    # ended by either signal, it still ends what runs in a root, and removes the root
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     failed = []
     with tempfile.TemporaryDirectory(prefix="mls-fresh-") as temporary:
         folder = options.keep.resolve() if options.keep else Path(temporary)
