@@ -21,7 +21,7 @@ from tests.fresh.root import Root, base, mirror
 ROOT = Path(__file__).parents[2]
 CHECKOUT = "/root/mls"
 RESULT = f"{CHECKOUT}/results/report.html"
-CLOSING_LINES = 12
+CLOSING_LINES, LINE = 12, 200
 DONE = "Nothing to be done"
 
 
@@ -35,7 +35,9 @@ def tried(root: Root, command: str) -> str:
     began = time.monotonic()
     status, output = root.run(f"cd {CHECKOUT} && {command}")
     print(f"\n{root.name}: {command}: exit status {status}, {time.monotonic() - began:.0f} s")
-    print("".join(f"    {line}\n" for line in output.splitlines()[-CLOSING_LINES:]), flush=True)
+    print(
+        "".join(f"    {line[:LINE]}\n" for line in output.splitlines()[-CLOSING_LINES:]), flush=True
+    )
     if status:
         raise SystemExit(f"{root.name}: {command} failed.")
     return output
