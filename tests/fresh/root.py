@@ -18,7 +18,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Mounts and processes of their own, of which nothing is left when the command ends, however it ends.
 _ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
 # The root is the namespace's own, not a chroot, in which the kernel grants no user namespaces. The
-# shell stays, as a machine's first process does, and takes in what others leave behind.
+# shell stays, as a machine's first process does, and takes in what others leave behind. The session is
+# the command's own: whoever signals the group of another, which has no number here, signals that of
+# `make test-fresh`.
 _ENTER = """
 set -e
 mount --bind "$1" "$1"
@@ -32,7 +34,7 @@ pivot_root . mnt
 cd /root
 umount --lazy /mnt
 shift
-env -i "$@" || exit $?
+setsid --wait env -i "$@" || exit $?
 exit 0
 """
 
