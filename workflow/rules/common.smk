@@ -115,6 +115,8 @@ onstart:
             prepare_environment()
     except UserError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 # a command that is still being loaded when this process is killed can tell by its id
