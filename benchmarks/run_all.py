@@ -26,7 +26,7 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("peers",),
         ("disturbance", "--repeats", "2", "--peers", "aiperf", "guidellm", "genai-bench"),
     ),
-    "analysis": (("coverage",), ("analysis",)),
+    "analysis": (("coverage",), ("power",), ("analysis",)),
 }
 
 

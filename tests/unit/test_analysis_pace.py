@@ -173,3 +173,10 @@ def test_parts_are_the_requests_of_each_stage():
     due = np.array([row["scheduled_ns"] for row in made[15:]])
     assert found[1].arrivals_per_s == pytest.approx(24 / ((due.max() - due.min()) / NS_PER_S))
     assert parts([to_table(rows(Load()))], "turn") == []
+
+
+def test_arrivals_too_few_to_have_shown_a_backlog_are_unknown():
+    """Of 40 arrivals a server that falls behind by a tenth leaves four: chance does that, too."""
+    found = verdicts(served(poisson(9.0), 3, requests=40), poisson(9.0))["server_kept_up"]
+    assert found.status == "unknown"
+    assert "arrivals" in found.message and "run.iters" in found.message

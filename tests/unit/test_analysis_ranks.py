@@ -78,3 +78,15 @@ def test_intervals_of_all_ratios_are_those_of_tukey(groups):
             if i != j:
                 assert np.log(ratio.low) == pytest.approx(expected.low[i, j], abs=1e-6)
                 assert np.log(ratio.high) == pytest.approx(expected.high[i, j], abs=1e-6)
+
+
+def test_ranks_that_may_matter_are_unknown_and_the_repeats_that_would_tell_are_named():
+    """Repeats that differ by 12 % leave twice the threshold within the interval; it was a pass."""
+    rng = np.random.default_rng(3)
+    statuses = set()
+    for _ in range(20):
+        found = ranks_alike([measured(rng, 0.12, ranks) for ranks in (2, 5)], RATE, Checks())
+        statuses |= {verdict.status for verdict in found}
+        for verdict in found:
+            assert verdict.status != "unknown" or "repeats would tell" in verdict.message
+    assert "unknown" in statuses and "pass" not in statuses

@@ -8,6 +8,7 @@ from tests.unit.test_analysis_verdicts import CLEAN, verdicts
 
 from mls.analysis.breakdown import parts
 from mls.analysis.study import read_study
+from mls.model.run import Run
 from mls.model.sweep import cells
 
 
@@ -75,3 +76,17 @@ def test_servers_that_are_not_the_same_thing_are_named(tmp_path):
     )
     assert verdict.status == "fail"
     assert "build of its servers b1 and b2 in repeat 1" in verdict.message
+
+
+def test_servers_that_may_be_apart_by_chance_are_unknown():
+    """Requests that vary by a third: the means of 12 each were called apart in four runs of ten."""
+    statuses = []
+    for seed in range(40):
+        load = Load(places=1, requests=24, tokens=4, noise=1.0, seed=seed)
+        run = Run(inflight=1, iters=24, max_tokens=4, ranks=1)
+        found = verdicts(to_table(shared(load=load)), before=None, run=run)["fair_servers"]
+        statuses.append(found.status)
+        if found.status == "unknown":
+            assert "run.rounds" in found.message
+    assert statuses.count("warn") <= 4
+    assert statuses.count("unknown") >= 20

@@ -8,6 +8,7 @@ from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
 from mls.analysis.evidence import Evidence, worst
 from mls.analysis.summary import summarize
 from mls.analysis.verdicts import judge
+from mls.model import load as model
 from mls.model.checks import Checks
 from mls.model.result import RankCost
 from mls.model.run import Run
@@ -260,3 +261,63 @@ def test_worst():
     assert worst(["pass", "unknown", "warn"]) == "warn"
     assert worst(["pass", "fail", "unknown"]) == "fail"
     assert worst([]) == "unknown"
+
+
+def test_the_first_request_at_each_place_does_not_hide_that_the_next_ones_are_late():
+    """Of 24 at 16 in flight, 8 followed another: 2 % of the latency late, the mean said 0.7 %."""
+    load = Load(places=16, requests=24, tokens=16)
+    late = 0.02 * (load.ttft_ms + 15 * load.itl_ms)
+    made = rows(load)
+    for row in made[16:]:
+        for column in ("start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
+            row[column] += round(late * NS_PER_MS)
+    found = verdicts(to_table(made), before=None, run=Run(inflight=16, iters=24, max_tokens=16))
+    assert found["client_kept_up"].status == "fail"
+    assert found["client_kept_up"].measured == pytest.approx(0.02, rel=0.05)
+
+
+def test_a_run_of_one_round_does_not_tell_whether_the_client_keeps_up():
+    load = Load(places=16, requests=16, tokens=16)
+    found = verdicts(table(load), before=None, run=Run(inflight=16, iters=16, max_tokens=16))
+    assert found["client_kept_up"].status == "unknown"
+    assert "run.rounds" in found["client_kept_up"].message
+
+
+@pytest.mark.parametrize(
+    ("column", "check"),
+    [("cached_tokens", "cache_as_asked"), ("completion_tokens", "work_as_asked")],
+)
+def test_what_some_replies_do_not_say_is_unknown(column, check):
+    made = rows(CLEAN)
+    for row in made[:39]:
+        row[column] = None
+    found = verdicts(to_table(made), before=None)[check]
+    assert found.status == "unknown"
+    assert "39 of 40" in found.message
+
+
+def test_a_fault_in_the_replies_that_speak_is_seen_beside_silent_ones():
+    made = rows(CLEAN)
+    made[0]["cached_tokens"] = None
+    made[1]["cached_tokens"] = 20
+    made[2]["completion_tokens"] = None
+    made[3]["completion_tokens"] = 5
+    found = verdicts(to_table(made), before=None)
+    assert found["cache_as_asked"].status == found["work_as_asked"].status == "fail"
+
+
+def test_prompts_of_which_some_have_no_count_are_unknown():
+    made = [row | {"prompt_tokens_asked": 60} for row in rows(CLEAN)]
+    made[5]["prompt_tokens"] = None
+    found = verdicts(to_table(made), before=None)["prompts_as_asked"]
+    assert (found.status, "1 of 40" in found.message) == ("unknown", True)
+
+
+def test_requests_behind_a_cap_do_not_tell_whether_the_client_was_late():
+    made = rows(CLEAN)
+    summary = summarize(to_table(made), facts(4, steady=False))
+    load = model.Load(kind="poisson", rate=10, max_inflight=4)
+    run = Run(inflight=4, iters=40, max_tokens=16)
+    found = {v.check: v for v in judge(Evidence(summary, to_table(made), run, Checks(), load=load))}
+    assert found["client_kept_up"].status == "unknown"
+    assert "max_inflight" in found["client_kept_up"].message
