@@ -26,7 +26,16 @@ rule run:
     params:
         # Snakemake doesn't see an installed package, nor what a cell's settings come from
         settings=settings_digest,
-        source=sources_sha256("model", "gpu", "host", "server", "load"),
+        source=sources_sha256(
+            "model",
+            "gpu",
+            "host",
+            "server",
+            "load",
+            "worker.py",
+            "serving.py",
+            "outcome.py",
+        ),
         environment=LOCKS_DIGEST,
         cell=cell_options,
         launch=lambda wildcards, resources: (

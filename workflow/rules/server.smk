@@ -38,7 +38,7 @@ rule probe:
         server=1,
     params:
         settings=lambda wildcards: probe_digest(wildcards.model),
-        source=sources_sha256("model", "server", "load"),
+        source=sources_sha256("model", "server", "load", "serving.py", "probing.py"),
         environment=LOCKS_DIGEST,
         mls=MLS,
     message:

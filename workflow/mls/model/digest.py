@@ -25,14 +25,18 @@ def data_sha256(data: Any) -> str:
 def sources_sha256(*layers: str) -> str:
     """Hex SHA-256 over the names and bytes of the package's Python sources and templates.
 
-    layers: subfolders to take, such as "load"; files at the top of the package are never
-    part of a layer. Without layers: the whole package.
+    layers: subfolders to take, such as "load", and files at the top of the package, such as
+    "worker.py", which are part of no folder. Without layers: the whole package.
+    Raises `FileNotFoundError` for one that is not there.
     """
     roots = [PACKAGE / layer for layer in layers] if layers else [PACKAGE]
+    for root in roots:
+        if not root.exists():
+            raise FileNotFoundError(root)
     files = sorted(
         path
         for root in roots
-        for path in root.rglob("*")
+        for path in (root.rglob("*") if root.is_dir() else [root])
         if path.is_file() and "__pycache__" not in path.parts
     )
     listing = [(str(path.relative_to(PACKAGE)), file_sha256(path)) for path in files]

@@ -1,0 +1,44 @@
+"""Which of the package's files make results stale: those that decide on what is sent and pinned."""
+
+import pytest
+from tests.workflow.checkout import SMALL
+
+RUNS = 2
+
+
+@pytest.fixture
+def finished(checkout):
+    checkout.write(SMALL)
+    if checkout.planned():  # another test ran another config meanwhile
+        assert checkout.snakemake().returncode == 0
+    return checkout
+
+
+def planned_after_an_edit(checkout, name):
+    path = checkout.folder / "workflow" / "mls" / name
+    text = path.read_text()
+    path.write_text(f"{text}\n# edited\n")
+    try:
+        return checkout.planned()
+    finally:
+        path.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["worker.py", "serving.py", "outcome.py", "load/epoll.py", "host/pinning.py"]
+)
+def test_an_edit_to_what_measures_measures_again(finished, name):
+    """Files at the top of the package were in no digest: old results stayed, as if they were new."""
+    assert planned_after_an_edit(finished, name)["run"] == RUNS
+
+
+@pytest.mark.parametrize(
+    ("name", "again"),
+    [
+        ("report/page.py", {"page"}),
+        ("analysis/steadiness.py", {"aggregate", "page"}),
+        ("probing.py", {"probe", "page"}),
+    ],
+)
+def test_an_edit_to_what_does_not_measure_leaves_the_results(finished, name, again):
+    assert set(planned_after_an_edit(finished, name)) - {"all", "default"} == again
