@@ -91,7 +91,7 @@ def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
 
 def test_an_open_loop_that_never_takes_all_its_connections_has_a_window_to_judge():
     load = poisson(2.0)
-    found = verdicts(served(load, 1), load, inflight=64)
+    found = verdicts(served(load, 1, requests=1200), load, inflight=64)
     assert found["steady"].status == found["warmed_up"].status == "pass"
 
 

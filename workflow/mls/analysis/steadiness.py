@@ -15,11 +15,15 @@ import numpy as np
 from mls.analysis.batches import Batches, batches_of
 from mls.analysis.columns import Floats
 from mls.analysis.evidence import Evidence, excess, verdict
-from mls.analysis.support import MISS, longer
+from mls.analysis.support import longer
 from mls.model.result import Verdict
 
 ALPHA = 0.02
 """Chance of a false alarm that a test may have, were batches independent."""
+
+MISS = 0.02
+"""Chance of missing an effect that the bounds may have, were batches independent. Neighbours are a
+little alike, so that it comes to some 5 % (benchmarks/power.py)."""
 
 LEAST_BATCHES = 5
 """With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
