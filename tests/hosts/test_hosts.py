@@ -174,7 +174,8 @@ def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
         assert relay["end_ns"] <= row["end_ns"] + within
         # the delay is in what was measured, in both directions
         ttft, latency = row["first_chunk_ns"] - row["start_ns"], row["end_ns"] - row["start_ns"]
-        assert latency > ttft > 2 * DELAY_MS * NS_PER_MS
+        # alike where a busy machine let the client read the whole reply at once
+        assert latency >= ttft > 2 * DELAY_MS * NS_PER_MS
         errors_ms["TTFT"].append(ttft - relay["token_ns"][0] + relay["came_ns"])
         errors_ms["latency"].append(latency - relay["end_ns"] + relay["came_ns"])
         gaps = zip(row["chunk_ns"], row["chunk_ns"][1:], strict=False)
