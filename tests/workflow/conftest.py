@@ -11,3 +11,13 @@ def checkout(tmp_path_factory) -> Checkout:
     first = made.snakemake()
     assert first.returncode == 0, first.stdout + first.stderr
     return made
+
+
+@pytest.fixture
+def finished(checkout):
+    """The checkout with everything of the small config measured."""
+    checkout.write(SMALL)
+    if checkout.planned():  # another test ran another config meanwhile
+        assert checkout.snakemake().returncode == 0
+    yield checkout
+    checkout.write(SMALL)

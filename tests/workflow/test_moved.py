@@ -8,20 +8,10 @@ import json
 import shutil
 import subprocess
 
-import pytest
 from tests.workflow.checkout import SMALL
 
 ONLY_THE_ENVIRONMENT = {"environment_here": 1}
 ONLY_WHAT_IS_NEW = {"probe": 1, "run": 1, "aggregate": 1, "page": 1}
-
-
-@pytest.fixture
-def finished(checkout):
-    checkout.write(SMALL)
-    if checkout.planned():  # another test ran another config meanwhile
-        assert checkout.snakemake().returncode == 0
-    yield checkout
-    checkout.write(SMALL)
 
 
 def at(checkout, folder):

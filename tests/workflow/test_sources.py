@@ -1,17 +1,8 @@
 """Which of the package's files make results stale: those that decide on what is sent and pinned."""
 
 import pytest
-from tests.workflow.checkout import SMALL
 
 RUNS = 2
-
-
-@pytest.fixture
-def finished(checkout):
-    checkout.write(SMALL)
-    if checkout.planned():  # another test ran another config meanwhile
-        assert checkout.snakemake().returncode == 0
-    return checkout
 
 
 def planned_after_an_edit(checkout, name):
