@@ -4,10 +4,12 @@ import json
 import random
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
-from benchmarks.striking import SIGNALS, VICTIMS, Arena, contents
+from benchmarks.striking import ROOT, SIGNALS, VICTIMS, Arena, contents
 from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.timeout(1800)
@@ -40,6 +42,42 @@ def test_a_repeat_struck_at_random_moments(repeat, target):
 
 def test_snakemake_struck_at_random_moments(workflow):
     strike(workflow, "snakemake")
+
+
+STRUCK_WHILE_LOCKED = """
+import os, signal
+from snakemake.cli import main
+from snakemake.scheduling.job_scheduler import JobScheduler
+
+finish_jobs = JobScheduler._finish_jobs
+
+def struck(self):
+    assert self._lock.locked()
+    os.kill(os.getpid(), signal.SIGTERM)
+    finish_jobs(self)
+
+JobScheduler._finish_jobs = struck
+main()
+"""
+
+
+def test_snakemake_told_to_end_while_its_scheduler_holds_its_lock_ends(tmp_path, smollm2):
+    """Its handler takes that lock: called by the thread that holds it, it would wait for ever."""
+    config = {"models": {"smollm2": {"path": str(smollm2)}}, "environment": {"manager": "current"}}
+    (tmp_path / "config.yaml").write_text(json.dumps(config))
+    where = ["--snakefile", f"{ROOT}/Snakefile", "--directory", tmp_path]
+    asked = ["--cores", "1", "--configfile", tmp_path / "config.yaml"]
+    target = "results/environment/environment.json"
+    done = subprocess.run(
+        [sys.executable, "-c", STRUCK_WHILE_LOCKED, *where, *asked, "--", target],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Will exit after finishing currently running jobs" in done.stderr
 
 
 def planned_runs(arena):

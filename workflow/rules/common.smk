@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import signal
 import sys
 from pathlib import Path
 from shlex import quote
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from mls.host.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
+from mls.host.signals import handle_in_thread
 from mls.model.digest import data_sha256, file_sha256, sources_sha256
 from mls.model.errors import UserError
 from mls.model.files import check_writable, write, write_json
@@ -107,6 +109,8 @@ wildcard_constraints:
 
 
 onstart:
+    # Snakemake's scheduler locks in its handler what it may hold at that moment
+    handle_in_thread(signal.SIGTERM)
     # Snakemake's own lock, switched off in the profile, outlives a process that was killed
     try:
         only_one(Path(".snakemake", "mls", "lock"))

@@ -6,6 +6,7 @@ import contextlib
 import select
 import signal
 import socket
+import threading
 from collections import deque
 from types import FrameType, TracebackType
 
@@ -27,6 +28,22 @@ def raise_on_interrupt() -> None:
     """Undo `end_on_interrupt`."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def handle_in_thread(number: signal.Signals) -> None:
+    """Have this signal's present handler called in a thread of its own. Main thread only.
+
+    For a handler that takes locks: called in the main thread while that holds one of them, it
+    would wait for itself for ever, as Snakemake 9's does on SIGTERM.
+    """
+    handler = signal.getsignal(number)
+    if not callable(handler):
+        return
+
+    def start(*arguments: object) -> None:
+        threading.Thread(target=handler, args=arguments).start()
+
+    signal.signal(number, start)
 
 
 class SignalWait:
