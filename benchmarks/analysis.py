@@ -19,10 +19,10 @@ from tests.unit.synthetic import Load, config, table, write_repeat
 
 from benchmarks.tables import save
 from mls.analysis.tables import aggregate
+from mls.config.cells import cells, run_path
+from mls.config.config import Config
 from mls.host.machine import usable_cores
-from mls.model.config import Config
-from mls.model.sweep import cells, run_path
-from mls.report.page import render
+from mls.report.pages.page import render
 
 DISTINCT = 10
 TOKENS = 64

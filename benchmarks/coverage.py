@@ -12,8 +12,8 @@ from scipy import stats
 
 from benchmarks.tables import save
 from mls.analysis import intervals
+from mls.analysis.adaptive.steps import half_width
 from mls.analysis.intervals import Estimate
-from mls.analysis.steps import half_width
 
 SEED = 20_240_601
 WITHIN = 0.35

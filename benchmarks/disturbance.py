@@ -38,7 +38,7 @@ _SERVER = "MLS_SERVER"
 
 def _model_file() -> Path:
     """The default sweep's model, fetched when it is not there yet."""
-    from mls.model.validation import load_config
+    from mls.config.parse import load_config
     from mls.server.models import fetch
 
     config = load_config(ROOT / "config" / "config.yaml")

@@ -25,16 +25,16 @@ from mpi4py import MPI
 
 from benchmarks.rig import RigError, python_env
 from benchmarks.tables import save
-from mls.analysis.summary import RunFacts, summarize
-from mls.load.exchange import Exchange
-from mls.load.finished import Finished
-from mls.load.gather import gather
-from mls.load.parts import discard
+from mls.analysis.repeat.summary import RunFacts, summarize
+from mls.config.sections.run import Run
+from mls.core.record import REQUESTS
+from mls.core.run_folder import discard_parts
+from mls.core.units import NS_PER_MS
+from mls.load.mpi.gather import gather
 from mls.load.records import records
-from mls.load.request import RequestBuilder, Target
-from mls.model.record import REQUESTS
-from mls.model.run import Run
-from mls.model.units import NS_PER_MS
+from mls.load.transport.exchange import Exchange
+from mls.load.transport.spool import Finished
+from mls.protocol.request import RequestBuilder, Target
 
 CHUNKS = 64
 RANKS = (1, 2, 4, 8)
@@ -121,7 +121,7 @@ def on_ranks(chunks: int, output: Path | None) -> None:
     own["summary_mib"] = _peak_mib() - before
     own["file_mb"] = pooled.file.stat().st_size / 1e6 if pooled.file else float("nan")
     if output:
-        discard(output)
+        discard_parts(output)
     print(json.dumps(own))
 
 

@@ -31,7 +31,7 @@ from benchmarks.rig import (
     run_client,
 )
 from benchmarks.tables import save, show, summarise
-from mls.model.units import NS_PER_S
+from mls.core.units import NS_PER_S
 
 _ANSWER = Answer(ttft_ms=50, itl_ms=10, tokens=16)
 _RATE = 200.0

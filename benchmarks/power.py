@@ -20,21 +20,21 @@ import pyarrow as pa
 
 from benchmarks.simulated import Floats, closed_loop, open_loop, recorded, scatter, with_column
 from benchmarks.tables import save
-from mls.analysis.batches import batches
-from mls.analysis.columns import ints
-from mls.analysis.comparable import repeats_agree
-from mls.analysis.evidence import Evidence
+from mls.analysis.checks.cells import repeats_agree
+from mls.analysis.checks.quiet_host import quiet_host
+from mls.analysis.checks.ranks_alike import ranks_alike
+from mls.analysis.checks.registry import judge
 from mls.analysis.parallel import on_cores
-from mls.analysis.quiet import quiet_host
-from mls.analysis.ranks import ranks_alike
-from mls.analysis.samples import of_requests
-from mls.analysis.summary import RunFacts, summarize
-from mls.analysis.verdicts import judge
-from mls.model.checks import Checks
-from mls.model.load import Load
-from mls.model.result import RankCost, Verdict
-from mls.model.run import Run
-from mls.model.units import NS_PER_S
+from mls.analysis.repeat.batches import batches
+from mls.analysis.repeat.columns import ints
+from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.samples import of_requests
+from mls.analysis.repeat.summary import RunFacts, summarize
+from mls.config.sections.checks import Checks
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.core.run_result import RankCost, Verdict
+from mls.core.units import NS_PER_S
 
 SEED = 20_261_127
 LEVELS, REQUESTS, INFLIGHT = (0, 1, 2, 4), (24, 96, 400), (1, 4, 16)

@@ -31,7 +31,7 @@ from benchmarks.rig import (
     run_client,
 )
 from benchmarks.runs import WORK
-from mls.model.units import NS_PER_S
+from mls.core.units import NS_PER_S
 
 RANKS = (1, 2, 4, 8)
 DISPATCH = ("counter", "messages", "static")

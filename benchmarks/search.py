@@ -25,14 +25,14 @@ from benchmarks.rig import (
     run_client,
 )
 from benchmarks.tables import save
+from mls.analysis.adaptive.decision import decide
 from mls.analysis.answer import answer
-from mls.analysis.deciding import decide
 from mls.analysis.study import read_study
-from mls.model.config import Config
-from mls.model.files import write_json
-from mls.model.rounds import Wanted, decision_path, repeats_of
-from mls.model.sweep import cells, run_path
-from mls.model.validation import parse_config
+from mls.config.cells import cells, run_path
+from mls.config.config import Config
+from mls.config.decisions import Wanted, decision_path, repeats_of
+from mls.config.parse import parse_config
+from mls.core.files import write_json
 
 SLOTS = 4
 _ITERS = 32

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mls.model.record import REQUESTS
-from mls.model.units import NS_PER_S
+from mls.core.record import REQUESTS
+from mls.core.units import NS_PER_S
 
 SCATTER = Path(__file__).with_name("scatter.csv")
 BLOCK_ROUNDS = 4

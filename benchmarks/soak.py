@@ -24,7 +24,7 @@ from benchmarks.rig import Answer, check_machine, generator_command, ground_trut
 from benchmarks.rig import python_env as env
 from benchmarks.runs import WORK
 from benchmarks.tables import save
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.core.units import NS_PER_MS, NS_PER_S
 
 ANSWER = Answer(ttft_ms=50, itl_ms=50, tokens=64)
 RANKS, INFLIGHT = 2, 64

@@ -76,7 +76,7 @@ def _is_mpirun(process: psutil.Process) -> bool:
 
 
 def _is_server(process: psutil.Process) -> bool:
-    return any("xllamacpp_engine" in word for word in _words(process))
+    return any("engine.xllamacpp" in word for word in _words(process))
 
 
 VICTIMS: dict[str, Callable[[psutil.Process], bool]] = {

@@ -16,8 +16,8 @@ import time
 
 import psutil
 
-from mls.model.server import Server
-from mls.server.sampling import sampling
+from mls.config.sections.server import Server
+from mls.server.telemetry.samples import sampling
 
 METRICS = "".join(f"llamacpp:figure_{i} {i}\n" for i in range(15)).encode()
 SETTLE_S = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from mls.load.prompts import prompt
+from mls.protocol.prompts import prompt
 
 
 def words() -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mls.model.config import ModelSource
+from mls.config.config import ModelSource
 from mls.server.models import fetch
 
 # a shell has what it starts in the background ignore SIGINT, and so would what the tests start

@@ -14,15 +14,15 @@ from collections.abc import Callable
 
 import httptools
 
-from mls.load.connection import Place
-from mls.load.exchange import Exchange, Read
+from mls.config.sections.run import Run
 from mls.load.records import records
-from mls.load.request import RequestBuilder, Target
-from mls.load.sse import Event, events
-from mls.load.unframe import HttpReply
-from mls.model.run import Run
-from mls.server.reply import Completion, joined, parse_metrics, parsed, whole
-from mls.server.reply import events as probed_events
+from mls.load.transport.connection import Place
+from mls.load.transport.exchange import Exchange, Read
+from mls.load.transport.unframe import HttpReply
+from mls.protocol.completion import Completion, joined, parse_metrics, parsed, whole
+from mls.protocol.completion import events as probed_events
+from mls.protocol.request import RequestBuilder, Target
+from mls.protocol.sse import Event, events
 
 _BUILDER = RequestBuilder(Target("http://127.0.0.1:1"), Run(), served_as=None, seed=1, run_id="f")
 _STATUS = (200, 200, 429, 500)

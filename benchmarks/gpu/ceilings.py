@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mls.gpu.cards import NoCardError, cupy
+from mls.config.sections.run import Run
+from mls.gpu.device import NoCardError, cupy
 from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS, reference
-from mls.model.run import Run
 
 LAUNCHES = 15
 WARM_UP = 3

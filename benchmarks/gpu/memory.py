@@ -17,10 +17,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.gpu.sweep import HERE, MLS, prepare
-from mls.analysis.card import series
-from mls.model.units import NS_PER_S
-from mls.model.validation import load_config
-from mls.server.sampling import collect
+from mls.analysis.repeat.gpu import series
+from mls.config.parse import load_config
+from mls.core.units import NS_PER_S
+from mls.server.telemetry.samples import collect
 
 SETTLE_S = 3
 

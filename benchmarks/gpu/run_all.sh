@@ -86,7 +86,7 @@ everything() {
     python -m benchmarks.gpu.ceilings --output "$out/ceilings.json" || say "the ceilings failed"
     local last
     last=$(($(nvidia-smi --list-gpus | wc -l) - 1))
-    CUDA_VISIBLE_DEVICES=$last python -m pytest -q -p no:cacheprovider tests/unit/test_gpu_post.py \
+    CUDA_VISIBLE_DEVICES=$last python -m pytest -q -p no:cacheprovider tests/unit/test_gpu_queue.py \
         tests/unit/test_gpu_kernel.py > "$out/tests.txt" 2>&1 || say "the tests failed, see tests.txt"
     say "$(tail -1 "$out/tests.txt")"
     models

@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mls.gpu.info import visible_cards
-from mls.model.config import Config
-from mls.model.sweep import Cell, cells, run_path
-from mls.model.validation import load_config
+from mls.config.cells import Cell, cells, run_path
+from mls.config.config import Config
+from mls.config.parse import load_config
+from mls.gpu.inventory import visible_cards
 
 HERE = Path(__file__).parent
 CONFIGS = ("inflight", "ranks", "interference", "gemma", "kv", "profile")

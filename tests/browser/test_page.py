@@ -8,8 +8,8 @@ from selenium.webdriver.common.keys import Keys
 from tests.browser.conftest import show
 from tests.unit.synthetic import config, write_failure, write_repeat, write_results
 
-from mls.model.sweep import cells
-from mls.report.page import render
+from mls.config.cells import cells
+from mls.report.pages.page import render
 
 WIDER_THAN_PAGE = """
 const room = document.documentElement.clientWidth + 0.5;

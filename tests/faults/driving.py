@@ -8,9 +8,9 @@ import pytest
 from mpi4py import MPI
 from tests.faults.misbehaving import TOKENS
 
-from mls.load.job import Gathered, Job, perform
-from mls.load.request import Target
-from mls.model.run import Run
+from mls.config.sections.run import Run
+from mls.load.rank import Gathered, Job, perform
+from mls.protocol.request import Target
 
 Row = dict[str, Any]
 TRANSPORTS = ["epoll", "requests"]

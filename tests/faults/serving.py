@@ -19,9 +19,9 @@ _DRIVER = """
 import json, sys
 from pathlib import Path
 from mls.host.pinning import Pinned
-from mls.model.server import Server
-from mls.model.errors import UserError
-from mls.server.managed import serve
+from mls.config.sections.server import Server
+from mls.core.errors import UserError
+from mls.server.engine.managed import serve
 given = json.loads(sys.argv[1])
 model = Path(given["model"]) if given["model"] else None
 server, pinned = Server(**given["server"]), Pinned(*map(frozenset, given["pinned"]))

@@ -13,10 +13,10 @@ from tests.faults.misbehaving import (
     stream_head,
 )
 
-from mls.load import arrival
-from mls.load.arrival import supported
-from mls.model.errors import UserError
-from mls.model.units import NS_PER_S
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_S
+from mls.load.transport import timestamps
+from mls.load.transport.timestamps import supported
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly
@@ -130,8 +130,8 @@ def test_clock_is_named():
 @pytest.mark.parametrize("step_ns", [3600 * NS_PER_S, -3600 * NS_PER_S])
 def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_ns):
     """Between the step and its being noticed, the kernel's times are an hour off."""
-    true = arrival._offset_ns
-    monkeypatch.setattr(arrival, "_offset_ns", lambda: true() + step_ns)
+    true = timestamps._offset_ns
+    monkeypatch.setattr(timestamps, "_offset_ns", lambda: true() + step_ns)
     with Misbehaving() as server:
         for row in rows(server.url):
             assert_good(row)

@@ -16,7 +16,7 @@ from tests.faults.misbehaving import (
     stream_head,
 )
 
-from mls.load import epoll, threads
+from mls.load.transport import epoll, threads
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly

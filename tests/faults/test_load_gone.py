@@ -7,13 +7,13 @@ import pytest
 from tests.faults.driving import assert_good, both, gather, rows
 from tests.faults.misbehaving import Misbehaving, good
 
-from mls.load import connection, failures, threads
-from mls.load.epoll import EpollTransport
-from mls.load.posting import Posting
-from mls.load.request import RequestBuilder, Target
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.units import NS_PER_MS
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_MS
+from mls.load.postprocess import Posting
+from mls.load.transport import connection, retry, threads
+from mls.load.transport.epoll import EpollTransport
+from mls.protocol.request import RequestBuilder, Target
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -23,7 +23,7 @@ def gone_after(monkeypatch):
     """Sets after how long without a connection a server counts as gone."""
 
     def set_ns(ns):
-        monkeypatch.setattr(failures, "GONE_AFTER_NS", ns)
+        monkeypatch.setattr(retry, "GONE_AFTER_NS", ns)
         monkeypatch.setattr(threads, "GONE_AFTER_NS", ns)
 
     return set_ns

@@ -10,9 +10,9 @@ from tests.faults.driving import assert_good, both, gather, only, rows
 from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, good, reply, stream_head
 from tests.faults.test_load_tls import certificate
 
-from mls.load import failures, threads
-from mls.load.epoll import EpollTransport
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.transport import retry, threads
+from mls.load.transport.epoll import EpollTransport
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2
@@ -73,7 +73,7 @@ def test_connection_that_takes_too_long(transport):
 
 @both
 def test_server_that_no_connection_reaches_is_given_up_on(monkeypatch, transport):
-    for module in (failures, threads):
+    for module in (retry, threads):
         monkeypatch.setattr(module, "GONE_AFTER_NS", 500 * NS_PER_MS)
     with contextlib.ExitStack() as stack, Misbehaving({1: goes_deaf(stack)}) as server:
         run = {"inflight": 1, "iters": 1000, "timeout_connect_s": 0.2, "transport": transport}

@@ -9,12 +9,12 @@ import pytest
 from mpi4py import MPI
 from tests.faults.misbehaving import Misbehaving, good
 
-from mls.load.job import Job, perform
-from mls.load.paced import OpenTransport
-from mls.load.request import Target
-from mls.load.schedule import schedule
-from mls.model.load import Load
-from mls.model.run import Run
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.load.rank import Job, perform
+from mls.load.transport.pacing import OpenTransport
+from mls.load.workload.schedule import schedule
+from mls.protocol.request import Target
 
 pytestmark = pytest.mark.timeout(60)
 SEED = 7

@@ -9,15 +9,15 @@ from mpi4py import MPI
 from tests.faults.driving import assert_good, both
 from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, good, stream_head
 
-from mls.load.calibration import Calibration
-from mls.load.job import Job, perform
-from mls.load.prompts import WORDS
-from mls.load.request import Target
-from mls.load.workloads import Materials
-from mls.model.errors import UserError
-from mls.model.load import Load
-from mls.model.run import Run
-from mls.model.workload import Workload
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.core.errors import UserError
+from mls.load.rank import Job, perform
+from mls.load.workload.builder import Materials
+from mls.load.workload.calibration import Calibration
+from mls.protocol.prompts import WORDS
+from mls.protocol.request import Target
 
 MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
 pytestmark = pytest.mark.timeout(60)

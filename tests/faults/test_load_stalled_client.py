@@ -15,11 +15,13 @@ from tests.faults.misbehaving import Misbehaving, chunk, events, stream_head
 from tests.faults.serving import wait_until
 from tests.faults.test_load_untouched import CLOCKS_NS
 
-from mls.load import arrival
+from mls.load.transport import timestamps
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.skipif(not arrival.supported(), reason="no kernel receive timestamps on this host"),
+    pytest.mark.skipif(
+        not timestamps.supported(), reason="no kernel receive timestamps on this host"
+    ),
 ]
 ROOT = Path(__file__).parents[2]
 STALL_S = 0.4

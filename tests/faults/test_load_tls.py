@@ -9,7 +9,7 @@ import pytest
 from tests.faults.driving import assert_good, gather, only, rows
 from tests.faults.misbehaving import Misbehaving, chunked, events, good
 
-from mls.model.errors import UserError
+from mls.core.errors import UserError
 
 pytestmark = [
     pytest.mark.timeout(60),

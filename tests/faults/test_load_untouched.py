@@ -19,12 +19,14 @@ from tests.faults.test_load_faults import (
     stalls_with_too_long_a_content_length,
 )
 
-from mls.load import arrival
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.transport import timestamps
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.skipif(not arrival.supported(), reason="no kernel receive timestamps on this host"),
+    pytest.mark.skipif(
+        not timestamps.supported(), reason="no kernel receive timestamps on this host"
+    ),
 ]
 CLOCKS_NS = NS_PER_MS
 """How far the wall clock, from which the kernel's stamps are brought to ours, may have been slewed."""
@@ -58,13 +60,13 @@ def paced(sent):
 @pytest.fixture
 def slow_client(monkeypatch):
     """Each turn of the client's loop takes it longer than the clocks can be apart."""
-    refresh = arrival.WallClock.refresh
+    refresh = timestamps.WallClock.refresh
 
     def slowly(self, now_ns):
         time.sleep(3 * CLOCKS_NS / NS_PER_S)
         refresh(self, now_ns)
 
-    monkeypatch.setattr(arrival.WallClock, "refresh", slowly)
+    monkeypatch.setattr(timestamps.WallClock, "refresh", slowly)
 
 
 @pytest.mark.parametrize("name", BAD)

@@ -7,12 +7,14 @@ import pytest
 from tests.faults.driving import assert_good, gather
 from tests.faults.misbehaving import Misbehaving, chunk, events, stream_head
 
-from mls.load import arrival
-from mls.model.units import NS_PER_S
+from mls.core.units import NS_PER_S
+from mls.load.transport import timestamps
 
 pytestmark = [
     pytest.mark.timeout(60),
-    pytest.mark.skipif(not arrival.supported(), reason="no kernel receive timestamps on this host"),
+    pytest.mark.skipif(
+        not timestamps.supported(), reason="no kernel receive timestamps on this host"
+    ),
 ]
 HOUR_NS = 3600 * NS_PER_S
 LONGER_THAN_A_REFRESH_S = 0.12
@@ -22,9 +24,9 @@ LONGER_THAN_A_REFRESH_S = 0.12
 def test_a_wall_clock_set_by_an_hour_in_mid_reply(monkeypatch, shift_ns):
     """Planted where the offset is measured: this machine's clock is not ours to set."""
     was_set = threading.Event()
-    true_offset_ns = arrival._offset_ns
+    true_offset_ns = timestamps._offset_ns
     monkeypatch.setattr(
-        arrival, "_offset_ns", lambda: true_offset_ns() + shift_ns * was_set.is_set()
+        timestamps, "_offset_ns", lambda: true_offset_ns() + shift_ns * was_set.is_set()
     )
     sent = []
 

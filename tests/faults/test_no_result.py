@@ -2,7 +2,7 @@
 
 import json
 
-from mls.serving import serve_for
+from mls.commands.serve import serve_for
 
 
 def test_is_a_failure(tmp_path, capfd):

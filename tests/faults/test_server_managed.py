@@ -15,8 +15,8 @@ import psutil
 import pytest
 from tests.faults.serving import DEADLINE_S, Serve, assert_gone, wait_for_children, wait_until
 
+from mls.config.sections.pin import write_cpus
 from mls.host.machine import usable_cores
-from mls.model.pin import write_cpus
 
 
 def test_command_finds_a_healthy_server_with_the_slots_asked_for(serve: Serve) -> None:
@@ -232,7 +232,7 @@ def test_the_processes_of_a_running_server_are_sampled(tmp_path: Path) -> None:
         "print(server.getsockname()[1], flush=True); time.sleep(999)"
     )
     ask = (
-        "import time; from mls.server.sampling import collect\n"
+        "import time; from mls.server.telemetry.samples import collect\n"
         "while 'server' not in collect(0, time.monotonic_ns())['source'].to_pylist(): "
         "time.sleep(0.1)"
     )

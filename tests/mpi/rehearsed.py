@@ -7,11 +7,12 @@ import time
 import psutil
 from mpi4py import MPI
 
-from mls import worker
-from mls.load import clock, failures
-from mls.load.epoll import EpollTransport
-from mls.model.errors import UserError
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.commands import run as worker
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.mpi import clock_sync
+from mls.load.transport import retry
+from mls.load.transport.epoll import EpollTransport
 
 SHIFT_NS = 5 * NS_PER_S
 LAST = MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1
@@ -78,7 +79,7 @@ def slow_to_tell() -> None:
 
 def soon_gone() -> None:
     """Servers are given up on at once."""
-    failures.GONE_AFTER_NS = 100 * NS_PER_MS
+    retry.GONE_AFTER_NS = 100 * NS_PER_MS
     worker.main()
 
 
@@ -99,12 +100,12 @@ def clocks() -> None:
 
     time.monotonic_ns = lambda: on_this_clock(truth_ns())
     clock_ids = [f"clock {min(rank, comm.size - 2)}" for rank in range(comm.size)]
-    before = clock.offset_to_rank0(comm, clock_ids)
+    before = clock_sync.offset_to_rank0(comm, clock_ids)
     truth = truth_ns()
     if comm.rank == 0:
         time.sleep(1)
     used = time.process_time()
-    to_rank0 = clock.ToRank0(before, clock.offset_to_rank0(comm, clock_ids))
+    to_rank0 = clock_sync.ToRank0(before, clock_sync.offset_to_rank0(comm, clock_ids))
     used = time.process_time() - used
     within = max(before.uncertainty_ns, to_rank0.after.uncertainty_ns)
     drift, doubt = to_rank0.facts["drift_ppm"], to_rank0.facts["drift_uncertainty_ppm"]

@@ -17,8 +17,8 @@ from tests.living import living
 from tests.mounts import fill, mounted
 from tests.mpi.test_rank_failures import rehearse
 
-from mls.model.errors import UserError
-from mls.model.files import write
+from mls.core.errors import UserError
+from mls.core.files import write
 
 ROOT = Path(__file__).parents[2]
 EXPECTED_S = 60

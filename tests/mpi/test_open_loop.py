@@ -8,9 +8,9 @@ import pytest
 import yaml
 from scipy import stats
 
-from mls.load.schedule import schedule
-from mls.model.load import Load
-from mls.model.units import NS_PER_S
+from mls.config.sections.load import Load
+from mls.core.units import NS_PER_S
+from mls.load.workload.schedule import schedule
 
 RATE, REQUESTS = 100.0, 150
 LOADS = {

@@ -11,10 +11,10 @@ import yaml
 from tests.mpi.honest import HonestServer
 
 from mls.analysis.tables import aggregate
+from mls.config.parse import load_config
+from mls.config.sections.pin import read_cpus
 from mls.host.machine import cores
-from mls.model.pin import read_cpus
-from mls.model.validation import load_config
-from mls.report.page import render
+from mls.report.pages.page import render
 
 
 def serve(mpirun, options, *of_serve):

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from mls.config.sections.pin import write_cpus
 from mls.host import machine, pinning
-from mls.model.pin import write_cpus
 
 
 @pytest.fixture

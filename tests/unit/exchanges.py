@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mls.load.exchange import Exchange
-from mls.load.request import RequestBuilder, Target
-from mls.model.run import Run
+from mls.config.sections.run import Run
+from mls.load.transport.exchange import Exchange
+from mls.protocol.request import RequestBuilder, Target
 
 BUILDER = RequestBuilder(
     Target("http://127.0.0.1:8090"), Run(), served_as=None, seed=1, run_id="run"

@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mls.analysis.evidence import Evidence
-from mls.analysis.summary import RunFacts, summarize
-from mls.analysis.verdicts import judge
-from mls.model.config import Config
-from mls.model.digest import file_sha256
-from mls.model.record import REQUESTS
-from mls.model.result import Failure, RankCost, RunResult
-from mls.model.sweep import Cell, cells, run_path, settings
-from mls.model.units import NS_PER_MS, NS_PER_US
-from mls.model.validation import parse_config
+from mls.analysis.checks.registry import judge
+from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.summary import RunFacts, summarize
+from mls.config.cells import Cell, cells, run_path, settings
+from mls.config.config import Config
+from mls.config.parse import parse_config
+from mls.core.digest import file_sha256
+from mls.core.record import REQUESTS
+from mls.core.run_result import Failure, RankCost, RunResult
+from mls.core.units import NS_PER_MS, NS_PER_US
 
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
 LAG_NS = 40 * NS_PER_US

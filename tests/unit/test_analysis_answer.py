@@ -13,8 +13,8 @@ from tests.unit.synthetic import Load, config, load_of, table, write_failure, wr
 from mls.analysis import intervals
 from mls.analysis.answer import answer
 from mls.analysis.study import read_study
-from mls.model.sweep import cells
-from mls.report.words import sentences
+from mls.config.cells import cells
+from mls.report.text.answer import sentences
 
 
 def study(planned, results, itl_ms, skip=(), **changed):

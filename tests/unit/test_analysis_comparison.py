@@ -19,16 +19,16 @@ from tests.unit.synthetic import (
 )
 from tests.unit.test_report_page import Page
 
-from mls.analysis.anywhere import opened
 from mls.analysis.comparison import LATENCIES, ORDER, Metric, change, compare, judge_ratio
 from mls.analysis.intervals import Estimate
-from mls.analysis.summary import summarize
+from mls.analysis.repeat.summary import summarize
+from mls.analysis.result_sets import opened
 from mls.analysis.tables import aggregate
-from mls.comparing import WORSE, compare_results
-from mls.model.errors import UserError
-from mls.model.sweep import cells
-from mls.report.archive import archive
-from mls.report.page import render
+from mls.commands.compare import WORSE, compare_results
+from mls.config.cells import cells
+from mls.core.errors import UserError
+from mls.report.archive.archive import archive
+from mls.report.pages.page import render
 
 RATE = Metric("throughput.completion_tokens_per_s", "Throughput", "tokens/s", True)
 BETWEEN = 0.02

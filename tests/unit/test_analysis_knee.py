@@ -8,13 +8,13 @@ from tests.unit.synthetic import Load, config, rows, table, to_table, write_repe
 from tests.unit.test_analysis_answer import said
 
 from mls.analysis.answer import answer
-from mls.analysis.flight import flight, window
-from mls.analysis.goodput import good_requests, goodput
+from mls.analysis.repeat.goodput import good_requests, goodput
+from mls.analysis.repeat.in_flight import flight, window
 from mls.analysis.study import read_study
-from mls.model.checks import Slo
-from mls.model.errors import UserError
-from mls.model.sweep import cells
-from mls.model.units import NS_PER_S
+from mls.config.cells import cells
+from mls.config.sections.checks import Slo
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_S
 
 TOKENS, PACE_MS, FIRST_MS = 16, 10.0, 30.0
 

@@ -11,13 +11,13 @@ from tests.unit.synthetic import Load, config, table, write_repeat
 from tests.unit.test_analysis_answer import said
 
 from mls.analysis.answer import answer
+from mls.analysis.checks.measured_together import duration, measured_together, whens
 from mls.analysis.study import read_study
 from mls.analysis.tables import cell_rows
-from mls.analysis.together import duration, measured_together, whens
-from mls.model.rounds import Decision, decision_path, line_of, rules_digest
-from mls.model.sweep import cells, run_order
-from mls.report.page import render
-from mls.report.stopping import search_sentences, stops
+from mls.config.cells import cells, run_order
+from mls.config.decisions import Decision, decision_path, line_of, rules_digest
+from mls.report.pages.page import render
+from mls.report.text.stopping import search_sentences, stops
 
 MORNING = datetime(2026, 11, 26, 9, tzinfo=UTC)
 HOUR, DAY = 3600, 86400

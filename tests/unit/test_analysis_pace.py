@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, to_table
 
-from mls.analysis.breakdown import parts
-from mls.analysis.evidence import Evidence
-from mls.analysis.summary import summarize
-from mls.analysis.verdicts import judge
-from mls.load.schedule import schedule
-from mls.model import load as model
-from mls.model.checks import Checks
-from mls.model.run import Run
-from mls.model.units import NS_PER_MS, NS_PER_S
-from mls.model.workload import Workload
+from mls.analysis.checks.registry import judge
+from mls.analysis.repeat.breakdown import parts
+from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.summary import summarize
+from mls.config.sections import load as model
+from mls.config.sections.checks import Checks
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.workload.schedule import schedule
 
 SERVICE_S = 0.1
 

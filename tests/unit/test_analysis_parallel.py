@@ -10,7 +10,7 @@ from tests.unit.synthetic import config, write_results
 from mls.analysis import parallel
 from mls.analysis.parallel import on_cores
 from mls.analysis.study import read_study
-from mls.model.errors import UserError
+from mls.core.errors import UserError
 
 MANY = range(2 * parallel.LEAST_EACH)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import EPOCH_NS, LAG_NS, Load, facts, rows, table, to_table
 
-from mls.analysis.flight import flight, window
-from mls.analysis.samples import distribution, samples
-from mls.analysis.summary import summarize
-from mls.model.units import NS_PER_MS
+from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.samples import distribution, samples
+from mls.analysis.repeat.summary import summarize
+from mls.core.units import NS_PER_MS
 
 STEADY = Load(places=4, requests=40, tokens=16, ttft_ms=50, itl_ms=10)
 LATENCY_MS = 50 + 15 * 10

@@ -21,10 +21,10 @@ from tests.unit.synthetic import (
 )
 
 from mls.analysis import intervals
-from mls.analysis.samples import samples
+from mls.analysis.repeat.samples import samples
 from mls.analysis.tables import aggregate
-from mls.model.errors import UserError
-from mls.model.sweep import cells
+from mls.config.cells import cells
+from mls.core.errors import UserError
 
 
 def read(path):

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
 
-from mls.analysis.evidence import Evidence, worst
-from mls.analysis.summary import summarize
-from mls.analysis.verdicts import judge
-from mls.model import load as model
-from mls.model.checks import Checks
-from mls.model.result import RankCost
-from mls.model.run import Run
-from mls.model.units import NS_PER_MS, NS_PER_S
+from mls.analysis.checks.registry import judge
+from mls.analysis.repeat.evidence import Evidence, worst
+from mls.analysis.repeat.summary import summarize
+from mls.config.sections import load as model
+from mls.config.sections.checks import Checks
+from mls.config.sections.run import Run
+from mls.core.run_result import RankCost
+from mls.core.units import NS_PER_MS, NS_PER_S
 
 CLEAN = Load(places=4, requests=40, tokens=16)
 BEFORE = {"llamacpp:tokens_predicted_total": 100.0, "llamacpp:prompt_tokens_total": 500.0}

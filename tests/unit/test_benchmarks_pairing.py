@@ -16,7 +16,7 @@ from benchmarks.records import Seen, Truth, read_generator, read_reference, read
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.model.record import REQUESTS
+from mls.core.record import REQUESTS
 
 MS = 1_000_000
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mls.host import environment, machine, packages, source
-from mls.model.digest import PACKAGE
-from mls.model.errors import UserError
-from mls.model.validation import parse_config
+from mls.config.parse import parse_config
+from mls.core.digest import PACKAGE
+from mls.core.errors import UserError
+from mls.host import environment, git, machine, packages
 
 LOCK = """# made by a tool
 numpy==2.2.0 \\
@@ -116,7 +116,7 @@ def test_a_module_that_lacks_a_shared_library(lacking: Path, modules: list, word
 
 
 def test_the_engines_process_says_which_library_it_lacks(lacking: Path) -> None:
-    command = [sys.executable, "-m", "mls.server.xllamacpp_engine"]
+    command = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
     done = subprocess.run(command, input="{}", capture_output=True, text=True)
     assert done.returncode == os.EX_USAGE
     assert "sudo apt-get install libgomp1" in done.stderr
@@ -191,7 +191,7 @@ def test_a_quota_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.usable_cores() == 1
 
 
-def git(folder: Path, *arguments: str) -> None:
+def run_git(folder: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
     subprocess.run(
         ["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True
@@ -199,22 +199,22 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def test_commit_and_dirtiness(tmp_path: Path) -> None:
-    git(tmp_path, "init")
+    run_git(tmp_path, "init")
     (tmp_path / "a").write_text("a")
-    git(tmp_path, "add", "a")
-    git(tmp_path, "commit", "-m", "a")
-    clean = source.describe(tmp_path)
+    run_git(tmp_path, "add", "a")
+    run_git(tmp_path, "commit", "-m", "a")
+    clean = git.describe(tmp_path)
     assert (len(clean["commit"]), clean["dirty"], clean["reason"]) == (40, False, None)
     (tmp_path / "a").write_text("b")
-    assert source.describe(tmp_path)["dirty"] is True
+    assert git.describe(tmp_path)["dirty"] is True
     below = tmp_path / "below"
     below.mkdir()
-    assert source.describe(below)["commit"] is None
+    assert git.describe(below)["commit"] is None
 
 
 def test_no_checkout_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = source.describe(tmp_path)
+    found = git.describe(tmp_path)
     assert found["commit"] is None
     assert "not a git repository" in found["reason"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert source.describe(tmp_path)["reason"] == "git is not installed"
+    assert git.describe(tmp_path)["reason"] == "git is not installed"

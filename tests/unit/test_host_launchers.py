@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mls.config.config import Mpi
+from mls.config.parse import parse_config
+from mls.core.errors import UserError
 from mls.host.address import reachable_address
-from mls.host.launchers import LAUNCHERS, command, hosts
-from mls.host.mpi_launch import mpi_environment
-from mls.model.config import Mpi
-from mls.model.errors import UserError
-from mls.model.validation import parse_config
+from mls.host.launch.launchers import LAUNCHERS, command, hosts
+from mls.host.launch.programs import mpi_environment
 
 NAMES = ["node-1", "node-2.cluster", "10.1.2.3"]
 
@@ -105,8 +105,8 @@ def test_first_host_that_is_none_for_the_others(name, words):
 
 def test_a_server_of_our_own_listens_where_all_hosts_reach_it(monkeypatch, tmp_path):
     """With a name for an address of this host; loopback, as this host may have no other."""
-    monkeypatch.setattr("mls.serving.reachable_address", lambda first, key: f"{key} {first}")
-    from mls.serving import _reachable
+    monkeypatch.setattr("mls.commands.serve.reachable_address", lambda first, key: f"{key} {first}")
+    from mls.commands.serve import _reachable
 
     config = parse_config({"models": {"m": {"path": "m"}}, "mpi": {"hosts": ["near", "far"]}})
     assert _reachable(config, config.server).host == "mpi.hosts near"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mls.core.errors import UserError
 from mls.host.lock import only_one
-from mls.model.errors import UserError
 
 HOLDER = """
 import sys, time

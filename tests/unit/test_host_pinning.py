@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mls.config.parse import parse_config
+from mls.config.sections.pin import Pin, read_cpus, write_cpus
+from mls.core.errors import UserError
 from mls.host import pinning
 from mls.host.pinning import Pinned, choose
-from mls.model.errors import UserError
-from mls.model.pin import Pin, read_cpus, write_cpus
-from mls.model.validation import parse_config
-from mls.report.plan import pin_words
+from mls.report.text.plan import pin_words
 
 
 @given(st.frozensets(st.integers(0, 300), min_size=1))

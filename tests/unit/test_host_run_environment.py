@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from mls.core.errors import UserError
 from mls.host.run_environment import RunEnvironment
-from mls.model.errors import UserError
 
 USER = """
 import sys, time

@@ -1,13 +1,28 @@
 """The package is a stack of layers; imports point down only."""
 
 import ast
+import re
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
-PACKAGE = Path(__file__).parents[2] / "workflow" / "mls"
-LAYERS = ["model", "gpu", "host", "server", "load", "analysis", "report"]
-# the tenants of the top layer, `cli`, are the files beside the layers' folders
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "workflow" / "mls"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = [
+    "core",
+    "config",
+    "gpu",
+    "host",
+    "protocol",
+    "server",
+    "load",
+    "analysis",
+    "report",
+    "commands",
+]
+# on top: the files beside the layers' folders
+MOST_MODULES = 13
 
 
 def layer_of(module: str) -> int:
@@ -15,9 +30,32 @@ def layer_of(module: str) -> int:
     return LAYERS.index(parts[1]) if len(parts) > 1 and parts[1] in LAYERS else len(LAYERS)
 
 
-def imports(path: Path) -> set[str]:
+def modules(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(["mls", *(parts[:-1] if parts[-1] == "__init__" else parts)])
+
+
+def module_in(name: str, known: Iterable[str]) -> str | None:
+    """The module that an imported name is, or is in."""
+    return next((one for one in (name, name.rpartition(".")[0]) if one in known), None)
+
+
+def for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def imports(path: Path, when_run: bool = False) -> set[str]:
+    """Names of the package's own that a module imports. when_run: without those for types alone."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    unread = {id(n) for each in ast.walk(tree) if for_type_checkers(each) for n in ast.walk(each)}
+    for node in ast.walk(tree):
+        if when_run and id(node) in unread:
+            continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -25,19 +63,41 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name.startswith("mls.")}
 
 
-@pytest.mark.parametrize(
-    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE))
-)
-def test_imports_point_down(path):
-    relative = path.relative_to(PACKAGE)
-    own = LAYERS.index(relative.parts[0]) if len(relative.parts) > 1 else len(LAYERS)
-    for name in imports(path) - {"mls.__version__"}:
-        assert layer_of(name) <= own, f"{relative} imports {name}, which is above it"
+def test_imports_point_down():
+    upward = []
+    for path in MODULES:
+        relative = path.relative_to(PACKAGE)
+        own = LAYERS.index(relative.parts[0]) if len(relative.parts) > 1 else len(LAYERS)
+        above = {name for name in imports(path) - {"mls.__version__"} if layer_of(name) > own}
+        upward += [f"{relative} imports {name}" for name in above]
+    assert upward == []
 
 
-@pytest.mark.parametrize("layer", LAYERS)
-def test_only_layers_that_exist_are_named(layer):
-    assert (PACKAGE / layer / "__init__.py").exists()
+def test_no_module_imports_itself_by_way_of_others():
+    named = {name_of(path): path for path in MODULES}
+    graph = {
+        name: {
+            named_part
+            for one in imports(path, when_run=True)
+            if (named_part := module_in(one, named))
+        }
+        for name, path in named.items()
+    }
+    TopologicalSorter({name: found - {name} for name, found in graph.items()}).prepare()
+
+
+def test_folders_are_the_layers_and_hold_few_modules():
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} == {*LAYERS}
+    folders = [PACKAGE, *{path.parent for path in MODULES}]
+    assert all(len(modules(folder)) <= MOST_MODULES for folder in folders)
+
+
+def test_the_map_of_modules_is_that_of_the_tree():
+    table = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
+    rows = re.findall(r"^\| \[([a-z/]+)/\]\(\S+\) \|[^|]*\|([^|]*)\|", table, re.MULTILINE)
+    told = {folder: re.findall(r"`(\w+)`", names) for folder, names in rows}
+    folders = {path.parent for path in MODULES} - {PACKAGE}
+    assert told == {str(f.relative_to(PACKAGE)): modules(f) for f in folders}
 
 
 def test_analysis_and_report_know_neither_http_nor_mpi():

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpi4py import MPI
 
-from mls.load import dispatch
-from mls.load.dispatch import Counter, Static
-from mls.load.job import UntilTime, _starts
-from mls.load.roles import Role, assign
-from mls.model.run import Run
+from mls.config.sections.run import Run
+from mls.load.mpi import dispatch
+from mls.load.mpi.dispatch import Counter, Static
+from mls.load.mpi.roles import Role, assign
+from mls.load.rank import UntilTime, _starts
 
 
 def draw_all(source):

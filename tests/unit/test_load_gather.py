@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpi4py import MPI
 
-from mls.load.gather import gather
-from mls.load.parts import discard, merged, write_tables
-from mls.model.errors import UserError
-from mls.model.record import REQUESTS
+from mls.core.errors import UserError
+from mls.core.record import REQUESTS
+from mls.core.run_folder import discard_parts
+from mls.load.mpi.gather import gather
+from mls.load.mpi.part_files import merged, write_tables
 
 
 def table(jobs):
@@ -56,7 +57,7 @@ def test_with_a_folder_the_figures_are_read_back_and_all_columns_are_in_the_file
     pooled = gather(MPI.COMM_SELF, [table([0, 1]), table([2])], tmp_path)
     assert pooled.table["job"].to_pylist() == [0, 1, 2]
     assert "output" not in pooled.table.column_names and pooled.file.exists()
-    discard(tmp_path)
+    discard_parts(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

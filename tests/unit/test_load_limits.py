@@ -7,15 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults.misbehaving import chunked, events
 
-from mls.load.connection import Place
-from mls.load.exchange import Exchange
-from mls.load.limits import NEVER_NS, Limits
-from mls.load.reply import parse
-from mls.load.unframe import unframe
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.units import NS_PER_MS, NS_PER_S
-from mls.model.validation import parse_config
+from mls.config.parse import parse_config
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.replies import parse
+from mls.load.transport.connection import Place
+from mls.load.transport.exchange import Exchange
+from mls.load.transport.limits import NEVER_NS, Limits
+from mls.load.transport.unframe import unframe
 
 START_NS = 5 * NS_PER_S
 PINGS = [b": ping\n\n"] * 3

@@ -5,8 +5,8 @@ import hashlib
 import orjson
 from tests.unit.exchanges import BUILDER, LAG_NS, START_NS, STEP_NS, exchange
 
+from mls.core.record import REQUESTS
 from mls.load.records import records
-from mls.model.record import REQUESTS
 
 
 def token(text, reason=None):

@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mls.load.calibration import Calibration
-from mls.load.prompts import WORDS
-from mls.load.replay import check_same, read_earlier
-from mls.load.workloads import Materials, make_prompts
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.workload import Workload
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.core.errors import UserError
+from mls.load.workload.builder import Materials, make_prompts
+from mls.load.workload.calibration import Calibration
+from mls.load.workload.replay import check_same, read_earlier
+from mls.protocol.prompts import WORDS
 
 MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.load.request import RequestBuilder, Target
-from mls.load.routing import Router
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.sweep import cells
-from mls.model.validation import parse_config
+from mls.config.cells import cells
+from mls.config.parse import parse_config
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.load.transport.routing import Router
+from mls.protocol.request import RequestBuilder, Target
 
 URLS = [f"http://127.0.0.1:{8000 + i}" for i in range(5)]
 counts = st.integers(2, 5)

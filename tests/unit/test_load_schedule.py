@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mls.load.schedule import schedule
-from mls.model.load import Load
-from mls.model.units import NS_PER_S
+from mls.config.sections.load import Load
+from mls.core.units import NS_PER_S
+from mls.load.workload.schedule import schedule
 
 N = 4000
 kinds = st.sampled_from(

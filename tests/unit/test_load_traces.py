@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from mls.load.schedule import schedule
-from mls.load.traces import read_trace
-from mls.model.errors import UserError
-from mls.model.load import Load
-from mls.model.units import NS_PER_S
+from mls.config.sections.load import Load
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_S
+from mls.load.workload.schedule import schedule
+from mls.load.workload.traces import read_trace
 
 
 def trace(tmp_path, text, name="trace.csv", **keys):

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.faults.misbehaving import chunk, chunked, events, reply, stream_head
 
-from mls.load import sse
-from mls.load.unframe import HttpReply
+from mls.load.transport.unframe import HttpReply
+from mls.protocol import sse
 
 BODY = b"".join(events())
 FORMS = {

@@ -6,12 +6,12 @@ import csv
 import math
 
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
-from tests.unit.test_analysis_card import POST, telemetry
+from tests.unit.test_analysis_gpu import POST, telemetry
 from tests.unit.test_report_page import page
 
-from mls.analysis.card import PostFacts
+from mls.analysis.repeat.gpu import PostFacts
 from mls.analysis.tables import aggregate
-from mls.model.sweep import cells
+from mls.config.cells import cells
 
 CARD = {
     "memory_used_mib": 2200.0,

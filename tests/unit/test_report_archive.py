@@ -9,10 +9,10 @@ import pytest
 from tests.unit.synthetic import config, write_failure, write_results
 
 from mls.analysis.tables import aggregate
-from mls.model.errors import UserError
-from mls.model.sweep import cells
-from mls.report.archive import archive, verify
-from mls.report.page import render
+from mls.config.cells import cells
+from mls.core.errors import UserError
+from mls.report.archive.archive import archive, verify
+from mls.report.pages.page import render
 
 
 @pytest.fixture(scope="module")

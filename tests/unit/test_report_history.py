@@ -9,11 +9,11 @@ from tests.unit.test_report_page import Page
 
 from mls.analysis.history import history
 from mls.analysis.tables import aggregate
-from mls.model.errors import UserError
-from mls.model.sweep import cells
-from mls.report.archive import archive
-from mls.report.page import render as render_report
-from mls.report.trends import render
+from mls.config.cells import cells
+from mls.core.errors import UserError
+from mls.report.archive.archive import archive
+from mls.report.pages.history import render
+from mls.report.pages.page import render as render_report
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,11 @@ from tests.unit.synthetic import (
 from tests.unit.test_analysis_verdicts import embeddings
 
 from mls.analysis.study import read_study
-from mls.model.digest import data_sha256, file_sha256
-from mls.model.errors import UserError
-from mls.model.sweep import cells
-from mls.report.page import render
-from mls.report.svg import inline, style
+from mls.config.cells import cells
+from mls.core.digest import data_sha256, file_sha256
+from mls.core.errors import UserError
+from mls.report.pages.page import render
+from mls.report.plots.svg import inline, style
 
 
 class Page(HTMLParser):

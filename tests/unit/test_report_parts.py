@@ -4,9 +4,9 @@ from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 from tests.unit.test_report_page import Page
 
 from mls.analysis.study import read_study
-from mls.model.sweep import cells
-from mls.report.page import render
-from mls.report.parts import HEADINGS, part_rows
+from mls.config.cells import cells
+from mls.report.pages.page import render
+from mls.report.plots.parts import HEADINGS, part_rows
 
 
 def test_a_shared_prefix_shows_what_the_server_took_from_its_cache(tmp_path):

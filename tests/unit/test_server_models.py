@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mls.model.config import ModelSource
-from mls.model.errors import UserError
-from mls.model.validation import parse_config
-from mls.server.gguf_file import read_gguf
+from mls.config.config import ModelSource
+from mls.config.parse import parse_config
+from mls.core.errors import UserError
+from mls.server.gguf import read_gguf
 from mls.server.models import describe_model, fetch, load_descriptor
 
 

@@ -8,10 +8,10 @@ import time
 import pytest
 from tests.workflow.checkout import SMALL, descendants, still_there
 
-from mls.model.rounds import planned
-from mls.model.sweep import cell_key, run_order
-from mls.model.validation import load_config
-from mls.report.stopping import REASONS
+from mls.config.cells import cell_key, run_order
+from mls.config.decisions import planned
+from mls.config.parse import load_config
+from mls.report.text.stopping import REASONS
 
 
 @pytest.fixture

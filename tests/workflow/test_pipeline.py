@@ -9,10 +9,10 @@ import jsonschema
 import pytest
 from tests.workflow.checkout import ROOT, SMALL
 
+from mls.config.cells import cell_key, cells, run_order, run_path
+from mls.config.parse import load_config
 from mls.host.machine import usable_cores
 from mls.host.pinning import CORES_FOR_EACH_RANK
-from mls.model.sweep import cell_key, cells, run_order, run_path
-from mls.model.validation import load_config
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ def test_changed_settings_measure_again_what_depends_on_them(checkout, small, ch
 @pytest.mark.parametrize(
     ("file", "rules"),
     [
-        ("workflow/mls/load/epoll.py", {"probe", "run", "aggregate", "page"}),
-        ("workflow/mls/report/page.py", {"page"}),
+        ("workflow/mls/load/transport/epoll.py", {"probe", "run", "aggregate", "page"}),
+        ("workflow/mls/report/pages/page.py", {"page"}),
         ("requirements/run.txt", {"environment", "model", "probe", "run", "aggregate", "page"}),
     ],
 )

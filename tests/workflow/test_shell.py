@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.conftest import Reply, http_server
 from tests.workflow.checkout import ROOT, Checkout
 
-from mls.model.errors import UserError
-from mls.model.validation import parse_config
+from mls.config.parse import parse_config
+from mls.core.errors import UserError
 
 KEY = "sk-" + 3 * "not-to-be-seen-"  # as a whole not even in this file, which is in the checkout
 MARK = 'x\'; touch pwned; $(touch pwned) `touch pwned` "$HOME" | & #'

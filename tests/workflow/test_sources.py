@@ -16,19 +16,27 @@ def planned_after_an_edit(checkout, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["worker.py", "serving.py", "outcome.py", "load/epoll.py", "host/pinning.py"]
+    "name",
+    [
+        "worker.py",
+        "commands/run.py",
+        "commands/serve.py",
+        "commands/outcome.py",
+        "load/transport/epoll.py",
+        "host/pinning.py",
+    ],
 )
 def test_an_edit_to_what_measures_measures_again(finished, name):
-    """Files at the top of the package were in no digest: old results stayed, as if they were new."""
+    """Single files were in no digest once: old results stayed, as if they were new."""
     assert planned_after_an_edit(finished, name)["run"] == RUNS
 
 
 @pytest.mark.parametrize(
     ("name", "again"),
     [
-        ("report/page.py", {"page"}),
-        ("analysis/steadiness.py", {"aggregate", "page"}),
-        ("probing.py", {"probe", "page"}),
+        ("report/pages/page.py", {"page"}),
+        ("analysis/checks/steady.py", {"aggregate", "page"}),
+        ("commands/probe.py", {"probe", "page"}),
     ],
 )
 def test_an_edit_to_what_does_not_measure_leaves_the_results(finished, name, again):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mls.model.errors import UserError
+from mls.core.errors import UserError
 
 # Subcommands import what they need when they are called: `mls run` is started on every rank
 # and shouldn't load matplotlib first.
@@ -35,9 +35,9 @@ def environment(
     output: Annotated[Path, typer.Option(help="environment.json to write.")],
 ) -> None:
     """Check the run environment and say what it is: packages, MPI, host, GPU, git state."""
+    from mls.config.parse import load_config
+    from mls.core.files import write_json
     from mls.host.environment import describe
-    from mls.model.files import write_json
-    from mls.model.validation import load_config
 
     write_json(output, describe(load_config(config)))
 
@@ -49,8 +49,8 @@ def model(
     output: Annotated[Path, typer.Option(help="Where to write what the file is (JSON).")],
 ) -> None:
     """Fetch a model file, check it, and say what it is."""
-    from mls.model.files import write_json
-    from mls.model.validation import load_config
+    from mls.config.parse import load_config
+    from mls.core.files import write_json
     from mls.server.models import describe_model
 
     write_json(output, describe_model(name, load_config(config), output.parent))
@@ -76,7 +76,7 @@ def serve(
     ] = False,
 ) -> None:
     """Start the server, wait until it is healthy, run COMMAND with MLS_SERVER set, stop the server."""
-    from mls.serving import serve_for
+    from mls.commands.serve import serve_for
 
     if die_with_parent:
         from mls.host.lifetime import die_with_launcher
@@ -95,7 +95,7 @@ def probe(
     output: Annotated[Path | None, typer.Option(help="probe.json to write.")] = None,
 ) -> None:
     """Ask a server what it is, and whether it can be benchmarked as the config asks."""
-    from mls.probing import probe_server
+    from mls.commands.probe import probe_server
 
     probe_server(server or [], config, model, output)
 
@@ -108,10 +108,10 @@ def next_(
     cell: CellOption = None,
 ) -> None:
     """Decide, by the results so far, what is measured next of a cell or a search, if anything."""
-    from mls.analysis.deciding import decide
-    from mls.model.files import write_json
-    from mls.model.sweep import parse_cell
-    from mls.model.validation import load_config
+    from mls.analysis.adaptive.decision import decide
+    from mls.config.cells import parse_cell
+    from mls.config.parse import load_config
+    from mls.core.files import write_json
 
     loaded = load_config(config)
     first = parse_cell(loaded, cell or [])
@@ -124,7 +124,7 @@ def next_(
 def aggregate(config: ConfigFile) -> None:
     """Gather all repeats into summary.csv and cells.csv."""
     from mls.analysis.tables import aggregate as gather
-    from mls.model.validation import load_config
+    from mls.config.parse import load_config
 
     loaded = load_config(config)
     gather(loaded, Path(loaded.results))
@@ -136,8 +136,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Default: report.html in results.")] = None,
 ) -> None:
     """Render the page."""
-    from mls.model.validation import load_config
-    from mls.report.page import render
+    from mls.config.parse import load_config
+    from mls.report.pages.page import render
 
     loaded = load_config(config)
     results = Path(loaded.results)
@@ -155,7 +155,7 @@ def compare(
     ] = None,
 ) -> None:
     """Compare two sets of results, cell by cell: better, worse, the same, or can't tell."""
-    from mls.comparing import compare_results
+    from mls.commands.compare import compare_results
 
     raise typer.Exit(compare_results(base, new, output, fail_if_worse))
 
@@ -167,7 +167,7 @@ def history(
 ) -> None:
     """Show the trend of each cell over all archives in a folder."""
     from mls.analysis.history import history as read
-    from mls.report.trends import render
+    from mls.report.pages.history import render
 
     render(read(folder), folder, output)
 
@@ -183,7 +183,7 @@ def reproduce(
     ] = None,
 ) -> None:
     """Measure an archive's config again, and compare the new results with the archived ones."""
-    from mls.reproducing import reproduce as again
+    from mls.commands.reproduce import reproduce as again
 
     raise typer.Exit(again(archive, results, cores, fail_if_worse))
 
@@ -191,8 +191,8 @@ def reproduce(
 @app.command()
 def archive(config: ConfigFile) -> None:
     """Zip page, tables, raw records, config and locks, with a manifest of SHA-256 sums."""
-    from mls.model.validation import load_config
-    from mls.report.archive import archive as pack
+    from mls.config.parse import load_config
+    from mls.report.archive.archive import archive as pack
 
     loaded = load_config(config)
     print(pack(loaded, Path(loaded.results)))
@@ -201,7 +201,7 @@ def archive(config: ConfigFile) -> None:
 @app.command()
 def verify(archive: Annotated[Path, typer.Argument(help="A zip made by `mls archive`.")]) -> None:
     """Check every file of an archive against its manifest."""
-    from mls.report.archive import verify as check
+    from mls.report.archive.archive import verify as check
 
     print(f"{archive}: {check(archive)} files, all as in the manifest")
 
@@ -211,7 +211,7 @@ def schemas(
     check: Annotated[bool, typer.Option("--check", help="Only compare; exit 1 if stale.")] = False,
 ) -> None:
     """Write the JSON Schemas and config/README.md from the typed models."""
-    from mls.model.schema import generated_files
+    from mls.config.reference import generated_files
 
     stale = [path for path, text in generated_files() if not _same(path, text)]
     if check and stale:
@@ -234,7 +234,7 @@ def main() -> None:
         from mls.host.signals import end_on_interrupt
 
         end_on_interrupt()  # before MPI is initialized, which its import does
-        from mls.worker import run
+        from mls.commands.run import run
 
         app.command(name="run")(run)
     else:

@@ -18,16 +18,16 @@ ROOT = (
 ).resolve()
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from mls.host.launchers import command, hosts
+from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
 from mls.host.signals import handle_in_thread
-from mls.model.digest import data_sha256, file_sha256, sources_sha256
-from mls.model.errors import UserError
-from mls.model.files import check_writable, write, write_json
-from mls.model.intact import set_aside_damaged
-from mls.model.rounds import adaptive, line_of, planned, repeats_of
-from mls.model.sweep import (
+from mls.core.digest import data_sha256, file_sha256, sources_sha256
+from mls.core.errors import UserError
+from mls.core.files import check_writable, write, write_json
+from mls.core.integrity import set_aside_damaged
+from mls.config.decisions import adaptive, line_of, planned, repeats_of
+from mls.config.cells import (
     axes,
     cell_key,
     cells,
@@ -36,7 +36,7 @@ from mls.model.sweep import (
     run_path,
     settings,
 )
-from mls.model.validation import parse_config
+from mls.config.parse import parse_config
 
 try:
     CONFIG = parse_config(config)

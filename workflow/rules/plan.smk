@@ -1,7 +1,7 @@
 # What is measured: the first runs, and what decisions on their results add (`repeats: auto`, `search`).
 from itertools import count
 
-from mls.model.rounds import Decision, rules_digest
+from mls.config.decisions import Decision, rules_digest
 
 DECISION = f"{RESULTS}/plan/name~{CONFIG.name}/{{line}}/round~{{round}}.json"
 RUN_FILES = ("run.json", "requests.parquet")
@@ -73,7 +73,7 @@ checkpoint next:
         "../../environment.yml"
     params:
         rules=rules_digest(CONFIG),
-        source=sources_sha256("model", "analysis"),
+        source=sources_sha256("core", "config", "analysis"),
         cell=lambda wildcards: [
             option
             for axis, value in line_of(CONFIG, LINES[wildcards.line]).items()

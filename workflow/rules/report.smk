@@ -32,7 +32,7 @@ rule aggregate:
     threads: workflow.cores
     params:
         config=data_sha256(CONFIG.model_dump()),
-        source=sources_sha256("model", "analysis"),
+        source=sources_sha256("core", "config", "analysis"),
         # tables made outside of this rule, by `onerror`, are not what Snakemake believes is there
         stopped=LAST_STOP.read_text() if LAST_STOP.exists() else "never",
         mls=MLS,
@@ -60,7 +60,7 @@ rule page:
         "../../environment.yml"
     threads: workflow.cores
     params:
-        source=sources_sha256("model", "analysis", "report"),
+        source=sources_sha256("core", "config", "analysis", "report"),
         baseline=baseline_digest(),
         mls=MLS,
     message:

@@ -38,7 +38,15 @@ rule probe:
         server=1,
     params:
         settings=lambda wildcards: probe_digest(wildcards.model),
-        source=sources_sha256("model", "server", "load", "serving.py", "probing.py"),
+        source=sources_sha256(
+            "core",
+            "config",
+            "protocol",
+            "server",
+            "load",
+            "commands/serve.py",
+            "commands/probe.py",
+        ),
         environment=LOCKS_DIGEST,
         mls=MLS,
     message:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
+from mls.analysis.checks.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
 from mls.analysis.study import CellResult, Rate, Study
-from mls.analysis.together import apart
 
 LATENCY = "latency_ms.p95"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mls.analysis.study import Study
-from mls.model.files import read_json
+from mls.core.files import read_json
 
 _ENVIRONMENT = ("python", "mpi", "engine", "host", "gpu", "packages")
 _NOT_SETTINGS = {"python.executable", "host.name"}

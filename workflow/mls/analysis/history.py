@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mls.analysis.anywhere import opened
 from mls.analysis.intervals import Estimate
+from mls.analysis.result_sets import opened
 from mls.analysis.study import CellResult, Study
-from mls.model.errors import UserError
+from mls.core.errors import UserError
 
 METRICS = ("throughput", "latency_ms.p95", "ttft_ms.p95")
 """`throughput`: of the window, else of whole runs."""

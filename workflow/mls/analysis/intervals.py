@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 from scipy import stats
 
-from mls.analysis.columns import Floats
+from mls.analysis.repeat.columns import Floats
 
 CONFIDENCE = 0.95
 
@@ -24,12 +24,6 @@ class Estimate:
     repeats: int
     needs: int | None = None
     """Of a percentile of too few samples: how many it needs. None: there are enough."""
-
-    def overlaps(self, other: Estimate) -> bool | None:
-        """Whether the intervals have a point in common; None when one of them has no interval."""
-        if self.low is None or self.high is None or other.low is None or other.high is None:
-            return None
-        return self.low <= other.high and other.low <= self.high
 
     def inverse(self) -> Estimate:
         """Of a ratio: the other way round."""

@@ -8,8 +8,8 @@ from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import alike
 from mls.analysis.study import CellResult
-from mls.model.checks import Slo
-from mls.model.rounds import Standing
+from mls.config.decisions import Standing
+from mls.config.sections.checks import Slo
 
 
 @dataclass(frozen=True)

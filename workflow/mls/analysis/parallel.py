@@ -8,9 +8,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
+from mls.core.errors import UserError
 from mls.host.lifetime import die_with_parent
 from mls.host.machine import usable_cores
-from mls.model.errors import UserError
 
 LEAST_EACH = 16
 """Things for which a process of its own is worth its start, which takes about a second."""

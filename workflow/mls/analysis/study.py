@@ -13,25 +13,25 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis import intervals
-from mls.analysis.batches import batches
-from mls.analysis.breakdown import PARTS, Part, parts
-from mls.analysis.card import Series, series
-from mls.analysis.columns import Floats
-from mls.analysis.comparable import enough_requests, repeats_agree, same_thing_measured
-from mls.analysis.evidence import worst
-from mls.analysis.flight import flight, window
-from mls.analysis.goodput import goodput
+from mls.analysis.checks.cells import enough_requests, repeats_agree, same_thing_measured
+from mls.analysis.checks.measured_together import When, measured_together, whens
+from mls.analysis.checks.ranks_alike import ranks_alike
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
-from mls.analysis.ranks import ranks_alike
-from mls.analysis.results import Repeat, read_cell
-from mls.analysis.support import least_samples
-from mls.analysis.thinning import Course, Curve, Dots, course, curve, dots
-from mls.analysis.together import When, measured_together, whens
-from mls.model.config import Config
-from mls.model.result import Summary, Verdict
-from mls.model.rounds import Decision, Runs, last_decisions, planned
-from mls.model.sweep import Cell, axes
+from mls.analysis.repeat.batches import batches
+from mls.analysis.repeat.breakdown import PARTS, Part, parts
+from mls.analysis.repeat.columns import Floats
+from mls.analysis.repeat.downsample import Course, Curve, Dots, course, curve, dots
+from mls.analysis.repeat.evidence import worst
+from mls.analysis.repeat.goodput import goodput
+from mls.analysis.repeat.gpu import Series, series
+from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeats import Repeat, read_cell
+from mls.analysis.sample_size import least_samples
+from mls.config.cells import Cell, axes
+from mls.config.config import Config
+from mls.config.decisions import Decision, Runs, last_decisions, planned
+from mls.core.run_result import Summary, Verdict
 
 MEANS = (
     "throughput.requests_per_s",

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mls.analysis.evidence import worst
 from mls.analysis.intervals import Estimate
-from mls.analysis.results import Repeat
+from mls.analysis.repeat.evidence import worst
+from mls.analysis.repeats import Repeat
 from mls.analysis.study import (
     GOODPUT,
     MEANS,
@@ -23,8 +23,8 @@ from mls.analysis.study import (
     flatten,
     read_study,
 )
-from mls.model.config import Config
-from mls.model.files import write
+from mls.config.config import Config
+from mls.core.files import write
 
 Row = dict[str, Any]
 PERCENTILES = {f"p{percentile}" for percentile in POOLED_PERCENTILES}

@@ -1,1 +1,1 @@
-"""Accelerators: what is there."""
+"""Accelerators: what is there, what they are doing, and work on replies."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 LANES = 8
 THREADS = 256
-"""Threads of a block; `post` reduces over a block of any multiple of 32 up to 1,024."""
+"""Threads of a block; `cupy_device` reduces over a block of any multiple of 32 up to 1,024."""
 
 MULTIPLIER = 1_664_525
 INCREMENT = 1_013_904_223

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-from mls.model.units import MIB
+from mls.core.units import MIB
 
 Sample = tuple[str, str, float]
 """(source, name, value), such as ("gpu0", "power_w", 312.5)."""

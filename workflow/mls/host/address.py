@@ -6,7 +6,7 @@ import errno
 import ipaddress
 import socket
 
-from mls.model.errors import UserError
+from mls.core.errors import UserError
 
 
 def reachable_address(first: str, key: str = "mpi.hosts") -> str:

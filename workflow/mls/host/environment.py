@@ -8,11 +8,12 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from mls.gpu import info as gpu
-from mls.host import launchers, machine, mpi_launch, packages, source
-from mls.model.config import Config, Mpi
-from mls.model.digest import PACKAGE, data_sha256, sources_sha256
-from mls.model.sweep import cells, settings
+from mls.config.cells import cells, settings
+from mls.config.config import Config, Mpi
+from mls.core.digest import PACKAGE, data_sha256, sources_sha256
+from mls.gpu import inventory as gpu
+from mls.host import git, machine, packages
+from mls.host.launch import launchers, programs
 
 SCHEMA_VERSION = 1
 ROOT = PACKAGE.parent.parent
@@ -66,11 +67,11 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
         },
         "packages": packages.installed(_locks(config, root)),
         "requirements": requirements,
-        "mpi": {"library": mpi_launch.library_version(), "mpi4py": metadata.version("mpi4py")},
+        "mpi": {"library": programs.library_version(), "mpi4py": metadata.version("mpi4py")},
         "engine": engine_version(),
         "host": machine.describe(),
         "gpu": gpu.describe(),
-        "git": source.describe(root),
+        "git": git.describe(root),
         "sources_sha256": sources_sha256(),
         "checked": checked,
     }
@@ -81,8 +82,8 @@ def check(mpi: Mpi, manager: str, *, engine: bool = True) -> dict[str, Any]:
     """Imports, the engine's version and an MPI hello, of 2 ranks or one a host. Raises `UserError` for the first that fails."""
     modules = [*RUN_TIME_MODULES, *([ENGINE] if engine else [])]
     packages.check_imports(modules, manager=manager)
-    ranks = max(mpi_launch.HELLO_RANKS, len(launchers.hosts(mpi)))
-    return {"imports": modules, "mpi_hello": mpi_launch.hello(launchers.command(mpi), ranks=ranks)}
+    ranks = max(programs.HELLO_RANKS, len(launchers.hosts(mpi)))
+    return {"imports": modules, "mpi_hello": programs.hello(launchers.command(mpi), ranks=ranks)}
 
 
 def engine_version() -> dict[str, Any]:

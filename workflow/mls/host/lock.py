@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mls.model.errors import UserError
-from mls.model.files import unwritable
+from mls.core.errors import UserError
+from mls.core.files import unwritable
 
 _held: list[int] = []
 

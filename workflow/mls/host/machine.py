@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from mls.model.pin import read_cpus, write_cpus
+from mls.config.sections.pin import read_cpus, write_cpus
 
 GIB = 1024**3
 _CPU = Path("/sys/devices/system/cpu")

@@ -16,8 +16,8 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from mls.model.errors import UserError
-from mls.model.libraries import advice, lacking
+from mls.core.errors import UserError
+from mls.core.libraries import advice, lacking
 
 _IMPORT_ALL = """
 import importlib, sys

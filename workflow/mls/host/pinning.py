@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from mls.config.sections.pin import Pin, read_cpus, write_cpus
+from mls.core.errors import UserError
 from mls.host.machine import cores, usable_cores
-from mls.model.errors import UserError
-from mls.model.pin import Pin, read_cpus, write_cpus
 
 VARIABLE = "MLS_PINNED"
 """Environment variable by which a run learns how it is pinned, as JSON."""

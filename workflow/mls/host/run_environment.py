@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mls.core.digest import PACKAGE, file_sha256
+from mls.core.errors import UserError
+from mls.core.files import read_json
 from mls.host.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
 from mls.host.lock import shared
-from mls.model.digest import PACKAGE, file_sha256
-from mls.model.errors import UserError
-from mls.model.files import read_json
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The launcher's, which the run environment is built with."""

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mls.gpu.post import Processed
-from mls.load.exchange import Exchange
-from mls.load.reply import Reply, parse
-from mls.load.request import RequestBuilder
-from mls.load.unframe import unframe
-from mls.model.record import REQUESTS
+from mls.core.record import REQUESTS
+from mls.gpu.device import Processed
+from mls.load.replies import Reply, parse
+from mls.load.transport.exchange import Exchange
+from mls.load.transport.unframe import unframe
+from mls.protocol.request import RequestBuilder
 
 _MOST_CHUNKS = 50_000
 

@@ -16,10 +16,9 @@ import requests
 from requests.auth import AuthBase
 from requests_unixsocket.adapters import UnixAdapter
 
-from mls.model.errors import UserError
-from mls.model.server import Server
-from mls.server.deadline import within
-from mls.server.reply import (
+from mls.config.sections.server import Server
+from mls.core.errors import UserError
+from mls.protocol.completion import (
     Completion,
     error_text,
     events,
@@ -29,6 +28,7 @@ from mls.server.reply import (
     plain,
     whole,
 )
+from mls.server.deadline import within
 
 _UNAUTHORIZED = frozenset({401, 403})
 _WAITS = 6

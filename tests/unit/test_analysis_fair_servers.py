@@ -1,0 +1,92 @@
+"""Several servers in one run: the table of each, whether they are alike, whether they are the same thing."""
+
+import json
+
+import pytest
+from tests.unit.synthetic import Load, config, load_of, rows, table, to_table, write_repeat
+from tests.unit.test_analysis_verdicts import CLEAN, verdicts
+
+from mls.analysis.repeat.breakdown import parts
+from mls.analysis.study import read_study
+from mls.config.cells import cells
+from mls.config.sections.run import Run
+
+
+def shared(slower=1.0, load=CLEAN, servers=2):
+    """Records whose requests went to servers in turn; those of the last took so much longer."""
+    made = rows(load)
+    for row in made:
+        row["server"] = row["job"] % servers
+        if row["server"] == servers - 1:
+            latency = row["end_ns"] - row["start_ns"]
+            row["end_ns"] = row["start_ns"] + round(latency * slower)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("slower", "status"), [(1.0, "pass"), (1.09, "pass"), (1.2, "warn"), (1.5, "warn")]
+)
+def test_servers_that_are_apart_are_told(slower, status):
+    found = verdicts(to_table(shared(slower)))["fair_servers"]
+    assert found.status == status
+    assert found.measured == pytest.approx((slower - 1) / ((slower + 1) / 2), abs=0.01)
+    assert "50%, 50%" in found.message
+    if status != "pass":
+        assert "ms at server 2" in found.message
+
+
+def test_a_server_that_answers_nothing_is_named():
+    made = shared()
+    for row in made:
+        if row["server"] == 1:
+            row["error"] = "refused"
+    found = verdicts(to_table(made))["fair_servers"]
+    assert (found.status, found.message) == ("fail", "Server 2 answered none of its requests.")
+
+
+def test_one_server_is_not_judged():
+    assert "fair_servers" not in verdicts(table(CLEAN))
+
+
+def test_each_server_has_a_row_of_its_own():
+    load = Load(places=4, requests=40, tokens=16)
+    found = parts([to_table(shared(2.0, load)), to_table(shared(2.0, load))], "server")
+    assert [part.number for part in found] == [1, 2]
+    assert [part.requests for part in found] == [40, 40]
+    one, two = found
+    assert two.latency_ms.p50 == pytest.approx(2 * one.latency_ms.p50, rel=0.01)
+    assert one.ttft_ms.p50 == pytest.approx(two.ttft_ms.p50, rel=0.01)
+    assert one.completion_tokens_per_s == pytest.approx(two.completion_tokens_per_s)
+    assert parts([table(CLEAN)], "server") == []
+
+
+def test_servers_that_are_not_the_same_thing_are_named(tmp_path):
+    planned = config(repeats=1, sweep={"inflight": [4]})
+    cell = cells(planned)[0]
+    folder = write_repeat(planned, tmp_path, cell, 1, table(load_of(planned, cell, 1)))
+    path = folder / "run.json"
+    result = json.loads(path.read_text())
+    states = [{"build": "b1", "slots": 4}, {"build": "b2", "slots": 4}]
+    result["server"]["each"] = [{"url": f"http://{i}", "before": s} for i, s in enumerate(states)]
+    path.write_text(json.dumps(result))
+    verdict = next(
+        v
+        for v in read_study(planned, tmp_path).cells[0].verdicts
+        if v.check == "same_thing_measured"
+    )
+    assert verdict.status == "fail"
+    assert "build of its servers b1 and b2 in repeat 1" in verdict.message
+
+
+def test_servers_that_may_be_apart_by_chance_are_unknown():
+    """Requests that vary by a third: the means of 12 each were called apart in four runs of ten."""
+    statuses = []
+    for seed in range(40):
+        load = Load(places=1, requests=24, tokens=4, noise=1.0, seed=seed)
+        run = Run(inflight=1, iters=24, max_tokens=4, ranks=1)
+        found = verdicts(to_table(shared(load=load)), before=None, run=run)["fair_servers"]
+        statuses.append(found.status)
+        if found.status == "unknown":
+            assert "run.rounds" in found.message
+    assert statuses.count("warn") <= 4
+    assert statuses.count("unknown") >= 20

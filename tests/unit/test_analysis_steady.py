@@ -1,0 +1,332 @@
+"""Checks of the window, the host and the clocks: a clean run passes, a planted fault turns each."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from tests.unit.synthetic import Load, facts, rows, table, to_table
+from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
+
+from mls.analysis.checks.quiet_host import quiet_host
+from mls.analysis.checks.registry import judge
+from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.summary import summarize
+from mls.analysis.sample_size import least_samples
+from mls.config.sections.checks import Checks
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.core.units import NS_PER_MS, NS_PER_S
+
+NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
+
+
+def paced(load, pace):
+    """The load's requests, job i slowed down by pace(i); places go on as soon as they are free."""
+    free, made = {}, []
+    for job, row in enumerate(rows(load)):
+        start = free.get(row["slot"], row["start_ns"])
+        took = round((row["end_ns"] - row["start_ns"]) * pace(job))
+        free[row["slot"]] = start + took
+        made.append(row | {"scheduled_ns": start, "start_ns": start, "end_ns": start + took})
+    return to_table(made)
+
+
+def test_noise_alone_is_steady_and_warmed_up():
+    found = verdicts(table(NOISY))
+    assert found["steady"].status == found["warmed_up"].status == "pass"
+    assert "No trend" in found["steady"].message
+
+
+@pytest.mark.parametrize(("last", "word"), [(1.6, "rose"), (0.6, "fell")])
+def test_a_server_that_drifts_fails_steady(last, word):
+    records = paced(NOISY, lambda job: 1 + (last - 1) * job / NOISY.requests)
+    found = verdicts(records)["steady"]
+    assert found.status == "fail"
+    assert word in found.message
+    assert found.measured == pytest.approx(last - 1, abs=0.25)
+
+
+def test_a_drift_within_the_tolerance_passes_and_is_told():
+    records = paced(CLEAN, lambda job: 1 + 0.3 * job / CLEAN.requests)
+    wide = Checks(drift=0.5)
+    assert verdicts(records)["steady"].status == "fail"
+    found = verdicts(records, checks=wide)["steady"]
+    assert found.status == "pass"
+    assert "less than 50%" in found.message
+
+
+def test_one_slow_request_is_no_trend():
+    made = rows(NOISY)
+    made[-6]["end_ns"] += 3000 * NS_PER_MS
+    assert verdicts(to_table(made))["steady"].status == "pass"
+
+
+FULL = Run(inflight=8, iters=8, max_tokens=16)
+
+
+def in_step(rounds, places=8, between=0.0, drift=0.0, cold=0, seed=1):
+    """A full server's requests: those of a round begin within a millisecond and end together."""
+    rng = np.random.default_rng(seed)
+    made = rows(Load(places=places, requests=rounds * places, tokens=16))
+    begun = made[0]["start_ns"]
+    for r in range(rounds):
+        pace = (1 + drift * r) * (1.3 if r < cold else 1) * (1 + between * rng.standard_normal())
+        took = round(2600 * NS_PER_MS * pace)
+        for place, late in enumerate(np.sort(rng.uniform(0, NS_PER_MS, places)).astype(int)):
+            start = begun + int(late)
+            times = {"scheduled_ns": start, "start_ns": start, "end_ns": begun + took}
+            made[r * places + place] |= times
+        begun += took
+    return to_table(made)
+
+
+def test_requests_that_begin_and_end_together_are_no_trend():
+    """Whichever of them began later took less: seen as a fall by 101 % of a server that was steady."""
+    found = verdicts(in_step(3), run=FULL)["steady"]
+    assert (found.status, found.measured) == ("unknown", None)
+    assert "at 2 moments" in found.message
+    assert verdicts(in_step(12), run=FULL)["steady"].status == "pass"
+
+
+def queued(places, slots=4, requests=32, seed=1):
+    """A server that serves four at once, in turn, 300 ms each: with more places, some always wait."""
+    rng = np.random.default_rng(seed)
+    made = rows(Load(places=places, requests=requests, tokens=16))
+    epoch = made[0]["start_ns"]
+    place_free, slot_free = np.arange(places) * 1000 + epoch, np.full(slots, epoch)
+    for row in made:
+        place, slot = place_free.argmin(), slot_free.argmin()
+        start = int(place_free[place])
+        end = max(start, int(slot_free[slot])) + int(rng.normal(300, 3) * NS_PER_MS)
+        row |= {"scheduled_ns": start, "start_ns": start, "end_ns": end}
+        place_free[place], slot_free[slot] = end, end
+    return to_table(made)
+
+
+@pytest.mark.parametrize("places", [4, 5, 6, 7, 8])
+def test_a_queue_is_neither_unsteady_nor_cold(places):
+    """The first that waits is alone in its batch, and the last may be."""
+    full = Run(inflight=places, iters=8, max_tokens=16)
+    for seed in range(20):
+        found = verdicts(queued(places, seed=seed), run=full)
+        assert {found["steady"].status, found["warmed_up"].status} <= {"pass", "unknown"}
+
+
+def test_rounds_that_differ_by_chance_are_seldom_unsteady():
+    for rounds in (6, 12):
+        made = [verdicts(in_step(rounds, between=0.15, seed=s), run=FULL) for s in range(200)]
+        assert sum(found["steady"].status == "fail" for found in made) <= 8
+        assert sum(found["warmed_up"].status == "fail" for found in made) <= 8
+
+
+@pytest.mark.parametrize("rounds", [6, 12, 40])
+def test_first_rounds_that_take_longer_are_a_cold_start(rounds):
+    cold = max(1, (rounds - 1) // 4)
+    found = verdicts(in_step(rounds, between=0.02, cold=cold), run=FULL)["warmed_up"]
+    assert (found.status, found.measured) == ("fail", pytest.approx(0.3, abs=0.1))
+    assert verdicts(in_step(rounds, between=0.02), run=FULL)["warmed_up"].status == "pass"
+
+
+@pytest.mark.parametrize("rounds", [6, 12, 40])
+def test_rounds_that_take_longer_and_longer_are_unsteady(rounds):
+    found = verdicts(in_step(rounds, drift=0.5 / rounds), run=FULL)["steady"]
+    assert (found.status, "rose" in found.message) == ("fail", True)
+
+
+def test_a_cold_start_within_the_window_fails_warmed_up():
+    records = paced(NOISY, lambda job: 1.8 if job < 20 else 1.0)
+    found = verdicts(records)["warmed_up"]
+    assert found.status == "fail"
+    assert "run.warmup" in found.message
+    assert found.measured > 0.4
+
+
+def test_too_few_requests_leave_both_unknown():
+    found = verdicts(table(Load(places=4, requests=8, tokens=16)))
+    assert found["steady"].status == found["warmed_up"].status == "unknown"
+    assert "measure about 10 rounds (run.rounds" in found["steady"].message
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32), st.sampled_from([1.0, 1000.0]))
+def test_verdicts_on_the_window_do_not_depend_on_the_unit_of_latency(seed, scale):
+    load = Load(places=2, requests=24, tokens=4, noise=0.5, seed=seed)
+    slow = Load(places=2, requests=24, tokens=4, noise=0.5, seed=seed,
+                ttft_ms=50 * scale, itl_ms=10 * scale)  # fmt: skip
+    one, other = verdicts(table(load)), verdicts(table(slow))
+    for check in ("steady", "warmed_up"):
+        assert one[check].status == other[check].status
+        assert one[check].measured == pytest.approx(other[check].measured, abs=1e-3)
+
+
+def test_more_time_at_the_server_than_for_the_client_fails():
+    made = rows(CLEAN)
+    made[7]["server_predicted_ms"] *= 2
+    found = verdicts(to_table(made))["server_time_fits"]
+    assert found.status == "fail"
+    assert "1 of 40" in found.message
+
+
+def test_a_server_without_times_of_its_own_is_unknown():
+    silent = to_table([row | {"server_prompt_ms": None} for row in rows(CLEAN)])
+    assert verdicts(silent)["server_time_fits"].status == "unknown"
+
+
+def test_prompts_that_the_server_cut_fail():
+    made = [row | {"prompt_tokens": 20} for row in rows(CLEAN)]
+    found = verdicts(to_table(made), before=None)["work_as_asked"]
+    assert (found.status, found.measured, found.threshold) == ("fail", 20, 48)
+    assert "did not read them whole" in found.message
+
+
+def test_an_early_stop_says_what_ended_it():
+    made = rows(CLEAN)
+    made[3] |= {"completion_tokens": 5, "finish_reason": "stop"}
+    assert "ended by stop" in verdicts(to_table(made))["work_as_asked"].message
+
+
+def host(server="managed", **after):
+    return HOST | {"server": server, "after": QUIET | after}
+
+
+HOUR_NS = 3600 * NS_PER_S
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        ({"busy_s": 120.0}, "Other processes used 25.0%"),
+        ({"steal_s": 2.0}, "hypervisor took 5.0%"),
+        ({"swapped_bytes": 4096 + 2**20}, "swapped (1.0 MiB)"),
+        ({"throttled": 5}, "slowed down for heat 2 times"),
+        ({"boottime_ns": QUIET["boottime_ns"] + HOUR_NS}, "suspended for 3,600.0 s"),
+    ],
+    ids=["other processes", "steal", "swap", "heat", "suspended"],
+)
+def test_a_disturbed_host_fails(after, words):
+    found = verdicts(table(CLEAN), host=host(**after))["quiet_host"]
+    assert found.status == "fail"
+    assert words in found.message
+
+
+def test_clocks_that_are_read_one_after_the_other_are_no_suspension():
+    later = QUIET["boottime_ns"] + NS_PER_MS
+    assert verdicts(table(CLEAN), host=host(boottime_ns=later))["quiet_host"].status == "pass"
+
+
+def test_results_that_know_no_time_since_boot_are_not_called_suspended():
+    before, after = ({k: v for k, v in s.items() if k != "boottime_ns"} for s in (IDLE, QUIET))
+    known = {"server": "managed", "before": before, "after": after}
+    assert verdicts(table(CLEAN), host=known)["quiet_host"].status == "pass"
+
+
+def test_a_governor_that_follows_the_load_is_warned_about():
+    found = verdicts(table(CLEAN), host=host(governor="powersave"))["quiet_host"]
+    assert found.status == "warn"
+    assert "powersave" in found.message
+
+
+def test_a_clock_that_was_set_fails():
+    stepped = {"ranks": [{"rank": 0, "wall_clock_steps": 2}]}
+    assert stepped != CLOCK
+    clean = Evidence(None, None, None, Checks(), host=HOST, clock=CLOCK)
+    assert quiet_host(clean).status == "pass"
+    assert (
+        quiet_host(Evidence(None, None, None, Checks(), host=HOST, clock=stepped)).status == "fail"
+    )
+
+
+def test_a_server_of_somebody_else_on_this_host_leaves_others_unknown():
+    found = verdicts(table(CLEAN), host=host(server="local"))["quiet_host"]
+    assert (found.status, found.measured) == ("unknown", None)
+
+
+def test_without_a_record_of_the_host_it_is_unknown():
+    found = quiet_host(Evidence(None, None, None, Checks()))
+    assert found.status == "unknown"
+
+
+@pytest.mark.parametrize(("percentile", "least"), [(50, 5), (90, 29), (95, 59), (99, 299)])
+def test_samples_that_a_percentile_needs(percentile, least):
+    assert least_samples(percentile) == least
+    above = [stats.binom.sf(0, n, 1 - percentile / 100) for n in (least - 1, least)]
+    assert above[0] < 0.95 <= above[1]  # chance that at least one sample lies above it
+
+
+def test_noise_seldom_fails_the_window():
+    """Of 200 seeded runs of a server that does not change, at most 2 % may be called unsteady."""
+    failed = 0
+    for seed in range(200):
+        found = verdicts(table(Load(places=4, requests=40, tokens=4, noise=0.4, seed=seed)))
+        failed += "fail" in (found["steady"].status, found["warmed_up"].status)
+    assert failed <= np.ceil(0.04 * 200)
+
+
+@pytest.mark.parametrize("last", [0.39, 1.9])
+def test_a_trend_that_few_rounds_cannot_tell_from_chance_is_unknown(last):
+    """24 requests at 4 in flight: falls by 61 % and rises by 96 % were called no trend."""
+    statuses = set()
+    for seed in range(20):
+        load = Load(places=4, requests=24, tokens=16, noise=1.2, seed=seed)
+        found = verdicts(paced(load, lambda job: 1 + (last - 1) * job / 24))["steady"]
+        statuses.add(found.status)
+        if found.status == "unknown":
+            assert "can't tell" in found.message or "are needed" in found.message
+            assert "run.rounds" in found.message
+    assert "unknown" in statuses and "pass" not in statuses
+
+
+def test_a_cold_start_that_may_be_chance_is_unknown():
+    """It was 171 % in a run that passed, which "may be chance"."""
+    records = in_step(6, between=0.4, cold=1, seed=2)
+    found = verdicts(records, run=FULL)["warmed_up"]
+    assert found.status == "unknown"
+    assert "rounds" in found.message
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([6, 12, 30]), st.sampled_from([-0.2, 0.2]))
+def test_what_passes_excludes_twice_the_threshold(seed, count, drift):
+    """A pass says that a drift of 20 % would have shown: what was seen is nowhere near it."""
+    records = in_step(count, between=0.05, drift=drift / count, seed=seed)
+    found = verdicts(records, run=FULL)["steady"]
+    if found.status == "pass":
+        assert abs(found.measured) <= 0.1
+
+
+def prefixed(groups, cold, requests=80):
+    """A shared prefix, which each group's requests read slowly until its first reply has begun."""
+    load = Load(places=4, requests=requests, tokens=16, noise=0.05)
+    made = rows(load)
+    records = paced(load, lambda job: cold if job < max(groups, load.places) else 1.0)
+    return to_table(
+        [
+            row | {"prefix_group": row["job"] % groups, "first_chunk_ns": row["end_ns"] - 1000}
+            for row in (dict(made[i]) | r for i, r in enumerate(records.to_pylist()))
+        ]
+    )
+
+
+def judged_prefix(records, cached=True):
+    run = Run(inflight=4, iters=80, max_tokens=16, cache_prompt=cached)
+    workload = Workload(kind="shared_prefix", groups=12, prefix_tokens=64, prompt_tokens=128)
+    summary = summarize(records, facts(4))
+    evidence = Evidence(summary, records, run, Checks(), None, None, HOST, CLOCK, workload=workload)
+    return {verdict.check: verdict for verdict in judge(evidence)}
+
+
+def test_each_groups_first_requests_are_no_cold_start():
+    """They fill the server's cache, which a warm-up with other prompts can't."""
+    records = prefixed(12, 3.0)
+    assert judged_prefix(records)["warmed_up"].status == "pass"
+    assert judged_prefix(records, cached=False)["warmed_up"].status == "fail"
+
+
+def test_a_cold_start_behind_each_groups_first_is_seen_and_no_warmup_advised():
+    records = paced(
+        Load(places=4, requests=80, tokens=16, noise=0.05), lambda job: 1.8 if job < 30 else 1.0
+    )
+    found = judged_prefix(records)["warmed_up"]
+    assert found.status == "fail"
+    assert "run.warmup" not in found.message and "cache" in found.message

@@ -1,0 +1,72 @@
+"""What stands in a run's folder before, during and after it, whatever becomes of it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mls.core.errors import UserError
+from mls.core.run_folder import begin, end, write_failure
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "name~n" / "model~m" / "inflight~2" / "repeat~3"
+    made.mkdir(parents=True)
+    return made
+
+
+def failure(folder):
+    return json.loads((folder / "failure.json").read_text())
+
+
+def test_what_an_earlier_try_left_is_cleared_away(folder):
+    for name in ("requests.partial.parquet", "run.damaged.json", ".run.json.4711.part", "run.json"):
+        (folder / name).write_text("{")
+    begin(folder)
+    assert {path.name for path in folder.iterdir()} == {"failure.json", "run.json"}
+
+
+def test_a_run_that_is_killed_has_its_failure_there_already(folder):
+    begin(folder)
+    assert "was cut off" in failure(folder)["message"]
+    assert (failure(folder)["cell"], failure(folder)["repeat"]) == (
+        {"model": "m", "inflight": "2"},
+        3,
+    )
+
+
+@pytest.mark.parametrize("told", [None, "The server has gone."])
+def test_the_exit_status_is_only_told_when_nothing_better_is_known(folder, told):
+    begin(folder)
+    if told:
+        write_failure(folder, told)
+    end(folder, "The run ended with exit status 9.")
+    assert failure(folder)["message"] == (told or "The run ended with exit status 9.")
+
+
+def test_a_result_of_a_run_that_failed_after_all_is_set_aside(folder):
+    begin(folder)
+    (folder / "run.json").write_text("{}")
+    (folder / "failure.json").unlink()  # it believed that all was well
+    end(folder, "The run ended with exit status 1.")
+    assert {path.name for path in folder.iterdir()} == {"run.damaged.json", "failure.json"}
+
+
+def test_a_good_end_leaves_no_failure(folder):
+    begin(folder)
+    end(folder, None)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_load(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't be written"):
+        begin(tmp_path / "file" / "repeat~1")
+
+
+def test_mls_serve_needs_no_mpi() -> None:
+    """It runs beside the launcher, which brings the MPI library of the ranks, and only of them."""
+    told = "import sys, mls.commands.serve; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told]).returncode == 0

@@ -1,0 +1,259 @@
+"""Prompts of a length in tokens, in groups, in turns and from files."""
+
+import json
+import random
+from statistics import fmean, stdev
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Lengths, Workload
+from mls.core.errors import UserError
+from mls.load.workload.bodies import WorkloadBodies
+from mls.load.workload.builder import Materials, draw, make_prompts
+from mls.load.workload.calibration import Calibration, calibrate, least_tokens
+from mls.load.workload.datasets import draw_rows
+from mls.protocol.prompts import WORDS
+from mls.server.api import ServerApi
+
+MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
+RUN = Run(max_tokens=9)
+seeds, jobs = st.integers(0, 2**63), st.integers(-100, 10**6)
+
+
+def prompts(seed=1, **keys):
+    return make_prompts(RUN, Workload.model_validate(keys), seed, Materials(MADE))
+
+
+def words(prompt):
+    return len(prompt.text.split())
+
+
+@given(seeds, jobs, st.integers(11, 5000))
+def test_synthetic_prompts_have_the_tokens_asked_for(seed, job, tokens):
+    """By seed and job alone, so the same on any number of ranks."""
+    made = prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
+    assert words(made) + MADE.overhead == tokens == made.asked.prompt_tokens
+    assert made == prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
+    assert made.asked.output_tokens == 9
+
+
+def test_another_seed_gives_other_prompts():
+    one, other = (prompts(seed, kind="synthetic", prompt_tokens=64) for seed in (1, 2))
+    texts = [make(job).text for make in (one, other) for job in range(-5, 500)]
+    assert len(set(texts)) == len(texts)
+
+
+@given(
+    seeds,
+    jobs,
+    st.sampled_from(["uniform", "normal", "lognormal"]),
+    st.integers(1, 50),
+    st.integers(0, 500),
+)
+def test_lengths_stay_within_their_limits(seed, job, distribution, least, more):
+    lengths = Lengths(distribution=distribution, mean=80, std=60, min=least, max=least + more)
+    assert least <= draw(lengths, seed, job, "prompt", None) <= least + more
+
+
+@pytest.mark.parametrize("distribution", ["normal", "lognormal"])
+def test_mean_and_deviation_are_those_of_the_lengths(distribution):
+    lengths = Lengths(distribution=distribution, mean=500, std=100, max=100_000)
+    drawn = [draw(lengths, 3, job, "prompt", None) for job in range(4000)]
+    assert fmean(drawn) == pytest.approx(500, rel=0.02)
+    assert stdev(drawn) == pytest.approx(100, rel=0.06)
+
+
+def test_empirical_and_uniform_draw_every_value_alike():
+    for lengths in (
+        Lengths(distribution="empirical", values=[3, 4, 5]),
+        Lengths(distribution="uniform", min=3, max=5),
+    ):
+        drawn = [draw(lengths, 3, job, "output", None) for job in range(3000)]
+        assert all(drawn.count(value) == pytest.approx(1000, rel=0.1) for value in (3, 4, 5))
+        assert drawn != [draw(lengths, 3, job, "prompt", None) for job in range(3000)]
+
+
+def test_groups_share_their_beginning_and_nothing_else():
+    made = prompts(kind="shared_prefix", prompt_tokens=80, prefix_tokens=40, groups=3)
+    found = [made(job) for job in range(12)]
+    assert all(words(p) + MADE.overhead == 80 for p in found)
+    beginnings = {}
+    for prompt in found:
+        beginnings.setdefault(prompt.asked.group, set()).add(tuple(prompt.text.split()[:40]))
+    assert all(len(shared) == 1 for shared in beginnings.values()) and len(beginnings) == 3
+    assert len({prompt.text for prompt in found}) == 12
+    assert len(set.union(*beginnings.values())) == 3
+    assert made(-1).text.split()[:40] != made(2).text.split()[:40]  # nor does the warm-up
+
+
+def test_a_conversation_says_all_that_was_said_before():
+    workload = Workload(kind="conversation", turns=3, system="Be brief.")
+    bodies = WorkloadBodies(RUN, workload, "m", make_prompts(RUN, workload, 1, Materials(MADE)))
+    first = orjson.loads(bodies.body(6))
+    assert [m["role"] for m in first["messages"]] == ["system", "user"]
+    assert bodies.next_turn(6, "Yes.") == 7
+    second = orjson.loads(bodies.body(7))["messages"]
+    assert second[:2] == first["messages"]
+    assert second[2] == {"role": "assistant", "content": "Yes."} and second[3]["role"] == "user"
+    assert bodies.next_turn(7, "No.") == 8
+    assert len(orjson.loads(bodies.body(8))["messages"]) == 6
+    assert bodies.next_turn(8, "So.") is None
+    assert (bodies.asked(8).session, bodies.asked(8).turn) == (2, 2)
+    assert bodies.asked(6).prompt_tokens == 128 and bodies.asked(7).prompt_tokens is None
+
+
+# --- calibration ---
+
+
+def tokens_of(text):
+    """A tokenizer to which words of more than six letters are two tokens."""
+    return sum(1 + (len(word) > 6) for word in text.split())
+
+
+def answers(reply, tokenizes=True, usage=True):
+    def tokenize(seen):
+        return reply(
+            json.dumps({"tokens": [0] * tokens_of(json.loads(seen.body)["content"])}).encode()
+        )
+
+    def template(seen):
+        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
+        return reply(json.dumps({"prompt": f"system user {said} assistant"}).encode())
+
+    def complete(seen):
+        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
+        counted = {"prompt_tokens": tokens_of(said) + 5} if usage else {}
+        body = {
+            "choices": [{"message": {"content": "a"}, "finish_reason": "length"}],
+            "usage": counted,
+        }
+        return reply(json.dumps(body).encode())
+
+    found = {"/v1/chat/completions": complete}
+    return found | ({"/tokenize": tokenize, "/apply-template": template} if tokenizes else {})
+
+
+def test_the_server_is_the_tokenizer(make_server, reply, tmp_path):
+    server = make_server(answers(reply))
+    made = calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64)
+    assert made.exact and made.per_word == 1
+    assert set(made.words) == {word for word in WORDS if tokens_of(word) == 1}
+    assert made.overhead == 5  # by usage: two more than the template that the server shows
+    assert tokens_of(made.text(random.Random(1), 700)) == 700
+    asked = len(server.seen)
+    assert calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64) == made
+    assert len(server.seen) == asked + 1  # only what the server is
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_a_tokenizer_lengths_are_estimated_and_said_to_be(make_server, reply):
+    server = make_server(answers(reply, tokenizes=False))
+    made = calibrate(ServerApi(server.url), RUN, None, "m", None, None)
+    assert not made.exact and 1 < made.per_word < 2
+    assert tokens_of(made.text(random.Random(1), 1000)) == pytest.approx(1000, rel=0.1)
+
+
+def test_without_anything_to_count_by_it_is_one_sentence(make_server, reply):
+    server = make_server(answers(reply, tokenizes=False, usage=False))
+    with pytest.raises(UserError, match="neither /tokenize nor `usage`"):
+        calibrate(ServerApi(server.url), RUN, None, "m", None, None)
+
+
+def test_a_prompt_shorter_than_its_template_is_one_sentence():
+    with pytest.raises(UserError, match="8 tokens can't be had: the chat template alone has 10"):
+        least_tokens(MADE, [100, 8])
+    least_tokens(MADE, [11])
+
+
+# --- datasets ---
+
+OPENAI = [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]
+SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
+
+
+def dataset(path, seed=1, requests=None, **keys):
+    workload = Workload.model_validate({"kind": "dataset", "file": str(path)} | keys)
+    return draw_rows(workload, seed, requests, lambda text: len(text.split()))
+
+
+def lines(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+def test_all_forms_and_formats_are_understood(tmp_path):
+    rows = [{"prompt": "a b"}, {"messages": OPENAI}, {"conversations": SHAREGPT}]
+    found = dataset(lines(tmp_path / "d.jsonl", rows), requests=3)
+    assert sorted(row.text for row in found) == ["Q", "S\n\nQ", "a b"]
+    assert all(row.messages[-1]["role"] == "user" for row in found)
+    (tmp_path / "d.csv").write_text("question,length\nhow?,5\n")
+    columns = {"prompt": "question", "output_tokens": "length"}
+    [row] = dataset(tmp_path / "d.csv", requests=1, columns=columns)
+    assert (row.text, row.output_tokens) == ("how?", 5)
+    pq.write_table(pa.table({"prompt": ["x", "y"]}), tmp_path / "d.parquet")
+    assert len(dataset(tmp_path / "d.parquet", requests=2)) == 2
+
+
+@given(st.integers(0, 2**62))
+def test_a_seed_draws_rows_without_repeating_any(tmp_path_factory, seed):
+    path = tmp_path_factory.getbasetemp() / "many.jsonl"
+    if not path.exists():
+        lines(path, [{"prompt": f"p{i}"} for i in range(40)])
+    found = [row.text for row in dataset(path, seed, requests=25)]
+    assert len(set(found)) == 25
+    assert found == [row.text for row in dataset(path, seed, requests=25)]
+    assert found == [row.text for row in dataset(path, seed, requests=40)][:25]
+
+
+def test_rows_are_filtered_by_their_tokens(tmp_path):
+    path = lines(tmp_path / "d.jsonl", [{"prompt": "x " * n} for n in range(1, 21)])
+    found = dataset(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
+    assert all(4 <= len(row.text.split()) <= 12 for row in found) and len(found) == 5
+
+
+def test_replacement_draws_more_than_there_are(tmp_path):
+    path = lines(tmp_path / "d.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
+    workload = Workload(kind="dataset", file=str(path), replace=True)
+    rows = draw_rows(workload, 1, None, lambda _: None)
+    made = make_prompts(RUN, workload, 1, Materials(rows=rows))
+    texts = [made(job).text for job in range(200)]
+    assert 60 < texts.count("a") < 140
+    assert made(-1).text not in ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "name, text, keys, said",
+    [
+        ("d.jsonl", "", {}, "{path} has no rows."),
+        (
+            "d.jsonl",
+            '{"question": "a"}',
+            {},
+            "row 1 of {path} has no column 'prompt'; it has question.",
+        ),
+        (
+            "d.csv",
+            "prompt\nx\n",
+            {"columns": {"output_tokens": "n"}},
+            "row 1 of {path} has no column 'n'; it has prompt.",
+        ),
+        ("d.jsonl", '{"prompt": 3}', {}, "row 1 of {path} has no prompt in prompt"),
+        ("d.jsonl", "{", {}, "{path} is not what its name says"),
+        ("d.parquet", "x", {}, "{path} is not what its name says"),
+        ("d.txt", "x", {}, "{path} must end in .jsonl, .json, .csv or .parquet."),
+        ("d.jsonl", '{"prompt": "a"}', {}, "{path} has 1 rows, and the run wants 4"),
+        ("d.jsonl", '{"prompt": "a"}', {"min_prompt_tokens": 5}, "none of the 1 rows of {path}"),
+    ],
+)
+def test_a_bad_dataset_is_one_sentence(tmp_path, name, text, keys, said):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        dataset(path, requests=4, **keys)
+    assert said.format(path=path) in str(error.value) and "\n" not in str(error.value)

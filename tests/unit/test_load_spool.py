@@ -1,0 +1,95 @@
+"""Finished exchanges: the same back from the file, in the order of jobs, whatever the disk does."""
+
+import errno
+import os
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.exchanges import exchange
+
+from mls.load.transport import spool as module
+from mls.load.transport.exchange import Exchange
+from mls.load.transport.spool import Finished
+
+times = st.integers(0, 2**63 - 1)
+reads = st.lists(st.tuples(st.binary(max_size=99), st.binary(max_size=16), times, times))
+
+
+def fields(made):
+    return {name: getattr(made, name) for name in Exchange.__slots__}
+
+
+def raw(job, read=(), error=None):
+    made = Exchange(job, job % 7, 5)
+    made.reads = list(read)
+    made.size = sum(len(data) for data, *_ in made.reads)
+    if error:
+        made.fail("reset", error, 9)
+    return made
+
+
+@given(st.permutations(range(6)), st.integers(0, 2000), reads, st.text() | st.none())
+def test_the_same_comes_back_in_the_order_of_jobs(order, most_bytes, read, error):
+    finished = Finished(most_bytes)
+    for job in order:
+        finished.add(raw(job, read, error))
+    assert len(finished) == 6
+    assert [fields(made) for made in finished] == [fields(raw(j, read, error)) for j in range(6)]
+    finished.close()
+    assert list(finished) == []
+
+
+def test_a_reply_that_was_taken_apart_comes_back_as_well():
+    finished = Finished(most_bytes=0)
+    made = exchange(b"a", b"b", job=3)
+    finished.add(made)
+    (found,) = finished
+    assert found is not made and fields(found) == fields(made)
+    finished.close()
+
+
+def test_only_what_is_too_much_leaves_memory():
+    finished = Finished(most_bytes=2000)
+    made = [raw(job, [(b"x" * 250, b"", 1, 2)]) for job in range(7)]  # each costs 500 bytes
+    for one in made:
+        finished.add(one)
+    assert [found is one for found, one in zip(finished, made, strict=True)] == [False] * 3 + [
+        True
+    ] * 4
+    finished.close()
+
+
+def test_nothing_is_left_in_the_folder_nor_of_the_thread(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    finished = Finished(most_bytes=0)
+    finished.add(raw(0, [(b"x", b"", 1, 2)]))
+    assert len(finished) == 1
+    assert list(tmp_path.iterdir()) == []
+    assert "finished" not in {thread.name for thread in threading.enumerate()}
+    finished.close()
+
+
+@pytest.mark.parametrize("short", [False, True], ids=["refused", "written in part"])
+def test_a_full_disk_loses_nothing(monkeypatch, short):
+    real, room = os.pwritev, 2
+
+    def full(file, data, at):
+        nonlocal room
+        room -= 1
+        if room >= 0:
+            return real(file, data, at)
+        if short:
+            return real(file, [data[0][:10]], at)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwritev", full)
+    monkeypatch.setattr(module, "_BATCH", 1)
+    finished = Finished(most_bytes=0)
+    for job in (4, 3, 2, 1, 0):
+        finished.add(raw(job, [(b"x" * 50, b"", 1, 2)]))
+    assert [made.job for made in finished] == [0, 1, 2, 3, 4]
+    assert room == -1  # one attempt failed, and there was no other
+    assert all(made.reads == [(b"x" * 50, b"", 1, 2)] for made in finished)
+    finished.close()

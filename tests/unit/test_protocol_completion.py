@@ -1,0 +1,126 @@
+"""Replies of servers, in every form that the probe may meet."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mls.protocol.completion import Completion, events, joined, parse_metrics, plain, whole
+
+
+def stream(*lines: str) -> Completion | str | None:
+    return joined(events(line.encode() for line in lines))
+
+
+def data(chunk: object) -> str:
+    return f"data: {json.dumps(chunk)}"
+
+
+def delta(content: str | None, **more: object) -> str:
+    return data({"choices": [{"delta": {"content": content}, "finish_reason": None}], **more})
+
+
+def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
+    got = stream(
+        ": ping",
+        delta(None),
+        delta("He"),
+        "",
+        "event: message",
+        delta(""),
+        delta("llo"),
+        data({"choices": [{"delta": {}, "finish_reason": "length"}]}),
+        data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
+        "data: [DONE]",
+        delta("never"),
+    )
+    assert isinstance(got, Completion)
+    assert (got.content, got.chunks, got.finish_reason) == ("Hello", 2, "length")
+    assert (got.prompt_tokens, got.completion_tokens) == (3, 2)
+    assert got.streamed
+
+
+@pytest.mark.parametrize(
+    ("reply", "content"),
+    [
+        ({"choices": [{"message": {"content": "a"}, "finish_reason": "stop"}]}, "a"),
+        ({"choices": [{"message": {"content": None, "reasoning_content": "r"}}]}, "r"),
+        ({"choices": [{"text": "b", "finish_reason": "stop"}]}, "b"),
+        ({"content": "c", "stop": True, "stop_type": "limit"}, "c"),
+        ({"choices": [{"message": {"content": ""}}]}, ""),
+    ],
+)
+def test_replies_in_one_piece(reply: dict[str, object], content: str) -> None:
+    got = whole(reply)
+    assert isinstance(got, Completion)
+    assert got.content == content
+    assert not got.streamed
+
+
+@pytest.mark.parametrize("reply", [None, [], "x", {}, {"choices": []}, {"status": "ok"}])
+def test_what_is_not_a_completion(reply: object) -> None:
+    assert whole(reply) is None
+
+
+def test_a_stream_without_choices_is_not_a_completion() -> None:
+    assert stream("<html>", data({"hello": 1})) is None
+
+
+def test_error_in_mid_stream_is_its_text() -> None:
+    assert stream(delta("a"), data({"error": {"message": "slot lost", "code": 500}})) == "slot lost"
+
+
+def test_llama_cpp_timings_stand_in_for_usage() -> None:
+    got = whole({"content": "x", "timings": {"cache_n": 4, "prompt_n": 6, "predicted_n": 2}})
+    assert isinstance(got, Completion)
+    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (10, 2, 4)
+
+
+def test_metrics_with_labels_and_comments_are_left_out() -> None:
+    text = '# HELP a b\nllamacpp:n 3\nvllm:x{m="a"} 4\nt 1e-3 1700000000\nbad nan?\n'
+    assert parse_metrics(text) == {"llamacpp:n": 3.0, "t": 0.001}
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z_]+:[a-z_]+", fullmatch=True),
+        st.floats(allow_nan=False, allow_infinity=False),
+    )
+)
+def test_metrics_round_trip(values: dict[str, float]) -> None:
+    assert parse_metrics("\n".join(f"{k} {v!r}" for k, v in values.items())) == values
+
+
+@pytest.mark.parametrize("usage", [[], "x", {"prompt_tokens": "7", "completion_tokens": -1}])
+@pytest.mark.parametrize("timings", [3, {"prompt_n": "1", "predicted_n": None, "cache_n": 2**40}])
+def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
+    reply = {"choices": [{"message": {"content": "a"}}], "usage": usage, "timings": timings}
+    got = whole(reply)
+    assert isinstance(got, Completion)
+    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (None, None, None)
+
+
+@pytest.mark.parametrize("content", [5, ["a"], {"a": 1}])
+def test_content_that_is_no_text_is_empty(content: object) -> None:
+    for form in ({"message": {"content": content}}, {"delta": {"content": content}}):
+        got = whole({"choices": [form | {"finish_reason": content}]})
+        assert isinstance(got, Completion)
+        assert (got.content, got.finish_reason) == ("", None)
+    assert whole({"choices": [{"text": content}]}) is None
+
+
+def test_an_error_nested_too_deep_is_still_an_error() -> None:
+    deep = '{"error": ' + "[" * 1000 + "]" * 1000 + "}"
+    assert stream(f"data: {deep}") == "an error without a message"
+    assert stream('data: {"error": {"code": 7}}') == '{"code":7}'
+
+
+def test_infinite_metrics_are_left_out() -> None:
+    assert parse_metrics("a NaN\nb +Inf\nc 1\n") == {"c": 1.0}
+
+
+def test_a_servers_words_have_no_control_characters() -> None:
+    assert plain("\x1b[2Jno\r\n\tkey\x00 \u202eabc\ud800") == "[2Jno key abc"

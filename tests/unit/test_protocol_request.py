@@ -1,0 +1,149 @@
+"""The bytes of each request."""
+
+import hashlib
+
+import httptools
+import orjson
+import pytest
+from tests.unit.parsed import ParsedRequest
+
+from mls.config.sections.run import Run
+from mls.protocol import request as request_module
+from mls.protocol.request import RequestBuilder, Target, body_fields
+
+
+def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
+    return RequestBuilder(
+        Target(url, key), Run(**run), served_as=served_as, seed=1, run_id="cell-r1"
+    )
+
+
+def sent(url="http://127.0.0.1:8090", job=3, **options):
+    return ParsedRequest(builder(url, **options).wire(job))
+
+
+def test_wire_is_one_complete_http_request():
+    parsed = sent()
+    assert parsed.complete and (parsed.method, parsed.url) == (b"POST", b"/v1/chat/completions")
+    assert parsed.headers["Host"] == "127.0.0.1:8090"
+    assert parsed.headers["Content-Type"] == "application/json"
+    assert parsed.headers["Accept-Encoding"] == "identity"
+    assert parsed.headers["X-Request-Id"] == "cell-r1-3"
+    assert parsed.headers["Connection"] == "keep-alive"
+    assert "Authorization" not in parsed.headers
+    made = builder()
+    assert made.wire(3).endswith(made.body(3)) and made.body(3) == parsed.body
+    assert {name: parsed.headers[name] for name in made.headers(3)} == made.headers(3)
+
+
+def test_key_goes_into_the_header_only():
+    parsed = sent(key="s3cret")
+    assert parsed.headers["Authorization"] == "Bearer s3cret" and b"s3cret" not in parsed.body
+
+
+@pytest.mark.parametrize(
+    "url, host, path",
+    [
+        ("https://llm.example/", "llm.example", b"/v1/chat/completions"),
+        ("http://llm.example:81/proxy", "llm.example:81", b"/proxy/v1/chat/completions"),
+        ("http://user:word@llm.example", "llm.example", b"/v1/chat/completions"),
+        ("http://[::1]:8090", "[::1]:8090", b"/v1/chat/completions"),
+    ],
+)
+def test_host_and_path(url, host, path):
+    parsed = sent(url)
+    assert (parsed.headers["Host"], parsed.url) == (host, path)
+
+
+def test_targets():
+    assert (Target("https://a").port, Target("https://a").tls) == (443, True)
+    assert (Target("http://a").port, Target("http://a").tls) == (80, False)
+    assert (Target("http://[::1]:7").host, Target("http://[::1]:7").port) == ("::1", 7)
+
+
+def test_fields_of_each_endpoint():
+    chat = orjson.loads(sent().body)
+    assert chat["messages"][0]["role"] == "user" and "prompt" not in chat
+    assert (chat["model"], chat["max_tokens"], chat["stream"]) == ("small", 64, True)
+    assert chat["stream_options"] == {"include_usage": True} and chat["cache_prompt"] is False
+    text = orjson.loads(sent(endpoint="/v1/completions").body)
+    assert text["prompt"] == chat["messages"][0]["content"] and "messages" not in text
+    native = orjson.loads(sent(endpoint="/completion").body)
+    assert native["n_predict"] == 64 and "max_tokens" not in native
+    assert "stream_options" not in native
+    whole = orjson.loads(sent(stream=False).body)
+    assert whole["stream"] is False and "stream_options" not in whole
+    assert sent(stream=False).headers["Accept"] == "application/json"
+
+
+def test_fields_follow_the_config():
+    fields = body_fields(Run(ignore_eos=False, cache_prompt=True, temperature=0), None)
+    assert "ignore_eos" not in fields and "model" not in fields
+    assert fields["cache_prompt"] is True and fields["temperature"] == 0
+    extra = body_fields(Run(request_extra={"top_k": 1, "max_tokens": 5}), "m")
+    assert extra["top_k"] == 1 and extra["max_tokens"] == 5 and "min_tokens" not in extra
+
+
+def test_a_reply_is_not_to_be_shorter_where_the_server_knows_how_to_be_told():
+    assert body_fields(Run(max_tokens=9), None)["min_tokens"] == 9
+    assert "min_tokens" not in body_fields(Run(ignore_eos=False), None)
+    assert "min_tokens" not in body_fields(Run(endpoint="/completion"), None)
+
+
+def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():
+    parsed = sent(endpoint="/v1/embeddings", request_extra={"dimensions": 64})
+    body = orjson.loads(parsed.body)
+    assert set(body) == {"model", "input", "dimensions"} and len(body["input"].split()) > 48
+    assert parsed.headers["Accept"] == "application/json"
+    assert builder(endpoint="/v1/embeddings").asked(0).output_tokens is None
+
+
+def test_headers_of_the_config_are_sent():
+    parsed = sent(request_headers={"X-Tenant": "a b", "User-Agent": "other"})
+    assert parsed.headers["X-Tenant"] == "a b" and parsed.headers["User-Agent"] == "other"
+    for bad in ({"X Y": "a"}, {"X": "a\r\nY: b"}):
+        with pytest.raises(ValueError, match="pattern"):
+            Run(request_headers=bad)
+
+
+def test_one_connection_a_request_says_so():
+    assert sent(reuse_connections=False).headers["Connection"] == "close"
+
+
+def test_the_same_on_every_rank_and_different_for_each_job():
+    one, other = builder(), builder()
+    assert [one.wire(job) for job in range(5)] == [other.wire(job) for job in range(5)]
+    assert len({one.prompt_sha256(job) for job in range(-5, 100)}) == 105
+
+
+def test_built_ahead_is_what_would_be_built_under_load(monkeypatch):
+    ahead, later = builder(), builder()
+    ahead.build_ahead(range(10))
+    built = []
+    monkeypatch.setattr(RequestBuilder, "_build", lambda self, job: built.append(job))
+    early = [ahead.wire(job) for job in range(10)]
+    assert built == []
+    monkeypatch.undo()
+    assert early == [later.wire(job) for job in range(10)]
+    assert ahead.wire(3) == later.wire(3)  # also a second time
+
+
+def test_building_ahead_is_bounded_in_memory(monkeypatch):
+    size = len(builder().wire(0))
+    monkeypatch.setattr(request_module, "_BUILD_AHEAD_BYTES", 10 * size)
+    made = builder()
+    made.build_ahead(range(10**9))  # ends
+    assert len(made._ready) <= 12
+
+
+def test_prompt_digest_is_of_the_prompts_text():
+    made = builder(endpoint="/completion")
+    text = orjson.loads(made.body(0))["prompt"]
+    assert made.prompt_sha256(0) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_parser_used_here_notices_a_wrong_length():
+    wire = builder().wire(0)
+    assert not ParsedRequest(wire[:-1]).complete
+    with pytest.raises(httptools.HttpParserError):
+        ParsedRequest(wire + b"x")

@@ -1,0 +1,74 @@
+"""Slots and context against the cells of a sweep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mls.config.cells import Settings, cells, settings
+from mls.config.config import Config
+from mls.config.parse import parse_config
+from mls.core.errors import UserError
+from mls.server.context_length import check_context, slots_warning
+
+
+def sweep(**keys: Any) -> tuple[Config, list[Settings]]:
+    config = parse_config({"models": {"m": {"path": "m.gguf"}}, **keys})
+    return config, [settings(config, cell, 1) for cell in cells(config)]
+
+
+def test_context_that_just_fits() -> None:
+    config, points = sweep(run={"max_tokens": 64})
+    check_context(config, points, {48: 100}, 164)
+    with pytest.raises(UserError, match="need 164, and a slot has 163"):
+        check_context(config, points, {48: 100}, 163)
+
+
+def test_the_cell_that_does_not_fit_is_named() -> None:
+    config, points = sweep(sweep={"max_tokens": [10, 1000]})
+    with pytest.raises(UserError, match=r"max_tokens~1000"):
+        check_context(config, points, {48: 100}, 512)
+
+
+def test_swept_slots_share_their_own_context() -> None:
+    config, points = sweep(sweep={"parallel": [1, 8]}, server={"ctx": 1024})
+    with pytest.raises(UserError, match=r"parallel~8.*a slot has 128"):
+        check_context(config, points, {48: 100}, 1024)
+
+
+def test_lengths_in_tokens_are_known_and_not_estimated() -> None:
+    lengths = {"distribution": "uniform", "min": 5, "max": 900}
+    config, points = sweep(workload={"kind": "synthetic", "prompt_tokens": lengths})
+    check_context(config, points, {48: 100}, 900 + points[0].run.max_tokens)
+    with pytest.raises(
+        UserError, match=r"a prompt of up to 900 tokens.* lower workload\.prompt_tokens"
+    ):
+        check_context(config, points, {48: 100}, 900)
+
+
+def test_unknown_context_is_not_an_error() -> None:
+    config, points = sweep()
+    check_context(config, points, {48: 10**6}, None)
+
+
+def test_requests_that_queue_are_warned_of() -> None:
+    config, points = sweep(sweep={"inflight": [2, 4, 9]})
+    assert slots_warning(config, points, 9, 1) == []
+    assert slots_warning(config, points, None, 1) == []
+    (said,) = slots_warning(config, points, 4, 1)
+    assert "Inflight 9 on 4 slots: 5 requests" in said
+    urls = {"urls": ["http://a", "http://b"]}
+    config, points = sweep(sweep={"inflight": [2, 4, 9]}, server=urls)
+    (said,) = slots_warning(config, points, 4, 2)
+    assert "Inflight 9 on 8 slots: 1 requests" in said
+
+
+def test_slots_are_those_of_the_cells_own_fleet() -> None:
+    config, points = sweep(
+        sweep={"fleet": [1, 2], "parallel": [2, 4], "inflight": [9]}, server={"ctx": 4096}
+    )
+    (said,) = slots_warning(config, points, 2, 1)  # the worst of all
+    assert "Inflight 9 on 2 slots: 7 requests" in said
+    (said,) = slots_warning(config, points[-1:], 2, 1)
+    assert "Inflight 9 on 8 slots: 1 requests" in said

@@ -1,0 +1,57 @@
+"""The line of a log that tells why a server ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mls.server.engine.log import decisive_line, how_it_ended
+
+LOADING = "0.00.074.900 I srv    load_model: loading model 'm.gguf'\n"
+FOLLOWS = (
+    "0.00.075.451 E srv          init: exiting due to model loading error\nRuntimeError: Failed\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (
+            "0.00.075.005 E llama_model_load: error loading model: data is not within the file bounds, "
+            "model is corrupted or incomplete",
+            "llama_model_load: error loading model: data is not within the file bounds, "
+            "model is corrupted or incomplete",
+        ),
+        (
+            "0.28.970.645 E alloc_buffer: failed to allocate buffer of size 46",
+            "alloc_buffer: failed to allocate buffer of size 46",
+        ),
+        ("ggml_cuda: CUDA error: no kernel image", "ggml_cuda: CUDA error: no kernel image"),
+    ],
+)
+def test_cause_comes_before_its_consequences(tmp_path: Path, line: str, words: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(f"{LOADING}{line}\n{FOLLOWS}")
+    assert decisive_line(log) == words
+
+
+def test_nothing_stands_out(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(LOADING)
+    assert decisive_line(log) is None
+    assert decisive_line(tmp_path / "none") is None
+
+
+def test_very_long_lines_are_cut(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("error: " + "x" * 10_000)
+    assert len(decisive_line(log) or "") < 300
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(3, "exit status 3"), (-9, "out of memory"), (-11, "crashed (SIGSEGV)"), (-15, "was ended")],
+)
+def test_how_it_ended(status: int, words: str) -> None:
+    assert words in how_it_ended(status)

@@ -1,0 +1,1 @@
+"""What is measured next, where the results decide."""

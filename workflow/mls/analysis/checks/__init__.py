@@ -1,0 +1,1 @@
+"""Can the figures be believed? Checks of repeats and of cells."""

@@ -1,0 +1,107 @@
+"""Did requests succeed, and did the client keep up with them?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mls.analysis.checks.pace import capped
+from mls.analysis.repeat.columns import ints, succeeded
+from mls.analysis.repeat.evidence import Evidence, Status, verdict
+from mls.analysis.repeat.samples import of_requests
+from mls.analysis.sample_size import unseen_share
+from mls.core.run_result import Verdict
+
+
+def errors(evidence: Evidence) -> Verdict:
+    requests, allowed = evidence.summary.requests, evidence.checks.error_rate
+    rate = requests.error / requests.total if requests.total else 1.0
+    kinds = ", ".join(f"{count} × {kind}" for kind, count in requests.errors.items())
+    if not requests.total:
+        message = "No request was sent."
+    elif not requests.error:
+        message = (
+            f"All {requests.total} requests succeeded; a server that fails fewer than "
+            f"{unseen_share(requests.total):.1%} of them may look so by chance."
+        )
+    else:
+        message = f"{requests.error} of {requests.total} requests failed ({kinds})."
+    status: Status = "pass" if not rate else "warn" if rate <= allowed else "fail"
+    return verdict("errors", status, rate, allowed, message)
+
+
+def client_kept_up(evidence: Evidence) -> Verdict:
+    client, checks = evidence.summary.client, evidence.checks
+    busy, lag = client.busiest_rank_cpu_fraction, client.loop_lag_ms.p99
+    if busy > checks.client_cpu_fraction:
+        message = (
+            f"The busiest rank used {busy:.0%} of a core: the client may be what was measured; "
+            "use more ranks."
+        )
+        return verdict("client_kept_up", "fail", busy, checks.client_cpu_fraction, message)
+    if client.clock == "user":
+        message = (
+            f"The busiest rank used {busy:.0%} of a core; how late the client read the replies "
+            "isn't known, as there are no kernel timestamps to compare with."
+        )
+        return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
+    # behind the cap of an open loop, it is the cap that makes requests late
+    lateness = None if capped(evidence) else _mean_lateness(evidence)
+    latency = evidence.summary.latency_ms.mean
+    if capped(evidence) and latency:
+        message = (
+            f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
+            "their lateness doesn't say whether they waited for the client, too: raise the cap to tell."
+        )
+        return verdict("client_kept_up", "unknown", busy, checks.client_cpu_fraction, message)
+    if lateness is None or not latency:
+        message = (
+            "No request succeeded after another at its place, so there is nothing to tell it from: "
+            "send more (run.rounds)."
+        )
+        return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
+    # arrival times are the kernel's: all that a late client changes is when the next request starts
+    share = lateness / latency
+    late = share > checks.client_lateness
+    read = (  # embeddings have no chunks
+        ""
+        if lag is None
+        else f"99 % of the chunks were read within {lag:.2g} ms of their arrival, "
+    )
+    message = (
+        f"A request that was due waited {lateness:.2g} ms for its start, {share:.2%} of the mean "
+        f"latency; {read}and the busiest rank used {busy:.0%} of a core"
+        f"{': the server had less to do than was asked for.' if late else '.'}"
+    )
+    status: Status = "fail" if late else "pass"
+    return verdict("client_kept_up", status, share, checks.client_lateness, message)
+
+
+def _mean_lateness(evidence: Evidence) -> float | None:
+    """Of successful requests in ms; in a closed loop of those that followed another at their place.
+
+    The first at each place waited for none, and with few rounds they would hide what the others did.
+    """
+    table, counts = evidence.table, succeeded(evidence.table)
+    if not evidence.load.open:
+        place = ints(table, "rank").values << 32 | ints(table, "slot").values
+        start = ints(table, "start_ns").values
+        order = np.lexsort((start, place))
+        first = np.ones(len(order), np.bool_)
+        first[1:] = place[order][1:] != place[order][:-1]
+        counts[order[first]] = False
+    lateness = of_requests(table)["lateness_ms"][counts]
+    known = lateness[~np.isnan(lateness)]
+    return float(known.mean()) if len(known) else None
+
+
+def arrival_clock(evidence: Evidence) -> Verdict:
+    clock = evidence.summary.client.clock
+    if clock == "kernel":
+        return verdict(
+            "arrival_clock", "pass", clock, "kernel", "Arrival times come from the kernel."
+        )
+    message = (
+        "Arrival times were taken by the client when it read, not by the kernel: "
+        "the client's own delays are in them."
+    )
+    return verdict("arrival_clock", "warn", clock, "kernel", message)

@@ -1,0 +1,64 @@
+"""What the checks of one repeat judge from, and the form of their verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from mls.config.sections.checks import Checks
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.core.run_result import Summary, Verdict
+
+Status = Literal["pass", "warn", "fail", "unknown"]
+WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
+"""All statuses, each worse than the one before."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """table: the repeat's records (schema `mls.core.record.REQUESTS`) that `summary` is made from."""
+
+    summary: Summary
+    table: pa.Table
+    run: Run
+    checks: Checks
+    metrics_before: dict[str, float] | None = None
+    """The server's `/metrics` before the run, without warm-up; None when it has none."""
+    metrics_after: dict[str, float] | None = None
+    host: dict[str, Any] = field(default_factory=dict)
+    """`host` of `RunResult`; empty when nothing was recorded."""
+    clock: dict[str, Any] = field(default_factory=dict)
+    """`clock` of `RunResult`."""
+    load: Load = field(default_factory=Load)
+    workload: Workload = field(default_factory=Workload)
+
+
+def verdict(
+    check: str,
+    status: Status,
+    measured: float | str | None,
+    threshold: float | str | None,
+    message: str,
+) -> Verdict:
+    return Verdict(
+        check=check, status=status, measured=measured, threshold=threshold, message=message
+    )
+
+
+def excess(measured: float, allowed: float) -> Status:
+    """How bad it is that an effect is greater than allowed: `fail` from twice as much on.
+
+    Shared machines drift by a tenth often enough; that is worth knowing, and no reason to throw
+    the figures away.
+    """
+    return "fail" if measured > 2 * allowed else "warn"
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """The worst of the statuses; `unknown` when there are none."""
+    return max(statuses, key=WORSE.index, default="unknown")

@@ -1,0 +1,48 @@
+"""Goodput: the rate of requests that meet every objective of the config."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from mls.analysis.repeat.columns import Bools, ints, succeeded
+from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.samples import of_requests
+from mls.config.sections.checks import Slo
+from mls.core.units import NS_PER_S
+
+
+def good_requests(table: pa.Table, slo: Slo) -> Bools:
+    """Requests that succeeded, each of their figures within the largest limit given for it.
+
+    A figure that is not known, such as the TTFT of a reply in one piece, is not within its limit.
+    """
+    good = succeeded(table)
+    figures = of_requests(table)
+    for name, limits in slo.limits.items():
+        good = good & (figures[name] <= max(limits.given.values()))  # NaN compares as false
+    return good
+
+
+def goodput(table: pa.Table, slo: Slo, inflight: int | None) -> dict[str, float]:
+    """`good.share` of all requests; in the window and overall `good_requests_per_s`, `good_tokens_per_s`.
+
+    The tokens are the completion tokens of good requests that ended in that time. Empty without
+    objectives or requests; without a window its rates are left out. inflight: as in `window`.
+    """
+    course = flight(table)
+    if not slo.limits or not len(course.at_ns):
+        return {}
+    good = good_requests(table, slo)
+    ends = ints(table, "end_ns").values
+    tokens = ints(table, "completion_tokens").values
+    spans = {"overall": (int(course.at_ns[0]), int(course.at_ns[-1]))}
+    if steady := window(table, course, inflight):
+        spans["throughput"] = steady
+    found = {"good.share": float(good.mean())}
+    for name, (begin, end) in spans.items():
+        within = good & (ends > begin) & (ends <= end)
+        seconds = (end - begin) / NS_PER_S
+        found[f"{name}.good_requests_per_s"] = float(np.count_nonzero(within) / seconds)
+        found[f"{name}.good_tokens_per_s"] = float(tokens[within].sum() / seconds)
+    return found

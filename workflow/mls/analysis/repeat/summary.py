@@ -1,0 +1,182 @@
+"""The summary of one repeat, from its raw request records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded
+from mls.analysis.repeat.gpu import PostFacts, summarize_cards
+from mls.analysis.repeat.in_flight import Flight, flight, window
+from mls.analysis.repeat.samples import distribution, samples
+from mls.core.run_result import (
+    Client,
+    Inflight,
+    Overall,
+    RankCost,
+    Requests,
+    ServerSide,
+    Summary,
+    Throughput,
+    Tokens,
+)
+from mls.core.units import NS_PER_S
+
+MS_PER_S = 1_000
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the records don't say: asked inflight, arrival clock, cost of each rank, `/metrics`,
+    post-processing (None: off) and telemetry (schema `TELEMETRY`; None: there is none).
+
+    steady: whether the load keeps all places full (a closed loop without pauses).
+    """
+
+    inflight: int
+    clock: Literal["kernel", "user"]
+    per_rank: list[RankCost]
+    metrics_before: dict[str, float] | None
+    metrics_after: dict[str, float] | None
+    post: PostFacts | None = None
+    telemetry: pa.Table | None = None
+    steady: bool = True
+
+
+def summarize(table: pa.Table, facts: RunFacts, drawn: dict[str, Floats] | None = None) -> Summary:
+    """Summarise one repeat. table: schema `mls.core.record.REQUESTS`; definitions: docs/METHODS.md.
+
+    drawn: its `samples`, where the caller has them.
+    """
+    ok = succeeded(table)
+    course = flight(table)
+    wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
+    steady = window(table, course, facts.inflight if facts.steady else None)
+    values = dict(samples(table) if drawn is None else drawn)
+    tokens = ints(table, "completion_tokens").values[ok].sum()
+    held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
+    return Summary(
+        requests=_requests(table, ok),
+        wall_s=wall_ns / NS_PER_S,
+        window_s=(steady[1] - steady[0]) / NS_PER_S if steady else None,
+        tokens=Tokens(
+            prompt=int(ints(table, "prompt_tokens").values[ok].sum()),
+            completion=int(tokens),
+            cached_prompt=int(ints(table, "cached_tokens").values[ok].sum()),
+        ),
+        throughput=_within(table, ok, steady),
+        overall=Overall(
+            requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
+            completion_tokens_per_s=float(tokens * NS_PER_S / wall_ns) if wall_ns else 0.0,
+        ),
+        inflight=Inflight(
+            asked=facts.inflight,
+            achieved_littles_law=held_ns / wall_ns if wall_ns else None,
+            achieved_time_weighted=course.mean(*steady) if steady else None,
+            max=course.max,
+        ),
+        server=_server(table, ok, facts),
+        client=Client(
+            cpu_s=sum(rank.cpu_s for rank in facts.per_rank),
+            busiest_rank_cpu_fraction=max((r.cpu_fraction for r in facts.per_rank), default=0.0),
+            loop_lag_ms=distribution(values.pop("loop_lag_ms")),
+            clock=facts.clock,
+            merged_chunks=int(lists(table, "chunk_merged").values.sum()),
+            per_rank=facts.per_rank,
+        ),
+        gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), int(tokens)),
+        **{name: distribution(found) for name, found in values.items()},
+    )
+
+
+def _span_ns(course: Flight) -> tuple[int, int] | None:
+    return (int(course.at_ns[0]), int(course.at_ns[-1])) if len(course.at_ns) else None
+
+
+def _requests(table: pa.Table, ok: Bools) -> Requests:
+    kinds = pc.value_counts(table.column("error").drop_null()).to_pylist()
+    return Requests(
+        total=len(ok),
+        ok=int(ok.sum()),
+        error=int((~ok).sum()),
+        errors=dict(sorted((kind["values"], kind["counts"]) for kind in kinds)),
+        retries=int(np.maximum(ints(table, "attempts").values - 1, 0).sum()),
+        reconnects=int(ints(table, "reconnects").values.sum()),
+    )
+
+
+def _within(table: pa.Table, ok: Bools, steady: tuple[int, int] | None) -> Throughput:
+    if steady is None:
+        return Throughput(
+            requests_per_s=None, completion_tokens_per_s=None, prompt_tokens_per_s=None
+        )
+    begin, end = steady
+    seconds = (end - begin) / NS_PER_S
+    ends = ints(table, "end_ns").values
+    prompt = np.where(ok, ints(table, "prompt_tokens").values, 0)
+    return Throughput(
+        requests_per_s=float((ok & (ends > begin) & (ends <= end)).sum() / seconds),
+        completion_tokens_per_s=float(_completion_tokens(table, ok, begin, end) / seconds),
+        prompt_tokens_per_s=float(np.dot(prompt, _prompt_share(table, begin, end)) / seconds),
+    )
+
+
+def _completion_tokens(table: pa.Table, ok: Bools, begin: int, end: int) -> float:
+    """Tokens that arrived in (begin, end]: a reply's are spread evenly over its content chunks.
+
+    A reply that came in one piece was produced over its whole latency, not in the moment
+    of its arrival: it counts with the share of its time that lies within.
+    """
+    chunks = lists(table, "chunk_ns")
+    inside = (chunks.values > begin) & (chunks.values <= end)
+    arrived = np.bincount(chunks.owner[inside], minlength=len(ok))
+    whole = _share(ints(table, "start_ns").values, ints(table, "end_ns").values, begin, end)
+    share = np.where(chunks.lengths > 1, arrived / np.maximum(chunks.lengths, 1), whole)
+    return float(np.dot(np.where(ok, ints(table, "completion_tokens").values, 0), share))
+
+
+def _prompt_share(table: pa.Table, begin: int, end: int) -> Floats:
+    """A prompt was read at some time between the request's start and its first chunk (or its end)."""
+    start, last = ints(table, "start_ns").values, ints(table, "end_ns").values
+    first = ints(table, "first_chunk_ns")
+    streamed = first.valid & (lists(table, "chunk_ns").lengths > 1)
+    return _share(start, np.where(streamed, first.values, last), begin, end)
+
+
+def _share(start: Ints, stop: Ints, begin: int, end: int) -> Floats:
+    """Share of each [start, stop] that lies within [begin, end]."""
+    inside = np.minimum(stop, end) - np.maximum(start, begin)
+    return np.clip(inside, 0, None) / np.maximum(stop - start, 1)
+
+
+def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
+    prompt = ints(table, "prompt_tokens").values - ints(table, "cached_tokens").values
+    after = facts.metrics_after or {}
+    return ServerSide(
+        predicted_per_second=distribution(
+            _rate(ints(table, "completion_tokens").values, floats(table, "server_predicted_ms"), ok)
+        ),
+        prompt_per_second=distribution(_rate(prompt, floats(table, "server_prompt_ms"), ok)),
+        busy_slots=_busy_slots(facts.metrics_before or {}, after),
+        deferred=after.get("llamacpp:requests_deferred"),
+    )
+
+
+def _rate(tokens: Ints, ms: Floats, ok: Bools) -> Floats:
+    known = ok & (ms > 0) & (tokens > 0)
+    return tokens[known] / ms[known] * MS_PER_S
+
+
+def _busy_slots(before: dict[str, float], after: dict[str, float]) -> float | None:
+    """Busy slots a decode step during the run: the server's mean is since its start, so take it apart."""
+    mean, steps = "llamacpp:n_busy_slots_per_decode", "llamacpp:n_decode_total"
+    if mean not in after:
+        return None
+    ran = after.get(steps, 0) - before.get(steps, 0)
+    if mean not in before or ran <= 0:
+        return after[mean]
+    return (after[mean] * after[steps] - before[mean] * before.get(steps, 0)) / ran

@@ -1,0 +1,43 @@
+"""How many samples a statement needs, to be more than a guess."""
+
+from __future__ import annotations
+
+import math
+
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+
+CONFIDENCE = 0.95
+
+MISS = 0.05
+"""Chance with which a check may pass a fault of twice its threshold."""
+
+
+def least_samples(percentile: float) -> int:
+    """Samples needed for their greatest to lie above the percentile with 95 % confidence.
+
+    The least n with 1 − q^n ≥ 0.95 (Wilks, Annals of Mathematical Statistics 12, 1941): 5 for p50,
+    29 for p90, 59 for p95, 299 for p99. With fewer there may well be no sample above it at all.
+    """
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log(percentile / 100))
+
+
+def unseen_share(samples: int) -> float:
+    """The largest share of what none of so many samples shows, with 95 % confidence."""
+    return 1.0 - (1 - CONFIDENCE) ** (1 / samples)
+
+
+def longer(requests: int, run: Run, load: Load, workload: Workload) -> str:
+    """Advice to measure about so many requests, in the words of the config."""
+    units = math.ceil(requests / max(1, workload.turns_apart))
+    if load.open:
+        return f"measure about {_round_up(units)} arrivals (run.iters or run.duration_s)"
+    rounds = _round_up(math.ceil(units / run.inflight))
+    return f"measure about {rounds} rounds (run.rounds, or a longer run.duration_s)"
+
+
+def _round_up(count: int) -> int:
+    """To two significant digits: what it is made from isn't known better."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return -(-count // step) * step

@@ -1,0 +1,1 @@
+"""What each subcommand of `mls` does that is more than one call."""

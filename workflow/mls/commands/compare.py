@@ -1,0 +1,39 @@
+"""`mls compare`: from two sets of results to the page, the lines and the exit status."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mls.analysis.comparison import MARGIN, compare
+from mls.analysis.differences import differences
+from mls.analysis.result_sets import opened
+from mls.core.errors import UserError
+from mls.report.pages.comparison import compared, lines, render
+
+WORSE = 2
+"""Exit status when a cell is worse; 1 is for what went wrong."""
+
+
+def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | None) -> int:
+    """Compare, write the page, print a line for each cell. Returns the exit status.
+
+    fail_if_worse: such as `5%`: the margin, and that the status tells of it. Raises `UserError`.
+    """
+    margin = MARGIN if fail_if_worse is None else _fraction(fail_if_worse)
+    with opened(base) as before, opened(new) as after:
+        found = compare(before.study, after.study, margin)
+        differ = differences(before.study, before.folder, after.study, after.folder)
+        shown = compared(before, after, found, differ)
+    if not found.cells:
+        raise UserError(f"{base} and {new} have no measured cell in common.")
+    render(shown, output)
+    print("\n".join(lines(shown)))
+    return WORSE if fail_if_worse is not None and found.worse() else 0
+
+
+def _fraction(text: str) -> float:
+    given = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if not given or float(given[1]) <= 0:
+        raise UserError(f"--fail-if-worse: expected a percentage above 0 such as 5%, not {text!r}.")
+    return float(given[1]) / 100

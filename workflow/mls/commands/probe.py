@@ -1,0 +1,45 @@
+"""`mls probe`: the probe with the very requests that the run will send."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from mls.config.parse import load_config, parse_config
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.core.files import write_json
+from mls.protocol.prompts import prompt
+from mls.protocol.request import body_fields, prompt_field
+from mls.server.probe import probe_all
+
+
+def probe_server(
+    urls: list[str], config: Path | None, model: str | None, output: Path | None
+) -> None:
+    """Probe, say what was found, write it down. Raises `UserError` when it can't be benchmarked."""
+    loaded = (
+        load_config(config)
+        if config
+        else parse_config({"models": {model or "server": {"served_as": model}}})
+    )
+    name = model or next(iter(loaded.models))
+    roots = urls or loaded.server.addresses
+    if not roots:
+        raise UserError("Give --server URL.")
+    found = probe_all(loaded, name, [root.rstrip("/") for root in roots], _sample)
+    described = found.model_dump(mode="json")
+    if output:
+        write_json(output, described)
+    else:
+        Console().print_json(data=described)
+    for warning in found.warnings:
+        Console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False)
+
+
+def _sample(run: Run, served_as: str | None, number: int) -> tuple[str, dict[str, Any]]:
+    """(prompt, JSON body) of a request that the run itself will not send."""
+    text = prompt(0, number, run.prompt_words)
+    return text, body_fields(run, served_as) | prompt_field(run, text)

@@ -1,0 +1,64 @@
+"""`mls reproduce`: measures an archive's config again, and compares the new results with the archived."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+from mls.analysis.result_sets import CONFIG
+from mls.commands.compare import compare_results
+from mls.config.parse import parse_config
+from mls.core.digest import PACKAGE
+from mls.core.errors import UserError
+from mls.core.files import write_json
+from mls.report.archive.archive import verify
+
+ROOT = PACKAGE.parent.parent
+"""The checkout, whose Snakefile does the measuring."""
+
+
+def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | None) -> int:
+    """Verify the archive, measure its config into `results`, compare. Returns the exit status.
+
+    The new page has the archive as its baseline; `reproduced.html` in `results` is the comparison.
+    Raises `UserError` when the archive is not as it was made, or nothing could be measured.
+    """
+    verify(archive)
+    config = _config(archive, results)
+    path = results / "reproduce.json"
+    write_json(path, config)
+    command = [_snakemake(), "--cores", cores, "--configfile", str(path.resolve())]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        raise UserError(f"{' '.join(command)} failed with exit status {status}; it said why above.")
+    return compare_results(archive, results, results / "reproduced.html", fail_if_worse)
+
+
+def _config(archive: Path, results: Path) -> dict[str, object]:
+    """The archived config, writing to `results`, with the archive as baseline."""
+    with zipfile.ZipFile(archive) as packed:
+        try:
+            config: dict[str, object] = json.loads(packed.read(CONFIG))
+        except KeyError:
+            raise UserError(
+                f"{archive} has no {CONFIG}: it wasn't made by `mls archive`."
+            ) from None
+    config |= {"results": str(results.resolve()), "baseline": str(archive.resolve())}
+    parse_config(config)  # one sentence, should this version no longer know a key
+    return config
+
+
+def _snakemake() -> str:
+    """Snakemake of the launcher environment, or the one on PATH."""
+    if not (ROOT / "Snakefile").is_file():
+        raise UserError(
+            f"There is no Snakefile in {ROOT}: run this from a checkout of the project."
+        )
+    beside = ROOT / ".venv" / "bin" / "snakemake"
+    found = str(beside) if beside.is_file() else shutil.which("snakemake")
+    if not found:
+        raise UserError("snakemake was not found: run `make report` once, which installs it.")
+    return found

@@ -1,0 +1,329 @@
+"""`mls run`: one rank of the load generator. `mpirun -n R python -m mpi4py -m mls.worker …`."""
+
+from __future__ import annotations
+
+import mmap
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from mpi4py import MPI
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mls.commands.outcome import Outcome
+from mls.config.cells import parse_cell, settings
+from mls.config.config import Config
+from mls.config.parse import load_config, parse_config
+from mls.config.sections.run import STOPPING, Run
+from mls.core.errors import UserError
+from mls.core.run_folder import write_failure
+from mls.core.units import MIB
+from mls.host.lifetime import die_with_parent
+from mls.host.signals import raise_on_interrupt
+from mls.host.stderr import tell
+from mls.load.mpi.collective import agreed, wait_all
+from mls.load.rank import Gathered, Job, perform
+from mls.load.workload.preparation import prepare
+from mls.protocol.request import Target
+from mls.server.api import ServerApi, api_key
+
+_QUIET_PROGRESS_S = 10
+_TELLING_S = 5
+_RESERVE_BYTES = 32 * MIB
+T = TypeVar("T")
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Option(help="Config file: everything below is taken from it.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="With --config: axis=value, once for each axis.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="With --config: which repeat.")] = 1,
+    server: Annotated[
+        list[str] | None, typer.Option(envvar="MLS_SERVER", help="Root URL; once for each server.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for run.json and requests.parquet.")
+    ] = None,
+    endpoint: Annotated[str | None, typer.Option(help="Path that is POSTed to.")] = None,
+    iters: Annotated[int | None, typer.Option(help="Requests to send.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="Requests of each place, one after another.")
+    ] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds, instead of these.")] = None,
+    inflight: Annotated[int | None, typer.Option(help="Requests outstanding, all ranks.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Completion tokens asked for.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
+    warmup: Annotated[int | None, typer.Option(help="Requests before, kept out of it all.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the prompts.")] = None,
+    stream: Annotated[bool | None, typer.Option(help="Ask for streamed replies.")] = None,
+    transport: Annotated[str | None, typer.Option(help="epoll or requests.")] = None,
+    dispatch: Annotated[str | None, typer.Option(help="auto, counter, messages or static.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="Rank 0: auto, apart or works.")] = None,
+    cuda_post: Annotated[
+        bool | None, typer.Option(help="Work on each reply on the rank's card, or not.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model name to send.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the API key.")
+    ] = None,
+) -> None:
+    """Send load to a server, time every token, and print what came of it.
+
+    Run it under mpirun: `mpirun -n 3 mls run --server URL --inflight 8`. Options given here
+    replace the config's.
+    """
+    given = {
+        "endpoint": endpoint,
+        "iters": iters,
+        "rounds": rounds,
+        "duration_s": duration,
+        "inflight": inflight,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "warmup": warmup,
+        "stream": stream,
+        "transport": transport,
+        "dispatch": dispatch,
+        "scheduler": scheduler,
+        "cuda_post": cuda_post,
+    }
+    options = {key: value for key, value in given.items() if value is not None}
+    with _Rank(output):
+        die_with_parent()
+        plan = agreed(
+            MPI.COMM_WORLD,
+            lambda: _plan(config, cell or [], repeat, options, model, api_key_env, seed),
+        )
+        _perform(plan, server or [], output)
+
+
+def main() -> None:
+    """Entry point of `python -m mls.worker`."""
+    typer.run(run)
+
+
+class _Rank:
+    """Turns what goes wrong on a rank into one sentence and an exit status for all ranks."""
+
+    def __init__(self, output: Path | None) -> None:
+        self._output = output
+        self._reserve = mmap.mmap(-1, _RESERVE_BYTES)  # address space only, until it is written to
+
+    def __enter__(self) -> None:
+        raise_on_interrupt()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, UserError):
+            # raised alike on every rank, or by rank 0 when the others have no more to do
+            if MPI.COMM_WORLD.rank == 0:
+                tell(f"mls run: {error}")
+                if self._output:
+                    write_failure(self._output, str(error))
+            else:  # whose exit first ends all: rank 0's, when it has told
+                time.sleep(_TELLING_S)
+            raise typer.Exit(1)
+        if error is not None and not isinstance(error, typer.Exit | SystemExit):
+            try:
+                self._tell(error)
+            finally:
+                MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
+
+    def _tell(self, error: BaseException) -> None:
+        if isinstance(error, KeyboardInterrupt):
+            tell("mls run: interrupted")
+        elif isinstance(error, MemoryError):
+            self._out_of_memory()
+        elif isinstance(error, OSError):
+            tell(f"mls run: {error.strerror or error}")
+        else:
+            tell(traceback.format_exc())
+
+    def _out_of_memory(self) -> None:
+        self._reserve.close()  # to say so takes some memory, too
+        said = (
+            f"Rank {MPI.COMM_WORLD.rank} ran out of memory (`ulimit -v`, or a limit of the batch "
+            "system): raise the limit, send fewer requests in a repeat, or use more ranks."
+        )
+        tell(f"mls run: {said}")
+        if self._output:
+            write_failure(self._output, said)
+
+
+class _Plan:
+    """What the options and the config come to."""
+
+    def __init__(self, config: Config, cell: dict[str, Any], repeat: int, seed: int | None) -> None:
+        self.config = config
+        self.settings = settings(config, cell, repeat)
+        self.seed = self.settings.seed if seed is None else seed
+
+
+def _plan(
+    path: Path | None,
+    cell: list[str],
+    repeat: int,
+    options: dict[str, Any],
+    model: str | None,
+    api_key_env: str | None,
+    seed: int | None,
+) -> _Plan:
+    ranks = MPI.COMM_WORLD.size
+    if path is None:
+        data: dict[str, Any] = {"name": "run", "models": {"server": {"served_as": model}}}
+        data["run"] = options | {"ranks": ranks}
+        if api_key_env:
+            data["server"] = {"api_key_env": api_key_env}
+        config = parse_config(data)
+        return _Plan(config, {"model": "server"} | _point(config.run), repeat, seed)
+    config = load_config(path)
+    point = parse_cell(config, cell)
+    chosen = {*config.sweep, *([config.search.axis] if config.search else [])}
+    swept = [key for key in options if key in chosen] + (["model"] if model else [])
+    if swept:
+        raise UserError(
+            f"{swept[0]} is an axis of {path}: choose the cell, with --cell {swept[0]}=…, instead."
+        )
+    if options or api_key_env:
+        run_keys = config.run.model_dump(exclude_unset=True)
+        if not options.keys().isdisjoint(STOPPING):
+            run_keys = {k: v for k, v in run_keys.items() if k not in STOPPING}
+        data = config.model_dump(exclude_unset=True) | {"run": run_keys | options}
+        if api_key_env:
+            data["server"] = {**data.get("server", {}), "api_key_env": api_key_env}
+        config = parse_config(data)
+        point = parse_cell(
+            config, [f"{axis}={value}" for axis, value in point.items() if axis in chosen]
+        )
+    plan = _Plan(config, point, repeat, seed)
+    if plan.settings.run.ranks != ranks:
+        raise UserError(
+            f"run.ranks is {plan.settings.run.ranks}, but mpirun started {ranks}: "
+            f"use `mpirun -n {plan.settings.run.ranks}`."
+        )
+    return plan
+
+
+def _point(run: Run) -> dict[str, Any]:
+    return {"inflight": run.inflight, "ranks": run.ranks}
+
+
+def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
+    resolved = plan.settings
+    comm = MPI.COMM_WORLD
+    # asked on rank 0 alone: other hosts need not have these in their environment
+    urls = _from_rank0(
+        comm, lambda: [_url(u) for u in servers or resolved.server.addresses or [""]]
+    )
+    key = _from_rank0(comm, lambda: api_key(resolved.server))
+    outcome = None
+    if comm.rank == 0:
+        outcome = Outcome(plan.config, resolved, plan.seed, urls, output)
+
+    def apis() -> list[ServerApi]:
+        given = resolved.server
+        return [ServerApi(u, key, api_key_env=given.api_key_env, proxy=given.proxy) for u in urls]
+
+    def introduce() -> tuple[str | None, str]:
+        assert outcome
+        return outcome.introduce(apis()[0])
+
+    def ready() -> None:
+        assert outcome
+        outcome.before(apis())
+
+    served_as, run_id = _from_rank0(comm, introduce)
+    results = Path(plan.config.results)
+    materials = _from_rank0(
+        comm, lambda: prepare(resolved, plan.seed, results, apis()[0], served_as)
+    )
+    first, *others = [Target(url, key, resolved.server.proxy) for url in urls]
+    job = Job(
+        first,
+        resolved.run,
+        served_as,
+        plan.seed,
+        run_id,
+        resolved.load,
+        resolved.workload,
+        materials,
+        tuple(others),
+        resolved.server.policy,
+    )
+    with _Progress(resolved.run, comm.rank == 0) as progress:
+        gathered: Gathered | None = perform(comm, job, progress.update, ready, output)
+    if gathered is not None and outcome:
+        outcome.after(apis())
+        outcome.conclude(gathered)
+
+
+def _url(given: str) -> str:
+    if not given.startswith(("http://", "https://", "http+unix://")):
+        raise UserError(f"--server: expected a URL such as http://127.0.0.1:8090, not {given!r}.")
+    return given.rstrip("/")
+
+
+def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
+    """What rank 0 finds out, on every rank; its `UserError` too."""
+    answer: T | None = None
+    problem = None
+    if comm.rank == 0:
+        try:
+            answer = ask()
+        except UserError as error:
+            problem = str(error)
+    wait_all(comm)  # asleep: what rank 0 asks for may take a while
+    told: tuple[T, str | None] = comm.bcast((answer, problem), root=0)
+    result, problem = told
+    if problem:
+        raise UserError(problem)
+    return result
+
+
+class _Progress:
+    """A live line on a terminal, a plain line every ten seconds elsewhere; on standard error."""
+
+    def __init__(self, run: Run, shown: bool) -> None:
+        self._console = Console(stderr=True)
+        self._total = run.requests
+        self._shown = shown and run.ranks > 1
+        self._live = self._shown and self._console.is_terminal
+        self._last = time.monotonic()
+        self._bar = Progress(
+            TextColumn(f"inflight {run.inflight}, ranks {run.ranks}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+            refresh_per_second=2,
+            transient=True,
+            disable=not self._live,
+            auto_refresh=False,
+        )
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        self._task = self._bar.add_task("requests", total=self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, handed_out: int) -> None:
+        now = time.monotonic()
+        if not handed_out:  # shares fixed beforehand: rank 0 knows of no progress
+            return
+        if self._live and now - self._last > 0.5:
+            self._bar.update(self._task, completed=handed_out, refresh=True)
+            self._last = now
+        elif self._shown and not self._live and now - self._last > _QUIET_PROGRESS_S:
+            of = f" of {self._total}" if self._total else ""
+            print(f"mls run: {handed_out}{of} requests handed out", file=sys.stderr, flush=True)
+            self._last = now

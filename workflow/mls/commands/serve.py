@@ -1,0 +1,105 @@
+"""`mls serve`: from the config (or a bare model file) to a server with a command beside it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from mls.config.cells import cells, parse_cell, settings
+from mls.config.config import Config
+from mls.config.parse import load_config
+from mls.config.sections.server import Server
+from mls.core.errors import UserError
+from mls.core.run_folder import RUN, begin, end, write_failure
+from mls.host.address import reachable_address
+from mls.host.launch.launchers import hosts
+from mls.host.launch.programs import mpi_environment
+from mls.host.pinning import NOT_PINNED, Pinned, choose
+from mls.host.usage.counters import SERVE_PID
+from mls.server.engine.managed import serve
+from mls.server.gguf import check_gguf
+from mls.server.models import load_descriptor
+
+
+def serve_for(
+    command: list[str],
+    config: Path | None,
+    cell: list[str],
+    repeat: int,
+    model: str | None,
+    log: Path | None,
+    output: Path | None,
+    probe: Path | None,
+) -> int:
+    """Exit status of COMMAND, run beside the server that the options ask for.
+
+    Raises `UserError`; a failure is then also recorded in `output`.
+    """
+    if output:
+        begin(output)
+    os.environ.update(mpi_environment(" ".join(command)))
+    os.environ[SERVE_PID] = str(os.getpid())
+    try:
+        if probe and not probe.exists():
+            raise UserError(
+                f"{probe} is missing: the server did not pass its probe; the probe's log says why."
+            )
+        server, file, alias, pinned = _what_to_serve(config, cell, repeat, model)
+        log = log or Path("llama-server.log")
+        status = serve(server, file, alias, command, log, pinned=pinned)
+    except UserError as error:
+        if output:
+            write_failure(output, str(error))
+        raise
+    if output and not status and not (output / RUN).exists():
+        # such as Open MPI's, when it has lost a host
+        end(output, "The launcher reported success, but there is no result; see the log.")
+        return 1
+    if output:
+        end(output, _why(status))
+    return status
+
+
+def _why(status: int) -> str | None:
+    """What a command's exit status tells of a failed run."""
+    if not status:
+        return None
+    if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+        return "The run was interrupted; its log says more."
+    if status in (signal.SIGKILL, 128 + signal.SIGKILL):  # MPICH's mpirun, and others
+        return (
+            "A process of the run was killed (SIGKILL), as the kernel does when memory runs out "
+            "(`dmesg` tells); its log says more."
+        )
+    return f"The run ended with exit status {status}; its log says more."
+
+
+def _what_to_serve(
+    config: Path | None, cell: list[str], repeat: int, model: str | None
+) -> tuple[Server, Path | None, str, Pinned]:
+    """(server, model file, the model's name, who gets which CPUs)."""
+    if config is None:
+        if model is None:
+            raise UserError("Give --model FILE, or --config with --cell.")
+        return Server(), check_gguf(Path(model)), Path(model).stem, NOT_PINNED
+    loaded = load_config(config)
+    point = parse_cell(loaded, cell) if cell else cells(loaded)[0]
+    resolved = settings(loaded, point, repeat)
+    name = str(point["model"])
+    ranks_here = -(-resolved.run.ranks // max(1, len(hosts(loaded.mpi))))
+    pinned = choose(loaded.pin, ranks_here, managed=not resolved.server.addresses)
+    server = _reachable(loaded, resolved.server)
+    if server.addresses:
+        return server, None, name, pinned
+    descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
+    return server, Path(descriptor.path), resolved.served_as or name, pinned
+
+
+def _reachable(config: Config, server: Server) -> Server:
+    """The server, listening where all hosts of the ranks can reach it. Raises `UserError`."""
+    named = hosts(config.mpi)
+    if not named:
+        return server
+    address = reachable_address(named[0], "mpi.hostfile" if config.mpi.hostfile else "mpi.hosts")
+    return server if server.host else server.model_copy(update={"host": address})

@@ -1,0 +1,1 @@
+"""The typed config, its cells, and the settings that each of them resolves to."""

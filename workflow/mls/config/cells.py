@@ -1,0 +1,306 @@
+"""From a config to its cells: axes, cells, repeats, and the settings each of them resolves to."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from mls.config.config import Config, ModelSource
+from mls.config.parse import explain, nearest
+from mls.config.sections.adaptive import DIGITS, Search
+from mls.config.sections.load import Load
+from mls.config.sections.run import Run
+from mls.config.sections.server import Server
+from mls.config.sections.workload import Workload
+from mls.core.errors import UserError
+
+ALWAYS = ("model", "inflight", "ranks")
+"""Axes that every cell has, swept or not."""
+
+_NOT_AN_AXIS = {
+    "url",
+    "urls",
+    "binary",
+    "host",
+    "port",
+    "api_key_env",
+    "extra_args",
+    "request_extra",
+    "request_headers",
+}
+SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
+RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
+LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
+WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
+
+Cell = dict[str, Any]
+"""One point of the sweep: axis → value, in the order of `axes()`."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that determines the measurement of one repeat of one cell."""
+
+    cell: Cell
+    repeat: int
+    seed: int
+    model: ModelSource
+    served_as: str | None
+    server: Server
+    run: Run
+    load: Load
+    workload: Workload
+
+    @property
+    def requests(self) -> int | None:
+        """Requests (conversations) to send; None when something else ends the run."""
+        return self.load.requests(self.run)
+
+    @property
+    def thinks(self) -> bool:
+        """Whether places of a closed loop pause between two requests."""
+        return bool(self.load.think_s or self.workload.think_s)
+
+    @property
+    def files(self) -> list[Path]:
+        """Files whose content the measurement depends on. Raises `UserError` when one is missing."""
+        named = [("load.file", self.load.file), ("workload.file", self.workload.file)]
+        found = [(key, Path(name).expanduser()) for key, name in named if name]
+        for key, path in found:
+            if not path.exists():
+                raise UserError(f"{key}: {path} is not there; correct the path.")
+        return [path / "run.json" if path.is_dir() else path for _, path in found]
+
+
+def axes(config: Config) -> list[str]:
+    """Names of the axes: model, inflight and ranks first, then the config's own in its order.
+
+    An axis that is searched comes last, unless it is inflight.
+    """
+    searched = [config.search.axis] if config.search else []
+    return list(dict.fromkeys([*ALWAYS, *config.sweep, *searched]))
+
+
+def cells(config: Config) -> list[Cell]:
+    """All cells, the first axis varying slowest. Raises `UserError` for an axis or value that is not valid.
+
+    Of an axis that is searched they have the value at which the search begins.
+    """
+    _check_axes(config)
+    values = [config.sweep.get(axis) or [_default(config, axis)] for axis in axes(config)]
+    found = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
+    for cell in found:
+        settings(config, cell, repeat=1)
+        if config.search:
+            highest = cell | {config.search.axis: tidy(config.search.high)}
+            _check_search(settings(config, highest, repeat=1), config.search)
+    return found
+
+
+def tidy(value: float) -> int | float:
+    """A searched value as it stands in paths: whole numbers as such, others to `DIGITS`."""
+    exact = float(value)
+    rounded = exact if exact.is_integer() else float(f"{exact:.{DIGITS}g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+def settings(config: Config, cell: Cell, repeat: int) -> Settings:
+    """Resolve one repeat of a cell. Raises `UserError` naming the key when a value is not valid."""
+    name = cell["model"]
+    if name not in config.models:
+        raise UserError(
+            f"sweep.model: {name!r} is not in `models`{nearest(name, config.models)}; "
+            f"it has {', '.join(config.models)}."
+        )
+    source = config.models[name]
+    server = config.server.model_dump() | source.server
+    run = config.run.model_dump()
+    load = config.load.model_dump(exclude_unset=True)
+    workload = config.workload.model_dump(exclude_unset=True)
+    for axis, value in cell.items():
+        if axis in RUN_AXES:
+            run[axis] = value
+        elif axis in SERVER_AXES:
+            server[axis] = value
+        elif axis in LOAD_AXES:
+            load[axis] = value
+        elif axis in WORKLOAD_AXES:
+            workload[axis] = value
+    # an axis replaces the other stopping rule, it doesn't contradict it
+    if "iters" in cell or "rounds" in cell:
+        run["duration_s"] = None
+    elif "duration_s" in cell:
+        run["iters"] = run["rounds"] = None
+    found = Settings(
+        cell=cell,
+        repeat=repeat,
+        seed=repeat_seed(config, cell, repeat),
+        model=source,
+        served_as=source.served_as,
+        server=_valid(Server, server, f"models.{name}.server" if source.server else "server"),
+        run=_valid(Run, run, "run"),
+        load=_valid(Load, load, "load"),
+        workload=_valid(Workload, workload, "workload"),
+    )
+    _check_load(found)
+    return found
+
+
+def _check_search(highest: Settings, search: Search) -> None:
+    """Raise `UserError` when the load has no such axis to search."""
+    if search.axis == "inflight" and highest.load.open:
+        raise UserError(
+            f"search.axis: in an open loop (load.kind {highest.load.kind}) inflight is not for the "
+            "config to say; search `rate`."
+        )
+
+
+def _check_load(given: Settings) -> None:
+    """What must hold between the sections. Raises `UserError` naming the key."""
+    load, run, workload = given.load, given.run, given.workload
+    if load.missing:
+        key = load.missing[0]
+        raise UserError(f"load.{key}: this key is missing; kind {load.kind} needs it.")
+    if load.open and run.rounds:
+        raise UserError(
+            f"run.rounds: in an open loop (load.kind {load.kind}) no place sends one request after "
+            "another; leave it out."
+        )
+    if load.kind == "stages" and (run.iters or run.duration_s):
+        raise UserError(
+            "run.iters and run.duration_s: stages end by their own durations; leave these out."
+        )
+    if run.transport != "epoll" and (load.open or given.thinks or workload.turns_apart):
+        what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
+        raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
+    if workload.kind == "conversation" and (load.open or "chat" not in run.endpoint):
+        raise UserError(
+            "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
+        )
+    if given.server.policy == "sticky" and not workload.turns_apart:
+        raise UserError("server.policy: sticky goes with workload.kind conversation.")
+    if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
+        raise UserError(
+            "workload.output_tokens: embeddings have no tokens of their own; leave it out, and its "
+            "column too."
+        )
+    longest = workload.prompt_tokens.greatest
+    if workload.kind == "shared_prefix" and longest and longest <= workload.prefix_tokens:
+        raise UserError(
+            f"workload.prompt_tokens: expected more than the {workload.prefix_tokens} tokens of "
+            f"prefix_tokens, not {longest}."
+        )
+    if load.max_inflight and load.max_inflight < run.ranks:
+        raise UserError(
+            f"load.max_inflight: expected at least one for each of the {run.ranks} ranks, "
+            f"not {load.max_inflight}."
+        )
+    lengths = (workload.prompt_tokens, workload.output_tokens)
+    if load.kind != "trace" and any(known and known.greatest is None for known in lengths):
+        raise UserError("workload: lengths of a `trace` go with load.kind trace.")
+
+
+def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
+    """A 63-bit seed of its own for each repeat of each cell, so that no prompt is ever sent twice."""
+    text = f"{config.seed}|{config.name}|{cell_key(cell)}|{repeat}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def run_order(config: Config) -> list[tuple[str, int]]:
+    """(`cell_key`, repeat) of all runs in the order to measure them.
+
+    Repeats are blocks: the first of every cell, then the second of every cell, the cells shuffled
+    anew in each by the config's seed. So a machine that drifts favours no cell. Where the results
+    decide, it is the order of all that may come; what is searched stands for its first cell.
+    """
+    keys = [cell_key(cell) for cell in cells(config)]
+    return [
+        (key, repeat)
+        for repeat in range(1, config.most_repeats + 1)
+        for key in sorted(keys, key=lambda key: _shuffle(config, key, repeat))
+    ]
+
+
+def _shuffle(config: Config, key: str, repeat: int) -> bytes:
+    return hashlib.sha256(f"order|{config.seed}|{config.name}|{repeat}|{key}".encode()).digest()
+
+
+def cell_key(cell: Cell) -> str:
+    """The cell as in the path of its runs: `model~smollm2/inflight~8/ranks~2`."""
+    return "/".join(f"{axis}~{value}" for axis, value in cell.items())
+
+
+def run_path(config: Config, cell: Cell, repeat: int) -> str:
+    """Folder of one repeat below `<results>/runs` (the Paramspace instance)."""
+    return f"name~{config.name}/{cell_key(cell)}/repeat~{repeat}"
+
+
+def parse_cell(config: Config, assignments: list[str]) -> Cell:
+    """A cell from `axis=value` strings: the one of `cells(config)` whose values print like that.
+
+    Of a searched axis any value within its bounds will do.
+    Raises `UserError` when the config has no such cell.
+    """
+    asked = dict(item.partition("=")[::2] for item in assignments)
+    for cell in cells(config):
+        point = cell | _searched(config, asked)
+        if all(str(point.get(axis)) == value for axis, value in asked.items()):
+            return point
+    raise UserError(f"The config has no cell {asked}: its axes are {', '.join(axes(config))}.")
+
+
+def _searched(config: Config, asked: dict[str, str]) -> Cell:
+    """Of the asked values that of the searched axis, when it is within its bounds."""
+    search = config.search
+    if search is None or search.axis not in asked:
+        return {}
+    try:
+        value = float(asked[search.axis])
+    except ValueError:
+        return {}
+    whole = value.is_integer() or search.axis != "inflight"
+    return {search.axis: tidy(value)} if whole and search.low <= value <= search.high else {}
+
+
+def _default(config: Config, axis: str) -> Any:
+    if config.search and axis == config.search.axis:
+        return tidy(config.search.low)
+    return next(iter(config.models)) if axis == "model" else getattr(config.run, axis)
+
+
+def _check_axes(config: Config) -> None:
+    known = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
+    if config.search and config.search.axis in config.sweep:
+        raise UserError(
+            f"sweep.{config.search.axis}: `search` chooses its values; leave it out of `sweep`."
+        )
+    for axis, values in config.sweep.items():
+        if axis not in known:
+            raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, known)}.")
+        if not values:
+            raise UserError(f"sweep.{axis}: expected at least one value.")
+        if len({str(v) for v in values}) != len(values):
+            raise UserError(f"sweep.{axis}: a value is given twice in {values}.")
+        for value in values:
+            if not isinstance(value, bool | int | float | str) or (
+                isinstance(value, str) and ("/" in value or not value)
+            ):
+                raise UserError(
+                    f"sweep.{axis}: {value!r} can't be part of a path; expected a number, a boolean, "
+                    "or a word without '/'."
+                )
+
+
+T = TypeVar("T", Server, Run, Load, Workload)
+
+
+def _valid(kind: type[T], values: dict[str, Any], where: str) -> T:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(explain(error, kind, where)) from None

@@ -1,0 +1,86 @@
+"""Reading a config file, and saying in one sentence what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mls.config.config import Config
+from mls.core.errors import UserError
+
+
+def load_config(path: Path) -> Config:
+    """Read a YAML or JSON config. Raises `UserError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"Config {path} can't be read: {getattr(error, 'strerror', error)}."
+        ) from None
+    try:
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" near line {where.line + 1}" if where else ""
+        raise UserError(f"Config {path} is not valid YAML{line}: {_first_line(error)}.") from None
+    return parse_config(data)
+
+
+def parse_config(data: Any) -> Config:
+    """Validate a config's data. Raises `UserError` with the key, what was expected and the nearest key."""
+    if not isinstance(data, Mapping):
+        raise UserError("The config is empty: expected keys such as `models`, `run` and `sweep`.")
+    try:
+        return Config.model_validate(dict(data))
+    except ValidationError as error:
+        raise UserError(explain(error, Config)) from None
+
+
+def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> str:
+    """The first problem of a pydantic error, as a sentence for people."""
+    problems = error.errors()
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    path = ".".join([*([where] if where else []), *(str(part) for part in first["loc"])])
+    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        *parents, key = first["loc"]
+        keys = _keys_at(kind, parents)
+        return f"{path}: unknown key{nearest(str(key), keys)}; expected one of {', '.join(keys)}{more}."
+    if first["type"] == "missing":
+        return f"{path}: this key is missing{more}."
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = (
+        f", not {given!r}" if isinstance(given, str | int | float | bool) or given is None else ""
+    )
+    return f"{path or 'config'}: {message[0].lower()}{message[1:]}{shown}{more}."
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """`; did you mean 'x'?` for the nearest of the choices, or nothing when none is near."""
+    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _keys_at(kind: type[BaseModel], parents: Iterable[Any]) -> list[str]:
+    current: Any = kind
+    for part in parents:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = current.model_fields[str(part)].annotation
+        else:  # dict[name, Section]
+            current = typing.get_args(current)[-1]
+        if isinstance(current, types.UnionType):
+            current = typing.get_args(current)[0]
+    return list(current.model_fields)
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]

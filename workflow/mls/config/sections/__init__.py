@@ -1,0 +1,1 @@
+"""The sections of the config: one module each, and the types of their values."""

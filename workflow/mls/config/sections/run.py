@@ -1,0 +1,167 @@
+"""The config's `run`: what one run sends, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mls.config.sections.base import Section
+from mls.config.sections.types import HeaderName, HeaderValue, OnOffAuto
+
+STOPPING = ("iters", "rounds", "duration_s")
+"""Keys that say when a run has sent enough."""
+
+_REQUESTS = 64
+
+
+class Run(Section):
+    """Parameters of one run. Each may be an axis of the sweep."""
+
+    inflight: int = Field(8, ge=1, le=65536, description="Requests outstanding, over all ranks.")
+    ranks: int = Field(
+        2,
+        ge=1,
+        le=65536,
+        description="MPI ranks. Rank 0 schedules and gathers, the others work; 1: rank 0 does both (see `scheduler`).",
+    )
+    iters: int | None = Field(
+        None,
+        ge=1,
+        description="Requests to send; with `rounds`, at least so many. Default, where nothing else "
+        "ends the run: 64.",
+    )
+    rounds: int | None = Field(
+        None,
+        ge=1,
+        description="Requests that a place sends one after another: `rounds` × `inflight` are sent "
+        "(closed loop).",
+    )
+    duration_s: float | None = Field(
+        None, gt=0, description="Hand out requests for this long, instead of `iters` and `rounds`."
+    )
+    warmup: int = Field(
+        2, ge=0, description="Requests sent first by the whole run, and kept out of all results."
+    )
+    endpoint: str = Field(
+        "/v1/chat/completions",
+        pattern=r"^/\S*$",
+        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/completion` "
+        "or `/v1/embeddings` (replies without tokens; throughput is in requests/s).",
+    )
+    stream: bool = Field(True, description="Ask for a streamed reply.")
+    prompt_words: int = Field(
+        48,
+        ge=1,
+        le=100_000,
+        description="Words in each generated prompt (about 1.3 tokens a word).",
+    )
+    max_tokens: int = Field(64, ge=1, description="Completion tokens asked for.")
+    ignore_eos: bool = Field(
+        True, description="Keep generating to `max_tokens` where the server knows this key."
+    )
+    temperature: float = Field(0.8, ge=0, description="Sampling temperature.")
+    cache_prompt: bool = Field(
+        False, description="Let the server reuse its prompt cache (llama.cpp's key)."
+    )
+    transport: Literal["epoll", "requests"] = Field(
+        "epoll",
+        description="`epoll` (kernel receive timestamps) or `requests` (threads; the second opinion).",
+    )
+    dispatch: Literal["auto", "counter", "messages", "static"] = Field(
+        "auto",
+        description="How ranks get their jobs: a shared counter, messages asked ahead, or shares fixed "
+        "beforehand. `auto`: counter on one host, messages across hosts.",
+    )
+    scheduler: Literal["auto", "apart", "works"] = Field(
+        "auto",
+        description="Whether rank 0 only schedules (`apart`) or sends requests too (`works`; with dispatch "
+        "`counter` or `static`). `auto`: it works when a host has more ranks than cores.",
+    )
+    reuse_connections: bool = Field(True, description="Keep connections open between requests.")
+    ramp_s: float = Field(
+        0,
+        ge=0,
+        description="Spread the first request of each place over this time, so that they don't move in step.",
+    )
+    timeout_s: float = Field(
+        600, gt=0, description="Limit of one request, from start to last byte."
+    )
+    timeout_connect_s: float | None = Field(
+        None,
+        gt=0,
+        description="Limit of opening a connection for a request, TLS included. Default, as for the "
+        "next two: none but `timeout_s`.",
+    )
+    timeout_first_token_s: float | None = Field(
+        None, gt=0, description="Limit from start to the first token of a streamed reply."
+    )
+    timeout_between_chunks_s: float | None = Field(
+        None, gt=0, description="Limit of silence within a streamed reply, after its first token."
+    )
+    retries: int = Field(
+        2,
+        ge=0,
+        description="Further attempts where it is safe: no byte of the reply had come, or it was 429 or 503.",
+    )
+    request_extra: dict[str, object] = Field(
+        {}, description="Further fields of each request's JSON body."
+    )
+    request_headers: dict[HeaderName, HeaderValue] = Field(
+        {}, description="Further headers of each request."
+    )
+    keep_output: bool = Field(
+        False,
+        description="Keep the generated text in `requests.parquet`, and show some on the page.",
+    )
+    cuda_post: OnOffAuto = Field(
+        "off",
+        description="Work on each reply's bytes on the ranks' card: `on` needs one, `auto` uses one "
+        "where there is one and says in the results why not where there is none.",
+    )
+    cuda_post_work: int = Field(
+        4096,
+        ge=8,
+        le=2**32,
+        multiple_of=8,
+        description="Integer multiply-adds of that work for each byte.",
+    )
+    cuda_post_memory_mib: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="Memory that each rank takes for it on its card, and as much pinned on the host.",
+    )
+
+    @model_validator(mode="after")
+    def _stopping_rule(self) -> Run:
+        for key in ("iters", "rounds"):
+            if getattr(self, key) is not None and self.duration_s is not None:
+                raise ValueError(f"give `{key}` or `duration_s`, not both")
+        for key in ("timeout_first_token_s", "timeout_between_chunks_s"):
+            if getattr(self, key) and not (self.stream and self.transport == "epoll"):
+                raise ValueError(f"`{key}` needs `stream: true` and `transport: epoll`")
+        if self.scheduler == "works" and self.dispatch == "messages":
+            raise ValueError(
+                "scheduler `works` can't go with dispatch `messages`, for which rank 0 must always be "
+                "free to answer: use `counter` or `static`"
+            )
+        workers = self.ranks if self.scheduler == "works" else max(1, self.ranks - 1)
+        if self.inflight < workers:
+            raise ValueError(
+                f"inflight {self.inflight} is less than the {workers} worker ranks of ranks {self.ranks}: "
+                "each worker needs at least one place; raise inflight or lower ranks"
+            )
+        return self
+
+    @property
+    def embeds(self) -> bool:
+        """Whether replies are embeddings: in one piece, without tokens of their own."""
+        return self.endpoint.endswith("/embeddings")
+
+    @property
+    def requests(self) -> int | None:
+        """Number of requests to send; None when `duration_s` stops the run."""
+        if self.duration_s is not None:
+            return None
+        return max((self.rounds or 0) * self.inflight, self.iters or 0) or _REQUESTS

@@ -1,0 +1,136 @@
+"""The config's `server`: what is measured, and how it is reached or started."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mls.config.sections.base import Section
+from mls.config.sections.types import (
+    EnvName,
+    HostName,
+    HttpUrl,
+    OnOffAuto,
+    Profile,
+    ServerUrl,
+    count_or,
+)
+
+_MOST_SERVERS = 256
+
+Policy = Literal["round_robin", "least_outstanding", "sticky"]
+Fleet = Annotated[
+    Annotated[int, Field(ge=1, le=_MOST_SERVERS)] | Literal["gpus", "numa"],
+    count_or(_MOST_SERVERS, "gpus", "numa"),
+]
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"]
+
+
+class Server(Section):
+    engine: Literal["xllamacpp", "llama-server"] = Field(
+        "xllamacpp",
+        description="Managed engine: llama.cpp's server from the `xllamacpp` wheel, or a `llama-server` binary.",
+    )
+    binary: str | None = Field(
+        None, description="Path of the `llama-server` binary (`engine: llama-server`)."
+    )
+    url: ServerUrl | None = Field(
+        None,
+        description="A server that is already running; nothing is started then. Give its root, without `/v1`; "
+        "`http+unix://%2Frun%2Fllama.sock` for a Unix socket (there the kernel gives no receive timestamps).",
+    )
+    urls: list[ServerUrl] = Field(
+        [],
+        description="Instead of `url`: several servers of one model. Requests in flight are those at all of them.",
+    )
+    policy: Policy = Field(
+        "round_robin",
+        description="Which of `urls`, or of the `fleet`, a request goes to: each in turn, the one with the fewest "
+        "requests of this rank outstanding, or (`sticky`) the one of its conversation.",
+    )
+    proxy: HttpUrl | None = Field(
+        None,
+        description="HTTP proxy on the way to `url`; needs `run.transport: requests`.",
+    )
+    fleet: Fleet = Field(
+        1,
+        description="How many managed servers of the model run side by side and are measured as one: a number, "
+        "each on its share of the CPUs; `gpus`: one for each card, which it has to itself; `numa`: one for each "
+        "NUMA node, on that node's CPUs. `parallel`, `ctx` and `threads` are those of each.",
+    )
+    parallel: int = Field(8, ge=1, le=4096, description="Slots: requests served at once.")
+    ctx: int = Field(
+        8192, ge=64, description="Context in tokens of the whole server, shared out over its slots."
+    )
+    gpu_layers: int = Field(0, ge=-1, description="Layers on the GPU; -1: all.")
+    tensor_split: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$",
+        description="How much of the model each card gets, in proportion: `3,1`. Default: by free memory.",
+    )
+    flash_attn: OnOffAuto = Field(
+        "auto", description="Flash attention: `on`, `off`, or the engine's own choice."
+    )
+    cache_type_k: CacheType = Field("f16", description="Type of the KV cache's keys.")
+    cache_type_v: CacheType = Field(
+        "f16", description="Type of the KV cache's values; a quantized one needs flash attention."
+    )
+    profile: Profile = Field(
+        "off",
+        description="Run the engine under NVIDIA Nsight Systems (`nsys`: all of it) or Nsight Compute (`ncu`: "
+        "the counters of 100 of its kernels), if it is installed; the profile lies beside the server's log. "
+        "It costs speed: for a run of its own.",
+    )
+    threads: int | None = Field(
+        None, ge=1, description="Compute threads. Default: all cores that the server may use."
+    )
+    extra_args: list[str] = Field(
+        [],
+        description="Further arguments: command-line options for `llama-server`; "
+        "`attribute=value` of its parameters for `xllamacpp` (dots for nested ones).",
+    )
+    host: HostName | None = Field(
+        None,
+        description="Address at which the managed server listens. Default: loopback only; with several "
+        "hosts in `mpi`, that of the first, where all of them can reach it.",
+    )
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the managed server; of a `fleet`, that of the first, and the next ones for the others. "
+        "Default: a free one.",
+    )
+    api_key_env: EnvName | None = Field(
+        None,
+        description="Environment variable that holds the API key. The key itself is never stored.",
+    )
+    startup_timeout_s: float = Field(
+        120, gt=0, description="How long a managed server may take until it is healthy."
+    )
+
+    @model_validator(mode="after")
+    def _where_it_is(self) -> Server:
+        if self.url and self.urls:
+            raise ValueError("give `url` or `urls`, not both")
+        if len({*self.urls}) < len(self.urls):
+            raise ValueError("a server is given twice in `urls`")
+        if self.policy != "round_robin" and len(self.urls) < 2 and self.fleet == 1:
+            raise ValueError("`policy` goes with several `urls`, or a `fleet`")
+        if self.addresses and self.fleet != 1:
+            raise ValueError("`fleet` is of servers that are started here: leave it or `url` out")
+        if self.fleet == "gpus" and not self.gpu_layers:
+            raise ValueError("`fleet: gpus` needs `gpu_layers`: -1 for all of them")
+        if self.fleet == "gpus" and self.tensor_split:
+            raise ValueError(
+                "with `fleet: gpus` each server has one card: leave `tensor_split` out"
+            )
+        if not self.addresses and self.engine == "llama-server" and not self.binary:
+            raise ValueError("`binary` must be set with `engine: llama-server`")
+        return self
+
+    @property
+    def addresses(self) -> list[str]:
+        """URLs of the servers that are already running; none when the server is ours to start."""
+        return [self.url] if self.url else self.urls

@@ -1,0 +1,184 @@
+"""The config's `workload`: what is sent, and how long the replies are to be."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from mls.config.sections.base import Section, refuse_keys_of_other_kinds
+
+_KEYS: dict[str, tuple[str, ...]] = {
+    "words": (),
+    "synthetic": ("prompt_tokens",),
+    "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
+    "conversation": ("prompt_tokens", "turns", "think_s"),
+    "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
+    "replay": ("file",),
+}
+_ALWAYS = {"kind", "output_tokens", "system"}
+_TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
+
+
+class Lengths(Section):
+    """Lengths in tokens. A number is short for `fixed`, the word `trace` for that.
+
+    What falls outside `min` and `max` is set to them.
+    """
+
+    distribution: Literal["fixed", "uniform", "normal", "lognormal", "empirical", "trace"] = Field(
+        description="`fixed` (`value`), `uniform` (`min`, `max`), `normal` or `lognormal` (`mean`, "
+        "`std`: those of the lengths themselves), `empirical` (`values`), or `trace`: each "
+        "request's own of `load.file`."
+    )
+    value: int | None = Field(None, ge=1, description="`fixed`: the length.")
+    mean: float | None = Field(None, gt=0, allow_inf_nan=False, description="Mean in tokens.")
+    std: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Standard deviation in tokens."
+    )
+    min: int = Field(1, ge=1, description="Least length.")
+    max: int | None = Field(None, ge=1, description="Greatest length.")
+    values: list[int] = Field(
+        [], description="`empirical`: lengths to draw from, each as often as it is listed."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Lengths:
+        needs = {
+            "fixed": ("value",),
+            "uniform": ("max",),
+            "normal": ("mean", "std", "max"),
+            "lognormal": ("mean", "std", "max"),
+            "empirical": ("values",),
+        }
+        for key in needs.get(self.distribution, ()):
+            if getattr(self, key) in (None, []):
+                raise ValueError(f"distribution {self.distribution} needs {key}")
+        if self.values and min(self.values) < 1:
+            raise ValueError("values must be at least 1")
+        if self.max is not None and self.max < self.min:
+            raise ValueError("max must not be less than min")
+        return self
+
+    @property
+    def greatest(self) -> int | None:
+        """No length is greater; None when a trace decides."""
+        if self.distribution == "trace":
+            return None
+        if self.distribution == "empirical":
+            return max(self.values)
+        return self.value if self.distribution == "fixed" else self.max
+
+
+def _short_form(given: Any) -> Any:
+    if isinstance(given, int) and not isinstance(given, bool):
+        if given < 1:
+            raise ValueError("expected at least 1 token")
+        return Lengths(distribution="fixed", value=given)
+    if isinstance(given, str):
+        if given != "trace":
+            raise ValueError("expected a number, `trace`, or a mapping with `distribution`")
+        return Lengths(distribution="trace")
+    return given
+
+
+Length = Annotated[
+    Lengths, BeforeValidator(_short_form, json_schema_input_type=int | Literal["trace"] | Lengths)
+]
+
+
+class Workload(Section):
+    """What is sent. Default: the built-in prompts of `run.prompt_words` words.
+
+    Lengths in tokens are exact for the server under test: it is asked for its own `/tokenize`
+    before anything is measured. Where it has none, they are approximate, and a verdict says so.
+    """
+
+    kind: Literal["words", "synthetic", "shared_prefix", "conversation", "dataset", "replay"] = (
+        Field(
+            "words",
+            description="`words`; `synthetic` (random words, exact in tokens); `shared_prefix` "
+            "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
+            "(`turns` requests one after another, each with all that was said before); `dataset`; "
+            "`replay` (the prompts of an earlier run).",
+        )
+    )
+    prompt_tokens: Length = Field(
+        Lengths(distribution="fixed", value=128),
+        description="Prompt length with the chat template; `shared_prefix`: with the prefix; "
+        "`conversation`: of the first turn, and what each further turn adds. A number, `trace`, or "
+        "a mapping, see below. Default: 128.",
+    )
+    output_tokens: Length | None = Field(
+        None,
+        description="Tokens of each reply, in the same forms. Default: `run.max_tokens`.",
+    )
+    system: str | None = Field(
+        None,
+        description="A system message before each prompt (chat endpoints). `''` also takes the "
+        "place of a chat template's own.",
+    )
+    prefix_tokens: int = Field(
+        512, ge=1, description="`shared_prefix`: tokens of the user's text that a group shares."
+    )
+    groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
+    turns: int = Field(
+        4,
+        ge=1,
+        le=1000,
+        description="`conversation`: turns. `run.iters` and `run.rounds` count conversations.",
+    )
+    think_s: float = Field(
+        0,
+        ge=0,
+        allow_inf_nan=False,
+        description="`conversation`: pause between a reply and the next turn.",
+    )
+    file: str | None = Field(
+        None,
+        min_length=1,
+        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `replay`: "
+        "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
+    )
+    columns: dict[Literal["prompt", "output_tokens"], str] = Field(
+        {},
+        description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
+        "a column `messages` (OpenAI) or `conversations` (ShareGPT) is understood.",
+    )
+    replace: bool = Field(
+        False, description="`dataset`: the same row may be drawn more than once in a run."
+    )
+    min_prompt_tokens: int = Field(
+        1, ge=1, description="`dataset`: rows with fewer tokens are left out."
+    )
+    max_prompt_tokens: int | None = Field(
+        None, ge=1, description="`dataset`: rows with more tokens are left out."
+    )
+
+    @model_validator(mode="after")
+    def _keys_of_the_kind(self) -> Workload:
+        refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
+        if self.kind in ("dataset", "replay") and not self.file:
+            raise ValueError(f"kind {self.kind} needs file")
+        return self
+
+    @property
+    def turns_apart(self) -> int:
+        """Requests that follow one another in a conversation; 0 for requests of their own."""
+        return self.turns if self.kind == "conversation" else 0
+
+    @property
+    def in_tokens(self) -> bool:
+        """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
+        return self.kind in ("synthetic", "shared_prefix", "conversation")
+
+    def longest(self, max_tokens: int) -> tuple[int | None, int]:
+        """(prompt, reply): tokens that no request exceeds; None where that isn't known.
+
+        max_tokens: of the run, for replies of no length of their own.
+        """
+        reply = self.output_tokens.greatest if self.output_tokens else max_tokens
+        prompt = self.prompt_tokens.greatest if self.in_tokens else None
+        if prompt is not None and self.kind == "conversation":
+            prompt += (self.turns - 1) * (prompt + (reply or max_tokens) + _TEMPLATE_ROOM)
+        return prompt, reply or max_tokens

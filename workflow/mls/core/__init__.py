@@ -1,0 +1,1 @@
+"""Errors, units, files, digests, and the records and results of a repeat. Knows no other layer."""

@@ -1,0 +1,94 @@
+"""The folder of a run: the files in it, and what a run without a result leaves there.
+
+`mls serve` uses it, and so do the ranks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from mls.core.errors import UserError
+from mls.core.files import read_json, unwritable, write
+from mls.core.run_result import Failure
+
+RUN, RECORDS, TELEMETRY = "run.json", "requests.parquet", "telemetry.parquet"
+FAILURE = "failure.json"
+ASIDE = "run.damaged.json"
+PARTIAL = "requests.partial.parquet"
+"""Records of a run that failed: under a name of their own they outlive the workflow's clean-up."""
+
+PARTS = ".parts"
+"""Folder of the ranks' records until they are merged."""
+
+_CUT_OFF = "The run was cut off: mls serve was killed, or the machine went down."
+
+
+def make_parts(output: Path) -> Path:
+    """A new folder for the parts of the run in `output`. Raises `UserError`."""
+    discard_parts(output)
+    folder = output / PARTS
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return folder
+
+
+def discard_parts(output: Path) -> None:
+    """Remove what a run needed for gathering, also one that didn't come to its end."""
+    shutil.rmtree(output / PARTS, ignore_errors=True)
+
+
+def begin(output: Path) -> None:
+    """Clear away what an earlier try left in a run's folder.
+
+    A `failure.json` stands there from now on, for a run that can't leave one itself: it was killed.
+    Raises `UserError` when the folder can't be written to: better now than after the load.
+    """
+    discard_parts(output)
+    try:
+        for path in (output / PARTIAL, output / ASIDE, *output.glob(".*.part")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(output, error) from None
+    write(output / FAILURE, _failure(output, _CUT_OFF))
+
+
+def end(output: Path, problem: str | None) -> None:
+    """After `begin`: the run has ended, with this problem unless it has told a better one itself.
+
+    What it took for a result when its server had died, or before it was ended, is none: it is
+    set aside.
+    """
+    if problem is None:
+        (output / FAILURE).unlink(missing_ok=True)
+        return
+    with contextlib.suppress(OSError):
+        (output / RUN).replace(output / ASIDE)
+    if (told := read_json(output / FAILURE)) is None or told.get("message") == _CUT_OFF:
+        write_failure(output, problem)
+
+
+def write_failure(output: Path, message: str) -> None:
+    """Leave `failure.json`, so that the tables can say why there is no result. Never raises."""
+    discard_parts(output)
+    with contextlib.suppress(UserError):  # the log has the message
+        write(output / FAILURE, _failure(output, message))
+
+
+def _failure(output: Path, message: str) -> str:
+    cell, repeat = _from_path(output)
+    now = datetime.now(UTC).isoformat()
+    failure = Failure(cell=cell, repeat=repeat, message=message, at_utc=now)
+    return failure.model_dump_json(indent=1) + "\n"
+
+
+def _from_path(output: Path) -> tuple[dict[str, Any], int]:
+    """Cell and repeat as the folder's own name tells them (see `cells.run_path`)."""
+    pairs = dict(part.split("~", 1) for part in output.parts if "~" in part)
+    pairs.pop("name", None)
+    return pairs, int(pairs.pop("repeat", "1"))

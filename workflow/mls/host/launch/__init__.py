@@ -1,0 +1,1 @@
+"""Starting MPI programs: what each launcher needs."""

@@ -1,0 +1,1 @@
+"""What uses the host: counters, processes, and the servers that others started."""

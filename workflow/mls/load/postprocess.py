@@ -1,0 +1,81 @@
+"""Post-processing of replies on the rank's card, as a transport sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from mls.config.sections.run import Run
+from mls.gpu.device import Processed
+from mls.gpu.queue import PostQueue, open_queue
+from mls.load.mpi.roles import Role
+from mls.load.transport.exchange import Exchange
+
+_OK = 200
+
+
+class Posting:
+    """Hands a rank's complete replies to its card, and gives their times out at the end.
+
+    `finished` and `poll` are called while load is running and return at once.
+    """
+
+    def __init__(self, run: Run, local_rank: int) -> None:
+        """local_rank: this worker's number on its host. Raises `UserError`, see `open_queue`."""
+        self._queue: PostQueue | None
+        self._wrong_job: int | None = None
+        self._queue, self._facts = open_queue(
+            run.cuda_post,
+            work=run.cuda_post_work,
+            memory_mib=run.cuda_post_memory_mib,
+            local_rank=local_rank,
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to do after a reply."""
+        return self._queue is not None
+
+    def finished(self, exchange: Exchange) -> None:
+        """An exchange is over: hand its reply in when it is a good one."""
+        if self._queue and exchange.error is None and exchange.status == _OK:
+            # what was read of the connection; a transport that unframes by itself has bodies only
+            reads = [read[0] for read in exchange.reads]
+            self._queue.submit(exchange.job, reads or [data for data, _ in exchange.pieces])
+
+    def poll(self) -> None:
+        """Take out what is done, start what waits."""
+        if self._queue:
+            self._queue.poll()
+
+    def begin(self) -> None:
+        """Forget the replies of the warm-up. Not under load."""
+        if self._queue:
+            self._queue.forget()
+
+    def conclude(self) -> tuple[Mapping[int, Processed], dict[str, Any]]:
+        """(times by job, what to record: `{card, name, reason, failed}`), once the load is over.
+
+        Waits for the rest and checks the first reply's checksum against the reference. The
+        card's memory is given back.
+        """
+        if self._queue is None:
+            return {}, self._facts | {"failed": None}
+        self._queue.drain()
+        self._wrong_job = self._queue.wrong_job()
+        self._queue.close()
+        return self._queue.results, self._facts | {"failed": self._queue.failed}
+
+    def judged(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
+        """The exchanges, one with a wrong checksum as an error. After `conclude`."""
+        for exchange in exchanges:
+            if exchange.job == self._wrong_job:
+                text = "the card's checksum of the reply is not the reference's"
+                exchange.fail("post_mismatch", text, exchange.end_ns)
+            yield exchange
+
+
+def local_number(rank: int, role: Role) -> int:
+    """Number of a worker rank among the workers of its host, from 0."""
+    first = 0 if role.scheduler_works else 1
+    return sum(role.host_ids[other] == role.host_ids[rank] for other in range(first, rank))

@@ -1,0 +1,1 @@
+"""Requests on the wire, and the moments at which bytes came."""

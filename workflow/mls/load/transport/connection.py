@@ -1,0 +1,263 @@
+"""One place's connection: a non-blocking socket, optional TLS, and the HTTP/1.1 parser."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from mls.core.errors import UserError
+from mls.load.transport import timestamps
+from mls.load.transport.exchange import Exchange
+from mls.protocol.request import Target
+
+READ_BYTES = 65536
+_CONNECT_TIMEOUT_S = 10.0
+
+
+class Place:
+    """A place of the closed loop: at most one request outstanding, on one connection.
+
+    It is its own httptools protocol: the parser calls the `on_…` methods. Those for headers and
+    body are absent on purpose, see `unframe`.
+    """
+
+    __slots__ = (
+        "complete",
+        "connecting",
+        "dialed_ns",
+        "exchange",
+        "fresh",
+        "headers_done",
+        "keep_alive",
+        "parser",
+        "server",
+        "slot",
+        "sock",
+        "tls",
+        "unsent",
+    )
+
+    def __init__(self, slot: int, server: int = 0) -> None:
+        self.slot = slot
+        self.server = server  # that its connection goes to
+        self.sock: socket.socket | None = None
+        self.tls: Tls | None = None
+        self.exchange: Exchange | None = None
+        self.unsent: bytes | memoryview = (
+            b""  # of the request, when the kernel did not take it all at once
+        )
+        self.connecting = False
+        self.dialed_ns = 0  # when its connection was begun to be opened, under load
+        self.fresh = False  # opened for the request that is on it
+        self.begin_connection()
+
+    @property
+    def opening(self) -> bool:
+        """The connection is not ready for a request yet."""
+        return self.connecting or (self.tls is not None and not self.tls.ready)
+
+    def begin_connection(self) -> None:
+        """Get ready for the replies on a new connection."""
+        self.parser = httptools.HttpResponseParser(self)
+        self.begin_reply()
+
+    def begin_reply(self) -> None:
+        """Get ready for the next reply on this connection."""
+        self.complete = False
+        self.headers_done = False
+        self.keep_alive = True
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("a second reply to one request")
+
+    def on_headers_complete(self) -> None:
+        status = self.parser.get_status_code()
+        if status >= 200:
+            self.headers_done = True
+            if self.exchange:
+                self.exchange.status = status
+
+    def on_message_complete(self) -> None:
+        if self.headers_done:  # not for 100 Continue
+            self.complete = True
+            self.keep_alive = self.parser.should_keep_alive()
+
+    def take_connection(self, other: Place) -> None:
+        """Go on with the connection of a place on which nothing is outstanding."""
+        self.sock, self.tls, self.server = other.sock, other.tls, other.server
+        other.sock = other.tls = None
+        self.fresh = False
+        self.begin_connection()
+
+    def close(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+        self.sock = None
+        self.tls = None
+        self.unsent = b""
+        self.connecting = False
+
+
+class Tls:
+    """TLS over the raw socket's bytes, so that each read keeps its kernel timestamp."""
+
+    def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self.ready = False
+
+    def handshake(self, received: bytes = b"") -> bytes:
+        """Go on with the handshake; the bytes to send. Raises `ssl.SSLError`."""
+        if received:
+            self._incoming.write(received)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._ssl.do_handshake()
+            self.ready = True
+        return self._outgoing.read()
+
+    def encrypt(self, data: bytes) -> bytes:
+        self._ssl.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self, received: bytes) -> bytes:
+        """The plain bytes that are complete so far; b"" when a record isn't. Raises `ssl.SSLError`."""
+        self._incoming.write(received)
+        plain = []
+        with contextlib.suppress(ssl.SSLWantReadError):
+            while data := self._ssl.read(READ_BYTES):
+                plain.append(data)
+        return b"".join(plain)
+
+
+_OWN_LIMITS = {
+    errno.EMFILE: "raise `ulimit -n`, lower inflight, or use more ranks",
+    errno.ENFILE: "this host may open no more; raise fs.file-max",
+    errno.EADDRNOTAVAIL: (
+        "this host has no free port left; set run.reuse_connections, widen "
+        "net.ipv4.ip_local_port_range, or send from more hosts"
+    ),
+}
+"""What to do where it is not the server's doing that there is no connection."""
+
+
+def no_connection(code: int | None) -> OSError:
+    """The kernel's error of this number, its text with what to do about it where that is known."""
+    said = os.strerror(code or 0)
+    return OSError(code, f"{said}: {_OWN_LIMITS[code]}" if code in _OWN_LIMITS else said)
+
+
+class Dialer:
+    """Opens sockets to one target; the name is resolved once, before any load.
+
+    Raises `UserError` when the URL names no host.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        # of a name's addresses (localhost: ::1 and 127.0.0.1) the first that answers is kept
+        self._addresses = _addresses(target)
+        self._family, self.address = self._addresses[0]
+        self._context = ssl.create_default_context() if target.tls else None
+        # the kernel stamps no bytes of a Unix socket
+        self._stamping = None if target.unix_path else timestamps.hold()
+        self.kernel_clock = self._stamping is not None and timestamps.supported()
+
+    def close(self) -> None:
+        if self._stamping:
+            self._stamping.close()
+
+    def explain(self, error: OSError) -> str:
+        """For the user: why there is no connection."""
+        url, reason = self.target.url, error.strerror or str(error)
+        if isinstance(error, ssl.SSLError):
+            return no_trusted_tls(url, reason)
+        if error.errno in _OWN_LIMITS:
+            return (
+                f"This process may not open enough connections to {url} ({reason}): "
+                f"{_OWN_LIMITS[error.errno]}."
+            )
+        return (
+            f"The server at {url} can't be reached ({reason}); "
+            "expected a running server: start it, or correct the URL."
+        )
+
+    def new_socket(self) -> socket.socket:
+        """A new non-blocking socket, not connected yet."""
+        sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if not self.target.unix_path:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.kernel_clock:
+            timestamps.enable(sock)
+        return sock
+
+    def tls(self) -> Tls | None:
+        return Tls(self._context, self.target.host) if self._context else None
+
+    def connect(self) -> tuple[socket.socket, Tls | None]:
+        """A connected socket, TLS done, before any load. Raises `UserError`."""
+        try:
+            return self._connect_any()
+        except OSError as error:
+            raise UserError(self.explain(error)) from None
+
+    def _connect_any(self) -> tuple[socket.socket, Tls | None]:
+        while True:
+            try:
+                return self._connect_blocking()
+            except ConnectionRefusedError:
+                if len(self._addresses) == 1:
+                    raise
+                self._addresses.pop(0)
+                self._family, self.address = self._addresses[0]
+
+    def _connect_blocking(self) -> tuple[socket.socket, Tls | None]:
+        sock = self.new_socket()
+        try:
+            sock.settimeout(_CONNECT_TIMEOUT_S)
+            sock.connect(self.address)
+            tls = self.tls()
+            if tls:
+                _shake_hands(sock.sendall, sock.recv, tls)
+            sock.setblocking(False)
+        except BaseException:
+            sock.close()
+            raise
+        return sock, tls
+
+
+def _addresses(target: Target) -> list[tuple[int, Any]]:
+    """Address families and addresses to try, in order. Raises `UserError` when there are none."""
+    if target.unix_path:
+        return [(socket.AF_UNIX, target.unix_path)]
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError) as error:  # ValueError: a port out of range
+        raise UserError(f"There is no host at {target.url} ({error}): correct the URL.") from None
+    return [(each[0], each[4]) for each in found]
+
+
+def no_trusted_tls(url: str, reason: str) -> str:
+    """For the user: what to do about a certificate."""
+    return (
+        f"There is no trusted TLS connection to {url} ({reason}); for a certificate of your own, "
+        "name its file in the environment variable SSL_CERT_FILE."
+    )
+
+
+def _shake_hands(send: Callable[[bytes], None], receive: Callable[[int], bytes], tls: Tls) -> None:
+    send(tls.handshake())
+    while not tls.ready:
+        data = receive(READ_BYTES)
+        if not data:
+            raise ConnectionResetError("the server closed the connection in the TLS handshake")
+        if out := tls.handshake(data):
+            send(out)

@@ -1,0 +1,80 @@
+"""Limits within a request: on its connection, on its first token, on silence in its reply.
+
+A transport looks at all places now and then, not at each read: a limit costs nothing per token.
+"""
+
+from __future__ import annotations
+
+import copy
+
+from mls.config.sections.run import Run
+from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.replies import parse
+from mls.load.transport.connection import Place
+from mls.load.transport.exchange import Exchange
+from mls.load.transport.unframe import unframe
+
+NEVER_NS = 1 << 62
+CONNECT = "timeout_connect"
+
+Struck = tuple[str, str]
+"""Kind of error, and what to say about it."""
+
+
+class Limits:
+    """The limits of a run; each is None where the config sets none.
+
+    `every_ns`: how often to look, a tenth of the shortest limit. So late may one strike.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._connect_ns = _ns(run.timeout_connect_s)
+        self._first_token_ns = _ns(run.timeout_first_token_s)
+        self._silence_ns = _ns(run.timeout_between_chunks_s)
+        given = [ns for ns in (self._connect_ns, self._first_token_ns, self._silence_ns) if ns]
+        self.every_ns = max(min(given) // 10, NS_PER_MS) if given else NEVER_NS
+        self._said = run
+
+    def first_token_by_ns(self, exchange: Exchange) -> int:
+        """When a request must have its first token, all its attempts together."""
+        limit_ns = self._first_token_ns
+        return NEVER_NS if limit_ns is None else exchange.start_ns + limit_ns
+
+    def struck(self, place: Place, now_ns: int) -> Struck | None:
+        """The limit that the request on this place has reached; None when all is well."""
+        exchange = place.exchange
+        if exchange is None:
+            return None
+        said = self._said
+        if place.opening:
+            limit_ns = self._connect_ns
+            if limit_ns and now_ns - place.dialed_ns > limit_ns:
+                return CONNECT, f"no connection within {said.timeout_connect_s:g} s"
+        if now_ns > self.first_token_by_ns(exchange) and not _begun(exchange):
+            return "timeout_first_token", f"no token within {said.timeout_first_token_s:g} s"
+        limit_ns, reads = self._silence_ns, exchange.reads
+        if limit_ns and reads and now_ns - reads[-1][2] > limit_ns and _begun(exchange):
+            said_s = said.timeout_between_chunks_s
+            return "timeout_between_chunks", f"nothing came for {said_s:g} s within the reply"
+        return None
+
+
+def _begun(exchange: Exchange) -> bool:
+    """Whether a content-bearing chunk has come.
+
+    No more of the reply is parsed than that takes: its first read, the first two, four, …
+    """
+    count = 1
+    while not exchange.begun and exchange.reads:
+        seen = copy.copy(exchange)
+        seen.reads, seen.pieces, seen.arrived_ns, seen.read_ns = exchange.reads[:count], [], [], []
+        unframe(seen)
+        exchange.begun = bool(parse(seen).chunk_reads)
+        if count >= len(exchange.reads):
+            break
+        count *= 2
+    return exchange.begun
+
+
+def _ns(limit_s: float | None) -> int | None:
+    return None if limit_s is None else int(limit_s * NS_PER_S)

@@ -1,0 +1,248 @@
+"""The plain transport: `requests` with one thread per place. The second opinion.
+
+Its times are user-space times. Right up to some 32 requests in flight (`benchmarks/accuracy.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException, RemoteDisconnected
+
+import requests
+from requests_unixsocket.adapters import UnixAdapter
+from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ProtocolError
+from urllib3.exceptions import TimeoutError as ReadTimeout
+
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.core.units import NS_PER_S
+from mls.load.postprocess import Posting
+from mls.load.transport.connection import no_trusted_tls
+from mls.load.transport.cutoff import Cutoff, OneAtATime, watched
+from mls.load.transport.exchange import (
+    GONE_AFTER_NS,
+    MOST_BYTES,
+    RETRY_STATUS,
+    TOO_LONG,
+    Clock,
+    Exchange,
+    JobSource,
+    pause_ns,
+)
+from mls.load.transport.limits import CONNECT
+from mls.load.transport.routing import Router
+from mls.load.transport.spool import Finished
+from mls.protocol.request import RequestBuilder, Target
+
+_CONNECT_S = 10
+
+
+class ThreadsTransport:
+    """See `exchange.Transport`."""
+
+    clock: Clock = "user"
+    wall_clock_steps = 0  # its times don't come from the wall clock
+
+    def __init__(
+        self,
+        target: Target,
+        builder: RequestBuilder,
+        run: Run,
+        posting: Posting,
+        router: Router | None = None,
+    ) -> None:
+        """router: between several servers, of which `target` is the first."""
+        self._router = router
+        self._targets = router.targets if router else [target]
+        self._busy: dict[int, int] = {}  # place → server of its outstanding request
+        self._posting = posting
+        self._builder = builder
+        self._run = run
+        self._connect_s = min(run.timeout_s, run.timeout_connect_s or run.timeout_s)
+        self._sessions: list[requests.Session] = []
+        self._cutoffs: list[Cutoff] = []
+        self._lock = threading.Lock()
+        self._refused_since_ns = 0
+        self.gone: str | None = None
+
+    def connect(self, places: int) -> None:
+        servers = len(self._targets)
+        self._sessions = [_session(self._targets[0].proxy, servers) for _ in range(places)]
+        self._cutoffs = [Cutoff() for _ in range(places)]
+        for target in self._targets:
+            limit_ns = time.monotonic_ns() + _CONNECT_S * NS_PER_S
+            try:
+                with watched(self._cutoffs), self._cutoffs[0].at(limit_ns):
+                    self._sessions[0].get(target.url, timeout=_CONNECT_S).close()
+            except requests.exceptions.SSLError as error:
+                raise UserError(no_trusted_tls(target.url, str(error))) from None
+            except requests.RequestException as error:
+                raise UserError(
+                    f"The server at {target.url} can't be reached ({type(error).__name__}); "
+                    "expected a running server: start it, or correct the URL."
+                ) from None
+
+    def close(self) -> None:
+        for session in self._sessions:
+            session.close()
+
+    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
+        done = Finished()
+        with watched(self._cutoffs), ThreadPoolExecutor(len(self._sessions)) as pool:
+            list(
+                pool.map(
+                    lambda slot: self._place(slot, source, starts_ns[slot], done),
+                    range(len(starts_ns)),
+                )
+            )
+        return done
+
+    def _place(self, slot: int, source: JobSource, start_ns: int, done: Finished) -> None:
+        time.sleep(max(0, start_ns - time.monotonic_ns()) / NS_PER_S)
+        free_since_ns = start_ns
+        while True:
+            with self._lock:
+                job = source.draw()
+                exhausted = source.exhausted
+            if job is not None:
+                exchange = Exchange(job, slot, free_since_ns)
+                if self._router:
+                    with self._lock:
+                        server = self._router.choose(job, self._busy.values())
+                        exchange.server = self._busy[slot] = server
+                self._perform(exchange, source)
+                self._busy.pop(slot, None)
+                free_since_ns = exchange.end_ns
+                with self._lock:
+                    done.add(exchange)
+                    self._posting.finished(exchange)
+                    self._posting.poll()
+            elif exhausted:
+                return
+            else:
+                time.sleep(0.001)
+
+    def _perform(self, exchange: Exchange, source: JobSource) -> None:
+        exchange.start_ns = time.monotonic_ns()
+        limit_ns = exchange.start_ns + int(self._run.timeout_s * NS_PER_S)
+        while True:
+            retry_after = None
+            try:
+                with self._cutoffs[exchange.slot].at(limit_ns):
+                    retry_after = self._attempt(exchange)
+                self._refused_since_ns = 0
+                if exchange.status not in RETRY_STATUS or exchange.attempts > self._run.retries:
+                    exchange.end_ns = exchange.read_ns[-1]
+                    return
+            except _TooLongError:
+                exchange.fail("too_long", TOO_LONG, time.monotonic_ns())
+                return
+            except (requests.Timeout, ReadTimeout):
+                self._time_out(exchange, limit_ns, source)
+                return
+            except (requests.RequestException, HTTPError, OSError) as error:
+                kind = _kind(error, exchange)
+                if kind == "refused":
+                    self._note_refusal(exchange, str(error), source)
+                safe = kind in ("refused", "reset")
+                if not safe or exchange.attempts > self._run.retries or self.gone:
+                    exchange.fail(kind, str(error), time.monotonic_ns())
+                    return
+            pause = pause_ns(exchange.attempts, retry_after)
+            left = limit_ns - time.monotonic_ns()
+            time.sleep(max(0, min(pause, left)) / NS_PER_S)
+            if pause >= left:
+                self._time_out(exchange, limit_ns, source)
+                return
+            exchange.begin_attempt()
+
+    def _attempt(self, exchange: Exchange) -> str | None:
+        """One attempt; the Retry-After header. Raises what `requests` and urllib3 raise."""
+        session = self._sessions[exchange.slot]
+        response = session.post(
+            self._target(exchange).url.rstrip("/") + self._run.endpoint,
+            data=self._builder.body(exchange.job),
+            headers=self._builder.headers(exchange.job),
+            stream=True,
+            timeout=(self._connect_s, self._run.timeout_s),
+            allow_redirects=False,
+        )
+        with response:
+            raw = response.raw
+            exchange.status = response.status_code
+            kind = response.headers.get("Content-Type", "").lower()
+            exchange.event_stream = kind.startswith("text/event-stream")
+            framed = raw.chunked or raw.length_remaining is not None
+            # read1 hands out what has come; iter_content would wait for full blocks
+            while data := raw.read1(decode_content=True):
+                now = time.monotonic_ns()
+                exchange.arrived_ns.append(now)
+                exchange.read_ns.append(now)
+                exchange.pieces.append((data, len(exchange.read_ns) - 1))
+                exchange.size += len(data)
+                if exchange.size > MOST_BYTES:
+                    raise _TooLongError
+            if raw.length_remaining:  # read1 takes an early end for the end
+                raise ProtocolError("the server closed the connection in mid-reply")
+            if not exchange.read_ns:
+                now = time.monotonic_ns()
+                exchange.arrived_ns.append(now)
+                exchange.read_ns.append(now)
+            exchange.clean_end = framed
+            return response.headers.get("Retry-After")
+
+    def _time_out(self, exchange: Exchange, limit_ns: int, source: JobSource) -> None:
+        now = time.monotonic_ns()
+        if now < limit_ns:  # each read may take as long as all: it was the connection
+            text = f"no connection within {self._connect_s:g} s"
+            self._note_refusal(exchange, text, source)
+            exchange.fail(CONNECT, text, now)
+        else:
+            exchange.fail("timeout", f"no complete reply within {self._run.timeout_s:g} s", now)
+
+    def _target(self, exchange: Exchange) -> Target:
+        return self._targets[exchange.server or 0]
+
+    def _note_refusal(self, exchange: Exchange, text: str, source: JobSource) -> None:
+        now = time.monotonic_ns()
+        self._refused_since_ns = self._refused_since_ns or now
+        if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
+            self.gone = f"The server at {self._target(exchange).url} has gone: no connection for 5 s ({text})."
+            with self._lock:
+                source.stop()
+
+
+class _TooLongError(Exception):
+    """More came than a reply may hold."""
+
+
+def _kind(error: Exception, exchange: Exchange) -> str:
+    """Which kind of error it is; the same kinds as the main transport's."""
+    cause = error.args[0] if error.args else None
+    if isinstance(error, DecodeError):
+        return "bad_encoding"
+    if exchange.status:
+        return "closed_early"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "bad_tls"
+    if isinstance(getattr(cause, "reason", None), NewConnectionError):
+        return "refused"
+    detail = cause.args[-1] if isinstance(cause, ProtocolError) else None
+    if isinstance(detail, HTTPException) and not isinstance(detail, RemoteDisconnected):
+        return "bad_http"
+    return "reset"
+
+
+def _session(proxy: str | None, servers: int) -> requests.Session:
+    session = requests.Session()
+    # a proxy's times, or a .netrc's key, must be asked for in the config
+    session.trust_env = False
+    session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+    session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
+    session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
+    session.mount("http://", OneAtATime(servers))
+    session.mount("https://", OneAtATime(servers))
+    return session

@@ -1,0 +1,91 @@
+"""An alarm clock for an epoll loop, to the nanosecond: timerfd_create(2).
+
+`epoll.poll` rounds its timeout up to whole milliseconds, and a sleeping thread's other timers have
+a slack of 50 µs and more; an open loop's arrivals would all be late by that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import itertools
+import os
+import time
+from collections.abc import Callable
+
+from mls.core.units import NS_PER_S
+
+_ABSOLUTE = 1  # TFD_TIMER_ABSTIME
+_FLAGS = os.O_NONBLOCK | os.O_CLOEXEC  # the values of TFD_NONBLOCK and TFD_CLOEXEC
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+class _Setting(ctypes.Structure):
+    _fields_ = (("interval", _Timespec), ("value", _Timespec))
+
+
+class Alarm:
+    """A file descriptor that is readable from a moment of `CLOCK_MONOTONIC` on. Linux only."""
+
+    def __init__(self) -> None:
+        """Raises `OSError` when there are no file descriptors left."""
+        self._fd: int = _LIBC.timerfd_create(time.CLOCK_MONOTONIC, _FLAGS)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+        self._setting = _Setting()
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def set(self, at_ns: int) -> None:
+        """Go off at this moment (at once when it has passed), or never: 0. Forgets the one before."""
+        value = self._setting.value
+        value.seconds, value.nanoseconds = divmod(at_ns, NS_PER_S)
+        _LIBC.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(self._setting), None)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Timers:
+    """What an event loop has to do at certain moments. True while there is something to do."""
+
+    def __init__(self) -> None:
+        """Raises `OSError` when there are no file descriptors left."""
+        self._alarm = Alarm()
+        self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self.next_ns: int | None = None
+        """When the next is due; None when there is nothing to do."""
+        self.armed_ns: int | None = None
+        """For when the alarm is set."""
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def fileno(self) -> int:
+        """Readable when something is due, once `arm` was called."""
+        return self._alarm.fileno()
+
+    def at(self, when_ns: int, action: Callable[[], None]) -> None:
+        """Call `action` at that moment of `CLOCK_MONOTONIC`."""
+        heapq.heappush(self._heap, (when_ns, next(self._order), action))
+        self.next_ns = self._heap[0][0]
+
+    def arm(self) -> None:
+        """Before the loop sleeps, when the next is another than before."""
+        self._alarm.set(self.next_ns or 0)
+        self.armed_ns = self.next_ns
+
+    def run(self, now_ns: int) -> None:
+        """Do all that is due, in its order."""
+        while self._heap and self._heap[0][0] <= now_ns:
+            heapq.heappop(self._heap)[2]()
+        self.next_ns = self._heap[0][0] if self._heap else None
+
+    def close(self) -> None:
+        self._alarm.close()

@@ -1,0 +1,82 @@
+"""HTTP/1.1 replies taken apart after the load: from raw reads to head, body and arrival times.
+
+While load is running the bytes only pass through a parser that says where a reply ends: a
+Python callback for each header and each chunk would be the greater part of a token's cost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import httptools
+
+from mls.load.transport.exchange import Exchange, Read
+from mls.load.transport.timestamps import arrival_ns
+
+
+class HttpReply:
+    """A reply's head and body, as far as its bytes go. Its own httptools protocol.
+
+    `pieces` holds (bytes of the body, index of the read that brought them).
+    """
+
+    def __init__(self, reads: list[Read]) -> None:
+        self.event_stream = False
+        self.framed = False
+        """It says itself where it ends; otherwise the connection's end is its end."""
+        self.retry_after: str | None = None
+        self.encoding: str | None = None
+        self.pieces: list[tuple[bytes, int]] = []
+        self._read = 0
+        self._over = False  # what comes after the reply is not its own
+        self._parser = parser = httptools.HttpResponseParser(self)
+        # what doesn't parse has been noticed by the transport
+        with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
+            for self._read, read in enumerate(reads):
+                parser.feed_data(read[0])
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._over:
+            return
+        lower = name.lower()
+        if lower == b"content-type":
+            self.event_stream = value.lower().startswith(b"text/event-stream")
+        elif lower in (b"content-length", b"transfer-encoding"):
+            self.framed = True
+        elif lower == b"retry-after":
+            self.retry_after = value.decode("latin-1")
+        elif lower == b"content-encoding" and value.lower() != b"identity":
+            self.encoding = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        if not self._over:
+            self.pieces.append((body, self._read))
+
+    def on_message_complete(self) -> None:
+        self._over = self._parser.get_status_code() >= 200  # not for 100 Continue
+
+
+def arrived_ns(read: Read, earliest_ns: int) -> int:
+    """When a read's newest byte reached the host; when the client had it, where nothing sane is known."""
+    _, stamp, read_ns, offset_ns = read
+    arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
+    # else the wall clock has just been set
+    return arrived if earliest_ns <= arrived <= read_ns else read_ns
+
+
+def unframe(exchange: Exchange) -> None:
+    """Fill in times and body of an exchange from its raw reads, and forget those."""
+    arrived = exchange.start_ns
+    for read in exchange.reads:
+        arrived = arrived_ns(read, arrived)
+        exchange.arrived_ns.append(arrived)
+        exchange.read_ns.append(read[2])
+    reply = HttpReply(exchange.reads)
+    exchange.event_stream = reply.event_stream
+    exchange.pieces = reply.pieces
+    if exchange.error is None:
+        exchange.end_ns = exchange.arrived_ns[-1]
+    if reply.encoding and exchange.error is None:
+        exchange.error = "bad_encoding"
+        exchange.error_text = f"Content-Encoding {reply.encoding} was not asked for"
+    exchange.reads = []

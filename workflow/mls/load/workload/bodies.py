@@ -1,0 +1,52 @@
+"""The JSON bodies of workloads whose requests differ in more than a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from mls.config.sections.run import Run
+from mls.config.sections.workload import Workload
+from mls.load.workload.builder import Prompts
+from mls.protocol.request import Asked, body_fields, length_fields, prompt_field
+
+
+class WorkloadBodies:
+    """See `request.Bodies`. Conversations keep what was said, by the job of the turn to come."""
+
+    def __init__(self, run: Run, workload: Workload, served_as: str | None, prompts: Prompts):
+        """prompts: job → what its request says."""
+        self._run = run
+        self._prompts = prompts
+        self._fields = body_fields(run, served_as)
+        self._turns = workload.turns_apart or 1
+        self._said: dict[int, list[dict[str, str]]] = {}
+
+    def body(self, job: int) -> bytes:
+        said = self._prompts(job)
+        field = prompt_field(self._run, said.text, said.system, said.messages)
+        before = self._said.get(job)
+        if before:
+            field["messages"] = [*before, {"role": "user", "content": said.text}]
+        fields: dict[str, Any] = self._fields
+        if said.asked.output_tokens is not None:
+            # what the config's request_extra says goes before what the workload says
+            fields = length_fields(self._run, said.asked.output_tokens)
+            fields = self._fields | fields | self._run.request_extra
+        return orjson.dumps(fields | field)
+
+    def text(self, job: int) -> bytes:
+        return self._prompts(job).text.encode()
+
+    def asked(self, job: int) -> Asked:
+        return self._prompts(job).asked
+
+    def next_turn(self, job: int, reply: str) -> int | None:
+        """The job that goes on with the conversation after this reply; None when it is over."""
+        if job < 0 or job % self._turns == self._turns - 1:
+            return None
+        before: list[dict[str, str]] = orjson.loads(self.body(job))["messages"]
+        self._said.pop(job, None)
+        self._said[job + 1] = [*before, {"role": "assistant", "content": reply}]
+        return job + 1

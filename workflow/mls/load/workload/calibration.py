@@ -1,0 +1,156 @@
+"""How to write a text of an exact number of tokens for the server under test.
+
+The server is its own tokenizer: of the built-in words those are kept that are one token each
+wherever they stand in the prompt, so that a text of n of them is n tokens more than what the chat
+template and the tokenizer add around it. That sum is then tested on long random texts, and the
+rest (a token that begins every prompt, say) taken from the `usage` of one real completion.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mls.config.sections.run import Run
+from mls.core.digest import data_sha256
+from mls.core.errors import UserError
+from mls.core.files import write
+from mls.protocol.prompts import WORDS
+from mls.protocol.request import body_fields, prompt_field
+from mls.server.api import ServerApi
+
+_MARK = "⟦text⟧"
+_LEAST_WORDS = 50
+_TRIALS = (2, 5, 40, 300, 1500)
+_USAGE_WORDS = (8, 72)
+
+
+class Calibration(BaseModel):
+    """What a text of built-in words costs in tokens: `overhead` + `per_word` × words.
+
+    exact: by the server's own tokenizer, one token a word; else estimated from `usage`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    words: tuple[str, ...]
+    overhead: int
+    per_word: float
+    exact: bool
+
+    def text(self, source: random.Random, tokens: int) -> str:
+        """Random words, `tokens` tokens in all."""
+        count = max(1, round(tokens / self.per_word))
+        return " ".join(source.choices(self.words, k=count))
+
+
+def calibrate(
+    api: ServerApi,
+    run: Run,
+    system: str | None,
+    served_as: str | None,
+    cache: Path | None,
+    model_sha256: str | None,
+) -> Calibration:
+    """Ask the server, or a file below `cache` that was written for the same model and template.
+
+    Without a model's hash nothing is kept: another model may come to the same address.
+    Raises `UserError`.
+    """
+    props = api.props() or {}
+    chat = "chat" in run.endpoint
+    known = [model_sha256, props.get("build_info"), run.endpoint]
+    kept = None
+    if cache and model_sha256:
+        digest = data_sha256([*known, chat and [props.get("chat_template"), system], WORDS])
+        kept = cache / f"{digest[:32]}.json"
+        found = _read(kept)
+        if found:
+            return found
+    made = _exact(api, run, system, served_as) or _estimated(api, run, system, served_as)
+    if kept:
+        write(kept, made.model_dump_json() + "\n")
+    return made
+
+
+def _read(path: Path) -> Calibration | None:
+    try:
+        return Calibration.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _exact(
+    api: ServerApi, run: Run, system: str | None, served_as: str | None
+) -> Calibration | None:
+    """None when the server doesn't tokenize, or not word by word."""
+    around = _around(api, run, system)
+    if around is None or api.tokenize("a") is None:
+        return None
+
+    def tokens(text: str) -> int:
+        return api.tokenize(around(text), special=True) or 0
+
+    first = {word: tokens(word) for word in WORDS}
+    least = min(first.values())
+    opener = next(word for word, count in first.items() if count == least)
+    words = tuple(w for w in WORDS if first[w] == least and tokens(f"{opener} {w}") == least + 1)
+    source = random.Random(0)
+    for count in _TRIALS:
+        if len(words) < _LEAST_WORDS:
+            return None
+        if tokens(" ".join(source.choices(words, k=count))) != least - 1 + count:
+            return None
+    used = _usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
+    overhead = least - 1 if used is None else used - _USAGE_WORDS[0]
+    return Calibration(words=words, overhead=overhead, per_word=1, exact=True)
+
+
+def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
+    """What turns a user's text into the whole prompt; None when the server doesn't say."""
+    if "chat" not in run.endpoint:
+        return lambda text: text
+    rendered = api.apply_template(prompt_field(run, _MARK, system)["messages"])
+    if rendered is None or rendered.count(_MARK) != 1:
+        return None
+    before, after = rendered.split(_MARK)
+    return lambda text: f"{before}{text}{after}"
+
+
+def _estimated(api: ServerApi, run: Run, system: str | None, served_as: str | None) -> Calibration:
+    """From the `usage` of two prompts of different length."""
+    source = random.Random(0)
+    texts = [source.sample(WORDS, k=count) for count in _USAGE_WORDS]
+    used = [_usage(api, run, system, served_as, " ".join(text)) for text in texts]
+    if used[0] is None or used[1] is None or used[1] <= used[0]:
+        raise UserError(
+            f"workload: the server at {api.url} has neither /tokenize nor `usage`, so prompts of a "
+            "length in tokens can't be made; use workload.kind words or dataset."
+        )
+    per_word = (used[1] - used[0]) / (_USAGE_WORDS[1] - _USAGE_WORDS[0])
+    overhead = max(0, round(used[0] - per_word * _USAGE_WORDS[0]))
+    return Calibration(words=tuple(WORDS), overhead=overhead, per_word=per_word, exact=False)
+
+
+def _usage(
+    api: ServerApi, run: Run, system: str | None, served_as: str | None, text: str
+) -> int | None:
+    """Prompt tokens of a text by a completion of one token."""
+    one: dict[str, Any] = {"stream": False, "max_tokens": 1, "cache_prompt": False}
+    short = run.model_copy(update=one)
+    body = body_fields(short, served_as) | prompt_field(short, text, system)
+    return api.complete(run.endpoint, body, run.timeout_s).prompt_tokens
+
+
+def least_tokens(calibration: Calibration, asked: Sequence[int]) -> None:
+    """Raise `UserError` when a prompt is to be shorter than what stands around any text."""
+    if asked and min(asked) <= calibration.overhead:
+        raise UserError(
+            f"workload.prompt_tokens: {min(asked)} tokens can't be had: the chat template alone has "
+            f"{calibration.overhead}; ask for more, set workload.system to '' where the template "
+            "has a system message of its own, or use /v1/completions."
+        )

@@ -1,1 +1,0 @@
-"""Typed data: config, cell, request record, run result. Knows no other layer."""

@@ -1,0 +1,228 @@
+"""The bytes of each request, built before they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import orjson
+
+from mls import __version__
+from mls.config.sections.run import Run
+from mls.core.units import MIB
+from mls.protocol.prompts import Prompts
+
+_BUILD_AHEAD = 20_000
+_BUILD_AHEAD_BYTES = 256 * MIB
+_TEXT_ENDPOINTS = ("/v1/completions", "/completions", "/completion")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go. `url` is the server's root, without the endpoint.
+
+    `http+unix://%2Fpath` names a Unix socket.
+    """
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+    proxy: str | None = None
+
+    @property
+    def parts(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def tls(self) -> bool:
+        return self.parts.scheme == "https"
+
+    @property
+    def host(self) -> str:
+        return self.parts.hostname or ""
+
+    @property
+    def unix_path(self) -> str | None:
+        return unquote(self.parts.netloc) if self.parts.scheme == "http+unix" else None
+
+    @property
+    def authority(self) -> str:
+        """The `Host` header."""
+        return "localhost" if self.unix_path else self.parts.netloc.rpartition("@")[2]
+
+    @property
+    def port(self) -> int:
+        return self.parts.port or (443 if self.tls else 80)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request is to be, as its record says; None where the workload doesn't say."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    session: int | None = None
+    turn: int | None = None
+    group: int | None = None
+
+
+class Bodies(Protocol):
+    """The JSON bodies of a workload whose requests differ in more than a text."""
+
+    def body(self, job: int) -> bytes: ...
+
+    def text(self, job: int) -> bytes:
+        """What the job's own prompt says, for its hash."""
+        ...
+
+    def asked(self, job: int) -> Asked: ...
+
+
+class RequestBuilder:
+    """Builds the request of each job; the same on every rank."""
+
+    def __init__(
+        self,
+        target: Target,
+        run: Run,
+        *,
+        served_as: str | None,
+        seed: int,
+        run_id: str,
+        bodies: Bodies | None = None,
+        others: Sequence[Target] = (),
+    ) -> None:
+        """bodies: of the workload; default: the built-in prompts, spliced into one body.
+
+        others: further servers, after the one that is `target`.
+        """
+        self._bodies = bodies
+        self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
+        self._run_id = run_id
+        self.secret = target.api_key
+        """What no record may hold."""
+        self._prompts = Prompts(seed, run.prompt_words)
+        self._common = {
+            "Content-Type": "application/json",
+            "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"mls/{__version__}",
+            "Connection": "keep-alive" if run.reuse_connections else "close",
+        }
+        self._common |= run.request_headers
+        if target.api_key:
+            self._common["Authorization"] = f"Bearer {target.api_key}"
+        self._heads = [self._head_for(each, run) for each in (target, *others)]
+        self._head = self._heads[0]
+        self._before, self._after = _around_prompt(body_fields(run, served_as), run)
+        self._around_bytes = len(self._before) + len(self._after)
+        self._ready: dict[int, bytes] = {}
+
+    def build_ahead(self, jobs: range) -> None:
+        """Build the first of these jobs' requests now, so that few are built under load."""
+        room = _BUILD_AHEAD_BYTES
+        for job in jobs[:_BUILD_AHEAD]:
+            self._ready[job] = self._build(job)
+            room -= len(self._ready[job])
+            if room < 0:
+                return
+
+    def _head_for(self, target: Target, run: Run) -> bytes:
+        lines = [
+            f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
+            f"Host: {target.authority}",
+            *(f"{name}: {value}" for name, value in self._common.items()),
+            f"X-Request-Id: {self._run_id}-",
+        ]
+        return "\r\n".join(lines).encode()
+
+    def wire(self, job: int, server: int = 0) -> bytes:
+        """Head and body of a job's request in one piece, ready to send; forgotten when given."""
+        wire = self._ready.pop(job, None) or self._build(job)
+        return self._heads[server] + wire[len(self._head) :] if server else wire
+
+    def request_id(self, job: int) -> str:
+        return f"{self._run_id}-{job}"
+
+    def headers(self, job: int) -> dict[str, str]:
+        """The headers of a job's request, but for those that any HTTP client sets by itself."""
+        return self._common | {"X-Request-Id": self.request_id(job)}
+
+    def asked(self, job: int) -> Asked:
+        return self._bodies.asked(job) if self._bodies else self._plain
+
+    def body(self, job: int) -> bytes:
+        if self._bodies:
+            return self._bodies.body(job)
+        return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+
+    def prompt_sha256(self, job: int) -> str:
+        text = self._bodies.text(job) if self._bodies else self._prompts.encoded(job)
+        return hashlib.sha256(text).hexdigest()
+
+    def _build(self, job: int) -> bytes:
+        if self._bodies:
+            body = self._bodies.body(job)
+            return b"%b%d\r\nContent-Length: %d\r\n\r\n%b" % (self._head, job, len(body), body)
+        text = self._prompts.encoded(job)
+        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b%b" % (
+            self._head,
+            job,
+            self._around_bytes + len(text),
+            self._before,
+            text,
+            self._after,
+        )
+
+
+def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
+    """The body's bytes before and after the prompt's text."""
+    mark = uuid.uuid4().hex
+    before, after = orjson.dumps(fields | prompt_field(run, mark)).split(mark.encode())
+    return before, after
+
+
+def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
+    """The JSON fields that all requests of a run share; llama.cpp's and OpenAI's names."""
+    fields: dict[str, Any] = {"model": served_as} if served_as else {}
+    if run.embeds:
+        return fields | run.request_extra
+    fields |= {
+        "stream": run.stream,
+        "temperature": run.temperature,
+        "cache_prompt": run.cache_prompt,
+        **length_fields(run, run.max_tokens),
+    }
+    if run.ignore_eos:
+        fields["ignore_eos"] = True
+    if run.stream and run.endpoint != "/completion":
+        fields["stream_options"] = {"include_usage": True}
+    return fields | run.request_extra
+
+
+def length_fields(run: Run, tokens: int) -> dict[str, int]:
+    """The fields that ask for a reply of so many tokens.
+
+    `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and knows `ignore_eos`.
+    """
+    if run.endpoint == "/completion":
+        return {"n_predict": tokens}
+    forced = run.ignore_eos and "max_tokens" not in run.request_extra
+    return {"max_tokens": tokens, **({"min_tokens": tokens} if forced else {})}
+
+
+def prompt_field(
+    run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """The prompt as the run's endpoint wants it. messages: instead of the user's text alone."""
+    if run.embeds:
+        return {"input": text}
+    if run.endpoint in _TEXT_ENDPOINTS:
+        return {"prompt": text}
+    said = messages or [{"role": "user", "content": text}]
+    if system is not None and said[0]["role"] != "system":
+        said = [{"role": "system", "content": system}, *said]
+    return {"messages": said}

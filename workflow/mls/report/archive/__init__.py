@@ -1,0 +1,1 @@
+"""The archive: a zip of everything behind a report, and its metadata."""

@@ -1,0 +1,232 @@
+"""The page: everything that was measured, in one HTML file that loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from markupsafe import Markup
+
+from mls.analysis.answer import Answer, ModelAnswer, answer
+from mls.analysis.comparison import compare
+from mls.analysis.differences import differences
+from mls.analysis.repeats import Repeat
+from mls.analysis.result_sets import Results, opened
+from mls.analysis.study import CellResult, Study, read_study
+from mls.config.cells import axes
+from mls.config.config import Config
+from mls.core.files import read_json, write
+from mls.report.pages import rows
+from mls.report.pages.comparison import Compared, as_shown, compared
+from mls.report.pages.templating import templates
+from mls.report.pages.tree import Node, node
+from mls.report.plots.activity import activity
+from mls.report.plots.figures import draw
+from mls.report.plots.parts import HEADINGS, part_rows
+from mls.report.plots.series import label, spread
+from mls.report.plots.svg import style
+from mls.report.text.answer import sentences
+from mls.report.text.citation import cite
+from mls.report.text.numbers import (
+    NARROW,
+    P95,
+    interval,
+    milliseconds,
+    milliseconds_interval,
+    number,
+)
+from mls.report.text.plan import load_words, pin_words, prompt_words, reply_words
+from mls.report.text.stopping import search_sentences, stops
+
+MOST_DIGESTS = 2000
+MOST_REPLIES = 12
+MOST_OF_A_REPLY = 2000
+
+
+@dataclass(frozen=True)
+class Card:
+    """A key figure beside the answer."""
+
+    title: str
+    value: str
+    unit: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """The answer for one model."""
+
+    model: str
+    lead: Markup
+    rest: list[Markup]
+    cards: list[Card]
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is recorded of one model and of the server that served it; None: not recorded."""
+
+    model: str
+    file: Node | None
+    probe: Node | None
+    warnings: list[str]
+    url: str
+    pinned: list[str]
+    engine: Node | None
+    before: Node | None
+    after: Node | None
+
+
+def render(config: Config, results: Path, output: Path) -> None:
+    """Write the page. The same results give the same bytes.
+
+    Raises `UserError` when the sweep isn't valid, the baseline can't be read, or the page written.
+    """
+    study = read_study(config, results)
+    found = answer(study)
+    against = _baseline(config, results, study)
+    told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
+    figures = draw(study)
+    with style():
+        busy = activity(study, told)
+    shown = rows.columns(study)
+    template = templates().get_template("page.html.j2")
+    page = template.render(
+        title=config.title or f"{', '.join(config.models)}: {_range(study)}",
+        config=config,
+        study=study,
+        answer=found,
+        said=[_said(model, found, study) for model in found.models],
+        figures=figures,
+        activity=busy,
+        axes=told,
+        stops=stops(study, told),
+        planned=sum(len(cell.repeats) for cell in study.cells),
+        constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
+        columns=shown,
+        rows=rows.table(study, told, shown),
+        checks=rows.checks(study),
+        tally=rows.tally(study),
+        marks=rows.MARKS,
+        started=_started(study),
+        load_words=load_words,
+        prompt_words=prompt_words,
+        reply_words=reply_words,
+        parts=part_rows(study),
+        part_headings=HEADINGS,
+        config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        environment=_recorded(results / "environment" / "environment.json"),
+        served=[_served(study, results, model) for model in config.models],
+        repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
+        replies=_replies(study, told),
+        label=label,
+        citation=cite(study, results),
+        baseline=against,
+        **(as_shown(against) if against else {}),
+    )
+    write(output, page)
+
+
+def _replies(study: Study, names: list[str]) -> list[tuple[str, str]]:
+    """(cell, text) of some replies that the config asked to keep, cut to what can be read."""
+    kept = [(label(cell, names), text) for cell in study.cells for text in cell.replies]
+    return [(cell, text[:MOST_OF_A_REPLY]) for cell, text in spread(kept, MOST_REPLIES)]
+
+
+def _baseline(config: Config, results: Path, study: Study) -> Compared | None:
+    if config.baseline is None:
+        return None
+    with opened(Path(config.baseline)) as base:
+        differ = differences(base.study, base.folder, study, results)
+        new = Results(str(results), results, study)
+        return compared(base, new, compare(base.study, study), differ)
+
+
+def _range(study: Study) -> str:
+    values = sorted({int(cell.cell["inflight"]) for cell in study.cells})
+    return f"inflight {values[0]}" + (f" to {values[-1]}" if len(values) > 1 else "")
+
+
+def _said(found: ModelAnswer, whole: Answer, study: Study) -> Said:
+    lead, *rest = sentences(found, whole.rate, study.varying, len(whole.models) > 1)
+    rest += search_sentences(study, found.model, study.varying)
+    return Said(found.model, lead, rest, _cards(found, study))
+
+
+def _cards(found: ModelAnswer, study: Study) -> list[Card]:
+    if not found.throughput or not found.latency:
+        return []
+    names = [axis for axis in study.varying if axis != "model"] or ["inflight"]
+    fast, prompt = found.throughput, found.latency
+    cards = [
+        Card(
+            "Highest throughput",
+            number(fast.value.value),
+            study.rate.unit,
+            _at(fast.cell, names, interval(fast.value)),
+        ),
+        _time_card("Lowest p95 latency", prompt.cell, names, "latency_ms.p95"),
+    ]
+    if "ttft_ms.p95" in prompt.cell.estimates:
+        cards.append(_time_card("p95 TTFT there", prompt.cell, names, "ttft_ms.p95"))
+    return cards
+
+
+def _time_card(title: str, cell: CellResult, names: list[str], metric: str) -> Card:
+    estimate = cell.estimates[metric]
+    value, _, unit = milliseconds(estimate.value).rpartition(NARROW)
+    return Card(title, value, unit, _at(cell, names, milliseconds_interval(estimate)))
+
+
+def _at(cell: CellResult, names: list[str], span: str) -> str:
+    return f"{label(cell, names)}{f' · {P95} interval {span}' if span else ''}"
+
+
+def _started(study: Study) -> tuple[str, str] | None:
+    """First and last start of a repeat in UTC, as recorded."""
+    known = sorted(
+        str(repeat.result.clock["started_utc"])[:16].replace("T", " ")
+        for cell in study.cells
+        for repeat in cell.ok
+        if repeat.result and repeat.result.clock.get("started_utc")
+    )
+    return (known[0], known[-1]) if known else None
+
+
+def _recorded(path: Path) -> Node | None:
+    data = read_json(path)
+    return None if data is None else node(data)
+
+
+def _engines(server: dict[str, Any]) -> Node | None:
+    """What the managed engine is, or each of a fleet."""
+    each = {
+        f"server {number}": one["engine"]
+        for number, one in enumerate(server.get("each") or [], start=1)
+        if one.get("engine")
+    }
+    found = each or server.get("engine")
+    return node(found) if found else None
+
+
+def _served(study: Study, results: Path, model: str) -> Served:
+    probe = read_json(results / "probe" / f"{model}.json")
+    measured = [r for cell in study.cells if cell.cell["model"] == model for r in cell.ok]
+    first: Repeat | None = next(iter(measured), None)
+    hosts = [repeat.result.host for repeat in measured if repeat.result]
+    server = first.result.server if first and first.result else {}
+    warnings = probe.get("warnings", []) if isinstance(probe, dict) else []
+    return Served(
+        model=model,
+        file=_recorded(results / "models" / f"{model}.json"),
+        probe=None if probe is None else node(probe),
+        warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
+        url=str(server.get("url", "")),
+        pinned=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
+        engine=_engines(server),
+        before=node(server["before"]) if server.get("before") else None,
+        after=node(server["after"]) if server.get("after") else None,
+    )

@@ -1,0 +1,354 @@
+"""Drawings of estimates: throughput and latency along an axis of the sweep, and against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from mls.analysis.intervals import Estimate
+from mls.analysis.study import CellResult, Rate
+from mls.report.plots.downloads import as_csv, csv_link, svg_link
+from mls.report.plots.palette import INK, MUTED, line
+from mls.report.plots.series import Facet, Series, label, spread
+from mls.report.plots.svg import inline
+from mls.report.text.numbers import milliseconds, number
+
+SIZE = (4.9, 3.3)
+"""Inches; narrow, so that the text can still be read on a phone."""
+
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
+MARKERS = ("o", "s", "D", "^", "v", "P")
+_PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7, 2, 1.5, 2)))
+
+
+MOST_POINTS = 40
+"""Of a line. Their data have them all."""
+MOST_LABELS = 8
+MOST_TICKS = 12
+LONG_BAR = 3
+"""A bar that reaches beyond so many times the greatest value is cut off, and said to be."""
+_CUT = "Cut off: intervals reach further; the CSV has them."
+_THINNED = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing with its title and what must be known to read it.
+
+    name: unique in the page; data: what is drawn, as CSV.
+    """
+
+    title: str
+    note: str
+    svg: Markup
+    name: str
+    data: str
+
+    def csv_link(self) -> Markup:
+        return csv_link(self.data)
+
+    def svg_link(self, light: str) -> Markup:
+        """light: the colours' CSS declarations for the light scheme."""
+        return svg_link(str(self.svg), light)
+
+
+def along(
+    name: str, title: str, facet: Facet, x: str, metrics: Sequence[str], unit: str, note: str = ""
+) -> Plot | None:
+    """One line for each series and metric over the x axis, with 95 % intervals as bars.
+
+    unit: of the metrics, `ms` is drawn as s when the values are large. None when nothing is known.
+    """
+    drawn = [
+        (series, metric, known)
+        for series in facet.series
+        for metric in metrics
+        if (known := [cell for cell in series.cells if metric in cell.estimates])
+    ]
+    if not drawn:
+        return None
+    top = max(cell.estimates[metric].value for _, metric, cells in drawn for cell in cells)
+    scale, shown_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
+    figure = Figure(figsize=SIZE)
+    axes = figure.subplots()
+    places, points = _places(facet, x), []
+    shown = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in drawn]
+    for series, metric, cells in shown:
+        position = [places[str(cell.cell[x])] for cell in cells]
+        values = [_scaled(cell.estimates[metric], scale) for cell in cells]
+        points += values
+        dash = (
+            _PERCENTILE_STYLES[metrics.index(metric) % len(_PERCENTILE_STYLES)]
+            if len(metrics) > 1
+            else DASHES[series.style % len(DASHES)]
+        )
+        marker = MARKERS[
+            (metrics.index(metric) if len(metrics) > 1 else series.style) % len(MARKERS)
+        ]
+        _line(axes, position, values, line(series.color), dash, marker,
+              _legend(series, metric, facet, metrics))  # fmt: skip
+    _x_axis(axes, x, places)
+    axes.set_ylabel(shown_unit)
+    end, cut = _end(points)
+    axes.set_ylim(0, end)
+    if len(drawn) > 1:
+        legend(figure, axes)
+    if cut:
+        note = f"{note} {_CUT}".strip()
+    if shown != drawn:
+        note = f"{note} {_THINNED}".strip()
+    if any(cell.estimates[metric].needs for _, metric, cells in drawn for cell in cells):
+        note = f"{note} Hollow: too few requests for this percentile.".strip()
+    drawing = inline(figure, name, title, _values(shown, x, unit))
+    rows = [
+        (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
+        for series, metric, cells in drawn
+        for cell in cells
+    ]
+    data = as_csv(("line", x, "metric", "value", "ci95_low", "ci95_high"), rows)
+    return Plot(_titled(title, facet), note, drawing, name, data)
+
+
+def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plot | None:
+    """Latency over throughput: a point for each cell, labelled with its value on the x axis."""
+    rate = shown.metric
+    figure = Figure(figsize=SIZE)
+    axes = figure.subplots()
+    told: list[str] = []
+    rates: list[Estimate] = []
+    latencies: list[Estimate] = []
+    top = max(
+        (
+            c.estimates[latency].value
+            for s in facet.series
+            for c in s.cells
+            if latency in c.estimates
+        ),
+        default=0.0,
+    )
+    scale, unit = (1000.0, "s") if top >= 2000 else (1.0, "ms")
+    known = {
+        series.name: [c for c in series.cells if rate in c.estimates and latency in c.estimates]
+        for series in facet.series
+    }
+    for series in facet.series:
+        cells = spread(known[series.name], MOST_POINTS)
+        if not cells:
+            continue
+        across = [_scaled(cell.estimates[rate], 1.0) for cell in cells]
+        up = [_scaled(cell.estimates[latency], scale) for cell in cells]
+        rates += across
+        latencies += up
+        _line(axes, [point.value for point in across], up, line(series.color),
+              DASHES[series.style % len(DASHES)], MARKERS[series.style % len(MARKERS)],
+              series.name)  # fmt: skip
+        axes.errorbar(
+            [point.value for point in across],
+            [point.value for point in up],
+            xerr=_bars(across),
+            fmt="none",
+            ecolor=line(series.color),
+            elinewidth=1.1,
+            alpha=0.55,
+        )
+        for cell, point, height in spread([*zip(cells, across, up, strict=True)], MOST_LABELS):
+            axes.annotate(
+                str(cell.cell[x]),
+                (point.value, height.value),
+                xytext=(-7, 6),
+                textcoords="offset points",
+                ha="right",
+                fontsize=9,
+                color=line(series.color) if len(facet.series) > 1 else INK,
+            )
+        told += [
+            f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
+            f"{number(point.value)} {shown.unit}, {milliseconds(cell.estimates[latency].value)}"
+            for cell, point in zip(cells, across, strict=True)
+        ]
+    if not told:
+        return None
+    (right, wide), (upper, high) = _end(rates), _end(latencies)
+    axes.set_xlim(0, right)
+    axes.set_ylim(0, upper)
+    axes.set_xlabel(shown.unit)
+    axes.set_ylabel(f"p95 latency, {unit}")
+    if len(facet.series) > 1:
+        legend(figure, axes)
+    title = "Latency against throughput"
+    note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
+    if any(len(cells) > MOST_POINTS for cells in known.values()):
+        note += f" {_THINNED}"
+    if wide or high:
+        note += f" {_CUT}"
+    drawing = inline(figure, name, title, "; ".join(told) + ".")
+    rows = [
+        (s.name, c.cell[x], *_numbers(c.estimates[rate]), *_numbers(c.estimates[latency]))
+        for s in facet.series
+        for c in known[s.name]
+    ]
+    spans = [
+        f"{metric}{part}" for metric in (rate, latency) for part in ("", ".ci95_low", ".ci95_high")
+    ]
+    return Plot(_titled(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
+
+
+def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
+    return estimate.value, estimate.low, estimate.high
+
+
+def _line(
+    axes: Axes,
+    x: list[float],
+    values: list[Estimate],
+    color: str,
+    dash: Any,
+    marker: str,
+    name: str,
+) -> None:
+    axes.plot(
+        x,
+        [point.value for point in values],
+        color=color,
+        linestyle=dash,
+        marker=marker,
+        markerfacecolor="none" if any(point.needs for point in values) else color,
+        label=name,
+    )
+    axes.errorbar(
+        x,
+        [point.value for point in values],
+        yerr=_bars(values),
+        fmt="none",
+        ecolor=color,
+        elinewidth=1.1,
+        capsize=2.5,
+        alpha=0.55,
+    )
+
+
+def _bars(values: list[Estimate]) -> list[list[float]]:
+    """Lengths below and above; 0 without an interval. Nothing drawn is below 0."""
+    below = [v.value - max(v.low, 0.0) if v.low is not None else 0.0 for v in values]
+    above = [v.high - v.value if v.high is not None else 0.0 for v in values]
+    return [below, above]
+
+
+def _scaled(estimate: Estimate, scale: float) -> Estimate:
+    if estimate.low is None or estimate.high is None:
+        return replace(estimate, value=estimate.value / scale)
+    return replace(
+        estimate,
+        value=estimate.value / scale,
+        low=estimate.low / scale,
+        high=estimate.high / scale,
+    )
+
+
+def _places(facet: Facet, x: str) -> dict[str, float]:
+    """Value of the x axis (as text) → position: the number itself, or its rank for words."""
+    values = {str(c.cell[x]): c.cell[x] for series in facet.series for c in series.cells}
+    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
+        return {text: float(value) for text, value in values.items()}
+    return {text: float(place) for place, text in enumerate(values)}
+
+
+def _x_axis(axes: Axes, x: str, places: dict[str, float]) -> None:
+    low, high = min(places.values()), max(places.values())
+    logarithmic = low > 0 and high / low >= 4
+    if logarithmic:
+        axes.set_xscale("log", base=2)
+    ticks = ticks_apart([*places.items()], math.log if logarithmic else float)
+    axes.set_xticks([place for _, place in ticks], [text for text, _ in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel(x)
+    if low == high:  # a single cell: no axis to speak of, but a point in the middle
+        axes.set_xlim(low - 1 if low - 1 > 0 else low / 2, high + 1)
+
+
+def ticks_apart(
+    places: list[tuple[str, float]], scale: Callable[[float], float]
+) -> list[tuple[str, float]]:
+    """The ticks whose texts don't run into each other; the first and the last among them."""
+    ordered = sorted(places, key=lambda one: one[1])
+    first, last = ordered[0], ordered[-1]
+    least = (scale(last[1]) - scale(first[1])) / MOST_TICKS
+    kept = [first]
+    for one in ordered[1:-1]:
+        far = scale(one[1]) - scale(kept[-1][1]), scale(last[1]) - scale(one[1])
+        if min(far) >= least:
+            kept.append(one)
+    return kept if last == first else [*kept, last]
+
+
+def _end(values: list[Estimate]) -> tuple[float, bool]:
+    """(end of an axis from 0 for the values, whether it cuts off bars).
+
+    An interval of two repeats that differ can be many times its value, which would be a dot at 0.
+    """
+    greatest = max(value.value for value in values)
+    longest = max(value.value if value.high is None else value.high for value in values)
+    end = min(longest, LONG_BAR * greatest)
+    return (end * 1.07 if end > 0 else 1.0), longest > end
+
+
+def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -> str:
+    percentile = metric.rpartition(".")[2]
+    if len(metrics) == 1:
+        return series.name
+    return f"{series.name} {percentile}" if len(facet.series) > 1 else percentile
+
+
+def _titled(title: str, facet: Facet) -> str:
+    return f"{title}, {facet.title}" if facet.title else title
+
+
+def _values(drawn: list[tuple[Series, str, list[CellResult]]], x: str, unit: str) -> str:
+    """The drawing for those who can't see it."""
+    parts = []
+    for series, metric, cells in drawn:
+        shown = [
+            f"{cell.cell[x]}: "
+            + (
+                milliseconds(cell.estimates[metric].value)
+                if unit == "ms"
+                else f"{number(cell.estimates[metric].value)} {unit}"
+            )
+            for cell in cells
+        ]
+        parts.append(
+            f"{series.name + ' ' if series.name else ''}{metric} by {x}: {', '.join(shown)}"
+        )
+    return "; ".join(parts) + "."
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """A legend above the drawing, where it can't cover anything, in as many columns as fit."""
+    handles, labels = axes.get_legend_handles_labels()
+    longest, together = max(map(len, labels)), sum(len(text) + 5 for text in labels)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=len(labels) if together <= 62 else max(1, 56 // (longest + 6)),
+        handlelength=2.4,
+        columnspacing=1.4,
+        borderaxespad=0.1,
+    )
+
+
+def panels(rows: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure of panels below one another that share the x axis."""
+    figure = Figure(figsize=(SIZE[0], rows * height + 0.5))
+    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
+    for axes in grid[:, 0]:
+        axes.tick_params(colors=MUTED)
+    return figure, list(grid[:, 0])

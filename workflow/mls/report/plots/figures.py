@@ -1,0 +1,145 @@
+"""Which drawings the page has, in groups, for any sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mls.analysis.answer import LATENCY
+from mls.analysis.study import Rate, Study
+from mls.report.plots import activity, palette
+from mls.report.plots.curves import Plot, along, trade_off
+from mls.report.plots.distributions import ecdf, scatter, timeline
+from mls.report.plots.parts import part_plots
+from mls.report.plots.series import MOST_LINES, Layout, layout
+from mls.report.plots.svg import style
+
+MOST_DETAILED = 4
+"""Lines whose distributions and timelines are drawn."""
+
+_INTERVALS = "Bars: 95 % intervals over repeats."
+_DISTRIBUTIONS = (
+    ("ttft_ms", "Time to first token (TTFT)"),
+    ("tpot_ms", "Time per output token (TPOT)"),
+    ("itl_ms", "Inter-token latency (ITL)"),
+    ("latency_ms", "Latency"),
+)
+_FROM_SCHEDULED = ("latency_from_scheduled_ms", "Latency from scheduled")
+_BY_X = (("latency_ms", "Latency"), ("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"))
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Groups of drawings; a group may be empty. The variables are CSS declarations."""
+
+    throughput: list[Plot]
+    """Latency against it, and it along the x axis."""
+    along: list[Plot]
+    distributions: list[Plot]
+    timelines: list[Plot]
+    requests: list[Plot]
+    ranks: list[Plot]
+    parts: list[Plot]
+    """Along the stages of a load, the turns of conversations."""
+    x: str
+    hidden: int
+    """Lines that no drawing shows."""
+    undetailed: int
+    """Lines whose distributions and timelines are not drawn."""
+    light: str
+    dark: str
+
+
+def draw(study: Study) -> Figures:
+    """Draw everything, with names that are unique in the page."""
+    main = layout(study)
+    by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
+    rate = study.rate
+    series = [one for facet in main.facets for one in facet.series]
+    detailed = series[:MOST_DETAILED]
+    with style():
+        figures: dict[str, list[Plot | None]] = {
+            "throughput": [
+                plot
+                for i, facet in enumerate(main.facets)
+                for plot in (
+                    trade_off(f"trade{i}", facet, main.x, rate, LATENCY),
+                    along(
+                        f"rate{i}",
+                        f"Throughput by {main.x}",
+                        facet,
+                        main.x,
+                        [rate.metric],
+                        rate.unit,
+                        _INTERVALS,
+                    ),
+                )
+            ],
+            "along": _along(main, study.config.load.open),
+            "distributions": [
+                ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x)
+                for i, one in enumerate(detailed)
+                for metric, title in _DISTRIBUTIONS
+            ],
+            "timelines": [
+                timeline(f"time{i}", one, main.x, study.config.load.open)
+                for i, one in enumerate(detailed)
+            ],
+            "requests": [scatter(f"requests{i}", one, main.x) for i, one in enumerate(detailed)],
+            "ranks": _ranks(by_ranks, rate) if by_ranks else [],
+            "parts": [*part_plots(study)],
+        }
+    colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
+    if figures["parts"]:  # a colour for each cell
+        colors = max(colors, min(len(study.cells), MOST_LINES))
+    longest = max((len(one.cells) for one in series), default=1)
+    light, dark = palette.variables(colors, longest)
+    drawn = {group: [plot for plot in plots if plot] for group, plots in figures.items()}
+    return Figures(
+        **drawn,
+        x=main.x,
+        hidden=main.hidden,
+        undetailed=len(series) - len(detailed) + main.hidden,
+        light=light,
+        dark=dark,
+    )
+
+
+def _along(shown: Layout, open_loop: bool) -> list[Plot | None]:
+    plots = []
+    # what an open loop is about: the wait of a request that was late counts
+    metrics_shown = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
+    for i, facet in enumerate(shown.facets):
+        # one line a percentile is readable for one series; with several, the p95 of each is
+        pick = ("p50", "p95", "p99") if len(facet.series) == 1 else ("p95",)
+        which = "" if len(pick) > 1 else ", p95"
+        for kind, title in metrics_shown:
+            metrics = [f"{kind}.{percentile}" for percentile in pick]
+            name = f"by{i}-{kind}"
+            plots.append(along(name, title + which, facet, shown.x, metrics, "ms"))
+    return plots
+
+
+def _ranks(shown: Layout, rate: Rate) -> list[Plot | None]:
+    plots = []
+    for i, facet in enumerate(shown.facets):
+        plots += [
+            along(
+                f"ranks{i}-rate",
+                "Throughput by ranks",
+                facet,
+                "ranks",
+                [rate.metric],
+                rate.unit,
+                _INTERVALS,
+            ),
+            along(
+                f"ranks{i}-ttft",
+                "TTFT by ranks, p95",
+                facet,
+                "ranks",
+                ["ttft_ms.p95"],
+                "ms",
+                _INTERVALS,
+            ),
+        ]
+    return plots

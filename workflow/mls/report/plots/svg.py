@@ -1,0 +1,87 @@
+"""A matplotlib figure as inline SVG that reads well in any scheme and by a screen reader."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from mls.report.plots.palette import GRID, INK, MUTED, adapt
+
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
+    "text.parse_math": False,  # a `$` in a name is a `$`
+    "axes.unicode_minus": True,
+    "font.size": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.color": MUTED,
+    "ytick.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Draw within: the look of all drawings; leaves matplotlib's settings as they were."""
+    with mpl.rc_context():
+        sns.set_theme(context="paper", style="ticks", rc=_STYLE)
+        yield
+
+
+def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
+    """The figure as `<svg role="img">`. name: of its ids, unique in the page; the texts are escaped.
+
+    The same figure gives the same text: no date, ids by hash, coordinates to 0.01 pt.
+    """
+    out = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    raw = out.getvalue()
+    width, height = figure.get_size_inches() * 72
+    body = raw[raw.index("<defs>") : raw.rindex("</svg>")]
+    body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
+    body = re.sub(r' id="[A-Za-z][A-Za-z0-9._]*_\d+"', "", body)  # axes_1: not unique in a page
+    body = re.sub(r' transform="rotate\(-?0 [^"]*"', "", body)
+    body = re.sub(r' (?:d|x|y)="[^"]*"', _rounded, body)
+    body = re.sub(r" font-family: [^;]*;", "", body)
+    body = re.sub(r"\n\s*", "\n", body)
+    return Markup(  # safe: matplotlib escapes all text that it draws
+        f'<svg role="img" aria-labelledby="{escape(name)}-t {escape(name)}-d" '
+        f'viewBox="0 0 {width:g} {height:g}" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        f'<title id="{escape(name)}-t">{escape(title)}</title>'
+        f'<desc id="{escape(name)}-d">{escape(description)}</desc>{adapt(body)}</svg>'
+    )
+
+
+def _rounded(attribute: re.Match[str]) -> str:
+    return re.sub(r"(\d+\.\d{2})\d+", r"\1", attribute.group(0))

@@ -1,0 +1,131 @@
+"""How to cite the results: a methods paragraph, a BibTeX entry, and the digest of the raw data."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mls import __version__
+from mls.analysis.study import Study
+from mls.config.config import Config
+from mls.core.digest import data_sha256
+from mls.core.files import read_json
+from mls.report.text.plan import loop_words, prompt_words, reply_words
+
+TOOL = "cuda-mpi-llama-scheduler"
+
+
+@dataclass(frozen=True)
+class Citation:
+    methods: str
+    bibtex: str
+    digest: str
+    """SHA-256 over those of all `run.json`."""
+
+
+def cite(study: Study, results: Path) -> Citation:
+    """From what is recorded; what isn't is left out of the text."""
+    runs = sorted(repeat.digest or "" for cell in study.cells for repeat in cell.ok)
+    digest = data_sha256(runs)
+    return Citation(_methods(study, results), _bibtex(study, digest), digest)
+
+
+def _methods(study: Study, results: Path) -> str:
+    config, run = study.config, study.config.run
+    counts = sorted(
+        {r.result.summary.requests.total for c in study.cells for r in c.ok if r.result}
+    )
+    requests = (
+        " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
+    )
+    times = _times(study)
+    varying = study.varying
+    over = f" over {_and(varying)}" if varying else ""
+    said = [
+        f"We measured {_and(list(config.models))} with {TOOL} {__version__}{_server(study)}{_host(results)}.",
+        f"Each of {len(study.cells)} configurations{over} was measured {times} of {requests} requests"
+        f" in {loop_words(config)}, after {run.warmup} warm-up requests"
+        + (
+            ", repeats interleaved over configurations in seeded random order."
+            if config.most_repeats > 1
+            else "."
+        ),
+        *_decided(config),
+        f"Requests had {prompt_words(config)}; {reply_words(config)}.",
+        "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
+        "of a request is sent to the arrival of its last byte.",
+        "Percentiles, such as p95 TTFT, are of the raw samples of all repeats of a configuration "
+        "pooled; 95 % confidence intervals are over repeats (Student's t).",
+    ]
+    return " ".join(said)
+
+
+def _times(study: Study) -> str:
+    counts = sorted({len(cell.repeats) for cell in study.cells})
+    if counts[-1] == 1:
+        return "once"
+    return f"in {' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} independent repeats"
+
+
+def _decided(config: Config) -> list[str]:
+    """How results decided on what was measured."""
+    said, asked, search = [], config.precision, config.search
+    if search:
+        said.append(
+            f"Values of {search.axis} between {search.low:g} and {search.high:g} were chosen by "
+            "doubling and bisection."
+        )
+    elif config.repeats == "auto":
+        said.append(
+            f"Repeats were added until half the 95 % interval of {asked.metric} was at most "
+            f"{100 * asked.width:g} % of it, or there were {asked.max}."
+        )
+    return said
+
+
+def _server(study: Study) -> str:
+    builds = {
+        str((r.result.server.get("before") or {}).get("build"))
+        for c in study.cells
+        for r in c.ok
+        if r.result and (r.result.server.get("before") or {}).get("build")
+    }
+    return f" on llama.cpp's server, build {_and(sorted(builds))}" if builds else ""
+
+
+def _host(results: Path) -> str:
+    described = read_json(results / "environment" / "environment.json")
+    host = described.get("host") if isinstance(described, dict) else None
+    cpu = host.get("cpu") if isinstance(host, dict) else None
+    return f", {cpu}" if cpu else ""
+
+
+def _bibtex(study: Study, digest: str) -> str:
+    started = min(
+        (
+            str(r.result.clock.get("started_utc"))
+            for c in study.cells
+            for r in c.ok
+            if r.result and r.result.clock.get("started_utc")
+        ),
+        default="",
+    )
+    title = _plain(study.config.title or f"Benchmark of {_and(list(study.config.models))}")
+    fields = {
+        "title": f"{{{title}}}",
+        "year": started[:4],
+        "howpublished": f"Results measured with {TOOL} {__version__}",
+        "note": f"Sweep {study.config.name}, SHA-256 of the results {digest}",
+    }
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join([f"@misc{{{study.config.name}-{digest[:12]},", *lines, "}"])
+
+
+def _plain(text: str) -> str:
+    """Without what means something to TeX."""
+    return re.sub(r"[{}\\$%&#_^~]", "", text)
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

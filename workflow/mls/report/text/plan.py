@@ -1,0 +1,89 @@
+"""What was planned, in words: when requests were sent, what they said, and on which CPUs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mls.config.config import Config
+
+_KINDS = {
+    "constant": "requests at equal distances",
+    "poisson": "Poisson arrivals",
+    "gamma": "arrivals with gamma-distributed gaps",
+    "burst": "bursts of requests",
+    "stages": "stages one after another",
+    "trace": "the arrivals of a trace",
+}
+
+
+def load_words(config: Config) -> str:
+    """The load as a sentence and the beginning of the next."""
+    load, run = config.load, config.run
+    if load.open:
+        rate = f" at {load.rate:g} requests/s" if load.rate else ""
+        how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
+    else:
+        pause = load.think_s or config.workload.think_s
+        when = f"{pause:g} s after" if pause else "as soon as"
+        how = (
+            f"A closed loop: each of the inflight places sends its next request {when} the reply to "
+            f"the last one {'was' if pause else 'is'} complete."
+        )
+    count = load.requests(run)
+    what = "conversations" if config.workload.turns_apart else "requests"
+    if run.rounds:
+        many = f"{run.rounds} × inflight {what}"
+        many += f", but at least {run.iters}," if run.iters else ""
+    elif count:
+        many = f"{count} {what}"
+    elif run.duration_s:
+        many = f"Requests for {run.duration_s:g} s"
+    else:
+        many = "As many requests as the load has"
+    return f"{how} {many} a repeat,"
+
+
+def loop_words(config: Config) -> str:
+    """The kind of load in a few words."""
+    load = config.load
+    return f"an open loop ({_KINDS[load.kind]})" if load.open else "a closed loop"
+
+
+def reply_words(config: Config) -> str:
+    """What the replies are."""
+    run = config.run
+    if run.embeds:
+        return "replies were embeddings"
+    tokens = "as the workload says" if config.workload.output_tokens else "asked for"
+    count = "" if config.workload.output_tokens else f"{run.max_tokens} "
+    early = ", without stopping early" if run.ignore_eos else ""
+    cache = "on" if run.cache_prompt else "off"
+    return f"{count}completion tokens {tokens}{early}; prompt cache {cache}"
+
+
+def prompt_words(config: Config) -> str:
+    """What the prompts are."""
+    given = config.workload
+    lengths = given.prompt_tokens
+    tokens = f"{lengths.value} tokens" if lengths.value else f"{lengths.distribution} lengths"
+    differ = "different for each request and each repeat"
+    return {
+        "words": f"prompts of {config.run.prompt_words} words, {differ}",
+        "synthetic": f"prompts of {tokens}, {differ}",
+        "shared_prefix": f"prompts of {tokens} in {given.groups} groups that share their first "
+        f"{given.prefix_tokens}",
+        "conversation": f"conversations of {given.turns} turns, {tokens} each",
+        "dataset": f"prompts from {given.file}",
+        "replay": f"the prompts of {given.file}",
+    }[given.kind]
+
+
+def pin_words(pinned: dict[str, Any]) -> str:
+    """Who ran on which CPUs, by `host.pinned` of a run."""
+    server, ranks = pinned["server"], pinned["ranks"]
+    if server and ranks:
+        return f"The server ran on CPUs {server} of the host, the ranks on CPUs {ranks}."
+    if server or ranks:
+        who = f"The server ran on CPUs {server}" if server else f"The ranks ran on CPUs {ranks}"
+        return f"{who} of the host; the {'ranks were' if server else 'server was'} not pinned."
+    return f"Server and ranks were not kept on CPUs of their own: {pinned['why'] or 'not asked'}."

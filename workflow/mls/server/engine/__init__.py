@@ -1,0 +1,1 @@
+"""Managed engines: started, watched, ended."""

@@ -1,0 +1,153 @@
+"""How each managed engine is started: its command line, environment and standard input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mls.config.sections.server import Server
+from mls.core.digest import PACKAGE
+from mls.core.errors import UserError
+from mls.host.machine import usable_cores
+from mls.server.api import api_key
+from mls.server.engine.placement import ANYWHERE, Place
+
+LOOPBACK = "127.0.0.1"
+MOST_DEVICES = 128
+"""Length of llama.cpp's `tensor_split`."""
+
+# Snakemake exports these with the rule's threads, and libraries would obey them.
+_THREAD_VARIABLES = (
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+# The option's name changed in 2026, and a llama-server refuses one that it doesn't know.
+_UNMAPPED = {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A process to start. stdin: what it is told there; the API key is only ever in there or in env."""
+
+    argv: list[str]
+    env: dict[str, str]
+    stdin: bytes
+
+
+def engine(
+    server: Server, model_file: Path, alias: str, port: int, place: Place = ANYWHERE
+) -> Engine:
+    """The engine that the config asks for. Raises `UserError` when it or its API key isn't there.
+
+    place: where it will be kept.
+    """
+    key = api_key(server)
+    threads = server.threads or usable_cores(place.cpus)
+    env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
+    env |= place.environment
+    if server.engine == "llama-server":
+        # never on the command line, which every user of the host can read
+        secret = {"LLAMA_API_KEY": key} if key else {}
+        env |= secret | (_UNMAPPED if place.own_memory else {})
+        return Engine(_llama_server(server, model_file, alias, port, threads), env, b"")
+    parameters = json.dumps(
+        _xllamacpp(server, model_file, alias, port, threads, key, place.own_memory)
+    )
+    argv = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
+    # it finds this very package, however this process found it
+    path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])])
+    return Engine(argv, env | {"PYTHONPATH": path}, parameters.encode())
+
+
+def _xllamacpp(
+    server: Server,
+    model_file: Path,
+    alias: str,
+    port: int,
+    threads: int,
+    key: str | None,
+    own_memory: bool,
+) -> dict[str, Any]:
+    """Attributes of `xllamacpp.CommonParams`, nested by dots, and the config's own last."""
+    return {
+        "attributes": {
+            "model.path": str(model_file),
+            **({"load_mode": "LLAMA_LOAD_MODE_NONE"} if own_memory else {}),
+            "model_alias": [alias],
+            "hostnames": [server.host or LOOPBACK],
+            "port": port,
+            "api_keys": [key] if key else [],
+            "n_parallel": server.parallel,
+            "n_ctx": server.ctx,
+            # each slot has its own share of the context, whatever the others do
+            "kv_unified": False,
+            # nothing is changed unasked to make it fit: what can't be had as asked is an error
+            "fit_params": False,
+            "n_gpu_layers": server.gpu_layers,
+            **_placement(server),
+            "cpuparams.n_threads": threads,
+            "cpuparams_batch.n_threads": threads,
+            "endpoint_metrics": True,
+            "endpoint_slots": True,
+            "endpoint_props": True,
+            # a second cache, in memory, of prompts that left their slot: copies made during
+            # the measurement. The prompt cache of a slot is each request's choice.
+            "cache_ram_mib": 0,
+            "cache_idle_slots": False,
+            "ui": False,
+        },
+        "extra_args": server.extra_args,
+    }
+
+
+def _placement(server: Server) -> dict[str, Any]:
+    """`xllamacpp.CommonParams` of what lies where and how, when it isn't as by default.
+
+    Values of its enumerations are given by name.
+    """
+    found: dict[str, Any] = {}
+    if server.tensor_split:
+        shares = [float(share) for share in server.tensor_split.split(",")]
+        found["tensor_split"] = shares + [0.0] * (MOST_DEVICES - len(shares))
+    if server.flash_attn != "auto":
+        word = {"on": "ENABLED", "off": "DISABLED"}[server.flash_attn]
+        found["flash_attn_type"] = f"LLAMA_FLASH_ATTN_TYPE_{word}"
+    for key in ("cache_type_k", "cache_type_v"):
+        kind = getattr(server, key)
+        if kind != "f16":
+            found[key] = f"GGML_TYPE_{kind.upper()}"
+    return found
+
+
+def _llama_server(
+    server: Server, model_file: Path, alias: str, port: int, threads: int
+) -> list[str]:
+    binary = shutil.which(server.binary or "llama-server")
+    if binary is None:
+        raise UserError(
+            f"server.binary: {server.binary} is not an executable file; give the path of llama-server."
+        )
+    return [
+        binary,
+        *("--model", str(model_file), "--alias", alias),
+        *("--host", server.host or LOOPBACK, "--port", str(port)),
+        *("--parallel", str(server.parallel), "--ctx-size", str(server.ctx)),
+        # -1 is how the config says "all"; llama-server takes any number beyond the layers
+        *("--n-gpu-layers", str(server.gpu_layers if server.gpu_layers >= 0 else 999)),
+        *(("--tensor-split", server.tensor_split) if server.tensor_split else ()),
+        *("--flash-attn", server.flash_attn),
+        *("--cache-type-k", server.cache_type_k, "--cache-type-v", server.cache_type_v),
+        *("--threads", str(threads)),
+        *("--metrics", "--slots", "--props"),
+        *server.extra_args,
+    ]

@@ -1,0 +1,97 @@
+"""What a managed engine is and which devices it uses, by its own word."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mls.config.sections.server import Server
+from mls.core.digest import file_sha256
+from mls.server.engine.placement import ANYWHERE, Place
+
+VARIABLE = "MLS_ENGINE"
+"""Environment variable by which a run learns the facts, as a JSON list: one for each engine."""
+
+_HEAD = 256 * 1024
+_ANSWER_TIMEOUT_S = 30
+_DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
+_USING = re.compile(r"(?<!already )\busing device (\S+) \((.+?)\)")
+_LISTED = re.compile(r"^  (\S+: .+?) \(\d+ MiB", re.M)
+_OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
+
+
+def engine_facts(
+    server: Server, argv: list[str], log: Path, profile: str | None, place: Place = ANYWHERE
+) -> dict[str, Any]:
+    """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile, cpus, card}`
+    of a healthy engine; null is what it doesn't say. Never raises.
+
+    devices: those that its log says it uses, else (a llama-server of 2026 tells that to a more
+    talkative log only) those that its binary can use.
+    profile: where the profile goes or why there is none; None when none was asked for.
+    """
+    facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
+    facts |= place.told()
+    facts |= {"binary": None, "sha256": None, "version": None} | said_of_devices(_head(log))
+    if server.engine == "llama-server":
+        binary = argv[0]
+        facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
+        if server.gpu_layers and not facts["devices"]:
+            facts["devices"] = _LISTED.findall(_answer(binary, "--list-devices", place))
+    return facts
+
+
+def said_of_devices(log: str) -> dict[str, Any]:
+    """`{devices, offloaded_layers}` by llama.cpp's log; devices is empty on a CPU."""
+    found = [f"{name}, compute capability {level}" for _, name, level in _DEVICE.findall(log)]
+    used = [f"{device}: {name}" for device, name in _USING.findall(log)]
+    layers = _OFFLOADED.search(log)
+    return {
+        "devices": list(dict.fromkeys(used or found)),
+        "offloaded_layers": layers[1] if layers else None,
+    }
+
+
+def _head(log: Path) -> str:
+    try:
+        with log.open("rb") as stream:
+            return stream.read(_HEAD).decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@cache  # the engines of a fleet are of one binary
+def _sha256(binary: str) -> str | None:
+    try:
+        return file_sha256(Path(binary))
+    except OSError:
+        return None
+
+
+def _version(binary: str) -> str | None:
+    lines = re.findall(
+        r"^(?:version|built with).*", _answer(binary, "--version", ANYWHERE), flags=re.M
+    )
+    return "; ".join(lines) or None
+
+
+@cache
+def _answer(binary: str, option: str, place: Place) -> str:
+    """All that it prints there; nothing when it can't be asked."""
+    try:
+        done = subprocess.run(
+            [binary, option],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            env=os.environ | place.environment,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr

@@ -1,0 +1,141 @@
+"""`mls serve`: an engine for as long as a command runs, and nothing left of either afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from mls.config.sections.server import Server
+from mls.core.errors import UserError
+from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
+from mls.host.pinning import NOT_PINNED, Pinned, move_to
+from mls.host.signals import SignalWait
+from mls.host.usage.foreign_servers import Foreign
+from mls.host.usage.sockets import here
+from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
+from mls.server.engine.facts import engine_facts
+from mls.server.engine.placement import places
+from mls.server.engine.process import AskedToEndError, EngineProcess, end_all, start
+from mls.server.telemetry.samples import sampling
+
+_LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "srun", "orterun", "prterun")
+_END_GRACE_S = 10
+_BY_SIGNAL = 128  # a shell's exit status for a command that signal n ended is 128 + n
+
+
+def serve(
+    server: Server,
+    model_file: Path | None,
+    alias: str,
+    command: list[str],
+    log: Path,
+    env_url_name: str = "MLS_SERVER",
+    pinned: Pinned = NOT_PINNED,
+) -> int:
+    """Start the engine, run the command with the URL in its environment, end the engine.
+
+    With `server.url` or `urls` there is no engine, and model_file, alias and log aren't used; with
+    `server.fleet` there are several, and their URLs are separated by blanks. The command also gets
+    the engines' ids as `<env_url_name>_PID`. pinned: the CPUs of the engines, and of the command
+    with the sampler. Returns the command's exit status, 128 + n
+    when signal n ended it or this process, and at least 1 when the engine died during the run:
+    that is also said on stderr. Raises `UserError` when command or engine can't be started.
+
+    Call it in the main thread: both children are tied to the life of the thread that starts them.
+    """
+    program = _program(command)
+    with SignalWait() as signals, adopting_orphans():
+        if server.addresses:
+            variables = {env_url_name: " ".join(server.addresses)}
+            foreign = Foreign(list(filter(here, server.addresses)), os.getpid())
+            with sampling(server, server.addresses, foreign.tops, pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, [], signals, pinned)
+        if model_file is None:
+            raise UserError(
+                "A managed server needs a model file; give models.<name>.path or another source."
+            )
+        try:
+            engines = start(server, model_file, alias, log, signals, places(server, pinned.server))
+        except AskedToEndError as asked:
+            return _BY_SIGNAL + asked.sig
+        try:
+            facts = [
+                engine_facts(server, one.argv, one.log, one.profiler.said, one.place)
+                for one in engines
+            ]
+            pids = [one.process.pid for one in engines]
+            variables = {
+                env_url_name: " ".join(one.url for one in engines),
+                f"{env_url_name}_PID": " ".join(map(str, pids)),
+                FACTS_VARIABLE: json.dumps(facts),
+            }
+            with sampling(server, [one.url for one in engines], pids, pinned.ranks) as more:
+                return _run([program, *command[1:]], variables | more, engines, signals, pinned)
+        finally:
+            end_all(engines)
+
+
+def _run(
+    command: list[str],
+    variables: dict[str, str],
+    engines: list[EngineProcess],
+    signals: SignalWait,
+    pinned: Pinned,
+) -> int:
+    """Run the command to its end, or to ours."""
+    parent = os.getpid()
+    not_ours = {child.pid for child in psutil.Process().children()}
+
+    def in_child() -> None:
+        die_with_parent(signal.SIGTERM, parent)
+        move_to(pinned.ranks)
+
+    environment = os.environ | variables | pinned.told()
+    try:
+        process = subprocess.Popen(command, env=environment, preexec_fn=in_child)
+    except OSError as error:
+        raise UserError(f"{command[0]} can't be started: {error.strerror}.") from None
+    died: str | None = None
+    try:
+        while process.poll() is None:
+            if sig := signals.wait():
+                end_tree(process.pid, _END_GRACE_S)
+                return _BY_SIGNAL + sig
+            died = died or _dead(engines)
+    finally:
+        # what the command left behind, such as the ranks of an mpirun that was killed
+        end_children(keep=not_ours)
+    died = died or _dead(engines)
+    status = process.returncode
+    if status < 0:
+        return _BY_SIGNAL - status
+    return status or (1 if died else 0)
+
+
+def _dead(engines: list[EngineProcess]) -> str | None:
+    """Why the first of them that has died did; that is said on stderr, too."""
+    died = next((why for one in engines if (why := one.why_it_died())), None)
+    if died:
+        print(f"mls serve: the server died during the run: it {died}.", file=sys.stderr, flush=True)
+    return died
+
+
+def _program(command: list[str]) -> str:
+    if not command:
+        raise UserError("Nothing to run: give COMMAND after `--`.")
+    program = shutil.which(command[0])
+    if program:
+        return program
+    if Path(command[0]).name in _LAUNCHERS:
+        raise UserError(
+            f"{command[0]} was not found on PATH; install an MPI (the packages mpich or openmpi, "
+            "or the cluster's module), or set mpi.launcher."
+        )
+    raise UserError(f"{command[0]} was not found, or is not executable; check COMMAND after `--`.")

@@ -1,0 +1,110 @@
+"""The embedded engine's process: reads its parameters as JSON on stdin, serves until it is ended.
+
+Exit status `EX_USAGE`: the last line printed is one sentence for the user.
+"""
+
+from __future__ import annotations
+
+import ast
+import enum
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+from mls.config.parse import nearest
+from mls.core.errors import UserError
+from mls.core.libraries import advice, lacking
+
+
+def main() -> int:
+    """Start the server and wait to be ended. Returns an exit status when it can't be started."""
+    # any signal ends the process where it is, as nothing in it needs to be kept: left by an
+    # exception, it would wait in the server's destructor for replies that never end
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    given = json.load(sys.stdin)
+    try:
+        import xllamacpp
+    except ImportError as error:
+        libraries = lacking(str(error))
+        print(
+            f"server.engine: xllamacpp can't be imported ({error}); "
+            f"{advice(libraries) if libraries else 'install it'}, "
+            "or set server.engine to llama-server or server.url.",
+            file=sys.stderr,
+        )
+        return os.EX_USAGE
+    parameters = xllamacpp.CommonParams()
+    try:
+        for name, value in given["attributes"].items():
+            assign(parameters, name, value)
+        for argument in given["extra_args"]:
+            name, _, text = argument.partition("=")
+            assign(parameters, name, text, from_text=True)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return os.EX_USAGE
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        print(f"xllamacpp: {error}", file=sys.stderr)
+        return 1
+    print(f"listening on {server.listening_address}", flush=True)
+    while True:
+        signal.pause()
+
+
+def assign(parameters: Any, name: str, value: Any, *, from_text: bool = False) -> None:
+    """Set an attribute, nested by dots, to a value of the type that it has now.
+
+    from_text: the value is text of the config's `extra_args`. Raises `UserError`.
+    """
+    holder, last = _walk(parameters, name)
+    now = getattr(holder, last)
+    try:
+        setattr(holder, last, _read(value, now) if from_text else _as_type(value, now))
+    except (TypeError, ValueError, SyntaxError, OverflowError, AssertionError) as error:
+        raise UserError(
+            f"server.extra_args: {name}={value} can't be set ({error}); "
+            f"expected a value of type {type(now).__name__}."
+        ) from None
+
+
+def _walk(parameters: Any, name: str) -> tuple[Any, str]:
+    *parents, last = name.split(".")
+    holder = parameters
+    for part in [*parents, last]:
+        known = [key for key in dir(holder) if not key.startswith("_")]
+        if part not in known:
+            raise UserError(
+                f"server.extra_args: xllamacpp has no parameter {name!r}{nearest(part, known)}; "
+                "expected attribute=value, with dots for nested ones."
+            )
+        if part is not last:
+            holder = getattr(holder, part)
+    return holder, last
+
+
+def _read(text: str, now: Any) -> Any:
+    if isinstance(now, bool):
+        words = {"true": True, "1": True, "on": True, "false": False, "0": False, "off": False}
+        if text.lower() not in words:
+            raise ValueError("expected true or false")
+        return words[text.lower()]
+    if isinstance(now, str):
+        return text
+    if isinstance(now, int | float):
+        # an enumeration of the engine takes its number
+        return type(now)(float(text) if isinstance(now, float) else int(text))
+    return _as_type(ast.literal_eval(text), now)
+
+
+def _as_type(value: Any, now: Any) -> Any:
+    if isinstance(now, enum.Enum) and isinstance(value, str):
+        return type(now)[value]
+    return set(value) if isinstance(now, set) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

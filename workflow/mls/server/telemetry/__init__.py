@@ -1,0 +1,1 @@
+"""The sampler beside a run, and its samples."""

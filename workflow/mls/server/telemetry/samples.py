@@ -1,0 +1,112 @@
+"""Starting the sampler beside a run, and getting its samples."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from mls.config.sections.server import Server
+from mls.core.digest import PACKAGE
+from mls.core.record import TELEMETRY
+from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.machine import clock_id
+from mls.host.pinning import Cpus, move_to
+
+SOCKET_VARIABLE = "MLS_TELEMETRY"
+_END_GRACE_S = 2
+_READ_TIMEOUT_S = 30
+
+
+@contextlib.contextmanager
+def sampling(
+    server: Server, urls: list[str], engines: list[int], cpus: Cpus | None = None
+) -> Iterator[dict[str, str]]:
+    """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
+
+    engines: ids of the servers' processes, as far as they are known; cpus: where the sampler is kept. It is killed by the
+    kernel when this process ends. Where it can't be started there are no variables: no run fails for want of telemetry.
+    """
+    parent = os.getpid()
+
+    def in_child() -> None:
+        die_with_parent(signal.SIGKILL, parent)
+        move_to(cpus)
+
+    with tempfile.TemporaryDirectory(prefix="mls-") as folder:
+        where = str(Path(folder) / "telemetry")
+        told = {
+            "socket": where,
+            "urls": urls,
+            "below": parent,
+            "engines": engines,
+            "api_key_env": server.api_key_env,
+            "proxy": server.proxy,
+        }
+        path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mls.server.telemetry.sampler"],
+                env=os.environ | {"PYTHONPATH": path},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=in_child,
+            )
+        except OSError as error:
+            print(f"mls serve: no telemetry: {error.strerror}.", file=sys.stderr)
+            yield {}
+            return
+        try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
+                stdin.write(json.dumps(told).encode())
+            yield {SOCKET_VARIABLE: where}
+        finally:
+            end_tree(process.pid, _END_GRACE_S)
+            process.wait()
+
+
+def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
+    """The samples from begin to end of this host's monotonic clock (schema `TELEMETRY`).
+
+    None without a sampler (`mls run` by itself), or when it runs on another host.
+    """
+    where = os.environ.get(SOCKET_VARIABLE)
+    told = _ask(where) if where else None
+    if told is None or told["clock_id"] != clock_id():
+        return None
+    columns: dict[str, list[Any]] = {name: [] for name in TELEMETRY.names}
+    for series in told["series"]:
+        for at_ns, value in zip(series["at_ns"], series["value"], strict=True):
+            if begin_ns <= at_ns <= end_ns:
+                columns["at_ns"].append(at_ns)
+                columns["source"].append(series["source"])
+                columns["name"].append(series["name"])
+                columns["value"].append(value)
+    order = [("at_ns", "ascending"), ("source", "ascending"), ("name", "ascending")]
+    return pa.table(columns, schema=TELEMETRY).sort_by(order)
+
+
+def _ask(where: str) -> dict[str, Any] | None:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(_READ_TIMEOUT_S)
+            asking.connect(where)
+            parts = []
+            while part := asking.recv(1 << 20):
+                parts.append(part)
+        found: dict[str, Any] = json.loads(b"".join(parts))
+    except (OSError, ValueError):
+        return None
+    return found
