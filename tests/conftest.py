@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import threading
@@ -41,9 +42,36 @@ GEMMA3 = ModelSource(
 )
 
 
+GROUPS = {
+    "test_adaptive": "checkout",
+    "test_moved": "checkout",
+    "test_nothing_left_behind": "checkout",
+    "test_pipeline": "checkout",
+    "test_sources": "checkout",
+}
+"""Files that share what takes long to make: all of a group run in one process, one after another."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `-n 2 --dist loadgroup`: a file each, but for `GROUPS`. What takes longest begins.
+
+    Files that start processes are marked `processes`: `make test TESTS=fast` goes without.
+    """
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, str(item.path))))
+        if hasattr(item.module, "subprocess"):
+            item.add_marker(pytest.mark.processes)
+    folders = ("workflow", "hosts", "mpi", "faults", "browser")
+    longest = {name: place for place, name in enumerate(folders)}
+    items.sort(key=lambda item: longest.get(item.path.parent.name, len(folders)))
+
+
 def _fetched(name: str, source: ModelSource) -> Path:
     folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
-    return Path(fetch(name, source, folder).path)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # processes of one run fetch it once
+        return Path(fetch(name, source, folder).path)
 
 
 @pytest.fixture(autouse=True, scope="module")

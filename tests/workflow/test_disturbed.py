@@ -13,7 +13,8 @@ from benchmarks.striking import ROOT, SIGNALS, VICTIMS, Arena, contents
 from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.timeout(1800)
-TRIALS = 10
+TRIALS = 3
+"""Once with each signal at each process; benchmarks/chaos.py strikes as often as you like."""
 
 
 @pytest.fixture(scope="module")
