@@ -208,7 +208,7 @@ def test_ipv6():
 
 
 def test_host_without_kernel_timestamps(monkeypatch):
-    monkeypatch.setattr(connection.arrival, "supported", lambda: False)
+    monkeypatch.setattr(connection.timestamps, "supported", lambda: False)
     with Misbehaving() as server:
         gathered = gather(server.url)
     assert gathered.ranks[0]["clock"] == "user"
