@@ -130,7 +130,12 @@ class Within:
             return float(np.log(means).std(ddof=1)) < spread
         others = len(means) - 1
         apart = self.batches * others * spread**2 / self.variance
-        return bool(stats.ncf.cdf(self.ratio(means), others, self.freedom, apart) < MISS)
+        missed = math.nan
+        while math.isnan(missed):
+            # where it is next to nothing scipy has no number at times; the nearer, the greater it is
+            missed = float(stats.ncf.cdf(self.ratio(means), others, self.freedom, apart))
+            apart /= 2
+        return missed < MISS
 
 
 def _odd_one(numbers: list[int], means: Floats) -> str:
