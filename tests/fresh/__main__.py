@@ -21,7 +21,7 @@ from tests.fresh.root import Root, base, mirror
 ROOT = Path(__file__).parents[2]
 CHECKOUT = "/root/mls"
 RESULT = f"{CHECKOUT}/results/report.html"
-CLOSING_LINES, LINE = 12, 200
+CLOSING_LINES, FAILED_LINES, LINE = 12, 120, 200
 DONE = "Nothing to be done"
 
 
@@ -36,7 +36,11 @@ def tried(root: Root, command: str) -> str:
     status, output = root.run(f"cd {CHECKOUT} && {command}")
     print(f"\n{root.name}: {command}: exit status {status}, {time.monotonic() - began:.0f} s")
     print(
-        "".join(f"    {line[:LINE]}\n" for line in output.splitlines()[-CLOSING_LINES:]), flush=True
+        "".join(
+            f"    {line[:LINE]}\n"
+            for line in output.splitlines()[-(FAILED_LINES if status else CLOSING_LINES) :]
+        ),
+        flush=True,
     )
     if status:
         raise SystemExit(f"{root.name}: {command} failed.")
