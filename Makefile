@@ -8,8 +8,8 @@ CONFIG ?=
 PROFILE ?=
 SUITES ?= bookworm trixie
 RUNS ?= report test
-# Most tests wait for processes: two at a time
-AT_ONCE ?= -n 2 --dist loadgroup --no-loadscope-reorder
+# Most tests wait for processes: two files at a time
+AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))

@@ -42,23 +42,12 @@ GEMMA3 = ModelSource(
 )
 
 
-GROUPS = {
-    "test_adaptive": "checkout",
-    "test_moved": "checkout",
-    "test_nothing_left_behind": "checkout",
-    "test_pipeline": "checkout",
-    "test_sources": "checkout",
-}
-"""Files that share what takes long to make: all of a group run in one process, one after another."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Groups for `-n 2 --dist loadgroup`: a file each, but for `GROUPS`. What takes longest begins.
+    """For `-n 2 --dist loadfile`: what takes longest begins.
 
     Files that start processes are marked `processes`: `make test TESTS=fast` goes without.
     """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(item.path.stem, str(item.path))))
         if hasattr(item.module, "subprocess"):
             item.add_marker(pytest.mark.processes)
     folders = ("workflow", "hosts", "mpi", "faults", "browser")
