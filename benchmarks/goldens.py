@@ -15,10 +15,11 @@ from pathlib import Path
 from tests.unit.synthetic import config, write_failure, write_results
 
 from mls.analysis.tables import aggregate
-from mls.config.cells import cells
+from mls.config.cells import cells, run_path
 from mls.config.config import Config
 from mls.config.parse import load_config
 from mls.core.digest import file_sha256
+from mls.core.run_folder import RUN
 from mls.report.pages.page import render
 
 NAMES = ("summary.csv", "cells.csv", "report.html")
@@ -28,7 +29,7 @@ def digests(planned: Config, results: Path) -> dict[str, str]:
     """File → SHA-256 of tables and page, made anew, and of each `run.json`."""
     aggregate(planned, results)
     render(planned, results, results / "report.html")
-    runs = sorted(str(path.relative_to(results)) for path in results.rglob("run.json"))
+    runs = sorted(str(path.relative_to(results)) for path in results.rglob(RUN))
     return {name: file_sha256(results / name) for name in [*NAMES, *runs]}
 
 
@@ -41,8 +42,7 @@ def synthetic(results: Path) -> dict[str, str]:
     )
     write_results(planned, results)
     failed = cells(planned)[-1]
-    for path in sorted(results.rglob("inflight~4/ranks~2/repeat~3/run.json"))[-1:]:
-        path.unlink()
+    (results / "runs" / run_path(planned, failed, 3) / RUN).unlink()
     write_failure(planned, results, failed, 3, "The server died.")
     return digests(planned, results)
 
@@ -51,12 +51,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, help="Recorded runs; they are not changed.")
     parser.add_argument("--config", type=Path, help="Their config.")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = {"synthetic": synthetic(Path(folder, "synthetic"))}
-        if given.results:
-            copy = Path(shutil.copytree(given.results, Path(folder, "recorded")))
-            found["recorded"] = digests(load_config(given.config), copy)
+        if options.results:
+            copy = Path(shutil.copytree(options.results, Path(folder, "recorded")))
+            found["recorded"] = digests(load_config(options.config), copy)
     for name, each in found.items():
         for file, digest in each.items():
             print(f"{digest[:16]} {name}/{file}")
