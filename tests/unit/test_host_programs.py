@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,24 @@ def test_hosts_of_a_batch_job(tmp_path: Path) -> None:
     assert "OMPI_MCA_btl" in mpi_environment("mpirun", {"PBS_NODEFILE": str(nodes)})
     nodes.write_text("a\nb\n")
     assert "OMPI_MCA_btl" not in mpi_environment("mpirun", {"PBS_NODEFILE": str(nodes)})
+
+
+SLURM_24 = {"HYDRA_BOOTSTRAP": "slurm", "HYDRA_LAUNCHER_EXTRA_ARGS": "--external-launcher"}
+
+
+def test_mpich_starts_the_ranks_of_one_host_without_slurm() -> None:
+    assert mpi_environment("mpirun", SLURM_24)["HYDRA_LAUNCHER"] == "fork"
+    assert "HYDRA_LAUNCHER" not in mpi_environment("mpirun", SLURM_24 | {"SLURM_NNODES": "2"})
+    assert "HYDRA_LAUNCHER" not in mpi_environment("mpirun", SLURM_24 | {"HYDRA_LAUNCHER": "ssh"})
+    assert "HYDRA_LAUNCHER" not in mpi_environment("mpirun", {})
+
+
+def test_ranks_start_in_a_job_whose_srun_can_not_start_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, value in SLURM_24.items():
+        monkeypatch.setenv(name, value)
+    assert hello("mpirun")["ranks"] == 2

