@@ -28,6 +28,7 @@ from mls.analysis.parallel import on_cores
 from mls.analysis.repeat.batches import batches
 from mls.analysis.repeat.columns import ints
 from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.repeat.samples import of_requests
 from mls.analysis.repeat.summary import RunFacts, summarize
 from mls.config.sections.checks import Checks
@@ -179,7 +180,7 @@ def repeats_apart(setting: Setting, rng: np.random.Generator) -> Verdict:
         for level in _levels(setting, rng)
     ]
     latencies = [of_requests(table)["latency_ms"] for table in tables]
-    levels = [batches(table, setting.inflight).level for table in tables]
+    levels = [batches(table, timeline(table, setting.inflight)).level for table in tables]
     return repeats_agree(range(1, REPEATS + 1), latencies, levels, CHECKS)
 
 

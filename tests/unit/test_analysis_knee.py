@@ -9,7 +9,7 @@ from tests.unit.test_analysis_answer import said
 
 from mls.analysis.answer import answer
 from mls.analysis.repeat.goodput import good_requests, goodput
-from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.config.sections.checks import Slo
@@ -149,8 +149,8 @@ def test_goodput_counts_only_requests_within_every_limit():
     expected = (end - start) / 1e6 <= ALONE_MS * 1.3  # the largest limit of each
     assert 0 < expected.sum() < len(expected)
     assert (good_requests(records, slo) == expected).all()
-    found = goodput(records, slo, 8)
-    begin, stop = window(records, flight(records), 8)
+    found = goodput(records, slo, timeline(records, 8))
+    begin, stop = timeline(records, 8).window
     within = expected & (end > begin) & (end <= stop)
     assert found["good.share"] == pytest.approx(expected.mean())
     rate = within.sum() * NS_PER_S / (stop - begin)
@@ -165,7 +165,8 @@ def test_failed_and_unstreamed_requests_are_not_good():
 
 
 def test_without_objectives_there_is_no_goodput(tmp_path):
-    assert goodput(slotted(2, 1), Slo(), 2) == {}
+    records = slotted(2, 1)
+    assert goodput(records, Slo(), timeline(records, 2)) == {}
     assert answer(measured(tmp_path, 1, inflights=(1, 2))).models[0].under_slo is None
 
 

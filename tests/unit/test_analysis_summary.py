@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import EPOCH_NS, LAG_NS, Load, facts, rows, table, to_table
 
-from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.in_flight import in_flight, window
 from mls.analysis.repeat.samples import distribution, samples
 from mls.analysis.repeat.summary import summarize
 from mls.core.units import NS_PER_MS
@@ -120,7 +120,7 @@ def test_tokens_of_a_reply_in_one_piece_count_with_their_share_of_the_window():
 
 
 def test_ends_before_starts_at_the_same_moment():
-    course = flight(to_table([row(0, 0, 100), row(1, 100, 200)]))
+    course = in_flight(to_table([row(0, 0, 100), row(1, 100, 200)]))
     assert course.max == 1
 
 
@@ -151,7 +151,7 @@ def test_server_rates_are_of_its_own_timings():
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30))
 def test_flight_agrees_with_counting_by_hand(spans):
-    course = flight(to_table([row(i, a, a + d) for i, (a, d) in enumerate(spans)]))
+    course = in_flight(to_table([row(i, a, a + d) for i, (a, d) in enumerate(spans)]))
     for moment in range(0, 1001, 25):
         at = EPOCH_NS + moment * NS_PER_MS
         index = np.searchsorted(course.at_ns, at, side="right") - 1
@@ -167,7 +167,7 @@ def test_flight_agrees_with_counting_by_hand(spans):
 )
 def test_mean_in_the_window_lies_between_least_and_most(spans, inflight):
     records = to_table([row(i, a, a + d) for i, (a, d) in enumerate(spans)])
-    course = flight(records)
+    course = in_flight(records)
     steady = window(records, course, inflight)
     if steady:
         assert 0 <= course.mean(*steady) <= course.max

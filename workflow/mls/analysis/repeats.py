@@ -10,13 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from mls.analysis.checks.pace import keeps_full
-from mls.analysis.checks.registry import judge
-from mls.analysis.repeat.columns import Floats
-from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.assess import Assessment, Observation, assess
 from mls.analysis.repeat.gpu import PostFacts
-from mls.analysis.repeat.samples import samples
-from mls.analysis.repeat.summary import RunFacts, summarize
 from mls.config.cells import Cell, run_path
 from mls.config.config import Config
 from mls.config.sections.load import Load
@@ -33,6 +28,15 @@ _AGAIN = "delete its folder below runs, and it is measured again"
 
 
 @dataclass(frozen=True)
+class RepeatData:
+    """What a repeat left, read and assessed. telemetry: schema `TELEMETRY`; None: none was taken."""
+
+    table: pa.Table
+    telemetry: pa.Table | None
+    assessment: Assessment
+
+
+@dataclass(frozen=True)
 class Repeat:
     """One planned repeat. `result` is there if and only if its status is `ok`."""
 
@@ -44,18 +48,12 @@ class Repeat:
     result: RunResult | None = None
     digest: str | None = None
     """SHA-256 of its `run.json`."""
-    places: int | None = None
-    """How many its load keeps full; None when it keeps none full (open loop, users who think)."""
-    records: pa.Table | None = field(default=None, repr=False, compare=False)
-    """Its raw records, for a repeat that is ok; large, so let go of them soon (`slim`)."""
-    samples: dict[str, Floats] | None = field(default=None, repr=False, compare=False)
-    """Of its records."""
-    telemetry: pa.Table | None = field(default=None, repr=False, compare=False)
-    """Its time series (schema `TELEMETRY`); None when none were taken."""
+    data: RepeatData | None = field(default=None, repr=False, compare=False)
+    """Of a repeat that is ok; large, so let go of it soon (`slim`)."""
 
     def slim(self) -> Repeat:
-        """Without the records, their samples and the time series."""
-        return replace(self, records=None, samples=None, telemetry=None)
+        """Without the records and what is made of them."""
+        return replace(self, data=None)
 
 
 def read_cell(config: Config, results: Path, cell: Cell, numbers: list[int]) -> list[Repeat]:
@@ -74,16 +72,15 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = intact_result(folder)
         _check_records(folder)
         digest = file_sha256(folder / RUN)
-        records = _table(folder / RECORDS)
-        telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
-        drawn = samples(records)
-        result, places = _judged_anew(result, records, drawn, telemetry, config)
+        read = _assessed(folder, result, config)
     except DamagedError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
         said = f"{error.filename} can't be read ({error.strerror})."
         return Repeat(cell, number, folder, "failed", said)
-    return Repeat(cell, number, folder, "ok", "", result, digest, places, records, drawn, telemetry)
+    fresh = {"summary": read.assessment.summary, "verdicts": read.assessment.verdicts}
+    result = result.model_copy(update=fresh)
+    return Repeat(cell, number, folder, "ok", "", result, digest, read)
 
 
 def _table(path: Path) -> pa.Table:
@@ -91,17 +88,13 @@ def _table(path: Path) -> pa.Table:
     return pq.ParquetFile(path).read(use_threads=False)
 
 
-def _judged_anew(
-    result: RunResult,
-    records: pa.Table,
-    drawn: dict[str, Floats],
-    telemetry: pa.Table | None,
-    config: Config,
-) -> tuple[RunResult, int | None]:
-    """(summary and verdicts from the raw records, by today's definitions and thresholds; places).
+def _assessed(folder: Path, result: RunResult, config: Config) -> RepeatData:
+    """The raw records, and what they come to by today's definitions and thresholds.
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
+    records = _table(folder / RECORDS)
+    telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
     post = result.summary.gpu.post if result.summary.gpu else None
@@ -111,34 +104,21 @@ def _judged_anew(
         workload = Workload.model_validate(result.config.get("workload", {}))
     except ValidationError:
         raise DamagedError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
-    asked, steady = result.summary.inflight.asked, keeps_full(load, workload)
-    facts = RunFacts(
-        asked,
-        client.clock,
-        client.per_rank,
-        before,
-        after,
+    observation = Observation(
+        table=records,
+        run=run,
+        load=load,
+        workload=workload,
+        clock=client.clock,
+        per_rank=client.per_rank,
+        metrics_before=before,
+        metrics_after=after,
+        host=result.host,
+        clocks=result.clock,
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
-        steady=steady,
     )
-    summary = summarize(records, facts, drawn)
-    verdicts = judge(
-        Evidence(
-            summary,
-            records,
-            run,
-            config.checks,
-            before,
-            after,
-            result.host,
-            result.clock,
-            load,
-            workload,
-        )
-    )
-    judged = result.model_copy(update={"summary": summary, "verdicts": verdicts})
-    return judged, asked if steady else None
+    return RepeatData(records, telemetry, assess(observation, config.checks))
 
 
 def _check_records(folder: Path) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from mls.analysis import intervals
 from mls.analysis.checks.cells import enough_requests, repeats_agree, same_thing_measured
@@ -25,8 +24,8 @@ from mls.analysis.repeat.downsample import Course, Curve, Dots, course, curve, d
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeat.goodput import goodput
 from mls.analysis.repeat.gpu import Series, series
-from mls.analysis.repeat.in_flight import flight, window
-from mls.analysis.repeats import Repeat, read_cell
+from mls.analysis.repeat.in_flight import timeline
+from mls.analysis.repeats import Repeat, RepeatData, read_cell
 from mls.analysis.sample_size import least_samples
 from mls.config.cells import Cell, axes
 from mls.config.config import Config
@@ -234,10 +233,10 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     bare = CellResult(cell, [repeat.slim() for repeat in repeats], {}, {}, None)
     if not bare.ok:
         return bare
-    read = [(repeat, repeat.records) for repeat in repeats if repeat.records is not None]
-    good = tuple(goodput(table, config.slo, repeat.places) for repeat, table in read)
+    read = [repeat.data for repeat in repeats if repeat.data is not None]
+    good = tuple(goodput(r.table, config.slo, r.assessment.timeline) for r in read)
     bare = replace(bare, good=good)
-    drawn = [repeat.samples or {} for repeat, _ in read]
+    drawn = [r.assessment.samples for r in read]
     raw = {name: [found[name] for found in drawn] for name in POOLED}
     latencies = raw["latency_ms"]
     verdicts = (
@@ -245,29 +244,31 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         repeats_agree(
             [repeat.number for repeat in bare.ok],
             latencies,
-            [_levels(table, repeat.places) for repeat, table in read],
+            [_levels(r) for r in read],
             config.checks,
         ),
     )
-    first, table = read[0]
-    full = flight(table)
-    sampled = next((r.telemetry for r, _ in read if r.telemetry is not None), None)
+    first = read[0]
+    sampled = next((r.telemetry for r in read if r.telemetry is not None), None)
     return replace(
         bare,
         estimates=_means(bare) | _percentiles(raw),
         curves={name: curve(np.concatenate(found)) for name, found in raw.items()},
-        course=course(first.number, full, window(table, full, first.places)),
+        course=course(bare.ok[0].number, first.assessment.timeline),
         telemetry=series(sampled) if sampled is not None else {},
-        dots=dots(table),
-        parts={column: parts([table for _, table in read], column) for column in PARTS},
-        replies=tuple(table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
+        dots=dots(first.table),
+        parts={column: parts([r.table for r in read], column) for column in PARTS},
+        replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         verdicts=verdicts,
     )
 
 
-def _levels(table: pa.Table, places: int | None) -> Floats:
+def _levels(data: RepeatData) -> Floats:
     """Mean latencies of the batches of the window; of the whole run when there is none."""
-    return batches(table, places if window(table, flight(table), places) else None).level
+    over_time = data.assessment.timeline
+    if over_time.window is None:  # as if no place had to be full
+        over_time = timeline(data.table, None)
+    return batches(data.table, over_time).level
 
 
 def _means(cell: CellResult) -> dict[str, Estimate]:

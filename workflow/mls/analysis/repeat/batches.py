@@ -15,7 +15,7 @@ import pyarrow as pa
 from mls.analysis.checks.pace import keeps_full
 from mls.analysis.repeat.columns import Bools, Floats, Ints, ints, succeeded
 from mls.analysis.repeat.evidence import Evidence
-from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.in_flight import Timeline, timeline
 
 BATCHES = 12
 """At most. What disturbs a host lasts longer than a request: of narrower ones neighbours are alike."""
@@ -60,18 +60,19 @@ class Batches:
 
 def batches_of(evidence: Evidence) -> Batches:
     """The window's batches of one repeat, without requests that fill the server's cache."""
-    keeps = keeps_full(evidence.load, evidence.workload)
-    places = evidence.summary.inflight.asked if keeps else None
-    return batches(evidence.table, places, ~_fills_cache(evidence))
+    over_time = evidence.over_time
+    if over_time is None:
+        keeps = keeps_full(evidence.load, evidence.workload)
+        over_time = timeline(evidence.table, evidence.summary.inflight.asked if keeps else None)
+    return batches(evidence.table, over_time, ~_fills_cache(evidence))
 
 
-def batches(table: pa.Table, places: int | None, chosen: Bools | None = None) -> Batches:
-    """The window's batches, of the chosen requests; none without a window. places: see `window`."""
+def batches(table: pa.Table, over_time: Timeline, chosen: Bools | None = None) -> Batches:
+    """The window's batches, of the chosen requests; none without a window. over_time: of the table."""
     start, end = ints(table, "start_ns"), ints(table, "end_ns")
-    bounds = window(table, flight(table), places)
-    if bounds is None:
+    if over_time.window is None:
         return Batches(np.empty(0, np.int64), np.empty(0), np.empty(0), [])
-    begin, stop = bounds
+    begin, stop = over_time.window
     done = succeeded(table) & (end.values <= stop)
     filling = FILLING * float(np.median((end.values - start.values)[done])) if done.any() else 0.0
     inside = np.flatnonzero(done & (start.values >= begin - filling))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis.repeat.columns import Floats, ints, succeeded
-from mls.analysis.repeat.in_flight import Flight
+from mls.analysis.repeat.in_flight import Timeline
 from mls.analysis.repeat.samples import of_requests
 from mls.core.units import NS_PER_S
 
@@ -55,8 +55,9 @@ def curve(values: Floats) -> Curve:
     return Curve(ordered[rank.astype(np.int64)], (rank + 1) / max(len(ordered), 1))
 
 
-def course(repeat: int, full: Flight, steady: tuple[int, int] | None) -> Course | None:
-    """steady: the window in ns. None when no request was started."""
+def course(repeat: int, over_time: Timeline) -> Course | None:
+    """None when no request was started."""
+    full, steady = over_time.in_flight, over_time.window
     if not len(full.at_ns):
         return None
     zero = int(full.at_ns[0])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from mls.analysis.repeat.in_flight import Timeline
 from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
@@ -36,6 +37,8 @@ class Evidence:
     """`clock` of `RunResult`."""
     load: Load = field(default_factory=Load)
     workload: Workload = field(default_factory=Workload)
+    over_time: Timeline | None = None
+    """Of the records, where it is known already."""
 
 
 def verdict(

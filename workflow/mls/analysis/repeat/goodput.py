@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis.repeat.columns import Bools, ints, succeeded
-from mls.analysis.repeat.in_flight import flight, window
+from mls.analysis.repeat.in_flight import Timeline
 from mls.analysis.repeat.samples import of_requests
 from mls.config.sections.checks import Slo
 from mls.core.units import NS_PER_S
@@ -24,20 +24,20 @@ def good_requests(table: pa.Table, slo: Slo) -> Bools:
     return good
 
 
-def goodput(table: pa.Table, slo: Slo, inflight: int | None) -> dict[str, float]:
+def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
     """`good.share` of all requests; in the window and overall `good_requests_per_s`, `good_tokens_per_s`.
 
     The tokens are the completion tokens of good requests that ended in that time. Empty without
-    objectives or requests; without a window its rates are left out. inflight: as in `window`.
+    objectives or requests; without a window its rates are left out. over_time: of the table.
     """
-    course = flight(table)
+    course = over_time.in_flight
     if not slo.limits or not len(course.at_ns):
         return {}
     good = good_requests(table, slo)
     ends = ints(table, "end_ns").values
     tokens = ints(table, "completion_tokens").values
     spans = {"overall": (int(course.at_ns[0]), int(course.at_ns[-1]))}
-    if steady := window(table, course, inflight):
+    if steady := over_time.window:
         spans["throughput"] = steady
     found = {"good.share": float(good.mean())}
     for name, (begin, end) in spans.items():

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded
 from mls.analysis.repeat.gpu import PostFacts, summarize_cards
-from mls.analysis.repeat.in_flight import Flight, flight, window
+from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, samples
 from mls.core.run_result import (
     Client,
@@ -47,15 +47,21 @@ class RunFacts:
     steady: bool = True
 
 
-def summarize(table: pa.Table, facts: RunFacts, drawn: dict[str, Floats] | None = None) -> Summary:
+def summarize(
+    table: pa.Table,
+    facts: RunFacts,
+    over_time: Timeline | None = None,
+    drawn: dict[str, Floats] | None = None,
+) -> Summary:
     """Summarise one repeat. table: schema `mls.core.record.REQUESTS`; definitions: docs/METHODS.md.
 
-    drawn: its `samples`, where the caller has them.
+    over_time, drawn: its `timeline` and `samples`, where the caller has them.
     """
     ok = succeeded(table)
-    course = flight(table)
+    if over_time is None:
+        over_time = timeline(table, facts.inflight if facts.steady else None)
+    course, steady = over_time.in_flight, over_time.window
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
-    steady = window(table, course, facts.inflight if facts.steady else None)
     values = dict(samples(table) if drawn is None else drawn)
     tokens = ints(table, "completion_tokens").values[ok].sum()
     held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
@@ -93,7 +99,7 @@ def summarize(table: pa.Table, facts: RunFacts, drawn: dict[str, Floats] | None 
     )
 
 
-def _span_ns(course: Flight) -> tuple[int, int] | None:
+def _span_ns(course: InFlight) -> tuple[int, int] | None:
     return (int(course.at_ns[0]), int(course.at_ns[-1])) if len(course.at_ns) else None
 
 
