@@ -16,15 +16,15 @@ import httptools
 
 from mls.config.sections.run import Run
 from mls.load.records import records
-from mls.load.transport.connection import Place
+from mls.load.transport.connection import Connection
 from mls.load.transport.exchange import Exchange, Read
 from mls.load.transport.unframe import HttpReply
-from mls.protocol.completion import Completion, joined, parse_metrics, parsed, whole
-from mls.protocol.completion import events as probed_events
+from mls.protocol.completion import read_reply
+from mls.protocol.metrics import parse_metrics
 from mls.protocol.request import RequestBuilder, Target
 from mls.protocol.sse import Event, events
 
-_BUILDER = RequestBuilder(Target("http://127.0.0.1:1"), Run(), served_as=None, seed=1, run_id="f")
+_BUILDER = RequestBuilder([Target("http://127.0.0.1:1")], Run(), served_as=None, seed=1, run_id="f")
 _STATUS = (200, 200, 429, 500)
 
 
@@ -70,17 +70,13 @@ def http(data: bytes) -> None:
 
 
 def probe(data: bytes) -> None:
-    """What the probe makes of a reply: a completion whose figures are figures, text, or nothing."""
-    for found in (joined(probed_events(data.splitlines())), whole(parsed(data))):
-        assert found is None or isinstance(found, str | Completion)
-        if isinstance(found, Completion):
-            for figure in (found.prompt_tokens, found.completion_tokens, found.cached_tokens):
-                assert figure is None or type(figure) is int
-            assert isinstance(found.content, str)
-            assert found.finish_reason is None or isinstance(found.finish_reason, str)
-            json.dumps([found.usage, found.timings], allow_nan=False).encode()
-        if isinstance(found, str):
-            found.encode()
+    """What the probe makes of a reply: figures that are figures, and text."""
+    for event_stream in (True, False):
+        found = read_reply(200, event_stream, [(data, 0)], clean_end=True)
+        for figure in (found.prompt_tokens, found.completion_tokens, found.cached_tokens):
+            assert figure is None or type(figure) is int
+        assert found.finish_reason is None or isinstance(found.finish_reason, str)
+        json.dumps([found.usage, found.timings], allow_nan=False).encode()
     metrics = parse_metrics(data.decode("latin-1"))
     assert all(math.isfinite(value) for value in metrics.values())
 
@@ -116,23 +112,23 @@ def _plain_events(body: bytes) -> list[bytes]:
 
 def _received(raw: list[bytes]) -> Exchange:
     """An exchange whose connection brought these reads and was then closed by the server."""
-    place = Place(0)
-    place.exchange = exchange = Exchange(0, 0, 1)
+    connection = Connection(0)
+    connection.exchange = exchange = Exchange(0, 0, 1)
     exchange.start_ns = 1
     for i, data in enumerate(raw):
         read: Read = (data, b"", i + 2, 0)
         exchange.reads.append(read)
         try:
-            place.parser.feed_data(data)
+            connection.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            if not place.complete:
+            if not connection.complete:
                 exchange.fail("bad_http", "", i + 2)
                 return exchange
-        if place.complete:
+        if connection.complete:
             break
-    exchange.clean_end = place.complete
+    exchange.clean_end = connection.complete
     framed = HttpReply(exchange.reads).framed
-    if not place.complete and not (place.headers_done and not framed):
+    if not connection.complete and not (connection.headers_done and not framed):
         exchange.fail("closed_early", "", len(raw) + 2)
     return exchange
 

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.faults.misbehaving import Misbehaving, Talk
+from tests.servers.misbehaving import Misbehaving, Talk
 
 from mls.config.parse import parse_config
-from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.server.api import ServerApi, api_key
 from mls.server.probe import probe, probe_all, snapshot
@@ -18,20 +17,13 @@ CHAT = "/v1/chat/completions"
 KEY = "sk-not-to-be-seen"
 
 
-def sample(run: Run, served_as: str | None, job: int) -> tuple[str, dict[str, Any]]:
-    text = " ".join([str(job), *["word"] * run.prompt_words])
-    message = {"role": "user", "content": text}
-    body = {"model": served_as, "messages": [message], "stream": run.stream}
-    return text, body | {"max_tokens": run.max_tokens}
-
-
 def config(**keys: Any) -> Any:
     return parse_config({"models": {"m": keys.pop("model", {})}, "server": {}, **keys})
 
 
 def asked(server: Any, /, **keys: Any) -> Any:
     given = {"url": server.url} | keys.pop("server", {})
-    return probe(config(server=given, **keys), "m", server.url, sample)
+    return probe(config(server=given, **keys), "m", server.url)
 
 
 def refused(server: Any, /, **keys: Any) -> str:
@@ -92,7 +84,7 @@ def test_all_servers_are_asked_and_what_they_differ_in_is_warned_of(
     for second, differ in ((same, []), (other, ["The servers differ in build: b1, b2."])):
         urls = [alike.url, second.url]
         given = config(server={"urls": urls}, run={"inflight": 6})
-        found = probe_all(given, "m", urls, sample)
+        found = probe_all(given, "m", urls)
         assert [found.url, *(each.url for each in found.others)] == urls
         # six in flight on twice three slots: nobody waits
         assert found.warnings == differ

@@ -8,11 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.protocol.completion import Completion, events, joined, parse_metrics, plain, whole
+from mls.protocol.completion import Reply, read_reply
+from mls.protocol.metrics import parse_metrics
+from mls.protocol.values import plain
 
 
-def stream(*lines: str) -> Completion | str | None:
-    return joined(events(line.encode() for line in lines))
+def stream(*lines: str) -> Reply:
+    body = "".join(f"{line}\n\n" for line in lines).encode()
+    return read_reply(200, True, [(body, 0)], clean_end=True)
+
+
+def whole(reply: object) -> Reply:
+    body = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
+    return read_reply(200, False, [(body, 0)], clean_end=True)
+
+
+def said(reply: Reply) -> str:
+    assert reply.error is None
+    return "".join(reply.text)
 
 
 def data(chunk: object) -> str:
@@ -28,17 +41,14 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
         ": ping",
         delta(None),
         delta("He"),
-        "",
         "event: message",
         delta(""),
         delta("llo"),
         data({"choices": [{"delta": {}, "finish_reason": "length"}]}),
         data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
         "data: [DONE]",
-        delta("never"),
     )
-    assert isinstance(got, Completion)
-    assert (got.content, got.chunks, got.finish_reason) == ("Hello", 2, "length")
+    assert (said(got), len(got.chunk_reads), got.finish_reason) == ("Hello", 2, "length")
     assert (got.prompt_tokens, got.completion_tokens) == (3, 2)
     assert got.streamed
 
@@ -50,32 +60,31 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
         ({"choices": [{"message": {"content": None, "reasoning_content": "r"}}]}, "r"),
         ({"choices": [{"text": "b", "finish_reason": "stop"}]}, "b"),
         ({"content": "c", "stop": True, "stop_type": "limit"}, "c"),
-        ({"choices": [{"message": {"content": ""}}]}, ""),
+        ({"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}, ""),
     ],
 )
 def test_replies_in_one_piece(reply: dict[str, object], content: str) -> None:
     got = whole(reply)
-    assert isinstance(got, Completion)
-    assert got.content == content
+    assert said(got) == content
     assert not got.streamed
 
 
-@pytest.mark.parametrize("reply", [None, [], "x", {}, {"choices": []}, {"status": "ok"}])
+@pytest.mark.parametrize("reply", [None, [], "x", {}, {"choices": []}, {"status": "ok"}, b"<html>"])
 def test_what_is_not_a_completion(reply: object) -> None:
-    assert whole(reply) is None
+    assert whole(reply).error == "bad_reply"
 
 
 def test_a_stream_without_choices_is_not_a_completion() -> None:
-    assert stream("<html>", data({"hello": 1})) is None
+    assert stream("<html>", data({"hello": 1})).error == "bad_reply"
 
 
 def test_error_in_mid_stream_is_its_text() -> None:
-    assert stream(delta("a"), data({"error": {"message": "slot lost", "code": 500}})) == "slot lost"
+    got = stream(delta("a"), data({"error": {"message": "slot lost", "code": 500}}))
+    assert (got.error, got.error_text) == ("server_error", "slot lost")
 
 
 def test_llama_cpp_timings_stand_in_for_usage() -> None:
     got = whole({"content": "x", "timings": {"cache_n": 4, "prompt_n": 6, "predicted_n": 2}})
-    assert isinstance(got, Completion)
     assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (10, 2, 4)
 
 
@@ -99,7 +108,6 @@ def test_metrics_round_trip(values: dict[str, float]) -> None:
 def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
     reply = {"choices": [{"message": {"content": "a"}}], "usage": usage, "timings": timings}
     got = whole(reply)
-    assert isinstance(got, Completion)
     assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (None, None, None)
 
 
@@ -107,15 +115,14 @@ def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
 def test_content_that_is_no_text_is_empty(content: object) -> None:
     for form in ({"message": {"content": content}}, {"delta": {"content": content}}):
         got = whole({"choices": [form | {"finish_reason": content}]})
-        assert isinstance(got, Completion)
-        assert (got.content, got.finish_reason) == ("", None)
-    assert whole({"choices": [{"text": content}]}) is None
+        assert ("".join(got.text), got.finish_reason) == ("", None)
+    assert whole({"choices": [{"text": content}]}).error == "bad_reply"
 
 
 def test_an_error_nested_too_deep_is_still_an_error() -> None:
     deep = '{"error": ' + "[" * 1000 + "]" * 1000 + "}"
-    assert stream(f"data: {deep}") == "an error without a message"
-    assert stream('data: {"error": {"code": 7}}') == '{"code":7}'
+    assert stream(f"data: {deep}").error_text == "an error without a message"
+    assert stream('data: {"error": {"code": 7}}').error_text == '{"code":7}'
 
 
 def test_infinite_metrics_are_left_out() -> None:

@@ -14,7 +14,7 @@ from mls.protocol.request import RequestBuilder, Target, body_fields
 
 def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
     return RequestBuilder(
-        Target(url, key), Run(**run), served_as=served_as, seed=1, run_id="cell-r1"
+        [Target(url, key)], Run(**run), served_as=served_as, seed=1, run_id="cell-r1"
     )
 
 

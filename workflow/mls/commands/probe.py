@@ -1,18 +1,14 @@
-"""`mls probe`: the probe with the very requests that the run will send."""
+"""`mls probe`: what a server is, said and written down."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from mls.config.parse import load_config, parse_config
-from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.core.files import write_json
-from mls.protocol.prompts import prompt
-from mls.protocol.request import body_fields, prompt_field
 from mls.server.probe import probe_all
 
 
@@ -29,7 +25,7 @@ def probe_server(
     roots = urls or loaded.server.addresses
     if not roots:
         raise UserError("Give --server URL.")
-    found = probe_all(loaded, name, [root.rstrip("/") for root in roots], _sample)
+    found = probe_all(loaded, name, [root.rstrip("/") for root in roots])
     described = found.model_dump(mode="json")
     if output:
         write_json(output, described)
@@ -37,9 +33,3 @@ def probe_server(
         Console().print_json(data=described)
     for warning in found.warnings:
         Console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False)
-
-
-def _sample(run: Run, served_as: str | None, number: int) -> tuple[str, dict[str, Any]]:
-    """(prompt, JSON body) of a request that the run itself will not send."""
-    text = prompt(0, number, run.prompt_words)
-    return text, body_fields(run, served_as) | prompt_field(run, text)

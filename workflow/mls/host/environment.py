@@ -30,6 +30,7 @@ RUN_TIME_MODULES = (
     "orjson",
     "packaging",
     "pandas",
+    "prometheus_client",
     "psutil",
     "pyarrow",
     "pydantic",

@@ -1,191 +1,201 @@
-"""Reading a server's replies: completions in their three forms, and Prometheus text."""
+"""What a reply says: text, usage, timings, and which read completed each content-bearing chunk.
+
+The one reader of completions, for the probe and for the records of a run. Understands OpenAI's chat
+and text completions and llama.cpp's `/completion`, streamed or not, and OpenAI's embeddings.
+"""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-_METRIC = re.compile(r"^([A-Za-z_:][\w:]*)\s+(\S+)(?:\s+-?\d+)?$")
+from mls.protocol.sse import Event, Piece, events
+from mls.protocol.values import count, dicts, error_text, number, parsed, plain
 
-_KEPT = {"usage": dict, "timings": dict, "system_fingerprint": str}
-_LARGEST = 2**31 - 1  # tables keep counts as int32
+SHOWN = 200
+"""Characters that are kept of what was said about an error."""
 
-
-@dataclass(frozen=True)
-class Completion:
-    """One reply to a completion request."""
-
-    content: str
-    streamed: bool
-    chunks: int  # content-bearing ones
-    finish_reason: str | None
-    fields: dict[str, Any]  # of the last chunk that has them: usage, timings, system_fingerprint
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        """OpenAI's `usage`; empty when there is none."""
-        return self.fields.get("usage") or {}
-
-    @property
-    def timings(self) -> dict[str, Any]:
-        """llama.cpp's `timings`; empty when there are none."""
-        return self.fields.get("timings") or {}
-
-    @property
-    def prompt_tokens(self) -> int | None:
-        """By `usage`, else `timings`, which counts those from the cache apart."""
-        read = count(self.timings.get("prompt_n"))
-        counted = None if read is None else read + (count(self.timings.get("cache_n")) or 0)
-        return _first(count(self.usage.get("prompt_tokens")), counted)
-
-    @property
-    def completion_tokens(self) -> int | None:
-        return _first(
-            count(self.usage.get("completion_tokens")), count(self.timings.get("predicted_n"))
-        )
-
-    @property
-    def cached_tokens(self) -> int | None:
-        """Prompt tokens that came from the server's cache; None when it doesn't say."""
-        details = self.usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
-        return _first(count(cached), count(self.timings.get("cache_n")))
+_READ_OF_ERROR = 64 * 1024
+_OK = 200
 
 
-def count(value: Any) -> int | None:
-    """A count as a server gives it; None for what can't be one."""
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
-    return value if fits else None
+@dataclass(slots=True)
+class Reply:
+    """The parsed reply.
 
-
-def plain(text: str) -> str:
-    """A server's words fit for a terminal and a line: no control characters, single spaces."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _first(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """Prometheus text format → name → value, of the finite samples that have no labels."""
-    found = {}
-    for line in text.splitlines():
-        match = _METRIC.match(line.strip())
-        if match:
-            try:
-                value = float(match[2])
-            except ValueError:
-                continue
-            if math.isfinite(value):
-                found[match[1]] = value
-    return found
-
-
-def parsed(data: bytes) -> Any:
-    """JSON; None when it is something else, such as a web page."""
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None
-
-
-def events(lines: Iterable[bytes]) -> Iterator[Any]:
-    """The JSON of each `data:` line of a server-sent event stream, up to `[DONE]`."""
-    for line in lines:
-        name, _, data = line.partition(b":")
-        data = data.strip()
-        if data == b"[DONE]":
-            return
-        if name == b"data" and data:
-            try:
-                yield orjson.loads(data)
-            except orjson.JSONDecodeError:
-                continue
-
-
-def joined(stream: Iterator[Any]) -> Completion | str | None:
-    """One completion from its chunks; the error's text when the server sent one; None: neither."""
-    pieces: list[str] = []
-    seen = False
-    finish: str | None = None
-    fields: dict[str, Any] = {}
-    for event in stream:
-        if not isinstance(event, dict):
-            continue
-        if error := error_text(event):
-            return error
-        content, reason = _content(event)
-        seen = seen or "choices" in event or "content" in event
-        if content:
-            pieces.append(content)
-        finish = reason or finish
-        fields |= _kept(event)
-    if not seen:
-        return None
-    return Completion("".join(pieces), True, len(pieces), finish, fields)
-
-
-def whole(found: Any) -> Completion | str | None:
-    """The same from a reply in one piece."""
-    if not isinstance(found, dict):
-        return None
-    if error := error_text(found):
-        return error
-    content, reason = _content(found)
-    if content is None:
-        return None
-    return Completion(content, False, 1 if content else 0, reason, _kept(found))
-
-
-def _kept(reply: dict[str, Any]) -> dict[str, Any]:
-    """Those of the fields to keep that are what they should be."""
-    return {key: reply[key] for key, kind in _KEPT.items() if isinstance(reply.get(key), kind)}
-
-
-def _content(reply: dict[str, Any]) -> tuple[str | None, str | None]:
-    """(text, finish reason) of a reply or chunk, in OpenAI's chat and text forms and llama.cpp's own.
-
-    Of an embedding, how long it is.
+    `chunk_reads[i]`: index of the read that completed content chunk i; `chunk_merged[i]`: more
+    came in that read, so that the chunk's own arrival is unknown.
     """
-    if isinstance(reply.get("content"), str):  # /completion
-        return reply["content"], words(reply.get("stop_type")) if reply.get("stop") else None
-    data = reply.get("data")
-    if isinstance(data, list) and data and isinstance(data[0], dict):
-        vector = data[0].get("embedding")
-        if vector and isinstance(vector, list | str):
-            return f"an embedding of length {len(vector)}", None
-    choices = reply.get("choices")
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return None, None
-    choice = choices[0]
-    reason = words(choice.get("finish_reason"))
-    message = choice.get("message") or choice.get("delta")
-    if isinstance(message, dict):
-        said = words(message.get("content")) or words(message.get("reasoning_content"))
-        return said or "", reason
-    return words(choice.get("text")), reason
+
+    chunk_reads: list[int] = field(default_factory=list)
+    chunk_merged: list[bool] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    finish_reason: str | None = None
+    server_prompt_ms: float | None = None
+    server_predicted_ms: float | None = None
+    usage: dict[str, Any] = field(default_factory=dict)
+    """OpenAI's, of the last chunk that has it."""
+    timings: dict[str, Any] = field(default_factory=dict)
+    """llama.cpp's, likewise."""
+    fingerprint: str | None = None
+    """OpenAI's `system_fingerprint`."""
+    streamed: bool = False
+    error: str | None = None
+    error_text: str | None = None
+    done: bool = False
+    """The server said that this is the end."""
+    embedding: int | None = None
+    """Length of an embedding, which has neither text nor a reason to end."""
+    secret: str | None = None
+    """Never to be repeated, should the server do so."""
+
+    def fail(self, kind: str, text: str) -> None:
+        if self.error is None:
+            self.error, self.error_text = kind, plain(self.hide(text)[:SHOWN])
+
+    def hide(self, text: str) -> str:
+        return text.replace(self.secret, "***") if self.secret else text
+
+    @property
+    def output_sha256(self) -> str | None:
+        return hashlib.sha256("".join(self.text).encode()).hexdigest() if self.text else None
 
 
-def words(value: Any) -> str | None:
-    """A text as a server gives it; None for what is none."""
-    return value if isinstance(value, str) else None
+def read_reply(
+    status: int,
+    event_stream: bool,
+    pieces: Sequence[Piece],
+    *,
+    clean_end: bool,
+    last_read: int = 0,
+    failure: tuple[str, str] | None = None,
+    secret: str | None = None,
+) -> Reply:
+    """Read a reply's body. Never raises: what can't be parsed is the reply's error.
+
+    pieces: the body; event_stream: so it is labelled; clean_end: it came to the end that it said
+    itself; last_read: index of the read that brought that; failure: kind and text of an error that
+    it ended with; secret: the API key, which nothing that is kept may hold (see `Reply.hide`).
+    """
+    reply = Reply(secret=secret, streamed=event_stream)
+    if failure is not None:
+        reply.fail(*failure)
+    if status and status != _OK:
+        reply.fail(f"http_{status}", words_of_error(b"".join(piece for piece, _ in pieces)))
+    elif event_stream:
+        for event in events(pieces):
+            if event.data.strip() == b"[DONE]":
+                reply.done = True
+            else:
+                _take(reply, event)
+        if reply.error is None and not reply.done and not clean_end:
+            reply.fail("closed_early", "the stream ended without finish_reason and [DONE]")
+    elif status == _OK and failure is None:
+        body = b"".join(piece for piece, _ in pieces)
+        _take(reply, Event(body, last_read, followed=False))
+    answered = reply.chunk_reads or reply.finish_reason is not None or reply.embedding is not None
+    if reply.error is None and not answered:
+        reply.fail("bad_reply", "the reply has no content and no finish_reason")
+    return reply
 
 
-def error_text(reply: dict[str, Any]) -> str | None:
-    """What the `error` of a reply says, in OpenAI's form or another; None where it has none."""
-    error = reply.get("error")
-    if not error:
-        return None
-    said = error.get("message") if isinstance(error, dict) else error
-    if isinstance(said, str) and said:
-        return said
+def _take(reply: Reply, event: Event) -> None:
+    """Take in one JSON object: a streamed chunk or a whole reply."""
+    data = event.data
     try:
-        return orjson.dumps(error).decode()
-    except orjson.JSONEncodeError:  # nested too deep
-        return "an error without a message"
+        chunk = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        reply.fail("bad_reply", f"not JSON: {data[:_READ_OF_ERROR].decode('utf-8', 'replace')}")
+        return
+    if not isinstance(chunk, dict):
+        reply.fail("bad_reply", "expected a JSON object")
+        return
+    if chunk.get("error") is not None:
+        reply.fail("server_error", words_of_error(data))
+        return
+    texts = []
+    for choice in dicts(chunk.get("choices")):
+        texts.append(_choice_text(choice))
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            reply.finish_reason, reply.done = reply.hide(reason), True
+    if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
+        texts.append(chunk["content"])
+        _take_native_end(reply, chunk)
+    for item in dicts(chunk.get("data")):
+        vector = item.get("embedding")
+        if isinstance(vector, list | str) and vector:
+            reply.embedding, reply.done = len(vector), True
+    text = "".join(texts)
+    if text:
+        reply.chunk_reads.append(event.read)
+        reply.chunk_merged.append(event.followed)
+        reply.text.append(text)
+    fingerprint = chunk.get("system_fingerprint")
+    if isinstance(fingerprint, str):
+        reply.fingerprint = fingerprint
+    _take_usage(reply, chunk)
+
+
+def _choice_text(choice: dict[str, Any]) -> str:
+    """All content of a choice: text, reasoning, and the arguments of tool calls."""
+    holder = choice.get("delta") or choice.get("message")
+    if not isinstance(holder, dict):
+        return choice["text"] if isinstance(choice.get("text"), str) else ""
+    parts = [holder.get("reasoning_content"), holder.get("reasoning"), holder.get("content")]
+    for call in dicts(holder.get("tool_calls")):
+        function = call.get("function")
+        if isinstance(function, dict):
+            parts += [function.get("name"), function.get("arguments")]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def _take_native_end(reply: Reply, chunk: dict[str, Any]) -> None:
+    if chunk.get("stop") is not True:
+        return
+    reply.done = True
+    reply.finish_reason = "length" if chunk.get("stop_type") == "limit" else "stop"
+    reply.prompt_tokens = count(chunk.get("tokens_evaluated"))
+    reply.completion_tokens = count(chunk.get("tokens_predicted"))
+
+
+def _take_usage(reply: Reply, chunk: dict[str, Any]) -> None:
+    usage = chunk.get("usage")
+    if isinstance(usage, dict):
+        reply.usage = usage
+        reply.prompt_tokens = count(usage.get("prompt_tokens"))
+        reply.completion_tokens = count(usage.get("completion_tokens"))
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict):
+            reply.cached_tokens = count(details.get("cached_tokens"))
+    timings = chunk.get("timings")
+    if isinstance(timings, dict):
+        reply.timings = timings
+        reply.server_prompt_ms = number(timings.get("prompt_ms"))
+        reply.server_predicted_ms = number(timings.get("predicted_ms"))
+        _take_counts(reply, timings)
+
+
+def _take_counts(reply: Reply, timings: dict[str, Any]) -> None:
+    """llama.cpp's counts, where `usage` has none. Its prompt tokens are without those from the cache."""
+    cached, fresh = count(timings.get("cache_n")), count(timings.get("prompt_n"))
+    if reply.cached_tokens is None:
+        reply.cached_tokens = cached
+    if reply.prompt_tokens is None and fresh is not None:
+        reply.prompt_tokens = fresh + (cached or 0)
+    if reply.completion_tokens is None:
+        reply.completion_tokens = count(timings.get("predicted_n"))
+
+
+def words_of_error(body: bytes) -> str:
+    """What a reply says about an error: its `error`, else its beginning."""
+    content = parsed(body)
+    said = error_text(content) if isinstance(content, dict) else None
+    return said or body[:_READ_OF_ERROR].decode("utf-8", "replace")

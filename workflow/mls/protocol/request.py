@@ -74,8 +74,8 @@ class Bodies(Protocol):
 
     def body(self, job: int) -> bytes: ...
 
-    def text(self, job: int) -> bytes:
-        """What the job's own prompt says, for its hash."""
+    def prompt_sha256(self, job: int) -> str:
+        """Of what the job's own prompt says."""
         ...
 
     def asked(self, job: int) -> Asked: ...
@@ -86,23 +86,22 @@ class RequestBuilder:
 
     def __init__(
         self,
-        target: Target,
+        targets: Sequence[Target],
         run: Run,
         *,
         served_as: str | None,
         seed: int,
         run_id: str,
         bodies: Bodies | None = None,
-        others: Sequence[Target] = (),
     ) -> None:
-        """bodies: of the workload; default: the built-in prompts, spliced into one body.
+        """targets: one or several, all with one key.
 
-        others: further servers, after the one that is `target`.
+        bodies: of the workload; default: the built-in prompts, spliced into one body.
         """
         self._bodies = bodies
         self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
         self._run_id = run_id
-        self.secret = target.api_key
+        self.secret = targets[0].api_key
         """What no record may hold."""
         self._prompts = Prompts(seed, run.prompt_words)
         self._common = {
@@ -113,9 +112,9 @@ class RequestBuilder:
             "Connection": "keep-alive" if run.reuse_connections else "close",
         }
         self._common |= run.request_headers
-        if target.api_key:
-            self._common["Authorization"] = f"Bearer {target.api_key}"
-        self._heads = [self._head_for(each, run) for each in (target, *others)]
+        if self.secret:
+            self._common["Authorization"] = f"Bearer {self.secret}"
+        self._heads = [self._head_for(target, run) for target in targets]
         self._head = self._heads[0]
         self._before, self._after = _around_prompt(body_fields(run, served_as), run)
         self._around_bytes = len(self._before) + len(self._after)
@@ -160,8 +159,9 @@ class RequestBuilder:
         return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
 
     def prompt_sha256(self, job: int) -> str:
-        text = self._bodies.text(job) if self._bodies else self._prompts.encoded(job)
-        return hashlib.sha256(text).hexdigest()
+        if self._bodies:
+            return self._bodies.prompt_sha256(job)
+        return hashlib.sha256(self._prompts.encoded(job)).hexdigest()
 
     def _build(self, job: int) -> bytes:
         if self._bodies:

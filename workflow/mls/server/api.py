@@ -18,16 +18,9 @@ from requests_unixsocket.adapters import UnixAdapter
 
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
-from mls.protocol.completion import (
-    Completion,
-    error_text,
-    events,
-    joined,
-    parse_metrics,
-    parsed,
-    plain,
-    whole,
-)
+from mls.protocol.completion import Reply, read_reply, words_of_error
+from mls.protocol.metrics import parse_metrics
+from mls.protocol.values import parsed, plain
 from mls.server.deadline import within
 
 _UNAUTHORIZED = frozenset({401, 403})
@@ -125,7 +118,7 @@ class ServerApi:
         text = found.get("prompt") if isinstance(found, dict) else None
         return text if isinstance(text, str) else None
 
-    def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Completion:
+    def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Reply:
         """POST one completion request; streamed or not is the body's and the server's choice.
 
         endpoint: `/v1/chat/completions`, `/v1/completions`, `/completion` or `/v1/embeddings`.
@@ -138,7 +131,7 @@ class ServerApi:
         except requests.Timeout as error:
             raise self._unreachable(error) from None
 
-    def _complete(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Completion:
+    def _complete(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Reply:
         reply = self._send("POST", endpoint, body=body, timeout_s=timeout_s, stream=True)
         where = self.url + endpoint
         with reply:
@@ -152,20 +145,24 @@ class ServerApi:
                     f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
                 )
             kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
+            framed = reply.raw.chunked or reply.raw.length_remaining is not None
             try:
-                if kind == "text/event-stream":
-                    found = joined(events(map(self._without_key, reply.iter_lines())))
-                else:
-                    found = whole(self._parsed(reply))
+                content = self._without_key(reply.content)
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
-        if found is None:
+        streamed = kind.lower() == "text/event-stream"
+        found = read_reply(reply.status_code, streamed, [(content, 0)], clean_end=framed)
+        if found.error == "server_error":
+            raise UserError(
+                f"{where} answered with an error: {self._clean(found.error_text or '')}"
+            )
+        if found.error == "bad_reply":
             raise UserError(
                 f"{where} answered with {self._clean(kind) or 'no content type'} and no `choices`: not a "
                 "completion server; check the URL (its root, without /v1) and run.endpoint."
             )
-        if isinstance(found, str):
-            raise UserError(f"{where} answered with an error: {self._clean(found)}")
+        if found.error:
+            raise UserError(f"{where} answered, but {self._clean(found.error_text or '')}.")
         return found
 
     def _get(self, path: str) -> requests.Response:
@@ -239,9 +236,8 @@ class ServerApi:
 
     def _words(self, reply: requests.Response) -> str:
         try:
-            found = self._parsed(reply)
-            text = error_text(found) if isinstance(found, dict) else None
-            return self._clean(text or reply.text or reply.reason or "no message")
+            text = words_of_error(self._without_key(reply.content))
+            return self._clean(text or reply.reason or "no message")
         except requests.RequestException:
             return "no message"
 

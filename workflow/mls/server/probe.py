@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from mls.config.cells import Settings, cells, settings
@@ -10,14 +9,17 @@ from mls.config.config import Config
 from mls.config.parse import nearest
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.protocol.completion import Completion, count, plain, words
+from mls.protocol import completion
+from mls.protocol.prompts import prompt
+from mls.protocol.request import body_fields, prompt_field
+from mls.protocol.values import count, plain, words
 from mls.server.api import ServerApi, api_key
 from mls.server.context_length import check_context, slots_warning
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
 
-Sample = Callable[[Run, str | None, int], tuple[str, dict[str, Any]]]
-"""(run, model name to send, job) → (prompt, JSON body of its request)."""
+_SEED = 0
+"""Of the probe's prompts."""
 
 TOKENS_PER_WORD = 1.5  # an upper estimate for servers without /tokenize
 _SAMPLE_TOKENS = 16
@@ -26,12 +28,12 @@ _LISTED = 500  # characters of the names that a server lists
 _KEPT_METRICS = "llamacpp:"
 
 
-def probe_all(config: Config, model: str, urls: list[str], sample: Sample) -> Probe:
+def probe_all(config: Config, model: str, urls: list[str]) -> Probe:
     """Probe one server, or several that should be alike: the first, with the `others` in it.
 
     Its warnings are those of all, and say where servers differ. Raises as `probe` does.
     """
-    first, *others = [probe(config, model, url, sample, len(urls)) for url in urls]
+    first, *others = [probe(config, model, url, len(urls)) for url in urls]
     if not others:
         return first
     said = dict.fromkeys(f"{one.url}: {text}" for one in (first, *others) for text in one.warnings)
@@ -40,10 +42,10 @@ def probe_all(config: Config, model: str, urls: list[str], sample: Sample) -> Pr
     return first.model_copy(update={"others": others, "warnings": [*warnings, *said]})
 
 
-def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1) -> Probe:
+def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     """Probe the server at `url`, one of so many alike, for all cells of a model of the config.
 
-    sample: makes the requests as the run will. Raises `UserError` when the server can't be reached,
+    Its requests are made as the run's are. Raises `UserError` when the server can't be reached,
     refuses the key, isn't a completion server, has another model, or too little context.
     """
     points = [settings(config, cell, 1) for cell in cells(config) if cell["model"] == model]
@@ -66,13 +68,11 @@ def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1
     served_as = _served_as(first, listed, url)
     props, slots = api.props(), api.slots()
     state = _state(props, slots)
-    tokens, counted = _prompt_tokens(api, points, served_as, sample)
+    tokens, counted = _prompt_tokens(api, points)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
-    replies = [
-        _reply(api, run, served_as, sample, stream) for run in runs for stream in (False, True)
-    ]
+    replies = [_reply(api, run, served_as, stream) for run in runs for stream in (False, True)]
     (once, _), (_, last) = replies[:2]
     if once.prompt_tokens is not None:
         # the chat template adds to the prompt what /tokenize didn't see
@@ -96,7 +96,7 @@ def probe(config: Config, model: str, url: str, sample: Sample, servers: int = 1
         served_as=served_as,
         health=health,
         models=listed,
-        build=state["build"] or last.fields.get("system_fingerprint"),
+        build=state["build"] or last.fingerprint,
         model_path=state["model_path"],
         slots=state["slots"],
         ctx_per_slot=state["ctx_per_slot"],
@@ -163,12 +163,10 @@ def _served_as(point: Settings, listed: list[str] | None, url: str) -> str | Non
     return wanted or (listed[0] if listed else None)
 
 
-def _prompt_tokens(
-    api: ServerApi, points: list[Settings], served_as: str | None, sample: Sample
-) -> tuple[dict[int, int], bool]:
+def _prompt_tokens(api: ServerApi, points: list[Settings]) -> tuple[dict[int, int], bool]:
     """(by `prompt_words`: tokens of a sample prompt; whether the server counted them)."""
-    runs = {point.run.prompt_words: point.run for point in points}
-    counted = {words: api.tokenize(sample(run, served_as, 0)[0]) for words, run in runs.items()}
+    lengths = {point.run.prompt_words for point in points}
+    counted = {words: api.tokenize(prompt(_SEED, 0, words)) for words in sorted(lengths)}
     tokens = {
         words: round(words * TOKENS_PER_WORD) if number is None else number
         for words, number in counted.items()
@@ -184,18 +182,19 @@ def _shortest_runs(points: list[Settings]) -> list[Run]:
 
 
 def _reply(
-    api: ServerApi, run: Run, served_as: str | None, sample: Sample, stream: bool
-) -> tuple[Reply, Completion]:
+    api: ServerApi, run: Run, served_as: str | None, stream: bool
+) -> tuple[Reply, completion.Reply]:
     changed = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
     short = run.model_copy(update=changed)
-    _, body = sample(short, served_as, 0)
+    text = prompt(_SEED, 0, run.prompt_words)
+    body = body_fields(short, served_as) | prompt_field(short, text)
     got = api.complete(run.endpoint, body, run.timeout_s)
     reply = Reply(
         endpoint=run.endpoint,
         stream=stream and not run.embeds,
         streamed=got.streamed,
-        content=got.content[:_SHOWN],
-        chunks=got.chunks,
+        content=_shown(got),
+        chunks=len(got.chunk_reads),
         finish_reason=got.finish_reason,
         prompt_tokens=got.prompt_tokens,
         completion_tokens=got.completion_tokens,
@@ -203,6 +202,12 @@ def _reply(
         timings=got.timings,
     )
     return reply, got
+
+
+def _shown(got: completion.Reply) -> str:
+    if got.embedding is not None:
+        return f"an embedding of length {got.embedding}"
+    return "".join(got.text)[:_SHOWN]
 
 
 def _tokens(reply: Reply) -> int | None:
