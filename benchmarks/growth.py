@@ -136,7 +136,7 @@ def parsing(chunks: int) -> None:
         put_s += took
     made_mib = _peak_mib()
     builder = RequestBuilder(
-        Target("http://127.0.0.1:1"), Run(), served_as=None, seed=1, run_id="growth"
+        [Target("http://127.0.0.1:1")], Run(), served_as=None, seed=1, run_id="growth"
     )
     parse_s, rows = _timed(
         lambda: sum(t.num_rows for t in records(finished, builder, rank=0, keep_output=False))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from mpi4py import MPI
-from tests.faults.misbehaving import TOKENS
+from tests.servers.misbehaving import TOKENS
 
+from mls.config.cells import Settings
+from mls.config.config import ModelSource
+from mls.config.sections.load import Load
 from mls.config.sections.run import Run
-from mls.load.rank import Gathered, Job, perform
+from mls.config.sections.server import Policy, Server
+from mls.config.sections.workload import Workload
+from mls.load.rank import Harvest, perform
+from mls.load.spec import RunSpec
+from mls.load.workload.builder import Materials
 from mls.protocol.request import Target
 
 Row = dict[str, Any]
@@ -17,15 +25,40 @@ TRANSPORTS = ["epoll", "requests"]
 both = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
-def gather(url: str, proxy: str | None = None, **run: Any) -> Gathered:
+def spec(
+    targets: Sequence[Target],
+    run: Run,
+    *,
+    seed: int = 1,
+    load: Load | None = None,
+    workload: Workload | None = None,
+    materials: Materials | None = None,
+    policy: Policy = "round_robin",
+) -> RunSpec:
+    """A run against these targets, of whatever config."""
+    cell = {"model": "model", "inflight": run.inflight, "ranks": run.ranks}
+    urls = [target.url for target in targets] if len(targets) > 1 else None
+    server = Server.model_validate({"urls": urls, "policy": policy}) if urls else Server()
+    settings = Settings(
+        *(cell, 1, seed, ModelSource(), "model", server),
+        *(run, load or Load(), workload or Workload()),
+    )
+    return RunSpec(settings, tuple(targets), "model", seed, "t", materials or Materials())
+
+
+def harvest(made: RunSpec) -> Harvest:
+    """What comes of a run on this one rank."""
+    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
+    assert gathered is not None
+    return gathered
+
+
+def gather(url: str, proxy: str | None = None, **run: Any) -> Harvest:
     """The harvest of a run against `url`; by default 6 requests, 2 in flight, no warm-up."""
     options = {"inflight": 2, "ranks": 1, "iters": 6, "warmup": 0, "timeout_s": 10} | run
     if "duration_s" in options:
         del options["iters"]
-    made = Job(Target(url, proxy=proxy), Run(**options), "model", seed=1, run_id="t")
-    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
-    assert gathered is not None
-    return gathered
+    return harvest(spec([Target(url, proxy=proxy)], Run(**options)))
 
 
 def rows(url: str, **run: Any) -> list[Row]:

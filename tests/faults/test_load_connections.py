@@ -2,7 +2,7 @@
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, only, rows
-from tests.faults.misbehaving import (
+from tests.servers.misbehaving import (
     TOKENS,
     Misbehaving,
     chunk,

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from tests.faults.driving import assert_good, both, only, rows
-from tests.faults.misbehaving import (
+from tests.servers.misbehaving import (
     TOKENS,
     Misbehaving,
     chunk,
@@ -16,7 +16,8 @@ from tests.faults.misbehaving import (
     stream_head,
 )
 
-from mls.load.transport import epoll, threads
+from mls.load.transport import epoll
+from mls.load.transport.threaded import threads
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly

@@ -5,13 +5,13 @@ import socket
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, rows
-from tests.faults.misbehaving import Misbehaving, good
+from tests.servers.misbehaving import Misbehaving, good
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_MS
 from mls.load.postprocess import Posting
-from mls.load.transport import connection, retry, threads
+from mls.load.transport import connection, retry
 from mls.load.transport.epoll import EpollTransport
 from mls.protocol.request import RequestBuilder, Target
 
@@ -24,7 +24,6 @@ def gone_after(monkeypatch):
 
     def set_ns(ns):
         monkeypatch.setattr(retry, "GONE_AFTER_NS", ns)
-        monkeypatch.setattr(threads, "GONE_AFTER_NS", ns)
 
     return set_ns
 
@@ -186,8 +185,8 @@ def test_too_few_files_are_named(request):
     run = Run(inflight=100, ranks=1)
     with Misbehaving() as server:
         target = Target(server.url)
-        builder = RequestBuilder(target, run, served_as=None, seed=1, run_id="t")
-        transport = EpollTransport(target, builder, run, Posting(run, 0))
+        builder = RequestBuilder([target], run, served_as=None, seed=1, run_id="t")
+        transport = EpollTransport([target], builder, run, Posting(run, 0))
         request.getfixturevalue("few_files")
         with pytest.raises(UserError) as error:
             transport.connect(100)

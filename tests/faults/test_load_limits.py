@@ -7,11 +7,11 @@ import time
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, only, rows
-from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, good, reply, stream_head
 from tests.faults.test_load_tls import certificate
+from tests.servers.misbehaving import Misbehaving, chunk, chunked, events, good, reply, stream_head
 
 from mls.core.units import NS_PER_MS, NS_PER_S
-from mls.load.transport import retry, threads
+from mls.load.transport import retry
 from mls.load.transport.epoll import EpollTransport
 
 pytestmark = pytest.mark.timeout(60)
@@ -73,8 +73,7 @@ def test_connection_that_takes_too_long(transport):
 
 @both
 def test_server_that_no_connection_reaches_is_given_up_on(monkeypatch, transport):
-    for module in (retry, threads):
-        monkeypatch.setattr(module, "GONE_AFTER_NS", 500 * NS_PER_MS)
+    monkeypatch.setattr(retry, "GONE_AFTER_NS", 500 * NS_PER_MS)
     with contextlib.ExitStack() as stack, Misbehaving({1: goes_deaf(stack)}) as server:
         run = {"inflight": 1, "iters": 1000, "timeout_connect_s": 0.2, "transport": transport}
         gathered = gather(server.url, **run)
@@ -168,10 +167,10 @@ def test_a_reply_that_came_while_the_client_slept_is_no_silence(monkeypatch):
     honest = EpollTransport._readable
     begun, asleep = set(), threading.Event()
 
-    def sleepy(self, place):
-        honest(self, place)
-        if place.exchange:
-            begun.add(place.exchange.job)
+    def sleepy(self, connection):
+        honest(self, connection)
+        if connection.exchange:
+            begun.add(connection.exchange.job)
         if begun == {0, 1} and not asleep.is_set():
             asleep.set()
             time.sleep(1.0)  # meanwhile the rest of both replies comes in

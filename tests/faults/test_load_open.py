@@ -6,13 +6,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from mpi4py import MPI
-from tests.faults.misbehaving import Misbehaving, good
+from tests.faults.driving import harvest, spec
+from tests.servers.misbehaving import Misbehaving, good
 
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
-from mls.load.rank import Job, perform
-from mls.load.transport.pacing import OpenTransport
+from mls.load.transport.epoll import EpollTransport
 from mls.load.workload.schedule import schedule
 from mls.protocol.request import Target
 
@@ -22,10 +21,8 @@ SEED = 7
 
 def gather(url, load, **run):
     options = {"inflight": 2, "ranks": 1, "iters": 30, "warmup": 1, "timeout_s": 10} | run
-    made = Job(Target(url), Run(**options), "model", seed=SEED, run_id="t", load=load)
-    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
-    assert gathered is not None
-    return gathered.table.to_pylist()
+    made = spec([Target(url)], Run(**options), seed=SEED, load=load)
+    return harvest(made).table.to_pylist()
 
 
 def offsets(rows):
@@ -114,22 +111,22 @@ def test_users_think_between_two_requests():
 
 
 def test_what_is_due_is_sent_between_two_reads_that_are_ready_together(monkeypatch):
-    readable, start = OpenTransport._readable, OpenTransport._start
+    readable, start = EpollTransport._readable, EpollTransport.start
     log = []
 
-    def slow(self, place):
+    def slow(self, connection):
         """A read that isn't over before the next arrival is due."""
         log.append("read")
-        readable(self, place)
-        while self._arrivals and (self._arrivals.next_ns or 0) > time.monotonic_ns():
+        readable(self, connection)
+        while (self._pacing.source.next_ns or 0) > time.monotonic_ns():
             time.sleep(0.001)
 
-    def started(self, place, job, scheduled_ns):
+    def started(self, connection, job, scheduled_ns):
         log.append("start")
-        start(self, place, job, scheduled_ns)
+        start(self, connection, job, scheduled_ns)
 
-    monkeypatch.setattr(OpenTransport, "_readable", slow)
-    monkeypatch.setattr(OpenTransport, "_start", started)
+    monkeypatch.setattr(EpollTransport, "_readable", slow)
+    monkeypatch.setattr(EpollTransport, "start", started)
     together = {"kind": "burst", "burst": 8, "every_s": 1.0, "duration_s": 0.02}
     then = {"kind": "constant", "rate": 50.0, "duration_s": 0.16}
     with Misbehaving() as server:

@@ -5,15 +5,13 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-from mpi4py import MPI
-from tests.faults.driving import assert_good, both
-from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, good, stream_head
+from tests.faults.driving import assert_good, both, harvest, spec
+from tests.servers.misbehaving import Misbehaving, chunk, chunked, events, good, stream_head
 
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
-from mls.load.rank import Job, perform
 from mls.load.workload.builder import Materials
 from mls.load.workload.calibration import Calibration
 from mls.protocol.prompts import WORDS
@@ -27,20 +25,15 @@ def rows(servers, policy="round_robin", load=None, workload=None, **run):
     """Records of a run against these servers; by default 12 requests, 4 in flight."""
     options = {"inflight": 4, "ranks": 1, "iters": 12, "warmup": 0, "timeout_s": 10} | run
     targets = [Target(server.url) for server in servers]
-    made = Job(
-        targets[0],
+    made = spec(
+        targets,
         Run(**options),
-        "model",
-        seed=1,
-        run_id="t",
-        load=load or Load(),
-        workload=workload or Workload(),
+        load=load,
+        workload=workload,
         materials=Materials(MADE),
-        others=tuple(targets[1:]),
         policy=policy,
     )
-    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
-    return gathered.table.to_pylist()
+    return harvest(made).table.to_pylist()
 
 
 def slow(talk, asked):

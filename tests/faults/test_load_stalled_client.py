@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from tests.faults.misbehaving import Misbehaving, chunk, events, stream_head
 from tests.faults.serving import wait_until
 from tests.faults.test_load_untouched import CLOCKS_NS
+from tests.servers.misbehaving import Misbehaving, chunk, events, stream_head
 
 from mls.load.transport import timestamps
 

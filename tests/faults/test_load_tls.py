@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from tests.faults.driving import assert_good, gather, only, rows
-from tests.faults.misbehaving import Misbehaving, chunked, events, good
+from tests.servers.misbehaving import Misbehaving, chunked, events, good
 
 from mls.core.errors import UserError
 

@@ -9,7 +9,6 @@ import time
 
 import pytest
 from tests.faults.driving import assert_good, gather
-from tests.faults.misbehaving import Misbehaving, chunk, chunked, events, stream_head
 from tests.faults.test_load_faults import (
     FAILURES,
     drips_its_head,
@@ -18,6 +17,7 @@ from tests.faults.test_load_faults import (
     stalls,
     stalls_with_too_long_a_content_length,
 )
+from tests.servers.misbehaving import Misbehaving, chunk, chunked, events, stream_head
 
 from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.transport import timestamps

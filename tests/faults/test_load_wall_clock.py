@@ -5,7 +5,7 @@ import time
 
 import pytest
 from tests.faults.driving import assert_good, gather
-from tests.faults.misbehaving import Misbehaving, chunk, events, stream_head
+from tests.servers.misbehaving import Misbehaving, chunk, events, stream_head
 
 from mls.core.units import NS_PER_S
 from mls.load.transport import timestamps

@@ -104,7 +104,7 @@ class FarServer:
 
     def __enter__(self) -> FarServer:
         address = self._network.address("server")
-        program = (sys.executable, "-m", "tests.hosts.far_server", address, DELAY_MS)
+        program = (sys.executable, "-m", "tests.servers.far", address, DELAY_MS)
         self._process = subprocess.Popen(
             self._network.on("server", *program),
             env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'workflow'}"},

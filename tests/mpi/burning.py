@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from tests.mpi.honest import Handler, HonestServer
+from tests.servers.honest import Handler, HonestServer
 
 BURN_S = 0.05
 ARRANGEMENTS = ("alone", "engine below", "shared socket", "shared port", "process a request")

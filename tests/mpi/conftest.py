@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.mpi.honest import HonestServer
+from tests.servers.honest import HonestServer
 
 from mls.host.launch.programs import mpi_environment
 

@@ -20,14 +20,14 @@ LAST = MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1
 
 def crash() -> None:
     """The last rank has a bug that shows in its fifth request under load."""
-    draw = EpollTransport._next
+    start = EpollTransport.start
 
-    def buggy(self, place, free_since_ns):
+    def buggy(self, connection, job, scheduled_ns):
         if LAST and len(self._done) == 5:
             raise RuntimeError("a bug that nobody expected")
-        draw(self, place, free_since_ns)
+        start(self, connection, job, scheduled_ns)
 
-    EpollTransport._next = buggy
+    EpollTransport.start = buggy
     worker.main()
 
 
@@ -51,11 +51,11 @@ def short_of_memory() -> None:
     """
     run, write = EpollTransport.run, worker.write_failure
 
-    def starved(self, source, starts_ns):
+    def starved(self, pacing):
         if LAST:
             size = psutil.Process().memory_info().vms
             resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
-        return run(self, source, starts_ns)
+        return run(self, pacing)
 
     def greedy(*told):
         bytearray(16 << 20)

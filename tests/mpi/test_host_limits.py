@@ -151,7 +151,7 @@ PORTS = 40
 IN_A_NETWORK_OF_ITS_OWN = """
 import json, subprocess, sys
 from pathlib import Path
-from tests.mpi.honest import HonestServer
+from tests.servers.honest import HonestServer
 from tests.mpi.test_host_limits import config, serve
 folder = Path(sys.argv[1])
 with HonestServer() as server:

@@ -8,7 +8,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 from tests.living import living
-from tests.mpi.honest import HonestServer, Turns
+from tests.servers.honest import HonestServer, Turns
 
 TOKENS = 5
 INFLIGHT, REQUESTS = 8, 64

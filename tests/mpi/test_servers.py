@@ -8,7 +8,7 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from tests.mpi.honest import HonestServer
+from tests.servers.honest import HonestServer
 
 from mls.analysis.tables import aggregate
 from mls.config.parse import load_config

@@ -7,7 +7,7 @@ from mls.load.transport.exchange import Exchange
 from mls.protocol.request import RequestBuilder, Target
 
 BUILDER = RequestBuilder(
-    Target("http://127.0.0.1:8090"), Run(), served_as=None, seed=1, run_id="run"
+    [Target("http://127.0.0.1:8090")], Run(), served_as=None, seed=1, run_id="run"
 )
 START_NS = 1_000_000_000
 STEP_NS = 10_000_000

@@ -11,7 +11,7 @@ from mls.config.sections.run import Run
 from mls.load.mpi import dispatch
 from mls.load.mpi.dispatch import Counter, Static
 from mls.load.mpi.roles import Role, assign
-from mls.load.rank import UntilTime, _starts
+from mls.load.rank import UntilTime, starts
 
 
 def draw_all(source):
@@ -87,10 +87,10 @@ def test_places_and_warm_up_are_spread_without_loss(total, workers):
 @given(st.integers(1, 6), st.integers(0, 20))
 def test_ramp_starts_are_even_over_all_ranks(workers, more):
     run = Run(inflight=workers + more, ranks=workers + 1, ramp_s=3)
-    starts = []
+    moments = []
     for worker in range(workers):
         role = Role(worker, workers, [])
-        starts += _starts(1000, run, role, role.share(run.inflight))
-    starts.sort()
+        moments += starts(1000, run, role, role.share(run.inflight))
+    moments.sort()
     step = 3_000_000_000 / run.inflight
-    assert starts == [1000 + int(step * i) for i in range(run.inflight)]
+    assert moments == [1000 + int(step * i) for i in range(run.inflight)]

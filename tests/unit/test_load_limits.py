@@ -5,14 +5,14 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.faults.misbehaving import chunked, events
+from tests.servers.misbehaving import chunked, events
 
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.replies import parse
-from mls.load.transport.connection import Place
+from mls.load.transport.connection import Connection
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.limits import NEVER_NS, Limits
 from mls.load.transport.unframe import unframe
@@ -22,9 +22,9 @@ PINGS = [b": ping\n\n"] * 3
 BODY = chunked(*PINGS, *events())
 
 
-def place(*reads, start_ns=START_NS):
-    """A place whose request began then, with reads a millisecond apart from a second later."""
-    made = Place(0)
+def connection(*reads, start_ns=START_NS):
+    """A connection whose request began then, with reads a millisecond apart from a second later."""
+    made = Connection(0)
     made.exchange = Exchange(0, 0, start_ns)
     made.exchange.start_ns = start_ns
     made.exchange.status = 200
@@ -43,20 +43,20 @@ def test_first_token_is_the_parsers_own_first_chunk(cuts, data):
     """However the bytes were split, and whichever of them have come."""
     came = reads(BODY, cuts)
     came = came[: data.draw(st.integers(0, len(came)))]
-    looked_at = place(*came)
+    looked_at = connection(*came)
     limits = Limits(Run(timeout_first_token_s=2))
-    whole = place(*came).exchange
+    whole = connection(*came).exchange
     if came:
         unframe(whole)
     struck = limits.struck(looked_at, START_NS + 2 * NS_PER_S + 1)
     assert (struck is None) == bool(parse(whole).chunk_reads)
-    assert looked_at.exchange.reads == place(*came).exchange.reads  # nothing is used up
+    assert looked_at.exchange.reads == connection(*came).exchange.reads  # nothing is used up
 
 
 def test_each_limit_strikes_at_its_own_moment():
     limits = Limits(Run(timeout_first_token_s=3, timeout_between_chunks_s=2))
     assert limits.every_ns == 200 * NS_PER_MS
-    mute, begun = place(), place(BODY[:-60])
+    mute, begun = connection(), connection(BODY[:-60])
     assert limits.struck(mute, START_NS + 3 * NS_PER_S) is None
     assert limits.struck(mute, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_first_token"
     assert limits.struck(begun, START_NS + 3 * NS_PER_S) is None
@@ -66,7 +66,7 @@ def test_each_limit_strikes_at_its_own_moment():
 def test_no_limits_are_never_looked_at():
     limits = Limits(Run())
     assert limits.every_ns == NEVER_NS
-    assert limits.struck(place(), NEVER_NS - 1) is None
+    assert limits.struck(connection(), NEVER_NS - 1) is None
 
 
 @pytest.mark.parametrize("key", ["timeout_first_token_s", "timeout_between_chunks_s"])

@@ -19,7 +19,7 @@ counts = st.integers(2, 5)
 
 
 def router(policy, servers, turns=1):
-    return Router([Target(url) for url in URLS[:servers]], policy, turns)
+    return Router(servers, policy, turns)
 
 
 @given(counts, st.integers(-8, 100))
@@ -47,7 +47,7 @@ def test_sticky_keeps_a_conversation_on_one_server(servers, turns, session):
 
 def test_each_server_gets_its_own_head_and_the_same_body():
     targets = [Target("http://one:1"), Target("https://two.example/root", "key")]
-    made = RequestBuilder(targets[0], Run(), served_as=None, seed=1, run_id="r", others=targets[1:])
+    made = RequestBuilder(targets, Run(), served_as=None, seed=1, run_id="r")
     made.build_ahead(range(2))
     first, second = made.wire(0, 0), made.wire(1, 1)
     assert first.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: one:1\r\n")

@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.faults.misbehaving import chunk, chunked, events, reply, stream_head
+from tests.servers.misbehaving import chunk, chunked, events, reply, stream_head
 
 from mls.load.transport.unframe import HttpReply
 from mls.protocol import sse

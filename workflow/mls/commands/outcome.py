@@ -14,11 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet
 
-from mls.analysis.checks.pace import keeps_full
-from mls.analysis.checks.registry import judge
-from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.assess import Observation, assess
 from mls.analysis.repeat.gpu import PostFacts
-from mls.analysis.repeat.summary import RunFacts, summarize
 from mls.config.cells import Settings, run_path
 from mls.config.config import Config
 from mls.config.sections.run import Run
@@ -31,7 +28,7 @@ from mls.core.units import NS_PER_S
 from mls.host.pinning import pinned
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
-from mls.load.rank import Gathered
+from mls.load.rank import Harvest
 from mls.protocol.request import body_fields
 from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
@@ -89,34 +86,26 @@ class Outcome:
         for each, state in zip(self._each, states, strict=True):
             each["after"] = state
 
-    def conclude(self, gathered: Gathered) -> None:
+    def conclude(self, gathered: Harvest) -> None:
         """Summarize, write, print. Raises `UserError` when there is nothing to call a result."""
         telemetry = collect(*_span_ns(gathered.table))
-        facts = RunFacts(
-            inflight=self._settings.run.inflight,
+        resolved = self._settings
+        observation = Observation(
+            table=gathered.table,
+            run=resolved.run,
+            load=resolved.load,
+            workload=resolved.workload,
             clock="user" if any(r["clock"] == "user" for r in gathered.ranks) else "kernel",
             per_rank=[_cost(rank) for rank in gathered.ranks],
             metrics_before=self._before.get("metrics"),
             metrics_after=self._after.get("metrics"),
-            post=_post(self._settings.run, gathered.ranks),
+            host=self._host,
+            clocks=_clock(gathered),
+            post=_post(resolved.run, gathered.ranks),
             telemetry=telemetry,
-            steady=keeps_full(self._settings.load, self._settings.workload),
         )
-        summary = summarize(gathered.table, facts)
-        verdicts = judge(
-            Evidence(
-                summary,
-                gathered.table,
-                self._settings.run,
-                self._config.checks,
-                facts.metrics_before,
-                facts.metrics_after,
-                self._host,
-                _clock(gathered),
-                self._settings.load,
-                self._settings.workload,
-            )
-        )
+        assessment = assess(observation, self._config.checks)
+        summary, verdicts = assessment.summary, assessment.verdicts
         problem = _no_result(gathered, summary)
         if self._output:
             self._write(gathered, telemetry, summary, verdicts, problem)
@@ -135,7 +124,7 @@ class Outcome:
 
     def _write(
         self,
-        gathered: Gathered,
+        gathered: Harvest,
         telemetry: pa.Table | None,
         summary: Summary,
         verdicts: list[Verdict],
@@ -159,7 +148,7 @@ class Outcome:
 
     def _result(
         self,
-        gathered: Gathered,
+        gathered: Harvest,
         summary: Summary,
         verdicts: list[Verdict],
         files: dict[str, str],
@@ -200,7 +189,7 @@ class Outcome:
         )
 
 
-def _clock(gathered: Gathered) -> dict[str, Any]:
+def _clock(gathered: Harvest) -> dict[str, Any]:
     started = datetime.fromtimestamp(gathered.start_unix_ns / NS_PER_S, UTC)
     kept = ("rank", "offset", "wall_clock_steps")
     return {
@@ -250,7 +239,7 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
     )
 
 
-def _no_result(gathered: Gathered, summary: Summary) -> str | None:
+def _no_result(gathered: Harvest, summary: Summary) -> str | None:
     gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
     if gone:
         return f"{gone} {summary.requests.ok} requests had been answered."

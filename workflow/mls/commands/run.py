@@ -27,7 +27,8 @@ from mls.host.lifetime import die_with_parent
 from mls.host.signals import raise_on_interrupt
 from mls.host.stderr import tell
 from mls.load.mpi.collective import agreed, wait_all
-from mls.load.rank import Gathered, Job, perform
+from mls.load.rank import Harvest, perform
+from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
 from mls.protocol.request import Target
 from mls.server.api import ServerApi, api_key
@@ -244,21 +245,10 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     materials = _from_rank0(
         comm, lambda: prepare(resolved, plan.seed, results, apis()[0], served_as)
     )
-    first, *others = [Target(url, key, resolved.server.proxy) for url in urls]
-    job = Job(
-        first,
-        resolved.run,
-        served_as,
-        plan.seed,
-        run_id,
-        resolved.load,
-        resolved.workload,
-        materials,
-        tuple(others),
-        resolved.server.policy,
-    )
+    targets = tuple(Target(url, key, resolved.server.proxy) for url in urls)
+    spec = RunSpec(resolved, targets, served_as, plan.seed, run_id, materials)
     with _Progress(resolved.run, comm.rank == 0) as progress:
-        gathered: Gathered | None = perform(comm, job, progress.update, ready, output)
+        gathered: Harvest | None = perform(comm, spec, progress.update, ready, output)
     if gathered is not None and outcome:
         outcome.after(apis())
         outcome.conclude(gathered)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from mls.core.record import REQUESTS
 from mls.gpu.device import Processed
-from mls.load.replies import Reply, parse
+from mls.load.replies import parse
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
+from mls.protocol.completion import Reply
 from mls.protocol.request import RequestBuilder
 
 _MOST_CHUNKS = 50_000

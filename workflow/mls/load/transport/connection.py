@@ -1,4 +1,4 @@
-"""One place's connection: a non-blocking socket, optional TLS, and the HTTP/1.1 parser."""
+"""A connection: a non-blocking socket, optional TLS, and the HTTP/1.1 parser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
 import httptools
@@ -21,8 +22,18 @@ READ_BYTES = 65536
 _CONNECT_TIMEOUT_S = 10.0
 
 
-class Place:
-    """A place of the closed loop: at most one request outstanding, on one connection.
+class State(Enum):
+    """How far a connection is."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"
+    HANDSHAKE = "handshake"
+    """Of TLS."""
+    OPEN = "open"
+
+
+class Connection:
+    """One connection of a rank, on which at most one request is outstanding.
 
     It is its own httptools protocol: the parser calls the `on_…` methods. Those for headers and
     body are absent on purpose, see `unframe`.
@@ -30,7 +41,6 @@ class Place:
 
     __slots__ = (
         "complete",
-        "connecting",
         "dialed_ns",
         "exchange",
         "fresh",
@@ -40,31 +50,32 @@ class Place:
         "server",
         "slot",
         "sock",
+        "state",
         "tls",
         "unsent",
     )
 
     def __init__(self, slot: int, server: int = 0) -> None:
-        self.slot = slot
-        self.server = server  # that its connection goes to
+        self.slot = slot  # its number on this rank, as in the records
+        self.server = server  # that it goes to
+        self.state = State.CLOSED
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
         self.exchange: Exchange | None = None
         self.unsent: bytes | memoryview = (
             b""  # of the request, when the kernel did not take it all at once
         )
-        self.connecting = False
-        self.dialed_ns = 0  # when its connection was begun to be opened, under load
+        self.dialed_ns = 0  # when it was begun to be opened, under load
         self.fresh = False  # opened for the request that is on it
         self.begin_connection()
 
     @property
     def opening(self) -> bool:
-        """The connection is not ready for a request yet."""
-        return self.connecting or (self.tls is not None and not self.tls.ready)
+        """It is not ready for a request yet."""
+        return self.state in (State.CONNECTING, State.HANDSHAKE)
 
     def begin_connection(self) -> None:
-        """Get ready for the replies on a new connection."""
+        """Get ready for the replies on a new socket."""
         self.parser = httptools.HttpResponseParser(self)
         self.begin_reply()
 
@@ -90,9 +101,10 @@ class Place:
             self.complete = True
             self.keep_alive = self.parser.should_keep_alive()
 
-    def take_connection(self, other: Place) -> None:
-        """Go on with the connection of a place on which nothing is outstanding."""
+    def take_socket(self, other: Connection) -> None:
+        """Go on with the socket of a connection on which nothing is outstanding."""
         self.sock, self.tls, self.server = other.sock, other.tls, other.server
+        self.state, other.state = other.state, State.CLOSED
         other.sock = other.tls = None
         self.fresh = False
         self.begin_connection()
@@ -103,7 +115,7 @@ class Place:
         self.sock = None
         self.tls = None
         self.unsent = b""
-        self.connecting = False
+        self.state = State.CLOSED
 
 
 class Tls:

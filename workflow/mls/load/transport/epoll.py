@@ -5,14 +5,11 @@ Arrival times are the kernel's (see `timestamps`), so what the loop is busy with
 
 from __future__ import annotations
 
-import errno
-import itertools
-import os
 import select
-import socket
 import ssl
 import time
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 
 import httptools
@@ -20,17 +17,12 @@ import httptools
 from mls.config.sections.run import Run
 from mls.core.units import NS_PER_S
 from mls.load.postprocess import Posting
-from mls.load.transport.connection import READ_BYTES, Dialer, Place, no_connection
-from mls.load.transport.exchange import (
-    MOST_BYTES,
-    RETRY_STATUS,
-    TOO_LONG,
-    Clock,
-    Exchange,
-    JobSource,
-)
-from mls.load.transport.limits import NEVER_NS, Limits
-from mls.load.transport.retry import FailureHandling
+from mls.load.transport.base import Pacing
+from mls.load.transport.connection import READ_BYTES, Connection
+from mls.load.transport.exchange import MOST_BYTES, TOO_LONG, Clock, Exchange
+from mls.load.transport.limits import CONNECT, NEVER_NS, Limits
+from mls.load.transport.pool import ConnectionPool
+from mls.load.transport.retry import RetryPolicy, ServerWatch, pause_ns
 from mls.load.transport.routing import Router
 from mls.load.transport.spool import Finished
 from mls.load.transport.timers import Timers
@@ -41,73 +33,66 @@ from mls.protocol.request import RequestBuilder, Target
 _WAITING_POLL_S = 0.001
 
 
-class EpollTransport(FailureHandling):
-    """See `exchange.Transport`."""
+class EpollTransport:
+    """See `base.Transport`, `base.Sender` and `pool.Owner`."""
 
     def __init__(
         self,
-        target: Target,
+        targets: Sequence[Target],
         builder: RequestBuilder,
         run: Run,
         posting: Posting,
         router: Router | None = None,
     ) -> None:
-        """router: between several servers, of which `target` is the first."""
-        self._posting = posting
+        """router: between the targets, where there are several."""
+        self._pool = ConnectionPool(targets, self)
         self._router = router
-        self._dialers = [Dialer(each) for each in (router.targets if router else [target])]
-        self._spares: list[list[Place]] = [[] for _ in self._dialers]
         self._builder = builder
-        self._run = run
+        self._posting = posting
         self._reuse = run.reuse_connections
+        self._timeout_s = run.timeout_s
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
         self._limits = Limits(run)
+        self._retries = RetryPolicy(run)
+        self._watch = ServerWatch()
         self._look_ns = NEVER_NS if self._limits.every_ns == NEVER_NS else 0
         self._due_ns = (
             NEVER_NS  # when to look at what has a limit; may be too early, never too late
         )
-        self._epoll = select.epoll()
-        self._timers = Timers()
-        self._epoll.register(self._timers.fileno(), select.EPOLLIN)
-        self._places: list[Place] = []
-        self._by_fd: dict[int, Place] = {}
-        self._deadlines: deque[tuple[int, Exchange, Place]] = deque()
-        self._waiting: list[tuple[Place, int]] = []  # free places that wait for a job
+        self.timers = Timers()
+        self._pool.epoll.register(self.timers.fileno(), select.EPOLLIN)
+        self._deadlines: deque[tuple[int, Exchange, Connection]] = deque()
         self._done = Finished()
-        self._refused_since_ns = 0
         self._wall = WallClock()
-        self.clock: Clock = "kernel" if all(d.kernel_clock for d in self._dialers) else "user"
-        self.gone: str | None = None
-        self._source: JobSource
+        self._pacing: Pacing
+        self.clock: Clock = "kernel" if self._pool.stamped else "user"
+
+    @property
+    def gone(self) -> str | None:
+        return self._watch.gone
 
     @property
     def wall_clock_steps(self) -> int:
         return self._wall.steps
 
+    @property
+    def connections(self) -> list[Connection]:
+        return self._pool.connections
+
     def connect(self, places: int) -> None:
-        servers = len(self._dialers)
-        self._places = [Place(slot, slot % servers) for slot in range(places)]
-        # every server is there, also where there are more of them than places
-        for place in [*self._places, *(Place(-1, server) for server in range(places, servers))]:
-            place.sock, place.tls = self._dialers[place.server].connect()
-            if self._reuse and place.slot >= 0:
-                self._watch(place, select.EPOLLIN)
-            else:
-                place.close()
+        self._pool.connect(places, keep_open=self._reuse)
+
+    def add_connection(self) -> Connection:
+        return self._pool.add()
 
     def close(self) -> None:
-        for place in itertools.chain(self._places, *self._spares):
-            self._hang_up(place)
-        self._epoll.close()
-        for dialer in self._dialers:
-            dialer.close()
-        self._timers.close()
+        self._pool.close()
+        self.timers.close()
 
-    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
-        self._source = source
+    def run(self, pacing: Pacing) -> Finished:
+        self._pacing = pacing
         self._done = Finished()
-        for place, start_ns in zip(self._places, starts_ns, strict=True):
-            self._timers.at(start_ns, partial(self._next, place, start_ns))
+        pacing.begin(self)
         self._loop()
         return self._done
 
@@ -116,13 +101,14 @@ class EpollTransport(FailureHandling):
 
         Most turns bring one chunk of a reply: nothing else is called for it.
         """
-        poll, monotonic_ns = self._epoll.poll, time.monotonic_ns
-        by_fd, timers, deadlines = self._by_fd, self._timers, self._deadlines
+        pool, pacing, timers = self._pool, self._pacing, self.timers
+        poll, monotonic_ns = pool.epoll.poll, time.monotonic_ns
+        by_fd, deadlines = pool.by_fd, self._deadlines
         wall, posting = self._wall, self._posting
         while True:
             while deadlines and deadlines[0][1].end_ns:
                 deadlines.popleft()
-            if not (deadlines or timers or self._waiting):
+            if not (deadlines or timers or pacing.waiting):
                 return
             if timers.next_ns != timers.armed_ns:
                 timers.arm()
@@ -136,16 +122,16 @@ class EpollTransport(FailureHandling):
                 due_ns = timers.next_ns
                 if due_ns is not None and due_ns <= (now := monotonic_ns()):
                     timers.run(now)
-                ready_place = by_fd.get(fd)
-                if ready_place is None:
+                connection = by_fd.get(fd)
+                if connection is None:
                     continue
                 if events & select.EPOLLOUT:
-                    self._writable(ready_place)
-                if events & ~select.EPOLLOUT and ready_place.sock is not None:
-                    self._readable(ready_place)
+                    pool.writable(connection)
+                if events & ~select.EPOLLOUT and connection.sock is not None:
+                    self._readable(connection)
             if timers.next_ns is not None:
                 timers.run(monotonic_ns())
-            if asked_ns >= self._due_ns or self._waiting:
+            if asked_ns >= self._due_ns or pacing.waiting:
                 self._on_time(asked_ns)
             if posting.active:
                 posting.poll()
@@ -154,253 +140,225 @@ class EpollTransport(FailureHandling):
 
     def _pause_s(self, now: int) -> float | None:
         """How long the loop may sleep; for timers it is woken."""
-        if self._waiting:
+        if self._pacing.waiting:
             return _WAITING_POLL_S
         if self._due_ns == NEVER_NS:
             return None
         return max(0.0, (self._due_ns - now) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
-        """Limits and waiting places, as of `now`: all that had come by then has been read."""
+        """Limits and waiting connections, as of `now`: all that had come by then has been read."""
         deadlines = self._deadlines  # in order: all requests have the same limit
         while deadlines and (deadlines[0][1].end_ns or deadlines[0][0] <= now):
-            _, exchange, place = deadlines.popleft()
+            _, exchange, connection = deadlines.popleft()
             if not exchange.end_ns:
-                self._hang_up(place)
-                place.exchange = exchange  # it may have been waiting for its next attempt
-                self._fail(place, *self._out_of_time(exchange))
+                self._pool.hang_up(connection)
+                connection.exchange = exchange  # it may have been waiting for its next attempt
+                self._fail(connection, *self._out_of_time(exchange))
         if now >= self._look_ns:
             self._look_ns = now + self._limits.every_ns
-            for place in self._places:
-                if struck := self._limits.struck(place, now):
-                    self._cut_off(place, *struck)
+            for connection in self._pool.connections:
+                if struck := self._limits.struck(connection, now):
+                    self._cut_off(connection, *struck)
         self._due_ns = min(deadlines[0][0], self._look_ns) if deadlines else NEVER_NS
-        if self._waiting:
-            waiting, self._waiting = self._waiting, []
-            for place, since_ns in waiting:
-                self._next(place, since_ns)
+        if self._pacing.waiting:
+            self._pacing.ask_again()
 
     def _limit_ns(self, exchange: Exchange) -> int:
         """When a request has failed if its reply isn't complete; never less for a later one."""
-        return exchange.start_ns + self._timeout_ns
+        return min(exchange.start_ns + self._timeout_ns, self._pacing.end_ns)
 
-    def _out_of_time(self, _: Exchange) -> tuple[str, str]:
+    def _out_of_time(self, exchange: Exchange) -> tuple[str, str]:
         """Kind of error, and what to say about it."""
-        return "timeout", f"no complete reply within {self._run.timeout_s:g} s"
+        if self._limit_ns(exchange) == self._pacing.end_ns:
+            return "unfinished", "no complete reply load.drain_s after the last arrival"
+        return "timeout", f"no complete reply within {self._timeout_s:g} s"
 
     # --- sending ---
 
-    def _free(self, place: Place, _: Exchange, since_ns: int) -> None:
-        """A request has ended, and its place is free."""
-        self._next(place, since_ns)
-
-    def _next(self, place: Place, free_since_ns: int) -> None:
-        """Start the next job on a free place."""
-        job = self._source.draw()
-        if job is None:
-            if not self._source.exhausted:
-                self._waiting.append((place, free_since_ns))
-            return
-        self._start(place, job, free_since_ns)
-
-    def _start(self, place: Place, job: int, scheduled_ns: int) -> None:
-        exchange = Exchange(job, place.slot, scheduled_ns)
+    def start(self, connection: Connection, job: int, scheduled_ns: int) -> None:
+        exchange = Exchange(job, connection.slot, scheduled_ns)
         if self._router:
-            self._seat(place, exchange, self._router)
-        place.exchange = exchange
-        self._send(place)
+            busy = (each.server for each in self._pool.connections if each.exchange)
+            exchange.server = self._router.choose(job, busy)
+            self._pool.go_to(connection, exchange.server)
+        connection.exchange = exchange
+        self._send(connection)
         # after the sending: nothing of ours comes between a place's start and its first byte
         limit_ns = self._limit_ns(exchange)
-        self._deadlines.append((limit_ns, exchange, place))
+        self._deadlines.append((limit_ns, exchange, connection))
         if limit_ns < self._due_ns or self._look_ns < self._due_ns:
             self._due_ns = min(limit_ns, self._look_ns)
 
-    def _seat(self, place: Place, exchange: Exchange, router: Router) -> None:
-        """Give the place a connection to the server that its next request goes to.
-
-        What it had before is kept for whoever goes there next; none is opened ahead.
-        """
-        busy = (each.server for each in self._places if each.exchange)
-        exchange.server = server = router.choose(exchange.job, busy)
-        if server == place.server:
-            return
-        if place.sock is not None:
-            spare = Place(-1)
-            spare.take_connection(place)
-            self._move(spare)
-            self._spares[spare.server].append(spare)
-        place.server = server
-        while place.sock is None and self._spares[server]:
-            spare = self._spares[server].pop()
-            if spare.sock is not None:  # else the server has closed it
-                place.take_connection(spare)
-                self._move(place)
-
-    def _move(self, place: Place) -> None:
-        assert place.sock is not None
-        self._by_fd[place.sock.fileno()] = place
-
-    def _send(self, place: Place) -> None:
-        place.begin_reply()
-        if place.sock is None:
-            self._dial(place)
-            return
-        exchange = place.exchange
+    def _send(self, connection: Connection) -> None:
+        exchange = connection.exchange
         assert exchange is not None
-        wire = self._builder.wire(exchange.job, place.server)
-        self._flush(place, place.tls.encrypt(wire) if place.tls else wire)
-
-    def _flush(self, place: Place, data: bytes | memoryview) -> None:
-        """Send what the kernel takes now; the rest when it says that it takes more."""
-        assert place.sock is not None
-        exchange = place.exchange
-        if exchange and not exchange.start_ns:
+        connection.begin_reply()
+        if connection.sock is None:
+            now = time.monotonic_ns()
+            exchange.start_ns = exchange.start_ns or now  # connecting counts
+            self._pool.dial(connection, now)
+            return
+        wire: bytes = self._builder.wire(exchange.job, connection.server)
+        if connection.tls:
+            wire = connection.tls.encrypt(wire)
+        if not exchange.start_ns:
             exchange.start_ns = time.monotonic_ns()
-        try:
-            sent = place.sock.send(data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._broken(place, error)
-            return
-        if sent < len(data):
-            place.unsent = memoryview(data)[sent:]
-            self._epoll.modify(place.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        else:
-            place.unsent = b""
+        self._pool.send(connection, wire)
 
-    def _dial(self, place: Place) -> None:
-        exchange = place.exchange
-        assert exchange is not None
-        place.dialed_ns = time.monotonic_ns()
-        exchange.start_ns = exchange.start_ns or place.dialed_ns  # connecting counts
-        place.begin_connection()
-        dialer = self._dialers[place.server]
-        try:
-            place.sock = dialer.new_socket()
-            place.fresh = True
-            place.connecting = True
-            place.tls = dialer.tls()
-            code = place.sock.connect_ex(dialer.address)
-            self._watch(place, select.EPOLLOUT)
-        except OSError as error:  # out of file descriptors
-            self._refused(place, no_connection(error.errno))
-            return
-        if code not in (0, errno.EINPROGRESS):
-            self._refused(place, no_connection(code))
-
-    def _writable(self, place: Place) -> None:
-        sock = place.sock
-        if sock is None:
-            return
-        if place.connecting:
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code:
-                self._refused(place, OSError(code, os.strerror(code)))
-                return
-            place.connecting = False
-            if not place.tls:
-                self._connected(place)
-                return
-            place.unsent = place.tls.handshake()
-        self._epoll.modify(sock.fileno(), select.EPOLLIN)
-        if place.unsent:
-            self._flush(place, place.unsent)
-
-    def _connected(self, place: Place) -> None:
-        assert place.sock is not None
-        self._refused_since_ns = 0
-        self._epoll.modify(place.sock.fileno(), select.EPOLLIN)
-        if place.exchange:
-            place.exchange.connected_ns = time.monotonic_ns()
-            self._send(place)
+    def connected(self, connection: Connection) -> None:
+        self._watch.reached()
+        if connection.exchange:
+            connection.exchange.connected_ns = time.monotonic_ns()
+            self._send(connection)
 
     # --- receiving ---
 
-    def _readable(self, place: Place) -> None:
-        assert place.sock is not None
+    def _readable(self, connection: Connection) -> None:
+        assert connection.sock is not None
         try:
-            data, ancillary, _, _ = place.sock.recvmsg(READ_BYTES, ANCILLARY_BYTES)
+            data, ancillary, _, _ = connection.sock.recvmsg(READ_BYTES, ANCILLARY_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
-            self._broken(place, error)
+            self.broken(connection, error)
             return
         now = time.monotonic_ns()
-        exchange = place.exchange
+        exchange = connection.exchange
         if not data:
-            self._closed(place)
+            self._closed(connection)
             return
-        if place.tls is not None:
+        if connection.tls is not None:
             try:
-                plain = self._through_tls(place, data)
+                plain = self._pool.decrypt(connection, data)
             except ssl.SSLError as error:
-                self._hang_up(place)
-                self._fail(place, "bad_tls", str(error))
+                self._fail(connection, "bad_tls", str(error), hang_up=True)
                 return
             if not plain:
                 return
             data = plain
         if exchange is None:
-            self._hang_up(place)  # unasked bytes: this connection can't be trusted any more
+            self._pool.hang_up(connection)  # bytes of no reply: it can't be trusted any more
             return
-        stamp = ancillary[0][2] if ancillary else b""  # the only kind that was asked for
+        stamp = ancillary[0][2] if ancillary else b""  # the only kind that was enabled
         exchange.reads.append((data, stamp, now, self._wall.offset_ns))
         exchange.size += len(data)
         try:
-            place.parser.feed_data(data)
+            connection.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not place.complete:
-                self._hang_up(place)
-                self._fail(place, "bad_http", str(error))
+            if not connection.complete:
+                self._fail(connection, "bad_http", str(error), hang_up=True)
                 return
-            place.keep_alive = False  # bytes after the reply's end
-        if place.complete:
-            self._complete(place)
+            connection.keep_alive = False  # bytes after the reply's end
+        if connection.complete:
+            self._complete(connection)
         elif exchange.size > MOST_BYTES:
-            self._hang_up(place)
-            self._fail(place, "too_long", TOO_LONG)
+            self._fail(connection, "too_long", TOO_LONG, hang_up=True)
 
-    def _through_tls(self, place: Place, data: bytes) -> bytes:
-        tls = place.tls
-        assert tls is not None
-        if tls.ready:
-            return tls.decrypt(data)
-        if answer := tls.handshake(data):
-            self._flush(place, answer)
-        if tls.ready and place.sock is not None:
-            self._connected(place)
-        return b""
+    def _closed(self, connection: Connection) -> None:
+        """The server closed the connection."""
+        exchange = connection.exchange
+        if exchange and connection.headers_done and not HttpReply(exchange.reads).framed:
+            self._pool.hang_up(connection)  # the reply's end is the connection's
+            self._complete(connection)
+        else:
+            self.broken(connection, None)
 
-    def _complete(self, place: Place) -> None:
-        exchange = place.exchange
+    def _complete(self, connection: Connection) -> None:
+        """The reply has come to its end."""
+        exchange = connection.exchange
         assert exchange is not None
-        exchange.clean_end = place.complete
-        place.fresh = False
-        self._refused_since_ns = 0
+        exchange.clean_end = connection.complete
+        connection.fresh = False
+        self._watch.reached()
         # with bytes unsent it answered without reading the whole request
-        if place.unsent or not (place.keep_alive and self._reuse):
-            self._hang_up(place)
-        if exchange.status in RETRY_STATUS and exchange.attempts <= self._run.retries:
-            self._retry(place, HttpReply(exchange.reads).retry_after)
+        if connection.unsent or not (connection.keep_alive and self._reuse):
+            self._pool.hang_up(connection)
+        if self._retries.after_reply(exchange):
+            self._retry(connection, HttpReply(exchange.reads).retry_after)
             return
-        self._finish(place, arrived_ns(exchange.reads[-1], exchange.start_ns))
-
-    def _finish(self, place: Place, end_ns: int) -> None:
-        exchange = place.exchange
-        assert exchange is not None
-        exchange.end_ns = end_ns
-        place.exchange = None
-        self._free(place, exchange, end_ns)
+        exchange.end_ns = end_ns = arrived_ns(exchange.reads[-1], exchange.start_ns)
+        connection.exchange = None
+        self._pacing.free(connection, exchange, end_ns)
         self._done.add(exchange)
         self._posting.finished(exchange)
 
-    def _hang_up(self, place: Place) -> None:
-        if place.sock is not None:
-            self._by_fd.pop(place.sock.fileno(), None)
-            place.close()  # closing takes it out of epoll
+    # --- failures ---
 
-    def _watch(self, place: Place, events: int) -> None:
-        assert place.sock is not None
-        self._by_fd[place.sock.fileno()] = place
-        self._epoll.register(place.sock.fileno(), events)
+    def broken(self, connection: Connection, error: OSError | None) -> None:
+        """Send again if that is safe, else fail."""
+        exchange = connection.exchange
+        reused = not connection.fresh
+        self._pool.hang_up(connection)
+        if exchange is None:
+            return  # between two requests: the next one opens a new connection
+        reason = (error.strerror or str(error)) if error else "the server closed the connection"
+        if exchange.reads:
+            in_reply = reason if error else f"{reason} in mid-reply"
+            self._fail(connection, "closed_early", in_reply)
+        elif reused:
+            # the server had closed a connection that it kept alive: not an error of anyone's
+            exchange.reconnects += 1
+            exchange.attempts -= 1
+            exchange.begin_attempt()
+            self._send(connection)
+        elif self._retries.allows(exchange):
+            self._retry(connection)
+        else:
+            self._fail(connection, "reset", reason if error else f"{reason} without a reply")
+
+    def refused(self, connection: Connection, error: OSError) -> None:
+        exchange = connection.exchange
+        assert exchange is not None
+        self._pool.hang_up(connection)
+        reason = error.strerror or str(error)
+        self._unreachable(connection, reason)
+        if self._retries.allows(exchange) and not self.gone:
+            self._retry(connection)
+        else:
+            self._fail(connection, "refused", reason)
+
+    def _unreachable(self, connection: Connection, reason: str) -> None:
+        if self._watch.unreachable(self._pool.url(connection), reason):
+            self._pacing.source.stop()
+
+    def _cut_off(self, connection: Connection, kind: str, text: str) -> None:
+        """A limit within the request has struck: nothing of it is sent again."""
+        self._pool.hang_up(connection)
+        if kind == CONNECT:
+            self._unreachable(connection, text)
+        self._fail(connection, kind, text)
+
+    def _retry(self, connection: Connection, retry_after: str | None = None) -> None:
+        exchange = connection.exchange
+        assert exchange is not None
+        when_ns = time.monotonic_ns() + pause_ns(exchange.attempts, retry_after)
+        exchange.begin_attempt()
+        connection.exchange = None  # what happens to it meanwhile is not about this request
+
+        def again() -> None:
+            connection.exchange = exchange
+            if struck := self._limits.struck(connection, time.monotonic_ns()):
+                self._cut_off(connection, *struck)
+            else:
+                self._send(connection)
+
+        when_ns = min(when_ns, self._limits.first_token_by_ns(exchange) + 1)
+        if when_ns < self._limit_ns(exchange):  # else the limit comes first
+            self.timers.at(when_ns, again)
+
+    def _fail(self, connection: Connection, kind: str, text: str, hang_up: bool = False) -> None:
+        if hang_up:
+            self._pool.hang_up(connection)
+        exchange = connection.exchange
+        if exchange is None:
+            return
+        now = time.monotonic_ns()
+        exchange.fail(kind, text, now)
+        connection.exchange = None
+        self._done.add(exchange)
+        # by the loop: failures must not recurse
+        self.timers.at(now, partial(self._pacing.free, connection, exchange, now))
+
+    def leave_out(self, exchange: Exchange) -> None:
+        self._done.add(exchange)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
-from mls.core.units import MIB, NS_PER_MS, NS_PER_S
-
-if TYPE_CHECKING:
-    from mls.load.transport.spool import Finished
+from mls.core.units import MIB
 
 Clock = Literal["kernel", "user"]
 
@@ -15,30 +12,10 @@ Read = tuple[bytes, bytes, int, int]
 """One read: bytes, the kernel's timestamp as it came (b"" when none did), when the client had
 them (`CLOCK_MONOTONIC`, ns), and the wall clock's offset to that clock then (ns)."""
 
-GONE_AFTER_NS = 5 * NS_PER_S
-"""No connection could be made for so long: the server is given up on."""
-
 MOST_BYTES = 256 * MIB
 """Of a reply, which is kept until the load is over."""
 
 TOO_LONG = f"the reply is longer than {MOST_BYTES // MIB} MiB"
-
-RETRY_STATUS = (429, 503)
-"""The server says that it did not take on the request, and to come again."""
-
-_BACKOFF_NS = 100 * NS_PER_MS
-_LONGEST_PAUSE_S = 60
-
-
-def pause_ns(attempts: int, retry_after: str | None = None) -> int:
-    """How long to wait after so many attempts: 0.1 s, then twice as long each time, up to 60 s.
-
-    retry_after: the header, which may ask for more. Seconds (RFC 9110, 10.2.3); its date form is
-    treated as absent.
-    """
-    asked_s = int(retry_after[:9]) if retry_after and retry_after.isdecimal() else 0
-    longest_ns = _LONGEST_PAUSE_S * NS_PER_S
-    return min(max(asked_s * NS_PER_S, _BACKOFF_NS << min(attempts - 1, 10)), longest_ns)
 
 
 class Exchange:
@@ -122,26 +99,3 @@ class JobSource(Protocol):
     def stop(self) -> None:
         """Hand out no more jobs, to any rank."""
         ...
-
-
-class Transport(Protocol):
-    """Sends requests and times their replies. One per rank."""
-
-    clock: Clock
-    gone: str | None
-    """Why the server was given up on, if it was."""
-
-    @property
-    def wall_clock_steps(self) -> int:
-        """Jumps of the wall clock seen while load was running."""
-        ...
-
-    def connect(self, places: int) -> None:
-        """Open one connection for each place. Raises `UserError` when the server isn't there."""
-        ...
-
-    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
-        """Keep each place busy from its start time until the source is exhausted; all exchanges."""
-        ...
-
-    def close(self) -> None: ...

@@ -1,6 +1,6 @@
 """Limits within a request: on its connection, on its first token, on silence in its reply.
 
-A transport looks at all places now and then, not at each read: a limit costs nothing per token.
+A transport looks at all connections now and then, not at each read: a limit costs nothing per token.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 from mls.config.sections.run import Run
 from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.replies import parse
-from mls.load.transport.connection import Place
+from mls.load.transport.connection import Connection
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
 
@@ -31,31 +31,31 @@ class Limits:
         self._connect_ns = _ns(run.timeout_connect_s)
         self._first_token_ns = _ns(run.timeout_first_token_s)
         self._silence_ns = _ns(run.timeout_between_chunks_s)
-        given = [ns for ns in (self._connect_ns, self._first_token_ns, self._silence_ns) if ns]
-        self.every_ns = max(min(given) // 10, NS_PER_MS) if given else NEVER_NS
-        self._said = run
+        limits = [ns for ns in (self._connect_ns, self._first_token_ns, self._silence_ns) if ns]
+        self.every_ns = max(min(limits) // 10, NS_PER_MS) if limits else NEVER_NS
+        self._run = run
 
     def first_token_by_ns(self, exchange: Exchange) -> int:
         """When a request must have its first token, all its attempts together."""
         limit_ns = self._first_token_ns
         return NEVER_NS if limit_ns is None else exchange.start_ns + limit_ns
 
-    def struck(self, place: Place, now_ns: int) -> Struck | None:
-        """The limit that the request on this place has reached; None when all is well."""
-        exchange = place.exchange
+    def struck(self, connection: Connection, now_ns: int) -> Struck | None:
+        """The limit that the request on this connection has reached; None when all is well."""
+        exchange = connection.exchange
         if exchange is None:
             return None
-        said = self._said
-        if place.opening:
+        run = self._run
+        if connection.opening:
             limit_ns = self._connect_ns
-            if limit_ns and now_ns - place.dialed_ns > limit_ns:
-                return CONNECT, f"no connection within {said.timeout_connect_s:g} s"
+            if limit_ns and now_ns - connection.dialed_ns > limit_ns:
+                return CONNECT, f"no connection within {run.timeout_connect_s:g} s"
         if now_ns > self.first_token_by_ns(exchange) and not _begun(exchange):
-            return "timeout_first_token", f"no token within {said.timeout_first_token_s:g} s"
+            return "timeout_first_token", f"no token within {run.timeout_first_token_s:g} s"
         limit_ns, reads = self._silence_ns, exchange.reads
         if limit_ns and reads and now_ns - reads[-1][2] > limit_ns and _begun(exchange):
-            said_s = said.timeout_between_chunks_s
-            return "timeout_between_chunks", f"nothing came for {said_s:g} s within the reply"
+            silence_s = run.timeout_between_chunks_s
+            return "timeout_between_chunks", f"nothing came for {silence_s:g} s within the reply"
         return None
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mls.config.sections.server import Policy
-from mls.protocol.request import Target
 
 
 class Router:
-    """The policy, and the servers in the config's order. The same on every rank."""
+    """The policy. The same on every rank."""
 
-    def __init__(self, targets: Sequence[Target], policy: Policy, turns: int) -> None:
-        """turns: jobs that a session has, one after another."""
-        self.targets = targets
+    def __init__(self, servers: int, policy: Policy, turns: int) -> None:
+        """servers: how many there are. turns: jobs that a session has, one after another."""
+        self._servers = servers
         self._policy = policy
         self._turns = turns
 
@@ -23,7 +22,7 @@ class Router:
 
         `least_outstanding`: the fewest of them, and of several such servers the one whose turn it is.
         """
-        count = len(self.targets)
+        count = self._servers
         if self._policy == "least_outstanding":
             outstanding = Counter(busy)
             return min(range(count), key=lambda each: (outstanding[each], (each - job) % count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import orjson
@@ -22,9 +23,12 @@ class WorkloadBodies:
         self._fields = body_fields(run, served_as)
         self._turns = workload.turns_apart or 1
         self._said: dict[int, list[dict[str, str]]] = {}
+        # of each prompt that was made: to make one again costs as much as it did under load
+        self._facts: dict[int, tuple[str, Asked]] = {}
 
     def body(self, job: int) -> bytes:
         said = self._prompts(job)
+        self._facts[job] = hashlib.sha256(said.text.encode()).hexdigest(), said.asked
         field = prompt_field(self._run, said.text, said.system, said.messages)
         before = self._said.get(job)
         if before:
@@ -36,11 +40,11 @@ class WorkloadBodies:
             fields = self._fields | fields | self._run.request_extra
         return orjson.dumps(fields | field)
 
-    def text(self, job: int) -> bytes:
-        return self._prompts(job).text.encode()
+    def prompt_sha256(self, job: int) -> str:
+        return self._facts_of(job)[0]
 
     def asked(self, job: int) -> Asked:
-        return self._prompts(job).asked
+        return self._facts_of(job)[1]
 
     def next_turn(self, job: int, reply: str) -> int | None:
         """The job that goes on with the conversation after this reply; None when it is over."""
@@ -50,3 +54,8 @@ class WorkloadBodies:
         self._said.pop(job, None)
         self._said[job + 1] = [*before, {"role": "assistant", "content": reply}]
         return job + 1
+
+    def _facts_of(self, job: int) -> tuple[str, Asked]:
+        if job not in self._facts:  # its request was never built
+            self.body(job)
+        return self._facts[job]

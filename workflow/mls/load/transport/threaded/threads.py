@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException, RemoteDisconnected
 
@@ -20,43 +21,37 @@ from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_S
 from mls.load.postprocess import Posting
+from mls.load.transport.base import Pacing
 from mls.load.transport.connection import no_trusted_tls
-from mls.load.transport.cutoff import Cutoff, OneAtATime, watched
-from mls.load.transport.exchange import (
-    GONE_AFTER_NS,
-    MOST_BYTES,
-    RETRY_STATUS,
-    TOO_LONG,
-    Clock,
-    Exchange,
-    JobSource,
-    pause_ns,
-)
+from mls.load.transport.exchange import MOST_BYTES, TOO_LONG, Clock, Exchange, JobSource
 from mls.load.transport.limits import CONNECT
+from mls.load.transport.pacing import ClosedLoop
+from mls.load.transport.retry import RetryPolicy, ServerWatch, pause_ns
 from mls.load.transport.routing import Router
 from mls.load.transport.spool import Finished
+from mls.load.transport.threaded.cutoff import Cutoff, OneAtATime, watched
 from mls.protocol.request import RequestBuilder, Target
 
 _CONNECT_S = 10
 
 
 class ThreadsTransport:
-    """See `exchange.Transport`."""
+    """See `base.Transport`."""
 
     clock: Clock = "user"
     wall_clock_steps = 0  # its times don't come from the wall clock
 
     def __init__(
         self,
-        target: Target,
+        targets: Sequence[Target],
         builder: RequestBuilder,
         run: Run,
         posting: Posting,
         router: Router | None = None,
     ) -> None:
-        """router: between several servers, of which `target` is the first."""
+        """router: between the targets, where there are several."""
         self._router = router
-        self._targets = router.targets if router else [target]
+        self._targets = targets
         self._busy: dict[int, int] = {}  # place → server of its outstanding request
         self._posting = posting
         self._builder = builder
@@ -65,8 +60,12 @@ class ThreadsTransport:
         self._sessions: list[requests.Session] = []
         self._cutoffs: list[Cutoff] = []
         self._lock = threading.Lock()
-        self._refused_since_ns = 0
-        self.gone: str | None = None
+        self._retries = RetryPolicy(run)
+        self._watch = ServerWatch()
+
+    @property
+    def gone(self) -> str | None:
+        return self._watch.gone
 
     def connect(self, places: int) -> None:
         servers = len(self._targets)
@@ -89,7 +88,9 @@ class ThreadsTransport:
         for session in self._sessions:
             session.close()
 
-    def run(self, source: JobSource, starts_ns: list[int]) -> Finished:
+    def run(self, pacing: Pacing) -> Finished:
+        assert isinstance(pacing, ClosedLoop)  # the config allows no other for this transport
+        source, starts_ns = pacing.source, pacing.starts_ns
         done = Finished()
         with watched(self._cutoffs), ThreadPoolExecutor(len(self._sessions)) as pool:
             list(
@@ -133,8 +134,8 @@ class ThreadsTransport:
             try:
                 with self._cutoffs[exchange.slot].at(limit_ns):
                     retry_after = self._attempt(exchange)
-                self._refused_since_ns = 0
-                if exchange.status not in RETRY_STATUS or exchange.attempts > self._run.retries:
+                self._watch.reached()
+                if not self._retries.after_reply(exchange):
                     exchange.end_ns = exchange.read_ns[-1]
                     return
             except _TooLongError:
@@ -148,7 +149,7 @@ class ThreadsTransport:
                 if kind == "refused":
                     self._note_refusal(exchange, str(error), source)
                 safe = kind in ("refused", "reset")
-                if not safe or exchange.attempts > self._run.retries or self.gone:
+                if not safe or not self._retries.allows(exchange) or self.gone:
                     exchange.fail(kind, str(error), time.monotonic_ns())
                     return
             pause = pause_ns(exchange.attempts, retry_after)
@@ -206,12 +207,9 @@ class ThreadsTransport:
     def _target(self, exchange: Exchange) -> Target:
         return self._targets[exchange.server or 0]
 
-    def _note_refusal(self, exchange: Exchange, text: str, source: JobSource) -> None:
-        now = time.monotonic_ns()
-        self._refused_since_ns = self._refused_since_ns or now
-        if now - self._refused_since_ns > GONE_AFTER_NS and not self.gone:
-            self.gone = f"The server at {self._target(exchange).url} has gone: no connection for 5 s ({text})."
-            with self._lock:
+    def _note_refusal(self, exchange: Exchange, reason: str, source: JobSource) -> None:
+        with self._lock:
+            if self._watch.unreachable(self._target(exchange).url, reason):
                 source.stop()
 
 

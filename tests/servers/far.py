@@ -1,4 +1,4 @@
-"""The honest server behind a relay that delays all that passes: `far_server.py ADDRESS DELAY_MS`.
+"""The honest server behind a relay that delays all that passes: `far.py ADDRESS DELAY_MS`.
 
 The relay holds each piece of data for DELAY_MS, in both directions, and keeps what it did:
 of each request when it came (the kernel's receive timestamp) and when each token was sent on.
@@ -19,7 +19,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from tests.mpi.honest import HonestServer
+from tests.servers.honest import HonestServer
 
 from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.transport.timestamps import ANCILLARY_BYTES, WallClock, arrival_ns, enable

@@ -1,0 +1,1 @@
+"""The second opinion: `requests` with one thread per place."""
