@@ -9,6 +9,8 @@ import time
 from collections import Counter, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.servers.misbehaving import job_of
+
 TOKEN_S = 0.01
 WAIT_S = 30
 
@@ -105,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
-        if self.server.turns and "--" not in self.headers["X-Request-Id"]:
+        if self.server.turns and job_of(self.headers["X-Request-Id"]) >= 0:
             self.server.turns.wait()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")

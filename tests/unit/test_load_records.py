@@ -49,7 +49,7 @@ def test_clock_of_another_host_is_brought_to_rank_0s():
 
 
 def test_failed_requests_are_rows_as_well():
-    made = exchange(status=0, event_stream=False, clean_end=False)
+    made = exchange(status=0, event_stream=False)
     made.fail("refused", "Connection refused", START_NS + 7)
     found = row(made)
     assert (found["error"], found["error_text"]) == ("refused", "Connection refused")

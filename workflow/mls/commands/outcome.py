@@ -29,9 +29,10 @@ from mls.host.pinning import pinned
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
-from mls.protocol.request import body_fields
-from mls.server.api import ServerApi
+from mls.protocol.request import body_fields, salts, without
+from mls.server.api import BodyRefusedError, ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
+from mls.server.fields import refused_fields
 from mls.server.probe import served_name, snapshot
 from mls.server.several import pooled
 from mls.server.telemetry.samples import collect
@@ -57,14 +58,30 @@ class Outcome:
         self._noise: Noise | None = None
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
+        self._left_out: tuple[str, ...] = ()
         path = run_path(config, settings.cell, settings.repeat)
         # short, and no two runs share it: it tells apart the requests in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
 
-    def introduce(self, api: ServerApi) -> tuple[str | None, str]:
-        """(model name to send, run id). The name: the config's, else the server's first."""
+    @property
+    def salted(self) -> bool:
+        """Whether each request has a `cache_salt` of its own: not for llama.cpp's server, if it is ours."""
+        return not self._managed and salts(without(self._settings.run, self._left_out))
+
+    def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
+        """(model name to send, run id, fields that the server refuses).
+
+        The name is the config's, else the server's first. Raises `UserError`.
+        """
         self._served_as = self._settings.served_as or served_name(api)
-        return self._served_as, self._run_id
+        if not self._managed:  # llama.cpp's server takes them all
+            try:
+                self._left_out = refused_fields(api, self._settings.run, self._served_as)
+            except BodyRefusedError:
+                raise
+            except UserError:  # too busy, or down: the load's requests are tried again
+                pass
+        return self._served_as, self._run_id, self._left_out
 
     def before(self, apis: list[ServerApi]) -> None:
         """Take the state of the server, or of all, before the load. Never raises."""
@@ -103,6 +120,7 @@ class Outcome:
             clocks=_clock(gathered),
             post=_post(resolved.run, gathered.ranks),
             telemetry=telemetry,
+            left_out=self._left_out,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
@@ -179,7 +197,9 @@ class Outcome:
             workload={
                 "endpoint": resolved.run.endpoint,
                 "prompts": resolved.workload.kind,
-                "body": body_fields(resolved.run, self._served_as),
+                "body": body_fields(without(resolved.run, self._left_out), self._served_as),
+                "left_out": list(self._left_out),
+                "salted": self.salted,
             },
             clock=_clock(gathered),
             host=self._host,
@@ -206,8 +226,8 @@ def seed_block(summary: Summary) -> str:
         f"mean={_ms(latency.mean)} p50={_ms(latency.p50)} p95={_ms(latency.p95)} "
         f"p99={_ms(latency.p99)} (n={latency.n})\n\n"
         "=== throughput ===\n"
-        f"wall={summary.wall_s:.3f}s tokens={summary.tokens.completion} "
-        f"tokens/sec={summary.overall.completion_tokens_per_s:.2f} "
+        f"wall={summary.wall_s:.3f}s tokens={_or_dash(summary.tokens.completion, 'd')} "
+        f"tokens/sec={_or_dash(summary.overall.completion_tokens_per_s, '.2f')} "
         f"ok={summary.requests.ok} err={summary.requests.error}"
     )
 
@@ -289,6 +309,11 @@ def _file_sha256(results: Path, model: str) -> str | None:
     except (OSError, ValueError):
         return None
     return described.get("sha256")
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    """A figure; a dash where it isn't known."""
+    return "–" if value is None else format(value, form)
 
 
 def _ms(value: float | None) -> str:

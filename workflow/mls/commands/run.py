@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -30,7 +31,7 @@ from mls.load.mpi.collective import agreed, wait_all
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
-from mls.protocol.request import Target
+from mls.protocol.request import Target, without
 from mls.server.api import ServerApi, api_key
 
 _QUIET_PROGRESS_S = 10
@@ -232,21 +233,20 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         given = resolved.server
         return [ServerApi(u, key, api_key_env=given.api_key_env, proxy=given.proxy) for u in urls]
 
-    def introduce() -> tuple[str | None, str]:
+    def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
-        return outcome.introduce(apis()[0])
+        return *outcome.introduce(apis()[0]), outcome.salted
 
     def ready() -> None:
         assert outcome
         outcome.before(apis())
 
-    served_as, run_id = _from_rank0(comm, introduce)
+    served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
+    sent = replace(resolved, run=without(resolved.run, left_out))
     results = Path(plan.config.results)
-    materials = _from_rank0(
-        comm, lambda: prepare(resolved, plan.seed, results, apis()[0], served_as)
-    )
+    materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis()[0], served_as))
     targets = tuple(Target(url, key, resolved.server.proxy) for url in urls)
-    spec = RunSpec(resolved, targets, served_as, plan.seed, run_id, materials)
+    spec = RunSpec(sent, targets, served_as, plan.seed, run_id, materials, salted)
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Harvest | None = perform(comm, spec, progress.update, ready, output)
     if gathered is not None and outcome:

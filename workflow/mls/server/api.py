@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import uuid
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +21,23 @@ from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.protocol.completion import Reply, read_reply, words_of_error
 from mls.protocol.metrics import parse_metrics
-from mls.protocol.values import parsed, plain
+from mls.protocol.sse import says_done
+from mls.protocol.values import loads, plain
 from mls.server.deadline import within
 
 _UNAUTHORIZED = frozenset({401, 403})
+_BODY_REFUSED = (400, 422)
 _WAITS = 6
 """How many of its waits a whole answer of the control plane may take."""
 _QUOTED = 200  # characters of a server's own words in a message
+
+
+class BodyRefusedError(UserError):
+    """The server doesn't take a request's body. `words`: all that it said."""
+
+    def __init__(self, text: str, words: str) -> None:
+        super().__init__(text)
+        self.words = words
 
 
 class ServerApi:
@@ -141,17 +152,21 @@ class ServerApi:
                     "check the URL (its root, without /v1) and run.endpoint."
                 )
             if not reply.ok:
-                raise UserError(
+                text = (
                     f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
                 )
+                if reply.status_code in _BODY_REFUSED:
+                    raise BodyRefusedError(text, reply.text)
+                raise UserError(text)
             kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
-            framed = reply.raw.chunked or reply.raw.length_remaining is not None
             try:
-                content = self._without_key(reply.content)
+                content = self._without_key(_body(reply))
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
-        streamed = kind.lower() == "text/event-stream"
-        found = read_reply(reply.status_code, streamed, [(content, 0)], clean_end=framed)
+        labelled = kind.lower() == "text/event-stream"
+        found = read_reply(reply.status_code, labelled, [(content, 0)], secret=self._key)
+        if found.streamed != labelled:
+            found.mislabelled = self._clean(kind) or "no content type"
         if found.error == "server_error":
             raise UserError(
                 f"{where} answered with an error: {self._clean(found.error_text or '')}"
@@ -173,7 +188,7 @@ class ServerApi:
         return self._parsed(reply) if reply.ok else None
 
     def _parsed(self, reply: requests.Response) -> Any:
-        return parsed(self._without_key(reply.content))
+        return loads(self._without_key(reply.content))
 
     def _without_key(self, data: bytes) -> bytes:
         """What a server says, should it repeat the key: replies are stored and shown."""
@@ -189,7 +204,9 @@ class ServerApi:
         stream: bool = False,
     ) -> requests.Response:
         data = None if body is None else orjson.dumps(body)
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        headers = {"X-Request-Id": str(uuid.uuid4())}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
         wait = (self._timeout_s, timeout_s or self._timeout_s)
         whole = contextlib.nullcontext() if stream else within(_WAITS * self._timeout_s)
         try:
@@ -247,6 +264,16 @@ class ServerApi:
             text = text.replace(self._key, "***")
         text = plain(re.sub(r"<[^>]*>", " ", text))
         return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+def _body(reply: requests.Response) -> bytes:
+    """Up to the end, or to `[DONE]`: some servers hold the reply open after that."""
+    pieces = []
+    for piece in reply.iter_content(None):
+        pieces.append(piece)
+        if says_done(piece):
+            break
+    return b"".join(pieces)
 
 
 class _Bearer(AuthBase):
