@@ -24,6 +24,7 @@ from mls.core.units import NS_PER_MS, NS_PER_US
 
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
 LAG_NS = 40 * NS_PER_US
+NO_CHUNKS = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,21 @@ def _failure(kind: str) -> dict[str, Any]:
             "finish_reason",
         )
     )
-    lists = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
-    return empty | lists | {"status": 500, "error": kind, "error_text": kind}
+    return empty | NO_CHUNKS | {"status": 500, "error": kind, "error_text": kind}
+
+
+def embeddings() -> list[dict[str, Any]]:
+    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
+    none = (
+        "first_chunk_ns",
+        "last_chunk_ns",
+        "completion_tokens",
+        "cached_tokens",
+        "finish_reason",
+        "server_prompt_ms",
+        "server_predicted_ms",
+    )
+    return [row | dict.fromkeys(none) | NO_CHUNKS for row in rows(Load())]
 
 
 def to_table(made: list[dict[str, Any]]) -> pa.Table:

@@ -2,7 +2,7 @@
 
 import pytest
 from tests.unit.synthetic import Load, facts, table
-from tests.unit.test_analysis_verdicts import CLEAN
+from tests.unit.verdicts import CLEAN
 
 from mls.analysis.checks.clocks import clocks_agree
 from mls.analysis.checks.registry import judge

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.pages import Page
 from tests.unit.synthetic import (
     Load,
     config,
@@ -17,7 +18,6 @@ from tests.unit.synthetic import (
     write_repeat,
     write_results,
 )
-from tests.unit.test_report_page import Page
 
 from mls.analysis.comparison import LATENCIES, ORDER, Metric, change, compare, judge_ratio
 from mls.analysis.intervals import Estimate

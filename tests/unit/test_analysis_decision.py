@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from tests.unit.pages import page
+from tests.unit.slots import ALONE_MS, TOKENS, slot_records
 from tests.unit.synthetic import (
     Load,
     config,
@@ -16,7 +18,6 @@ from tests.unit.synthetic import (
     write_json,
     write_repeat,
 )
-from tests.unit.test_analysis_knee import ALONE_MS, TOKENS, slotted
 
 from mls.analysis.adaptive.decision import decide
 from mls.analysis.answer import answer
@@ -25,7 +26,6 @@ from mls.analysis.study import read_study
 from mls.config.cells import cells, parse_cell
 from mls.config.decisions import decision_path, planned, repeats_of
 from mls.core.errors import UserError
-from mls.report.pages.page import render
 
 MANY = {"max_tokens": TOKENS, "iters": 48}
 
@@ -63,7 +63,7 @@ def uneven(spread, seed=1):
 
 
 def four_slots(seed):
-    return lambda cell, repeat: slotted(cell["inflight"], (seed, cell["inflight"], repeat))
+    return lambda cell, repeat: slot_records(cell["inflight"], (seed, cell["inflight"], repeat))
 
 
 def auto(**precision):
@@ -152,7 +152,7 @@ def test_without_objectives_the_search_finds_the_knee_at_4_slots(tmp_path, seed)
 
 def test_a_knee_between_doubled_values_is_measured(tmp_path):
     asked = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 64.0})
-    (last,) = measure(asked, tmp_path, lambda c, r: slotted(c["inflight"], (r, 7), slots=6))
+    (last,) = measure(asked, tmp_path, lambda c, r: slot_records(c["inflight"], (r, 7), slots=6))
     assert (last.found, last.stopped) == (6, "found")
 
 
@@ -270,11 +270,6 @@ def test_nothing_is_decided_by_what_is_missing(tmp_path):
         decide(asked, tmp_path, first, 1)
     with pytest.raises(UserError, match=r"round~1.json isn't there"):
         decide(asked, tmp_path, first, 2)
-
-
-def page(asked, results):
-    render(asked, results, results / "report.html")
-    return (results / "report.html").read_text()
 
 
 def test_the_page_says_for_each_cell_why_it_stopped(tmp_path):

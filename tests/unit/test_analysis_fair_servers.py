@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests.unit.synthetic import Load, config, load_of, rows, table, to_table, write_repeat
-from tests.unit.test_analysis_verdicts import CLEAN, verdicts
+from tests.unit.verdicts import CLEAN, verdicts
 
 from mls.analysis.repeat.breakdown import parts
 from mls.analysis.study import read_study

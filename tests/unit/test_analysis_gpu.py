@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import Load, facts, rows, to_table
+from tests.unit.telemetry import POST, span, telemetry
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
@@ -15,30 +15,11 @@ from mls.analysis.repeat.gpu import PostFacts
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
-from mls.core.record import TELEMETRY
 from mls.core.units import NS_PER_S
 
-EVERY_NS = NS_PER_S // 5
 LOAD = Load()
 LONG = Load(requests=130)
 """Of 6 s, so of some 30 samples."""
-POST = PostFacts("on", 4096, None, ["0 A card"])
-
-
-def span(made: list[dict]) -> tuple[int, int]:
-    return min(row["start_ns"] for row in made), max(row["end_ns"] for row in made)
-
-
-def telemetry(figures: dict[str, dict[str, object]], made: list[dict]) -> pa.Table:
-    """figures: source → name → value, or a function of the time in s since the first start."""
-    begin, end = span(made)
-    found = []
-    for at_ns in range(begin - NS_PER_S, end + NS_PER_S, EVERY_NS):
-        for source, names in figures.items():
-            for name, value in names.items():
-                known = value((at_ns - begin) / NS_PER_S) if callable(value) else value
-                found.append({"at_ns": at_ns, "source": source, "name": name, "value": known})
-    return pa.Table.from_pylist(found, schema=TELEMETRY)
 
 
 def summary(figures, post=None, made=None):

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.test_analysis_verdicts import IDLE, QUIET
+from tests.unit.verdicts import IDLE, QUIET
 
 from mls.analysis.checks.quiet_host import others, quiet_host
 from mls.analysis.repeat.evidence import Evidence

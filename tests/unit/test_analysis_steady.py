@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.unit.synthetic import Load, facts, rows, table, to_table
-from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
+from tests.unit.verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
 
 from mls.analysis.checks.quiet_host import quiet_host
 from mls.analysis.checks.registry import judge

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.unit.damage import change, corrupt, truncate
 from tests.unit.synthetic import (
     Load,
     config,
@@ -111,26 +112,6 @@ def test_a_single_repeat_has_no_interval(tmp_path):
     for row in read(tmp_path / "cells.csv"):
         assert row["latency_ms.p95"]
         assert row["latency_ms.p95.ci95_low"] == row["latency_ms.p95.ci95_high"] == ""
-
-
-def truncate(folder):
-    path = folder / "requests.parquet"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def corrupt(folder):
-    path = folder / "run.json"
-    path.write_text(path.read_text()[:200])
-
-
-def change(key, value):
-    def apply(folder):
-        path = folder / "run.json"
-        data = json.loads(path.read_text())
-        data[key] = value
-        path.write_text(json.dumps(data))
-
-    return apply
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
+from tests.unit.synthetic import EPOCH_NS, Load, embeddings, facts, rows, table, to_table
+from tests.unit.verdicts import AFTER, BEFORE, CLEAN, verdicts
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence, worst
@@ -12,45 +13,7 @@ from mls.config.sections import load as model
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
 from mls.core.run_result import RankCost
-from mls.core.units import NS_PER_MS, NS_PER_S
-
-CLEAN = Load(places=4, requests=40, tokens=16)
-BEFORE = {"llamacpp:tokens_predicted_total": 100.0, "llamacpp:prompt_tokens_total": 500.0}
-AFTER = {
-    "llamacpp:tokens_predicted_total": 100.0 + 40 * 16,
-    "llamacpp:prompt_tokens_total": 500.0 + 40 * 60,
-}
-
-IDLE = {
-    "monotonic_ns": 0,
-    "boottime_ns": 7 * NS_PER_S,  # it was suspended before the run
-    "busy_s": 100.0,
-    "all_s": 1000.0,
-    "steal_s": 1.0,
-    "ours_s": 5.0,
-    "swapped_bytes": 4096,
-    "throttled": 3,
-    "governor": "performance",
-}
-QUIET = IDLE | {
-    "monotonic_ns": 10 * NS_PER_S,
-    "boottime_ns": 17 * NS_PER_S,
-    "busy_s": 115.1,
-    "all_s": 1020.0,
-    "ours_s": 20.0,
-}
-HOST = {"server": "managed", "before": IDLE, "after": QUIET}
-CLOCK = {"ranks": [{"rank": 0, "wall_clock_steps": 0}, {"rank": 1, "wall_clock_steps": 0}]}
-
-
-def verdicts(records, before=BEFORE, after=AFTER, run=None, checks=None, host=None, **changed):
-    asked = run or Run(inflight=4, iters=40, max_tokens=16)
-    known = facts(asked.inflight, metrics_before=before, metrics_after=after, **changed)
-    summary = summarize(records, known)
-    judged = judge(
-        Evidence(summary, records, asked, checks or Checks(), before, after, host or HOST, CLOCK)
-    )
-    return {verdict.check: verdict for verdict in judged}
+from mls.core.units import NS_PER_MS
 
 
 def planted(column, job, value):
@@ -69,20 +32,6 @@ def test_a_clean_run_passes_every_check():
     for verdict in found.values():
         assert verdict.message[0].isupper()
         assert verdict.message.endswith(".")
-
-
-def embeddings():
-    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
-    none = (
-        "first_chunk_ns",
-        "last_chunk_ns",
-        "completion_tokens",
-        "cached_tokens",
-        "finish_reason",
-    )
-    none += ("server_prompt_ms", "server_predicted_ms")
-    empty = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
-    return [row | dict.fromkeys(none) | empty for row in rows(CLEAN)]
 
 
 def test_embeddings_are_judged_without_tokens_and_chunks():

@@ -3,8 +3,8 @@
 import os
 
 import pytest
+from tests.unit.damage import change, corrupt, truncate
 from tests.unit.synthetic import config, write_repeat
-from tests.unit.test_analysis_tables import change, corrupt, truncate
 
 from mls.config.cells import cells
 from mls.core.errors import UserError

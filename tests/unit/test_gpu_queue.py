@@ -6,29 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.exchanges import exchange
+from tests.unit.gpus import NO_CARD, needs_card, needs_none
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.gpu.device import CardError, NoCardError, Processed, card_of, cupy
+from mls.gpu.device import CardError, Processed, card_of, cupy
 from mls.gpu.kernel import reference
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.mpi.roles import Role
 from mls.load.postprocess import Posting, local_number
 
 WORK = 64
-
-
-def why_no_card() -> str | None:
-    try:
-        cupy()
-    except NoCardError as why:
-        return str(why)
-    return None
-
-
-NO_CARD = why_no_card()
-needs_card = pytest.mark.skipif(NO_CARD is not None, reason=f"no usable card: {NO_CARD}")
-needs_none = pytest.mark.skipif(NO_CARD is None, reason="there is a usable card here")
 
 
 class HostCard:

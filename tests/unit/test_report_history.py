@@ -3,9 +3,15 @@
 import json
 
 import pytest
-from tests.unit.synthetic import config, to_table, write_json, write_repeat, write_results
-from tests.unit.test_analysis_verdicts import embeddings
-from tests.unit.test_report_page import Page
+from tests.unit.pages import Page
+from tests.unit.synthetic import (
+    config,
+    embeddings,
+    to_table,
+    write_json,
+    write_repeat,
+    write_results,
+)
 
 from mls.analysis.history import history
 from mls.analysis.tables import aggregate

@@ -1,11 +1,10 @@
 """The page's table of parts: what a shared prefix is worth to the cache."""
 
+from tests.unit.pages import Page, page
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
-from tests.unit.test_report_page import Page
 
 from mls.analysis.study import read_study
 from mls.config.cells import cells
-from mls.report.pages.page import render
 from mls.report.plots.parts import HEADINGS, part_rows
 
 
@@ -26,6 +25,5 @@ def test_a_shared_prefix_shows_what_the_server_took_from_its_cache(tmp_path):
         on = told["cache_prompt True", f"prefix {group}"]
         assert (off["cached"], on["cached"]) == ("0", cached)
         assert off["prompt tokens"] == on["prompt tokens"] == "60.0"
-    render(planned, tmp_path, tmp_path / "page.html")
-    said = " ".join(Page((tmp_path / "page.html").read_text()).text)
-    assert "prefix 2" in said.partition("Stages, turns, prefixes and servers")[2]
+    text = " ".join(Page(page(planned, tmp_path)).text)
+    assert "prefix 2" in text.partition("Stages, turns, prefixes and servers")[2]
