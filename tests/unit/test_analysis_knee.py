@@ -35,11 +35,11 @@ def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **k
 @pytest.mark.parametrize("seed", range(10))
 def test_the_answer_finds_the_4_slots_of_the_server(tmp_path, seed):
     study = measured(tmp_path, seed)
-    found = answer(study).models[0]
-    assert found.throughput.cell.cell["inflight"] == 4
-    assert found.knee.cell.cell["inflight"] == 4
-    assert (found.knee.low, found.knee.high, found.knee.measure) == (4, 4, [])
-    assert found.knee.resolved
+    model_answer = answer(study).models[0]
+    assert model_answer.throughput.cell.cell["inflight"] == 4
+    assert model_answer.knee.cell.cell["inflight"] == 4
+    assert (model_answer.knee.low, model_answer.knee.high, model_answer.knee.measure) == (4, 4, [])
+    assert model_answer.knee.resolved
     assert "The knee is at inflight 4" in answer_text(answer(study), study)
 
 
@@ -69,18 +69,18 @@ def test_repeats_that_differ_leave_the_knee_open(tmp_path):
 
 def test_throughput_that_rises_to_the_end_has_no_knee_to_tell_of(tmp_path):
     study = measured(tmp_path, 1, inflights=(1, 2, 3), slots=16)
-    found = answer(study).models[0]
-    assert found.knee.at_edge
+    model_answer = answer(study).models[0]
+    assert model_answer.knee.at_edge
     assert "The knee" not in answer_text(answer(study), study)
     assert "throughput was still rising" in answer_text(answer(study), study)
 
 
 def test_the_most_throughput_under_an_objective(tmp_path):
     study = measured(tmp_path, 3, slo={"latency_ms": {"p95": ALONE_MS * 1.2}})
-    found = answer(study).models[0]
-    assert found.under_slo.cell.cell["inflight"] == 4
-    assert found.under_slo.resolved
-    assert found.goodput.cell.cell["inflight"] == 4
+    model_answer = answer(study).models[0]
+    assert model_answer.under_slo.cell.cell["inflight"] == 4
+    assert model_answer.under_slo.resolved
+    assert model_answer.goodput.cell.cell["inflight"] == 4
     assert "Under the objectives (latency p95 ≤ 216 ms), inflight 4 serves the most" in answer_text(
         answer(study), study
     )
@@ -90,9 +90,9 @@ def test_an_objective_that_only_little_load_meets_names_the_gap_to_measure(tmp_p
     study = measured(
         tmp_path, 3, inflights=(4, 16), slots=12, slo={"latency_ms": {"p95": ALONE_MS * 1.2}}
     )
-    found = answer(study).models[0].under_slo
-    assert found.cell.cell["inflight"] == 4
-    assert found.measure == [5, 15]
+    choice = answer(study).models[0].under_slo
+    assert choice.cell.cell["inflight"] == 4
+    assert choice.measure == [5, 15]
     assert "measure inflight 5 and 15" in answer_text(answer(study), study)
 
 
@@ -108,9 +108,9 @@ def test_a_limit_within_the_interval_is_not_resolved(tmp_path):
     strict = study.config.model_copy(
         update={"slo": Slo.model_validate({"latency_ms": {"p95": (p95.value + p95.high) / 2}})}
     )
-    found = answer(replace(study, config=strict)).models[0].under_slo
-    assert found.cell.cell["inflight"] == 2
-    assert [cell.cell["inflight"] for cell in found.unclear] == [2]
+    choice = answer(replace(study, config=strict)).models[0].under_slo
+    assert choice.cell.cell["inflight"] == 2
+    assert [cell.cell["inflight"] for cell in choice.unclear] == [2]
 
 
 def test_goodput_counts_only_requests_within_every_limit():
@@ -120,13 +120,13 @@ def test_goodput_counts_only_requests_within_every_limit():
     expected = (end - start) / 1e6 <= ALONE_MS * 1.3  # the largest limit of each
     assert 0 < expected.sum() < len(expected)
     assert (good_requests(records, slo) == expected).all()
-    found = goodput(records, slo, timeline(records, 8))
+    figures = goodput(records, slo, timeline(records, 8))
     begin, stop = timeline(records, 8).window
     within = expected & (end > begin) & (end <= stop)
-    assert found["good.share"] == pytest.approx(expected.mean())
+    assert figures["good.share"] == pytest.approx(expected.mean())
     rate = within.sum() * NS_PER_S / (stop - begin)
-    assert found["throughput.good_requests_per_s"] == pytest.approx(rate)
-    assert found["throughput.good_tokens_per_s"] == pytest.approx(rate * TOKENS)
+    assert figures["throughput.good_requests_per_s"] == pytest.approx(rate)
+    assert figures["throughput.good_tokens_per_s"] == pytest.approx(rate * TOKENS)
 
 
 def test_failed_and_unstreamed_requests_are_not_good():

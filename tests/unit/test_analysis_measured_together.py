@@ -72,9 +72,9 @@ def test_an_interleaved_sweep_passes(tmp_path):
     planned = sweep()
     read = study(planned, tmp_path, in_order(planned))
     assert statuses(read) == ["pass"] * 3
-    found = together(read)[0]
-    assert (0 < found.measured < LENGTH) and found.threshold == 300
-    assert found.message.startswith("Measured in one go with 2 other cells")
+    verdict = together(read)[0]
+    assert (0 < verdict.measured < LENGTH) and verdict.threshold == 300
+    assert verdict.message.startswith("Measured in one go with 2 other cells")
     assert "apart" not in answer_text(answer(read), read)
     assert {row["verdict"] for row in cell_rows(read)} == {cell.verdict for cell in read.cells}
 
@@ -88,10 +88,10 @@ def test_a_value_added_two_hours_later_is_apart(tmp_path):
 
     read = study(planned, tmp_path, at)
     assert statuses(read) == ["pass", "pass", "warn"]
-    found = together(read)[2]
-    assert found.measured == pytest.approx(2 * HOUR, abs=300) and found.threshold == 300
-    assert found.message.startswith("Measured 1 h 57 min after 2 other cells")
-    assert "--forcerun run" in found.message
+    verdict = together(read)[2]
+    assert verdict.measured == pytest.approx(2 * HOUR, abs=300) and verdict.threshold == 300
+    assert verdict.message.startswith("Measured 1 h 57 min after 2 other cells")
+    assert "--forcerun run" in verdict.message
     text = answer_text(answer(read), read)
     assert "Not resolved: repeats of inflight 4 were measured 1 h 57 min apart" in text
     chosen = answer(read).models[0]
@@ -123,9 +123,9 @@ def test_a_resume_within_a_block_is_not(tmp_path):
         lambda place, r: LENGTH * place + (r - 1) * 200 + (r > 1 + (place == 0)) * DAY,
     )
     assert statuses(read) == ["warn", "pass", "pass"]
-    found = together(read)[0]
-    assert found.measured == pytest.approx(DAY, abs=300)
-    assert "(2 + 1 against 1 + 2)" in found.message
+    verdict = together(read)[0]
+    assert verdict.measured == pytest.approx(DAY, abs=300)
+    assert "(2 + 1 against 1 + 2)" in verdict.message
 
 
 def test_one_repeat_of_many_on_the_other_side_is_little(tmp_path):

@@ -33,9 +33,9 @@ def results(tmp_path, figures, post=None, **columns):
     for cell in cells(planned):
         for repeat in (1, 2):
             made = [row | columns for row in rows(load_of(planned, cell, repeat))]
-            told = telemetry(figures, made) if figures else None
-            given = {"records": to_table(made), "telemetry": told, "post": post}
-            write_repeat(planned, tmp_path, cell, repeat, **given)
+            samples = telemetry(figures, made) if figures else None
+            keys = {"records": to_table(made), "telemetry": samples, "post": post}
+            write_repeat(planned, tmp_path, cell, repeat, **keys)
     return planned
 
 
@@ -51,10 +51,10 @@ def test_a_card_is_drawn_and_its_figures_are_in_the_table(tmp_path):
     assert "card at full clocks" not in section
     aggregate(planned, tmp_path)
     with (tmp_path / "cells.csv").open() as stream:
-        found = list(csv.DictReader(stream))
-    assert {float(cell["gpu.power_w.mean"]) for cell in found} == {210.0}
-    assert {float(cell["gpu.post.kernel_ms.p50"]) for cell in found} == {0.25}
-    assert all(float(cell["gpu.energy_j_per_1000_tokens"]) > 0 for cell in found)
+        lines = list(csv.DictReader(stream))
+    assert {float(cell["gpu.power_w.mean"]) for cell in lines} == {210.0}
+    assert {float(cell["gpu.post.kernel_ms.p50"]) for cell in lines} == {0.25}
+    assert all(float(cell["gpu.energy_j_per_1000_tokens"]) > 0 for cell in lines)
 
 
 def test_without_a_card_there_is_the_host(tmp_path):

@@ -52,8 +52,8 @@ def test_the_answer_comes_first_then_figures_then_method(default):
         "checks",
         "how",
     ]
-    found = [html.index(f'id="{name}"') for name in order]
-    assert found == sorted(found)
+    places = [html.index(f'id="{name}"') for name in order]
+    assert places == sorted(places)
 
 
 def test_nothing_is_loaded_from_elsewhere(default):
@@ -259,8 +259,8 @@ def test_stages_have_a_drawing_and_a_table(tmp_path):
 
 def linked(html, kind):
     """Content of each download of a kind, by its file name."""
-    found = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
-    return {name: unquote(unescape(content)) for name, content in found}
+    links = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
+    return {name: unquote(unescape(content)) for name, content in links}
 
 
 def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
@@ -279,11 +279,11 @@ def test_the_data_of_a_drawing_are_the_estimates(default):
     planned, results, html = default
     study = read_study(planned, results)
     rows = list(csv.DictReader(io.StringIO(linked(html, "csv")["by0-latency_ms.csv"])))
-    found = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
+    values = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
     for cell in study.cells:
         for name in ("latency_ms.p50", "latency_ms.p95"):
             value = cell.estimates[name].value
-            assert found[str(cell.cell["inflight"]), name] == pytest.approx(value, rel=1e-5)
+            assert values[str(cell.cell["inflight"]), name] == pytest.approx(value, rel=1e-5)
 
 
 def test_requests_over_time_are_all_there_when_there_are_few(default):

@@ -18,11 +18,11 @@ def test_a_shared_prefix_shows_what_the_server_took_from_its_cache(tmp_path):
                 cached = 256 + row["job"] % 2 if cell["cache_prompt"] else 0
                 row |= {"prefix_group": row["job"] % 2, "cached_tokens": cached}
             write_repeat(planned, tmp_path, cell, repeat, to_table(made))
-    found = part_rows(read_study(planned, tmp_path))
-    told = {(row.cell, row.part): dict(zip(HEADINGS, row.figures, strict=True)) for row in found}
+    parts = part_rows(read_study(planned, tmp_path))
+    figures = {(row.cell, row.part): dict(zip(HEADINGS, row.figures, strict=True)) for row in parts}
     for group, cached in ((1, "256"), (2, "257")):
-        off = told["cache_prompt False", f"prefix {group}"]
-        on = told["cache_prompt True", f"prefix {group}"]
+        off = figures["cache_prompt False", f"prefix {group}"]
+        on = figures["cache_prompt True", f"prefix {group}"]
         assert (off["cached"], on["cached"]) == ("0", cached)
         assert off["prompt tokens"] == on["prompt tokens"] == "60.0"
     text = " ".join(Page(page(planned, tmp_path)).text)
