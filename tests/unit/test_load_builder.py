@@ -81,13 +81,13 @@ def test_empirical_and_uniform_draw_every_value_alike():
 
 def test_groups_share_their_beginning_and_nothing_else():
     made = prompts(kind="shared_prefix", prompt_tokens=80, prefix_tokens=40, groups=3)
-    found = [made(job) for job in range(12)]
-    assert all(words(p) + MADE.overhead == 80 for p in found)
+    all_prompts = [made(job) for job in range(12)]
+    assert all(words(p) + MADE.overhead == 80 for p in all_prompts)
     beginnings = {}
-    for prompt in found:
+    for prompt in all_prompts:
         beginnings.setdefault(prompt.asked.group, set()).add(tuple(prompt.text.split()[:40]))
     assert all(len(shared) == 1 for shared in beginnings.values()) and len(beginnings) == 3
-    assert len({prompt.text for prompt in found}) == 12
+    assert len({prompt.text for prompt in all_prompts}) == 12
     assert len(set.union(*beginnings.values())) == 3
     assert made(-1).text.split()[:40] != made(2).text.split()[:40]  # nor does the warm-up
 
@@ -123,20 +123,20 @@ def answers(reply, tokenizes=True, usage=True):
         )
 
     def template(seen):
-        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
-        return reply(json.dumps({"prompt": f"system user {said} assistant"}).encode())
+        prompt = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
+        return reply(json.dumps({"prompt": f"system user {prompt} assistant"}).encode())
 
     def complete(seen):
-        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
-        counted = {"prompt_tokens": tokens_of(said) + 5} if usage else {}
+        prompt = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
+        counted = {"prompt_tokens": tokens_of(prompt) + 5} if usage else {}
         body = {
             "choices": [{"message": {"content": "a"}, "finish_reason": "length"}],
             "usage": counted,
         }
         return reply(json.dumps(body).encode())
 
-    found = {"/v1/chat/completions": complete}
-    return found | ({"/tokenize": tokenize, "/apply-template": template} if tokenizes else {})
+    routes = {"/v1/chat/completions": complete}
+    return routes | ({"/tokenize": tokenize, "/apply-template": template} if tokenizes else {})
 
 
 def test_the_server_is_the_tokenizer(make_server, reply, tmp_path):
@@ -146,9 +146,9 @@ def test_the_server_is_the_tokenizer(make_server, reply, tmp_path):
     assert set(made.words) == {word for word in WORDS if tokens_of(word) == 1}
     assert made.overhead == 5  # by usage: two more than the template that the server shows
     assert tokens_of(made.text(random.Random(1), 700)) == 700
-    asked = len(server.seen)
+    requests = len(server.seen)
     assert calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64) == made
-    assert len(server.seen) == asked + 1  # only what the server is
+    assert len(server.seen) == requests + 1  # only what the server is
     assert not (tmp_path / "none").exists()
 
 
@@ -189,9 +189,9 @@ def lines(path, rows):
 
 def test_all_forms_and_formats_are_understood(tmp_path):
     rows = [{"prompt": "a b"}, {"messages": OPENAI}, {"conversations": SHAREGPT}]
-    found = dataset(lines(tmp_path / "d.jsonl", rows), requests=3)
-    assert sorted(row.text for row in found) == ["Q", "S\n\nQ", "a b"]
-    assert all(row.messages[-1]["role"] == "user" for row in found)
+    picks = dataset(lines(tmp_path / "d.jsonl", rows), requests=3)
+    assert sorted(row.text for row in picks) == ["Q", "S\n\nQ", "a b"]
+    assert all(row.messages[-1]["role"] == "user" for row in picks)
     (tmp_path / "d.csv").write_text("question,length\nhow?,5\n")
     columns = {"prompt": "question", "output_tokens": "length"}
     [row] = dataset(tmp_path / "d.csv", requests=1, columns=columns)
@@ -205,16 +205,16 @@ def test_a_seed_draws_rows_without_repeating_any(tmp_path_factory, seed):
     path = tmp_path_factory.getbasetemp() / "many.jsonl"
     if not path.exists():
         lines(path, [{"prompt": f"p{i}"} for i in range(40)])
-    found = [row.text for row in dataset(path, seed, requests=25)]
-    assert len(set(found)) == 25
-    assert found == [row.text for row in dataset(path, seed, requests=25)]
-    assert found == [row.text for row in dataset(path, seed, requests=40)][:25]
+    texts = [row.text for row in dataset(path, seed, requests=25)]
+    assert len(set(texts)) == 25
+    assert texts == [row.text for row in dataset(path, seed, requests=25)]
+    assert texts == [row.text for row in dataset(path, seed, requests=40)][:25]
 
 
 def test_rows_are_filtered_by_their_tokens(tmp_path):
     path = lines(tmp_path / "d.jsonl", [{"prompt": "x " * n} for n in range(1, 21)])
-    found = dataset(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
-    assert all(4 <= len(row.text.split()) <= 12 for row in found) and len(found) == 5
+    picks = dataset(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
+    assert all(4 <= len(row.text.split()) <= 12 for row in picks) and len(picks) == 5
 
 
 def test_replacement_draws_more_than_there_are(tmp_path):
@@ -228,7 +228,7 @@ def test_replacement_draws_more_than_there_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, keys, said",
+    "name, text, keys, sentence",
     [
         ("d.jsonl", "", {}, "{path} has no rows."),
         (
@@ -251,9 +251,9 @@ def test_replacement_draws_more_than_there_are(tmp_path):
         ("d.jsonl", '{"prompt": "a"}', {"min_prompt_tokens": 5}, "none of the 1 rows of {path}"),
     ],
 )
-def test_a_bad_dataset_is_one_sentence(tmp_path, name, text, keys, said):
+def test_a_bad_dataset_is_one_sentence(tmp_path, name, text, keys, sentence):
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(UserError) as error:
         dataset(path, requests=4, **keys)
-    assert said.format(path=path) in str(error.value) and "\n" not in str(error.value)
+    assert sentence.format(path=path) in str(error.value) and "\n" not in str(error.value)

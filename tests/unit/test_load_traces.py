@@ -24,24 +24,24 @@ def test_csv_and_jsonl_give_the_same(tmp_path):
     keys = ("time", "prompt_tokens", "output_tokens")
     lines = "\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows)
     for load in (trace(tmp_path, text), trace(tmp_path, lines + "\n\n", "trace.jsonl")):
-        found = read_trace(load)
-        assert found.at_s.tolist() == [0, 0.5, 2.25]
-        assert found.prompt_tokens.tolist() == [10, 20, 30]
-        assert found.output_tokens.tolist() == [3, 4, 5]
+        content = read_trace(load)
+        assert content.at_s.tolist() == [0, 0.5, 2.25]
+        assert content.prompt_tokens.tolist() == [10, 20, 30]
+        assert content.output_tokens.tolist() == [3, 4, 5]
 
 
 def test_columns_and_units_are_the_configs(tmp_path):
     text = '{"timestamp": 27000, "input_length": 6755}\n{"timestamp": 30000, "input_length": 7319}'
     columns = {"time": "timestamp", "prompt_tokens": "input_length"}
-    found = read_trace(trace(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
-    assert found.at_s.tolist() == [0, 3] and found.prompt_tokens.tolist() == [6755, 7319]
-    assert found.output_tokens is None
+    content = read_trace(trace(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
+    assert content.at_s.tolist() == [0, 3] and content.prompt_tokens.tolist() == [6755, 7319]
+    assert content.output_tokens is None
 
 
 def test_large_timestamps_keep_their_digits(tmp_path):
     text = "time\n1700000000000000000\n1700000000000256000\n"
-    found = read_trace(trace(tmp_path, text, time_unit="ns"))
-    assert found.at_s.tolist() == pytest.approx([0, 256e-6])
+    content = read_trace(trace(tmp_path, text, time_unit="ns"))
+    assert content.at_s.tolist() == pytest.approx([0, 256e-6])
 
 
 def test_speed_factor_2_halves_the_span(tmp_path):
@@ -65,7 +65,7 @@ def test_a_trace_can_be_cut(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, keys, said",
+    "name, text, keys, sentence",
     [
         ("t.csv", "time\n1\n3\n2\n", {}, "row 3 of {path} has time 2 after 3; sort the trace"),
         ("t.csv", "when\n1\n", {}, "{path} has no column 'time'; it has when."),
@@ -89,11 +89,11 @@ def test_a_trace_can_be_cut(tmp_path):
         ),
     ],
 )
-def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, said):
+def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, sentence):
     load = trace(tmp_path, text, name, **keys)
     with pytest.raises(UserError) as error:
         read_trace(load)
-    assert said.format(path=tmp_path / name) in str(error.value)
+    assert sentence.format(path=tmp_path / name) in str(error.value)
     assert "\n" not in str(error.value)
 
 
