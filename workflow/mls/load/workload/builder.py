@@ -38,12 +38,16 @@ Prompts = Callable[[int], Prompt]
 
 @dataclass(frozen=True)
 class Materials:
-    """What prompts are made of, gathered on rank 0 before the load and given to every rank."""
+    """What prompts are made of, gathered on rank 0 before the load and given to every rank.
+
+    notes: sentences for the user.
+    """
 
     calibration: Calibration | None = None
     rows: list[Row] | None = None
     trace: Trace | None = None
     earlier: Earlier | None = None
+    notes: tuple[str, ...] = ()
 
 
 def needs_bodies(workload: Workload) -> bool:
