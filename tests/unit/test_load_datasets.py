@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
 from mls.load.workload.builder import Materials, make_prompts
 from mls.load.workload.datasets import draw_rows, read_dataset
+from mls.load.workload.traces import read_trace
 
 OPENAI = [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]
 SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
@@ -63,6 +65,17 @@ def test_replacement_draws_more_than_there_are(tmp_path):
     texts = [prompts(job).text for job in range(200)]
     assert 60 < texts.count("a") < 140
     assert prompts(-1).text not in ("a", "b")
+
+
+def test_the_warm_up_has_lengths_of_the_trace_too(tmp_path):
+    (tmp_path / "t.csv").write_text("time,output_tokens\n0,5\n1,5\n")
+    trace = read_trace(Load(kind="trace", file=str(tmp_path / "t.csv")))
+    path = lines(tmp_path / "d.jsonl", [{"prompt": "a"}])
+    dataset, workload = load(path, output_tokens="trace")
+    prompts = make_prompts(
+        Run(max_tokens=9), workload, 1, Materials(rows=dataset.rows, trace=trace)
+    )
+    assert [prompts(job).asked.output_tokens for job in (-1, 0)] == [5, 5]
 
 
 @pytest.mark.parametrize(

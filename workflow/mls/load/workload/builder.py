@@ -131,7 +131,7 @@ class _Dataset:
         self._replace = workload.replace
         self._seed = seed
         self._system = workload.system
-        self._warm_up = _Words(run, workload, seed, None)
+        self._warm_up = _Words(run, workload, seed, given.trace)
         self._output = _Output(run, workload, seed, given.trace)
 
     def __call__(self, job: int) -> Prompt:
