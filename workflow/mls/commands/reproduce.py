@@ -14,7 +14,7 @@ from mls.config.parse import parse_config
 from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
 from mls.core.files import write_json
-from mls.report.archive.archive import verify
+from mls.report.archive.verification import verify
 
 ROOT = PACKAGE.parent.parent
 """The checkout, whose Snakefile does the measuring."""
@@ -24,7 +24,8 @@ def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | Non
     """Verify the archive, measure its config into `results`, compare. Returns the exit status.
 
     The new page has the archive as its baseline; `reproduced.html` in `results` is the comparison.
-    Raises `UserError` when the archive is not as it was made, or nothing could be measured.
+    Raises `UserError` when the archive is not as it was made, its parts don't belong together, or
+    nothing could be measured.
     """
     verify(archive)
     config = _config(archive, results)

@@ -165,4 +165,5 @@ def by_cell(config: Config, runs: list[Wanted]) -> Runs:
 def rules_digest(config: Config) -> str:
     """Of what decisions are made by, besides the figures."""
     rules = [config.precision, config.search, config.checks, config.slo]
-    return data_sha256([config.repeats, *(each and each.model_dump() for each in rules)])
+    # by way of JSON, in which 300 as a default and 300.0 as it was read again are the same
+    return data_sha256([config.repeats, *(each and each.model_dump_json() for each in rules)])

@@ -20,6 +20,8 @@ from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
 from mls.report.pages.comparison import Compared, as_shown, compared
+from mls.report.pages.inputs import NAME as MADE_FROM
+from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
@@ -85,7 +87,15 @@ def render(config: Config, results: Path, output: Path) -> None:
 
     Raises `UserError` when the sweep isn't valid, the baseline can't be read, or the page written.
     """
-    study = read_study(config, results)
+    write(output, page(read_study(config, results), results))
+
+
+def page(study: Study, results: Path) -> str:
+    """The page's HTML. results: folder that the study was read from.
+
+    Raises `UserError` when the baseline can't be read.
+    """
+    config = study.config
     found = answer(study)
     against = _baseline(config, results, study)
     told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
@@ -94,7 +104,9 @@ def render(config: Config, results: Path, output: Path) -> None:
         busy = activity(study, told)
     shown = rows.columns(study)
     template = templates().get_template("page.html.j2")
-    page = template.render(
+    return template.render(
+        made_from_name=MADE_FROM,
+        made_from=as_text(made_from(study, results)),
         title=config.title or f"{', '.join(config.models)}: {_range(study)}",
         config=config,
         study=study,
@@ -104,7 +116,7 @@ def render(config: Config, results: Path, output: Path) -> None:
         activity=busy,
         axes=told,
         stops=stops(study, told),
-        planned=sum(len(cell.repeats) for cell in study.cells),
+        planned=study.planned,
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
         columns=shown,
         rows=rows.table(study, told, shown),
@@ -127,7 +139,6 @@ def render(config: Config, results: Path, output: Path) -> None:
         baseline=against,
         **(as_shown(against) if against else {}),
     )
-    write(output, page)
 
 
 def _replies(study: Study, names: list[str]) -> list[tuple[str, str]]:
