@@ -1,4 +1,4 @@
-"""`mls compare`: from two sets of results to the page, the lines and the exit status."""
+"""`mls compare`: the comparison of two sets of results, as a page, lines and an exit status."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from mls.core.errors import UserError
 from mls.report.pages.comparison import compared, lines, render
 
 WORSE = 2
-"""Exit status when a cell is worse; 1 is for what went wrong."""
+"""Exit status when a cell is worse; 1 is that of an error."""
 
 
 def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | None) -> int:
-    """Compare, write the page, print a line for each cell. Returns the exit status.
+    """Compare, write the page and print a line for each cell. Returns the exit status.
 
-    fail_if_worse: such as `5%`: the margin, and that the status tells of it. Raises `UserError`.
+    fail_if_worse: the margin, such as `5%`. With it, the status is `WORSE` when a cell is worse.
+    Raises `UserError`.
     """
     margin = MARGIN if fail_if_worse is None else _fraction(fail_if_worse)
     with opened(base) as before, opened(new) as after:
@@ -33,7 +34,7 @@ def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | No
 
 
 def _fraction(text: str) -> float:
-    given = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
-    if not given or float(given[1]) <= 0:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if not match or float(match[1]) <= 0:
         raise UserError(f"--fail-if-worse: expected a percentage above 0 such as 5%, not {text!r}.")
-    return float(given[1]) / 100
+    return float(match[1]) / 100
