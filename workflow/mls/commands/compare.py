@@ -9,7 +9,7 @@ from mls.analysis.comparison import MARGIN, compare
 from mls.analysis.differences import differences
 from mls.analysis.result_sets import opened
 from mls.core.errors import UserError
-from mls.report.pages.comparison import compared, lines, render
+from mls.report.pages.comparison import comparison_view, lines, render
 
 WORSE = 2
 """Exit status when a cell is worse; 1 is that of an error."""
@@ -23,14 +23,14 @@ def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | No
     """
     margin = MARGIN if fail_if_worse is None else _fraction(fail_if_worse)
     with opened(base) as before, opened(new) as after:
-        found = compare(before.study, after.study, margin)
-        differ = differences(before.study, before.folder, after.study, after.folder)
-        shown = compared(before, after, found, differ)
-    if not found.cells:
+        comparison = compare(before.study, after.study, margin)
+        setup_differences = differences(before.study, before.folder, after.study, after.folder)
+        view = comparison_view(before, after, comparison, setup_differences)
+    if not comparison.cells:
         raise UserError(f"{base} and {new} have no measured cell in common.")
-    render(shown, output)
-    print("\n".join(lines(shown)))
-    return WORSE if fail_if_worse is not None and found.worse() else 0
+    render(view, output)
+    print("\n".join(lines(view)))
+    return WORSE if fail_if_worse is not None and comparison.worse() else 0
 
 
 def _fraction(text: str) -> float:

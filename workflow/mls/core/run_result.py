@@ -14,7 +14,7 @@ class Part(BaseModel):
 
 
 class Distribution(Part):
-    """Statistics of all ranks' values, pooled. Without values, all but n are null. `std` has n − 1."""
+    """Statistics of all ranks' values. Without values, all but n are null. `std` has n − 1."""
 
     n: int
     mean: float | None = None

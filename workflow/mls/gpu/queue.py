@@ -117,8 +117,9 @@ class PostQueue:
         card_sum, reference_sum = self.results[-1].checksum, reference(_SAMPLE, self._work)
         if card_sum != reference_sum:
             raise UserError(
-                f"run.cuda_post: card {self._card.index} ({self._card.name}) computes wrongly: its checksum "
-                f"is {card_sum:#x}, the reference's {reference_sum:#x}; don't trust this card."
+                f"run.cuda_post: card {self._card.index} ({self._card.name}) computes wrongly: "
+                f"its checksum is {card_sum:#x}, the reference's {reference_sum:#x}; "
+                "don't trust this card."
             )
         self.forget()
 

@@ -80,7 +80,7 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
 
 
 def check(mpi: Mpi, manager: str, *, engine: bool = True) -> dict[str, Any]:
-    """Import the modules, with the engine's if asked, and run an MPI hello of 2 ranks or one a host.
+    """Import the modules (engine: its own, too), and run an MPI hello of 2 ranks or one a host.
 
     Returns `{imports, mpi_hello}`. Raises `UserError` for the first check that fails.
     """

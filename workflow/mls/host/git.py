@@ -10,7 +10,7 @@ _TIMEOUT_S = 30
 
 
 def describe(root: Path) -> dict[str, Any]:
-    """`{commit, dirty, reason}`. Where git can't tell, the first two are null and reason says why."""
+    """`{commit, dirty, reason}`. Where git fails, the first two are null and reason says why."""
     try:
         top = _git(root, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != root.resolve():

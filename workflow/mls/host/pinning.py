@@ -45,7 +45,7 @@ NOT_PINNED = CpuSets()
 
 
 def pinning_record() -> dict[str, Any] | None:
-    """`{server, ranks, why}` of `CpuSets.variables`; None when this process has no such variable."""
+    """`{server, ranks, why}` of `CpuSets.variables`; None without that variable."""
     record: dict[str, Any] | None = json.loads(os.environ.get(VARIABLE, "null"))
     return record
 

@@ -14,7 +14,7 @@ from mls.host.usage.foreign_servers import Foreign
 from mls.host.usage.processes import CpuCounter, below, table
 
 SERVE_PID = "MLS_SERVE_PID"
-"""Environment variable with the id of `mls serve`, whose tree has the ranks and a managed server."""
+"""Environment variable: the id of `mls serve`, whose tree has the ranks and a managed server."""
 
 _CPUS = Path("/sys/devices/system/cpu")
 
