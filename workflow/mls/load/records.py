@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mls.core.record import REQUESTS
-from mls.gpu.device import Processed
+from mls.gpu.device import PostResult
 from mls.load.replies import parse
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
@@ -33,7 +33,7 @@ def records(
     rank: int,
     keep_output: bool,
     to_rank0: Callable[[int], int] = _same,
-    processed: Mapping[int, Processed] | None = None,
+    processed: Mapping[int, PostResult] | None = None,
     stages: NDArray[np.int64] | None = None,
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in the order in which they come; at least one.

@@ -8,18 +8,18 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult
 from mls.config.cells import Cell, axes
 from mls.config.config import Config
-from mls.config.decisions import Reason, Seen, Standing, Wanted
+from mls.config.decisions import Observation, PlannedRun, Reason, Standing
 
 
 @dataclass(frozen=True)
 class Step:
     """The runs to add, or why there are none."""
 
-    runs: list[Wanted]
+    runs: list[PlannedRun]
     message: str
     stopped: Reason | None = None
     found: int | float | None = None
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
 
 
 def at(config: Config, line: Cell, value: int | float) -> Cell:
@@ -27,16 +27,16 @@ def at(config: Config, line: Cell, value: int | float) -> Cell:
     return {axis: line.get(axis, value) for axis in axes(config)}
 
 
-def one_more(config: Config, cells: list[CellResult]) -> list[Wanted]:
+def one_more(config: Config, cells: list[CellResult]) -> list[PlannedRun]:
     """Another repeat of each of the cells that may have one."""
     return [
-        Wanted(cell=cell.cell, repeat=len(cell.repeats) + 1)
+        PlannedRun(cell=cell.cell, repeat=len(cell.repeats) + 1)
         for cell in cells
         if len(cell.repeats) < config.most_repeats
     ]
 
 
-def affordable(config: Config, cells: list[CellResult], runs: list[Wanted]) -> bool:
+def affordable(config: Config, cells: list[CellResult], runs: list[PlannedRun]) -> bool:
     """Whether these runs fit into what is left of the budget, if they take as long as those before.
 
     A cell that is new is taken to last as long as the longest of the others.
@@ -63,10 +63,10 @@ def seen(
     metric: str,
     value: int | float | None = None,
     standing: Standing | None = None,
-) -> Seen:
+) -> Observation:
     """A figure of a cell as it stands."""
     found = cell.estimates.get(metric)
-    return Seen(
+    return Observation(
         value=value,
         repeats=len(cell.repeats),
         metric=metric,
