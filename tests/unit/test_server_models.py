@@ -43,7 +43,7 @@ def sha256(path: Path) -> str:
 
 
 def test_facts_of_the_real_model(smollm2: Path) -> None:
-    facts = read_gguf(smollm2)
+    facts = read_gguf([smollm2])
     assert facts.architecture == "llama"
     assert facts.n_params == 134_515_008
     assert facts.quantization == "Q4_1"
@@ -52,7 +52,7 @@ def test_facts_of_the_real_model(smollm2: Path) -> None:
 
 
 def test_facts_stand_after_arrays_of_every_kind(tiny_gguf: Path) -> None:
-    facts = read_gguf(tiny_gguf)
+    facts = read_gguf([tiny_gguf])
     assert facts.model_name == "Tiny"
     assert facts.n_params == 8 * 32
     assert facts.quantization == "F16"
