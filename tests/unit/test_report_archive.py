@@ -8,6 +8,8 @@ import sys
 import zipfile
 
 import pytest
+from tests.unit.adaptive_sweeps import auto, measure, uneven
+from tests.unit.pages import Page
 from tests.unit.synthetic import (
     config,
     write_failure,
@@ -15,8 +17,6 @@ from tests.unit.synthetic import (
     write_repeat,
     write_results,
 )
-from tests.unit.test_analysis_decision import auto, measure, uneven
-from tests.unit.test_report_page import Page
 
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells

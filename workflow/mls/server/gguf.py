@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from gguf import GGUFReader, GGUFValueType, Keys, LlamaFileType
 from pydantic import BaseModel, ConfigDict
@@ -30,7 +31,8 @@ class GgufFacts(BaseModel):
     chat_template: bool
 
 
-class Split(NamedTuple):
+@dataclass(frozen=True)
+class Split:
     """What a part's header says. number counts from 1; n_tensors: of all parts."""
 
     number: int

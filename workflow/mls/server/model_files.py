@@ -9,8 +9,8 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -42,7 +42,8 @@ class ModelPart(BaseModel):
             return False
 
 
-class PartName(NamedTuple):
+@dataclass(frozen=True)
+class PartName:
     """What a name such as `big-00001-of-00003.gguf` says. number counts from 1."""
 
     prefix: str
