@@ -2,6 +2,7 @@
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, only, rows
+from tests.servers.behaviours import closes, once, resets
 from tests.servers.misbehaving import (
     TOKENS,
     Misbehaving,
@@ -20,19 +21,6 @@ from mls.load.transport.timestamps import supported
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly
-
-
-def once(behave):
-    """Misbehave on the first attempt only."""
-    return lambda talk, asked: (behave if asked.attempt == 1 else good)(talk, asked)
-
-
-def closes(talk, asked):
-    talk.close()
-
-
-def resets(talk, asked):
-    talk.reset()
 
 
 @both

@@ -206,8 +206,8 @@ def test_a_key_that_the_server_repeats_is_not_kept():
     broken = parse(exchange(text.encode(), event_stream=False), key)
     assert broken.error == "bad_reply" and "sk-" not in broken.error_text
     stream = sse(*(delta(letter) for letter in key), delta(reason=key))
-    said = parse(exchange(stream), key)
-    assert said.hide("".join(said.text)) == said.finish_reason == "***"
+    answer = parse(exchange(stream), key)
+    assert answer.hide("".join(answer.text)) == answer.finish_reason == "***"
 
 
 def test_a_stream_that_says_nothing_but_done_is_a_bad_reply():

@@ -41,8 +41,10 @@ def test_least_outstanding_is_never_a_busier_one(servers, job, data):
 
 @given(counts, st.integers(2, 9), st.integers(0, 100))
 def test_sticky_keeps_a_conversation_on_one_server(servers, turns, session):
-    found = {router("sticky", servers, turns).choose(session * turns + t, []) for t in range(turns)}
-    assert found == {session % servers}
+    choices = {
+        router("sticky", servers, turns).choose(session * turns + t, []) for t in range(turns)
+    }
+    assert choices == {session % servers}
 
 
 def test_each_server_gets_its_own_head_and_the_same_body():

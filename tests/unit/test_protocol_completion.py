@@ -23,7 +23,7 @@ def whole(reply: object) -> Reply:
     return read_reply(200, False, [(body, 0)])
 
 
-def said(reply: Reply) -> str:
+def text_of(reply: Reply) -> str:
     assert reply.error is None
     return "".join(reply.text)
 
@@ -48,7 +48,7 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
         data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
         "data: [DONE]",
     )
-    assert (said(got), len(got.chunk_reads), got.finish_reason) == ("Hello", 2, "length")
+    assert (text_of(got), len(got.chunk_reads), got.finish_reason) == ("Hello", 2, "length")
     assert (got.prompt_tokens, got.completion_tokens) == (3, 2)
     assert got.streamed
 
@@ -65,7 +65,7 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
 )
 def test_replies_in_one_piece(reply: dict[str, object], content: str) -> None:
     got = whole(reply)
-    assert said(got) == content
+    assert text_of(got) == content
     assert not got.streamed
 
 

@@ -245,6 +245,9 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     sent = replace(resolved, run=without(resolved.run, left_out))
     results = Path(plan.config.results)
     materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis()[0], served_as))
+    if comm.rank == 0:
+        for note in materials.notes:
+            print(f"mls run: {note}", file=sys.stderr, flush=True)
     targets = tuple(Target(url, key, resolved.server.proxy) for url in urls)
     spec = RunSpec(sent, targets, served_as, plan.seed, run_id, materials, salted)
     with _Progress(resolved.run, comm.rank == 0) as progress:
