@@ -25,6 +25,7 @@ from mls.analysis.result_sets import opened
 from mls.analysis.study import read_study
 from mls.config.cells import cells, parse_cell
 from mls.config.decisions import decision_path, planned, repeats_of
+from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
 MANY = {"max_tokens": TOKENS, "iters": 48}
@@ -316,3 +317,11 @@ def test_a_decision_file_can_be_read_by_people(tmp_path):
     assert data["stopped"] == "width" and data["seen"][0]["repeats"] == 3
     shutil.rmtree(tmp_path / "plan")
     assert len(planned(sweep, tmp_path)[0][1]) == 3
+
+
+def test_a_config_that_was_written_and_read_again_has_the_same_decisions(tmp_path):
+    sweep = auto(width=0.04, min=3, max=30)
+    measure(sweep, tmp_path, uneven(0.05))
+    again = parse_config(json.loads(sweep.model_dump_json()))
+    assert planned(again, tmp_path) == planned(sweep, tmp_path)
+    assert len(planned(again, tmp_path)[0][1]) > 3

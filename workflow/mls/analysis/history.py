@@ -71,6 +71,12 @@ def history(folder: Path) -> History:
 
 
 def _add(by_key: dict[str, Trend], study: Study, source: str) -> None:
+    """Add a study's cells to the trends. Raises `UserError` when no repeat has a result."""
+    if not study.measured:
+        raise UserError(
+            f"{source} has no result of any of the {study.planned} repeats that its config "
+            f"({study.config.name}) plans."
+        )
     for cell in study.cells:
         if cell.ok:
             key = f"{_key(cell)} in {study.rate.unit}"

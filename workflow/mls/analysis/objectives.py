@@ -52,7 +52,7 @@ def objectives(slo: Slo) -> list[Objective]:
     return [
         Objective(f"{name}.{percentile}", limit)
         for name, limits in slo.limits.items()
-        for percentile, limit in limits.given.items()
+        for percentile, limit in limits.by_percentile.items()
     ]
 
 

@@ -27,9 +27,16 @@ from mls.analysis.repeat.gpu import Series, series
 from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.repeats import Repeat, RepeatData, read_cell
 from mls.analysis.sample_size import least_samples
-from mls.config.cells import Cell, axes
+from mls.config.cells import Cell, axes, cell_key, cells
 from mls.config.config import Config
-from mls.config.decisions import Decision, Runs, last_decisions, planned
+from mls.config.decisions import (
+    Decision,
+    Runs,
+    adaptive,
+    last_decisions,
+    line_of,
+    planned,
+)
 from mls.core.run_result import Summary, Verdict
 
 MEANS = (
@@ -156,6 +163,30 @@ class Study:
         return [
             axis for axis in axes(self.config) if len({str(c.cell[axis]) for c in self.cells}) > 1
         ]
+
+    @property
+    def planned(self) -> int:
+        """Repeats that are known to be wanted, with a result or without."""
+        return sum(len(cell.repeats) for cell in self.cells)
+
+    @property
+    def measured(self) -> int:
+        """Repeats with a result."""
+        return sum(len(cell.ok) for cell in self.cells)
+
+    @property
+    def undecided(self) -> list[str]:
+        """Lines (`cell_key`) on which the results have yet to decide whether more is measured."""
+        if not adaptive(self.config):
+            return []
+        lines = [cell_key(line_of(self.config, cell)) for cell in cells(self.config)]
+        settled = {cell_key(last.line) for last in self.decisions if not last.runs}
+        return [line for line in lines if line not in settled]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every repeat that the config, and decisions on its results, ask for is measured."""
+        return self.measured == self.planned and not self.undecided
 
     @property
     def rates(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mls.config.sections.run import Run
-from mls.gpu.device import Processed
+from mls.gpu.device import PostResult
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.mpi.roles import Role
 from mls.load.transport.exchange import Exchange
@@ -53,7 +53,7 @@ class Posting:
         if self._queue:
             self._queue.forget()
 
-    def conclude(self) -> tuple[Mapping[int, Processed], dict[str, Any]]:
+    def conclude(self) -> tuple[Mapping[int, PostResult], dict[str, Any]]:
         """(times by job, facts to record: `{card, name, reason, failed}`). After the load.
 
         Waits for the remaining replies, checks the first reply's checksum against the reference,
@@ -64,7 +64,7 @@ class Posting:
         self._queue.drain()
         self._wrong_job = self._queue.wrong_job()
         self._queue.close()
-        return self._queue.results, self._facts | {"failed": self._queue.failed}
+        return self._queue.results, self._facts | {"failed": self._queue.failure}
 
     def judged(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
         """The exchanges; one with a wrong checksum becomes an error. After `conclude`."""

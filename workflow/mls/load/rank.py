@@ -206,7 +206,7 @@ def _close(
         rank=comm.rank,
         keep_output=plan.spec.run.keep_output,
         to_rank0=outcome.to_rank0,
-        processed=post_results,
+        post_results=post_results,
         stages=plan.schedule.stage if plan.schedule and load.stages else None,
     )
     facts = {

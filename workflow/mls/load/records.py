@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mls.core.record import REQUESTS
-from mls.gpu.device import Processed
+from mls.gpu.device import PostResult
 from mls.load.replies import parse
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
@@ -33,13 +33,13 @@ def records(
     rank: int,
     keep_output: bool,
     to_rank0: Callable[[int], int] = _same,
-    processed: Mapping[int, Processed] | None = None,
+    post_results: Mapping[int, PostResult] | None = None,
     stages: NDArray[np.int64] | None = None,
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
-    rank 0's. processed: job → result of the reply's post-processing. stages: number of each job's
+    rank 0's. post_results: job → result of the reply's post-processing. stages: number of each job's
     stage, None when the load has no stages. A table ends with the request that brings it to 50,000
     chunks: while it is made, each chunk takes a hundred bytes.
     """
@@ -54,7 +54,7 @@ def records(
         row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
-        post = (processed or {}).get(exchange.job)
+        post = (post_results or {}).get(exchange.job)
         row["post_ms"] = post and post.total_ms
         row["post_copy_ms"] = post and post.copy_ms
         row["post_kernel_ms"] = post and post.kernel_ms

@@ -1,21 +1,24 @@
-"""What a GGUF file says about its model, and whether the file is whole."""
+"""What a GGUF file, or its parts, say about their model, and whether they are whole."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from gguf import GGUFReader, GGUFValueType, LlamaFileType
+from gguf import GGUFReader, GGUFValueType, Keys, LlamaFileType
 from pydantic import BaseModel, ConfigDict
 
 from mls.core.errors import UserError
+from mls.server.model_files import part_name
 
 _MAGIC = b"GGUF"
+_DAMAGED = (ValueError, KeyError, IndexError, OverflowError, struct.error)
 
 
 class GgufFacts(BaseModel):
-    """From the file's own metadata; null where it has none."""
+    """From the file's own metadata, the first part's; null where it has none. n_params: of all parts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -27,18 +30,90 @@ class GgufFacts(BaseModel):
     chat_template: bool
 
 
+class Split(NamedTuple):
+    """What a part's header says. number counts from 1; n_tensors: of all parts."""
+
+    number: int
+    count: int
+    n_tensors: int | None
+
+
 def check_gguf(path: Path) -> Path:
-    """The path, when a whole GGUF file is there. Raises `UserError`."""
-    read_gguf(path)
+    """The path, when a whole model is there. Raises `UserError`."""
+    read_gguf(model_files(path))
     return path
 
 
-def read_gguf(path: Path, shown: Path | None = None) -> GgufFacts:
-    """Facts of a GGUF file. shown: the path for messages, when it is there only for now.
+def model_files(path: Path) -> list[Path]:
+    """All files of a local model by its only one, or its first: `big-00001-of-00003.gguf`.
 
-    Raises `UserError` when it is missing, not GGUF, truncated or damaged.
+    Raises `UserError` when the file can't be read, is another part, or lacks its name.
     """
-    shown = shown or path
+    split = _split(_reader(path, path))
+    if split is None:
+        return [path]
+    name = part_name(path.name)
+    if name is None or (name.number, name.count) != (split.number, split.count):
+        ending = f"-{split.number:05d}-of-{split.count:05d}.gguf"
+        raise UserError(
+            f"Model file {path} is part {split.number} of {split.count} by its header, but its name "
+            f"doesn't end with {ending}, by which an engine finds the other parts; give the first "
+            "part by that name (what `cat` joined is no model: use `llama-gguf-split --merge`)."
+        )
+    if split.number != 1:
+        raise UserError(
+            f"Model file {path} is part {split.number} of {split.count}; "
+            f"give the first, {path.with_name(name.of(1))}."
+        )
+    return [path.with_name(one) for one in name.all]
+
+
+def split_of(path: Path) -> Split | None:
+    """What the header says of a part that gguf-split made; None for any other file, whole or not."""
+    try:
+        return _split(_Header(path))
+    except _DAMAGED:
+        return None
+
+
+def read_gguf(files: Sequence[Path], shown: Sequence[Path] | None = None) -> GgufFacts:
+    """Facts of a model by its GGUF file, or by all its parts in order.
+
+    shown: the paths for messages, when the files are where they are only for now.
+    Raises `UserError` when one is missing, not GGUF, truncated, damaged, or not the part it should be.
+    """
+    shown = shown or files
+    readers = []
+    for number, (file, place) in enumerate(zip(files, shown, strict=True), start=1):
+        if number > 1 and not file.exists():
+            raise UserError(
+                f"Model file {place} is missing: {shown[0]} is the first of {len(files)} parts, "
+                "which must all lie beside it."
+            )
+        reader = _reader(file, place)
+        if len(files) > 1:
+            _check_part(_split(reader), number, len(files), place)
+        readers.append(reader)
+    first = readers[0]
+    n_tensors = sum(len(reader.tensors) for reader in readers)
+    split = _split(first)
+    if split and split.n_tensors not in (None, n_tensors):
+        raise UserError(
+            f"The {len(files)} parts of {shown[0]} have {n_tensors} tensors, but its header says "
+            f"{split.n_tensors}: they are not of one model; fetch them again."
+        )
+    architecture = _value(first, "general.architecture")
+    return GgufFacts(
+        architecture=architecture,
+        model_name=_value(first, "general.name"),
+        n_params=sum(int(tensor.n_elements) for reader in readers for tensor in reader.tensors),
+        quantization=_quantization(_value(first, "general.file_type")),
+        context_length=_value(first, f"{architecture}.context_length"),
+        chat_template="tokenizer.chat_template" in first.fields,
+    )
+
+
+def _reader(path: Path, shown: Path) -> GGUFReader:
     try:
         with path.open("rb") as stream:
             magic = stream.read(len(_MAGIC))
@@ -51,22 +126,30 @@ def read_gguf(path: Path, shown: Path | None = None) -> GgufFacts:
             f"Model file {shown} is not GGUF: it begins with {magic!r}, not {_MAGIC!r}."
         )
     try:
-        reader = _Header(path)
-    except (ValueError, KeyError, IndexError, OverflowError, struct.error) as error:
+        return _Header(path)
+    except _DAMAGED as error:
         raise UserError(
             f"Model file {shown} ({path.stat().st_size} bytes) is truncated or damaged "
             f"({str(error).strip() or type(error).__name__}); fetch it again."
         ) from None
-    architecture = _value(reader, "general.architecture")
-    file_type = _value(reader, "general.file_type")
-    return GgufFacts(
-        architecture=architecture,
-        model_name=_value(reader, "general.name"),
-        n_params=sum(int(tensor.n_elements) for tensor in reader.tensors),
-        quantization=_quantization(file_type),
-        context_length=_value(reader, f"{architecture}.context_length"),
-        chat_template="tokenizer.chat_template" in reader.fields,
-    )
+
+
+def _check_part(split: Split | None, number: int, count: int, shown: Path) -> None:
+    if split is None or (split.number, split.count) != (number, count):
+        found = f"part {split.number} of {split.count}" if split else "no part of a model"
+        raise UserError(
+            f"Model file {shown} should be part {number} of {count}, but is {found} by its header; "
+            "fetch the parts again, or give them in order."
+        )
+
+
+def _split(reader: GGUFReader) -> Split | None:
+    count = _value(reader, Keys.Split.LLM_KV_SPLIT_COUNT)
+    if not isinstance(count, int) or count <= 1:
+        return None
+    number = _value(reader, Keys.Split.LLM_KV_SPLIT_NO)
+    n_tensors = _value(reader, Keys.Split.LLM_KV_SPLIT_TENSORS_COUNT)
+    return Split((number or 0) + 1, count, n_tensors)
 
 
 class _Header(GGUFReader):

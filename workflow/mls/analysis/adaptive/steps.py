@@ -8,18 +8,18 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult
 from mls.config.cells import Cell, axes
 from mls.config.config import Config
-from mls.config.decisions import Reason, Seen, Standing, Wanted
+from mls.config.decisions import Observation, PlannedRun, Reason, Standing
 
 
 @dataclass(frozen=True)
 class Step:
     """The runs to add, or the reason why there are none."""
 
-    runs: list[Wanted]
+    runs: list[PlannedRun]
     message: str
     stopped: Reason | None = None
     found: int | float | None = None
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
 
 
 def at(config: Config, line: Cell, value: int | float) -> Cell:
@@ -27,16 +27,16 @@ def at(config: Config, line: Cell, value: int | float) -> Cell:
     return {axis: line.get(axis, value) for axis in axes(config)}
 
 
-def one_more(config: Config, cells: list[CellResult]) -> list[Wanted]:
+def one_more(config: Config, cells: list[CellResult]) -> list[PlannedRun]:
     """One more repeat of each cell that has fewer than `most_repeats`."""
     return [
-        Wanted(cell=cell.cell, repeat=len(cell.repeats) + 1)
+        PlannedRun(cell=cell.cell, repeat=len(cell.repeats) + 1)
         for cell in cells
         if len(cell.repeats) < config.most_repeats
     ]
 
 
-def affordable(config: Config, cells: list[CellResult], runs: list[Wanted]) -> bool:
+def affordable(config: Config, cells: list[CellResult], runs: list[PlannedRun]) -> bool:
     """Whether the runs fit into the rest of the budget.
 
     A run is assumed to take as long as the cell's repeats did on average; of a new cell, as long as
@@ -67,10 +67,10 @@ def observation(
     metric: str,
     value: int | float | None = None,
     standing: Standing | None = None,
-) -> Seen:
+) -> Observation:
     """A cell's figure with its interval, as a decision records it."""
     estimate = cell.estimates.get(metric)
-    return Seen(
+    return Observation(
         value=value,
         repeats=len(cell.repeats),
         metric=metric,

@@ -20,7 +20,7 @@ def good_requests(table: pa.Table, slo: Slo) -> Bools:
     good = succeeded(table)
     figures = of_requests(table)
     for name, limits in slo.limits.items():
-        good = good & (figures[name] <= max(limits.given.values()))  # NaN compares as false
+        good = good & (figures[name] <= max(limits.by_percentile.values()))  # NaN compares as false
     return good
 
 
