@@ -1,4 +1,4 @@
-"""The tidy tables: one row a repeat, and one row a cell, as CSV and as Parquet."""
+"""The tidy tables in CSV and Parquet: `summary`, one row a repeat, and `cells`, one row a cell."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def tables(study: Study) -> dict[str, bytes]:
 def cell_rows(study: Study) -> list[Row]:
     """One row a cell: axes, repeats, verdict, then each estimate with its 95 % interval.
 
-    Means are over repeats; percentiles are of the raw samples of all repeats, pooled, and
-    `supported` when there are enough of them.
+    Means are over repeats. Percentiles are of the pooled raw samples of all repeats; `supported`
+    says whether there are enough samples.
     """
     return [_cell_row(cell) for cell in study.cells]
 
@@ -71,12 +71,12 @@ def _cell_row(cell: CellResult) -> Row:
         *GOODPUT,
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
-        found: Estimate | None = cell.estimates.get(metric)
-        row[metric] = found.value if found else None
-        row[f"{metric}.ci95_low"] = found.low if found else None
-        row[f"{metric}.ci95_high"] = found.high if found else None
+        estimate: Estimate | None = cell.estimates.get(metric)
+        row[metric] = estimate.value if estimate else None
+        row[f"{metric}.ci95_low"] = estimate.low if estimate else None
+        row[f"{metric}.ci95_high"] = estimate.high if estimate else None
         if metric.startswith(POOLED) and metric.rpartition(".")[2] in PERCENTILES:
-            row[f"{metric}.supported"] = found.needs is None if found else None
+            row[f"{metric}.supported"] = estimate.needs is None if estimate else None
     return row
 
 
