@@ -64,7 +64,7 @@ def _served(url: str) -> str:
     models = ServerApi(url).models()
     if not models:
         raise RigError(f"{url}/v1/models names no model.")
-    return models[0]
+    return models[0].name
 
 
 def measure(name: str, url: str, inflight: int, seconds: float) -> dict[str, object]:

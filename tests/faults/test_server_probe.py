@@ -10,7 +10,8 @@ from tests.servers.misbehaving import Misbehaving, Talk
 
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
-from mls.server.api import ServerApi, api_key
+from mls.server.access import api_key
+from mls.server.api import ServerApi
 from mls.server.probe import probe, probe_all, snapshot
 
 CHAT = "/v1/chat/completions"

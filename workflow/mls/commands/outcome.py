@@ -30,9 +30,10 @@ from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
 from mls.protocol.request import body_fields
+from mls.server import model_list
 from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
-from mls.server.probe import served_name, snapshot
+from mls.server.probe import snapshot
 from mls.server.several import pooled
 from mls.server.telemetry.samples import collect
 
@@ -57,13 +58,19 @@ class Outcome:
         self._noise: Noise | None = None
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
+        self._name_advice: str | None = None
         path = run_path(config, settings.cell, settings.repeat)
         # short, and no two runs share it: it tells apart the requests in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
 
     def introduce(self, api: ServerApi) -> tuple[str | None, str]:
-        """(model name to send, run id). The name: the config's, else the server's first."""
-        self._served_as = self._settings.served_as or served_name(api)
+        """(model name to send, run id). The name: the config's, else one that the server lists."""
+        given = self._settings
+        models = None if given.served_as else api.models()
+        self._served_as = given.served_as or model_list.model_to_ask_for(models, given.run)
+        if not given.served_as:
+            model = str(given.cell["model"])
+            self._name_advice = model_list.advice(model, None, self._served_as, models)
         return self._served_as, self._run_id
 
     def before(self, apis: list[ServerApi]) -> None:
@@ -106,7 +113,7 @@ class Outcome:
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
-        problem = _no_result(gathered, summary)
+        problem = _no_result(gathered, summary, self._name_advice)
         if self._output:
             self._write(gathered, telemetry, summary, verdicts, problem)
         print(seed_block(summary), flush=True)
@@ -239,7 +246,8 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
     )
 
 
-def _no_result(gathered: Harvest, summary: Summary) -> str | None:
+def _no_result(gathered: Harvest, summary: Summary, name_advice: str | None) -> str | None:
+    """Why there is nothing to call a result. name_advice: see `model_list.advice`."""
     gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
     if gone:
         return f"{gone} {summary.requests.ok} requests had been answered."
@@ -251,6 +259,8 @@ def _no_result(gathered: Harvest, summary: Summary) -> str | None:
         texts = [t for t in gathered.table["error_text"].to_pylist() if t]
         kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())
         said = f" The first error said: {texts[0]}" if texts else ""
+        if name_advice and model_list.may_be_the_name(f"{kinds} {said}"):
+            said += f"; {name_advice}."
         return f"None of {summary.requests.total} requests succeeded ({kinds}).{said}"
     return None
 

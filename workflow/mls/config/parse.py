@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
+from mls.config.sections.types import SECRET_INPUT
 from mls.core.errors import UserError
 
 
@@ -58,9 +59,8 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
         return f"{path}: this key is missing{more}."
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
-    shown = (
-        f", not {given!r}" if isinstance(given, str | int | float | bool) or given is None else ""
-    )
+    plain = isinstance(given, str | int | float | bool) or given is None
+    shown = f", not {given!r}" if plain and first["type"] != SECRET_INPUT else ""
     return f"{path or 'config'}: {message[0].lower()}{message[1:]}{shown}{more}."
 
 

@@ -38,6 +38,7 @@ class Exchange:
         "error_text",
         "event_stream",
         "job",
+        "location",
         "pieces",
         "read_ns",
         "reads",
@@ -68,6 +69,7 @@ class Exchange:
         self.status = 0
         self.event_stream = False
         self.clean_end = False
+        self.location: str | None = None  # of a redirect
         self.begun = False  # content has come, as far as `limits` has looked
         self.error: str | None = None
         self.error_text: str | None = None

@@ -62,7 +62,7 @@ def calibrate(
     Raises `UserError`.
     """
     props = api.props() or {}
-    chat = "chat" in run.endpoint
+    chat = run.chats
     known = [model_sha256, props.get("build_info"), run.endpoint]
     kept = None
     if cache and model_sha256:
@@ -112,7 +112,7 @@ def _exact(
 
 def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
     """What turns a user's text into the whole prompt; None when the server doesn't say."""
-    if "chat" not in run.endpoint:
+    if not run.chats:
         return lambda text: text
     rendered = api.apply_template(prompt_field(run, _MARK, system)["messages"])
     if rendered is None or rendered.count(_MARK) != 1:
