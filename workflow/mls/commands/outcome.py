@@ -31,6 +31,7 @@ from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
 from mls.protocol.request import body_fields
 from mls.server import model_list
+from mls.server.access import key_advice
 from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.probe import snapshot
@@ -59,6 +60,7 @@ class Outcome:
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         self._name_advice: str | None = None
+        self._key_advice = ""
         path = run_path(config, settings.cell, settings.repeat)
         # short, and no two runs share it: it tells apart the requests in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
@@ -67,6 +69,7 @@ class Outcome:
         """(model name to send, run id). The name: the config's, else one that the server lists."""
         given = self._settings
         models = None if given.served_as else api.models()
+        self._key_advice = key_advice(api.target)
         self._served_as = given.served_as or model_list.model_to_ask_for(models, given.run)
         if not given.served_as:
             model = str(given.cell["model"])
@@ -113,7 +116,7 @@ class Outcome:
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
-        problem = _no_result(gathered, summary, self._name_advice)
+        problem = _no_result(gathered, summary, self._name_advice, self._key_advice)
         if self._output:
             self._write(gathered, telemetry, summary, verdicts, problem)
         print(seed_block(summary), flush=True)
@@ -246,8 +249,13 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
     )
 
 
-def _no_result(gathered: Harvest, summary: Summary, name_advice: str | None) -> str | None:
-    """Why there is nothing to call a result. name_advice: see `model_list.advice`."""
+def _no_result(
+    gathered: Harvest, summary: Summary, name_advice: str | None, key_advice: str
+) -> str | None:
+    """Why there is nothing to call a result.
+
+    The advice is for refusals of a model's name and of a key, see `model_list` and `access`.
+    """
     gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
     if gone:
         return f"{gone} {summary.requests.ok} requests had been answered."
@@ -261,6 +269,8 @@ def _no_result(gathered: Harvest, summary: Summary, name_advice: str | None) -> 
         said = f" The first error said: {texts[0]}" if texts else ""
         if name_advice and model_list.may_be_the_name(f"{kinds} {said}"):
             said += f"; {name_advice}."
+        if {*summary.requests.errors} <= {"http_401", "http_403"}:
+            said += f"; {key_advice}."
         return f"None of {summary.requests.total} requests succeeded ({kinds}).{said}"
     return None
 

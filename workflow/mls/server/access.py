@@ -67,6 +67,17 @@ def api_key(server: Server) -> str | None:
     return key
 
 
+def key_advice(target: Target) -> str:
+    """For the user whose server answers a completion with HTTP 401 or 403."""
+    if not target.secrets:
+        return (
+            "it wants an API key; set server.api_key_env to the name of the environment variable that "
+            "holds it (server.headers_env where it goes into a header of its own)"
+        )
+    which = f" in {' and '.join(target.key_variables)}" if target.key_variables else ""
+    return f"it doesn't accept the API key{which}; set the right one"
+
+
 def proxy_for(url: str, server: Server, run: Run) -> str | None:
     """The proxy on the way to a server: the config's, else the environment's; None: none.
 

@@ -21,7 +21,7 @@ from mls.protocol.completion import Reply, read_reply, words_of_error
 from mls.protocol.metrics import parse_metrics
 from mls.protocol.request import Target, fixed_headers
 from mls.protocol.values import parsed, plain
-from mls.server.access import without_password
+from mls.server.access import key_advice, without_password
 from mls.server.deadline import within
 from mls.server.model_list import ListedModel, read_list
 from mls.server.trust import TrustingAdapter, tls_context
@@ -64,21 +64,21 @@ class ServerApi:
         `deadline`). run: its endpoint says where the server's root is, and its headers go with all
         requests. Raises `UserError`, see `address.endpoint_url` and `trust.tls_context`."""
         self._run = run or Run()
-        self._target = target if isinstance(target, Target) else Target(target)
-        self.url = self._target.url.rstrip("/")
+        self.target = target if isinstance(target, Target) else Target(target)
+        self.url = self.target.url.rstrip("/")
         self._root = root_url(self.url, self._run.endpoint)
-        self._secrets = self._target.secrets
+        self._secrets = self.target.secrets
         self._timeout_s = timeout_s
         self._answering: set[str] = set()
         self._silent: set[str] = set()
         self._session = requests.Session()
         # proxies are `access`' to choose, and a .netrc's key must be asked for in the config
         self._session.trust_env = False
-        if proxy := self._target.proxy:
+        if proxy := self.target.proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
-        self._session.headers.update(self._run.request_headers | self._target.secret_headers)
+        self._session.headers.update(self._run.request_headers | self.target.secret_headers)
         self._session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
-        if self._target.tls:
+        if self.target.tls:
             self._session.mount("https://", TrustingAdapter(tls_context()))
 
     def health(self) -> str | None:
@@ -153,8 +153,8 @@ class ServerApi:
     ) -> Reply:
         where = endpoint_url(self.url, endpoint)
         reply = self._send(where, body, timeout_s, headers)
-        if self._target.proxy:
-            where += f" (through the proxy {without_password(self._target.proxy)})"
+        if self.target.proxy:
+            where += f" (through the proxy {without_password(self.target.proxy)})"
         with reply:
             if reply.status_code == requests.codes.not_found:
                 raise UserError(
@@ -274,7 +274,7 @@ class ServerApi:
 
     def _unreachable(self, error: requests.RequestException) -> UserError:
         if isinstance(error, requests.exceptions.ProxyError):
-            proxy = without_password(self._target.proxy or "")
+            proxy = without_password(self.target.proxy or "")
             why, advice = f"the proxy {proxy} doesn't pass it on", "check the proxy"
         elif isinstance(error, requests.exceptions.SSLError):
             why, advice = (
@@ -298,15 +298,7 @@ class ServerApi:
 
     def _refused(self, reply: requests.Response) -> UserError:
         status = f"Server {self.url} answered HTTP {reply.status_code} ({self._words(reply)})"
-        if not self._secrets:
-            return UserError(
-                f"{status}: it wants an API key; set server.api_key_env to the name of the "
-                "environment variable that holds it (server.headers_env where it goes into a header "
-                "of its own)."
-            )
-        variables = " and ".join(self._target.key_variables)
-        which = f" in {variables}" if variables else ""
-        return UserError(f"{status}: it doesn't accept the API key{which}; set the right one.")
+        return UserError(f"{status}: {key_advice(self.target)}.")
 
     def _words(self, reply: requests.Response) -> str:
         try:

@@ -13,6 +13,7 @@ from mls.config.sections.run import Run
 from mls.protocol.values import dicts, plain, words
 
 _LISTED = 500  # characters of the names that a server lists
+_MOST_NAMES = 8
 _REFUSALS = re.compile(r"HTTP 4(00|22)\b|http_4(00|22)\b|with an error|server_error")
 _NO_COMPLETIONS = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
@@ -126,5 +127,7 @@ def advice(
 
 
 def _shown(listed: list[str]) -> str:
-    text = plain(", ".join(listed))
-    return text if len(text) <= _LISTED else f"{text[:_LISTED]}… ({len(listed)} in all)"
+    text = plain(", ".join(listed[:_MOST_NAMES]))
+    if len(listed) <= _MOST_NAMES and len(text) <= _LISTED:
+        return text
+    return f"{text[:_LISTED]}…, {len(listed)} in all"

@@ -31,9 +31,11 @@ _SECRET_VALUE = re.compile(
 
 def _no_secret(name: str) -> str:
     if _SECRET_NAME.search(name):
-        raise ValueError(
-            f"{name} would be stored with the results: let `server.headers_env` name an environment "
-            "variable that holds its value (or `server.api_key_env`, for a bearer key)"
+        raise PydanticCustomError(
+            SECRET_INPUT,
+            "a header {name} would be stored with the results: let `server.headers_env` name an environment "
+            "variable that holds its value (or `server.api_key_env`, for a bearer key)",
+            {"name": name},
         )
     return name
 
