@@ -148,7 +148,7 @@ def parsing(chunks: int) -> None:
 
 def _exchange(job: int) -> Exchange:
     made = Exchange(job, 0, 1)
-    made.start_ns, made.status, made.clean_end = 1_000_000, 200, True
+    made.start_ns, made.status = 1_000_000, 200
     for i in range(CHUNKS):
         data = bytes([*(_HEAD if i == 0 else b""), *_EVENT])  # its own, as after a read
         made.reads.append((data, bytes(16), 2_000_000 + i * _GAP_NS, 10**18 + i))

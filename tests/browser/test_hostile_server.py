@@ -11,6 +11,7 @@ import pytest
 import yaml
 from tests.browser.conftest import show
 from tests.conftest import Reply, http_server
+from tests.servers.misbehaving import job_of
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "<script>window.hacked = 1</script>"
@@ -34,7 +35,7 @@ def chat(seen):
     if not json.loads(seen.body)["stream"]:
         whole = {"choices": [{"message": {"content": NASTY}, "finish_reason": NASTY}]}
         return Reply(json.dumps(whole).encode())
-    turn = int(seen.headers.get("X-Request-Id", "probe-0").rpartition("-")[2]) % 3
+    turn = job_of(seen.headers.get("X-Request-Id", "-0")) % 3
     if turn == 2:
         return Reply(json.dumps({"error": {"message": NASTY}}).encode(), 400)
     said = {"choices": [{"delta": {"content": NASTY}}]}

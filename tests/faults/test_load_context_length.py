@@ -74,3 +74,12 @@ def test_a_row_of_a_trace_that_no_slot_can_hold(server, tmp_path, workload, row,
         f"load.file: row 2 of {path} needs 101 tokens ({said}), and a slot has 100; "
         "raise the context, or leave such rows out."
     )
+
+
+def test_a_row_of_a_trace_is_named_by_its_place_in_the_file(server, tmp_path):
+    """Failed requests before it are left out, and counted all the same."""
+    path = tmp_path / "trace.csv"
+    path.write_text("time,output_tokens\n0,0\n1,5\n2,101\n")
+    keys = {"load": {"kind": "trace", "file": str(path)}, "workload": {"output_tokens": "trace"}}
+    with pytest.raises(UserError, match=f"row 3 of {path} needs"):
+        prepared(server, tmp_path, **keys)

@@ -5,13 +5,23 @@ import json
 
 import pytest
 from tests.faults.driving import assert_good, both, only, rows
+from tests.faults.failures import FAILURES
+from tests.servers.behaviours import (
+    BODY,
+    UNFRAMED,
+    drips_its_head,
+    once,
+    says_nothing,
+    sends,
+    stalls,
+    stalls_with_too_long_a_content_length,
+)
 from tests.servers.misbehaving import (
     TOKENS,
     Misbehaving,
     chunk,
     chunked,
     events,
-    good,
     reply,
     stream_head,
 )
@@ -21,108 +31,6 @@ from mls.load.transport.threaded import threads
 
 pytestmark = pytest.mark.timeout(60)
 BAD = 2  # the job that is treated badly
-
-
-def once(behave):
-    """Misbehave on the first attempt only."""
-    return lambda talk, asked: (behave if asked.attempt == 1 else good)(talk, asked)
-
-
-def sends(data, close=False):
-    def behave(talk, asked):
-        talk.send(data)
-        if close:
-            talk.close()
-
-    return behave
-
-
-def says_nothing(talk, asked):
-    talk.hold()
-
-
-def closes(talk, asked):
-    talk.close()
-
-
-def resets(talk, asked):
-    talk.reset()
-
-
-def stalls(talk, asked):
-    talk.send(stream_head() + chunk(events()[0]) + chunk(events()[1]))
-    talk.hold()
-
-
-def stalls_with_too_long_a_content_length(talk, asked):
-    talk.send(reply(b"{}", content_length="100"))
-    talk.hold()
-
-
-def drips_its_head(talk, asked):
-    talk.send(chunked(*events()), size=1, pause_s=0.05)
-
-
-def error_json(message):
-    return json.dumps({"error": {"message": message}}).encode()
-
-
-CUT_SHORT = stream_head() + chunk(events()[0]) + chunk(events()[1])
-BODY = b"".join(events())
-UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
-
-# what it does, what comes of it: (error, attempts), chunks that came
-FAILURES = {
-    "resets": (resets, "reset", 3, 0),
-    "closes without a reply": (closes, "reset", 3, 0),
-    "closes in mid-reply, chunked": (sends(CUT_SHORT, close=True), "closed_early", 1, 2),
-    "closes in mid-reply, with a content-length": (
-        sends(reply(BODY[:150], content_type="text/event-stream", content_length="9999"), True),
-        "closed_early",
-        1,
-        2,
-    ),
-    "closes in mid-reply, unframed": (sends(UNFRAMED + BODY[:110], True), "closed_early", 1, 2),
-    "400": (sends(reply(error_json("no"), "400 Bad Request")), "http_400", 1, 0),
-    "401": (sends(reply(error_json("no key"), "401 Unauthorized")), "http_401", 1, 0),
-    "429 for ever": (sends(reply(b"", "429 Too Many Requests")), "http_429", 3, 0),
-    "500": (sends(reply(error_json("no"), "500 Oh")), "http_500", 1, 0),
-    "500 and close": (sends(reply(b"", "500 Oh", connection="close"), True), "http_500", 1, 0),
-    "503 for ever, as llama-server while it is loading": (
-        sends(reply(error_json("Loading model"), "503 Service Unavailable")),
-        "http_503",
-        3,
-        0,
-    ),
-    "half a character at the end": (
-        sends(chunked(events()[0], b'data: {"choices": [{"delta": {"content": "\xc3"}}]}\n\n')),
-        "bad_reply",
-        1,
-        1,
-    ),
-    "204": (sends(b"HTTP/1.1 204 No Content\r\n\r\n"), "http_204", 1, 0),
-    "HTML with status 200": (
-        sends(reply(b"<html>Welcome</html>", content_type="text/html")),
-        "bad_reply",
-        1,
-        0,
-    ),
-    "no body": (sends(reply(b"")), "bad_reply", 1, 0),
-    "redirect": (sends(reply(b"", "302 Found", location="/elsewhere")), "http_302", 1, 0),
-    "redirect that keeps the method": (
-        sends(reply(b"", "307 Temporary Redirect", location="/elsewhere")),
-        "http_307",
-        1,
-        0,
-    ),
-    "not HTTP": (sends(b"SSH-2.0-OpenSSH_9.2\r\n", close=True), "bad_http", 1, 0),
-    "error in mid-stream": (
-        sends(chunked(events()[0], b'data: {"error": {"message": "full"}}\n\n')),
-        "server_error",
-        1,
-        1,
-    ),
-}
 
 
 @both

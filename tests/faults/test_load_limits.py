@@ -7,7 +7,7 @@ import time
 
 import pytest
 from tests.faults.driving import assert_good, both, gather, only, rows
-from tests.faults.test_load_tls import certificate
+from tests.servers.certificates import certificate
 from tests.servers.misbehaving import Misbehaving, chunk, chunked, events, good, reply, stream_head
 
 from mls.core.units import NS_PER_MS, NS_PER_S

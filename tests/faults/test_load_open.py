@@ -106,7 +106,8 @@ def test_users_think_between_two_requests():
     for slot in (0, 1):
         mine = sorted((r for r in rows if r["slot"] == slot), key=lambda row: row["start_ns"])
         for before, after in itertools.pairwise(mine):
-            assert after["scheduled_ns"] - before["end_ns"] == 50_000_000
+            free_ns = before["end_ns"] + before["after_done_ns"]
+            assert after["scheduled_ns"] - free_ns == 50_000_000
             assert after["start_ns"] >= after["scheduled_ns"]
 
 

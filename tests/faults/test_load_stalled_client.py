@@ -11,18 +11,11 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from tests.arrivals import assert_arrival, needs_kernel_timestamps
 from tests.faults.serving import wait_until
-from tests.faults.test_load_untouched import CLOCKS_NS
 from tests.servers.misbehaving import Misbehaving, chunk, events, stream_head
 
-from mls.load.transport import timestamps
-
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.skipif(
-        not timestamps.supported(), reason="no kernel receive timestamps on this host"
-    ),
-]
+pytestmark = [pytest.mark.timeout(60), needs_kernel_timestamps]
 ROOT = Path(__file__).parents[2]
 STALL_S = 0.4
 
@@ -114,16 +107,11 @@ def measure(tmp_path, in_the_stall):
     return row, sent[:4], woken_ns[0]
 
 
-def assert_true(came, sent):
-    before, after = sent
-    assert before - CLOCKS_NS <= came <= after + CLOCKS_NS
-
-
 def test_arrival_is_true_and_only_the_users_time_shows_the_stall(tmp_path):
     row, sent, woken_ns = measure(tmp_path, 1)
     assert row["chunk_merged"] == [False] * 4
-    for came, truth in zip(row["chunk_ns"], sent, strict=True):
-        assert_true(came, truth)
+    for arrived_ns, sent_ns in zip(row["chunk_ns"], sent, strict=True):
+        assert_arrival(arrived_ns, sent_ns)
     assert row["chunk_ns"][2] + row["chunk_lag_ns"][2] >= woken_ns
 
 
@@ -131,5 +119,5 @@ def test_tokens_that_came_together_are_marked_and_the_newest_is_true(tmp_path):
     row, sent, woken_ns = measure(tmp_path, 2)
     assert row["chunk_merged"] == [False, False, True, False]
     assert row["chunk_ns"][2] == row["chunk_ns"][3]
-    assert_true(row["chunk_ns"][3], sent[3])
+    assert_arrival(row["chunk_ns"][3], sent[3])
     assert row["chunk_ns"][3] + row["chunk_lag_ns"][3] >= woken_ns

@@ -3,10 +3,10 @@
 import shutil
 import socket
 import ssl
-import subprocess
 
 import pytest
 from tests.faults.driving import assert_good, gather, only, rows
+from tests.servers.certificates import certificate
 from tests.servers.misbehaving import Misbehaving, chunked, events, good
 
 from mls.core.errors import UserError
@@ -15,38 +15,6 @@ pytestmark = [
     pytest.mark.timeout(60),
     pytest.mark.skipif(not shutil.which("openssl"), reason="makes its certificate with openssl"),
 ]
-
-
-def certificate(folder, name):
-    """A server's context with a self-signed certificate for `name`, and the certificate's file."""
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-keyout",
-            key,
-            "-out",
-            cert,
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test",
-            "-addext",
-            f"subjectAltName={name}",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context, cert
 
 
 @pytest.fixture(scope="module")

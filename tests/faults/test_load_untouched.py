@@ -8,9 +8,10 @@ that is slow on purpose: by its own clock it would be wrong.
 import time
 
 import pytest
+from tests.arrivals import CLOCKS_NS, assert_arrival, needs_kernel_timestamps
 from tests.faults.driving import assert_good, gather
-from tests.faults.test_load_faults import (
-    FAILURES,
+from tests.faults.failures import FAILURES
+from tests.servers.behaviours import (
     drips_its_head,
     says_nothing,
     sends,
@@ -19,18 +20,10 @@ from tests.faults.test_load_faults import (
 )
 from tests.servers.misbehaving import Misbehaving, chunk, chunked, events, stream_head
 
-from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.core.units import NS_PER_S
 from mls.load.transport import timestamps
 
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.skipif(
-        not timestamps.supported(), reason="no kernel receive timestamps on this host"
-    ),
-]
-CLOCKS_NS = NS_PER_MS
-"""How far the wall clock, from which the kernel's stamps are brought to ours, may have been slewed."""
-
+pytestmark = [pytest.mark.timeout(60), needs_kernel_timestamps]
 LINE = b'data: {"choices": [{"delta": {"content": "' + b"x" * 20_000_000 + b'"}}]}\n\n'
 SLOW = {
     "says nothing": says_nothing,
@@ -78,10 +71,10 @@ def test_times_beside_a_bad_request_are_the_servers_own(name, slow_client):
     sure = 0
     for row in found[1:]:
         assert_good(row)
-        for came, merged, (before, after) in zip(
+        for arrived_ns, merged, sent_ns in zip(
             row["chunk_ns"], row["chunk_merged"], sent[row["job"]], strict=False
         ):
             if not merged:  # else its own arrival is unknown, and said to be
-                assert before - CLOCKS_NS <= came <= after + CLOCKS_NS
+                assert_arrival(arrived_ns, sent_ns)
                 sure += 1
     assert sure

@@ -4,18 +4,14 @@ import threading
 import time
 
 import pytest
+from tests.arrivals import needs_kernel_timestamps
 from tests.faults.driving import assert_good, gather
 from tests.servers.misbehaving import Misbehaving, chunk, events, stream_head
 
 from mls.core.units import NS_PER_S
 from mls.load.transport import timestamps
 
-pytestmark = [
-    pytest.mark.timeout(60),
-    pytest.mark.skipif(
-        not timestamps.supported(), reason="no kernel receive timestamps on this host"
-    ),
-]
+pytestmark = [pytest.mark.timeout(60), needs_kernel_timestamps]
 HOUR_NS = 3600 * NS_PER_S
 LONGER_THAN_A_REFRESH_S = 0.12
 

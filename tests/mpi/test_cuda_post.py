@@ -4,7 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from tests.unit.test_gpu_queue import NO_CARD, needs_card, needs_none
+from tests.unit.gpus import NO_CARD, needs_card, needs_none
 
 SMALL = ("--inflight", 4, "--iters", 12, "--max-tokens", 3)
 

@@ -15,7 +15,8 @@ import psutil
 import pytest
 from tests.living import living
 from tests.mounts import fill, mounted
-from tests.mpi.test_rank_failures import rehearse
+from tests.mpi.cells import serve_command, write_config
+from tests.mpi.jobs import rehearse
 
 from mls.core.errors import UserError
 from mls.core.files import write
@@ -28,21 +29,6 @@ def failure(folder):
     return json.loads((folder / "failure.json").read_text())["message"]
 
 
-def config(folder, url, **run):
-    """A config for one rank and a server that is there."""
-    path = folder / "config.json"
-    keys = {"inflight": 2, "ranks": 1, "iters": 4, "max_tokens": 2, "warmup": 0} | run
-    text = {"name": "n", "models": {"m": {"served_as": "m"}}, "server": {"url": url}, "run": keys}
-    path.write_text(json.dumps(text | {"results": str(folder / "results")}))
-    return path
-
-
-def serve(path, output, *worker):
-    options = ["--config", str(path), "--cell", "model=m", "--output", str(output)]
-    command = [sys.executable, "-m", "mls", "serve", *options, "--", *worker]
-    return [*command, sys.executable, "-m", "mpi4py", "-m", "mls.worker", *options]
-
-
 def call(command, **more):
     done = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=EXPECTED_S, **more
@@ -53,12 +39,12 @@ def call(command, **more):
 
 
 def test_too_few_open_files(server, tmp_path):
-    path = config(tmp_path, server.url, inflight=100, iters=200)
+    path = write_config(tmp_path, server.url, inflight=100, iters=200)
 
     def limit():
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
-    status, said = call(serve(path, tmp_path / "out"), preexec_fn=limit)
+    status, said = call(serve_command(path, tmp_path / "out"), preexec_fn=limit)
     assert status == 1 and len(said) == 1
     assert "Too many open files" in said[0] and "ulimit -n" in said[0]
     assert failure(tmp_path / "out") in said[0]
@@ -78,8 +64,8 @@ def test_a_rank_out_of_memory_ends_all_with_one_sentence(mpirun, server, tmp_pat
 
 def test_a_rank_killed_for_memory(mpirun, server, tmp_path):
     """As the kernel does at a limit of the batch system: SIGKILL."""
-    path = config(tmp_path, server.url, ranks=2, iters=1000, max_tokens=200)
-    command = serve(path, tmp_path / "out", mpirun.launcher, "-n", "2")
+    path = write_config(tmp_path, server.url, ranks=2, iters=1000, max_tokens=200)
+    command = serve_command(path, tmp_path / "out", mpirun.launcher, "-n", "2")
     process = subprocess.Popen(command, cwd=ROOT, env=mpirun.environment)
     try:
         until = time.monotonic() + EXPECTED_S
@@ -107,11 +93,13 @@ def test_a_disk_that_fills_up_in_mid_run(server, tmp_path):
     small = tmp_path / "small"
     with mounted(small, "size=64k"):
         finished = small / "repeat~1"
-        assert call(serve(config(tmp_path, server.url), finished))[0] == 0
+        assert call(serve_command(write_config(tmp_path, server.url), finished))[0] == 0
         before = contents(finished)
         assert {"run.json", "requests.parquet"} <= {path.name for path in before}
-        path = config(tmp_path, server.url, keep_output=True, iters=60, max_tokens=60, inflight=50)
-        status, said = call(serve(path, small / "repeat~2"))
+        path = write_config(
+            tmp_path, server.url, keep_output=True, iters=60, max_tokens=60, inflight=50
+        )
+        status, said = call(serve_command(path, small / "repeat~2"))
         assert status == 1 and len(said) == 1
         assert "No space left on device" in said[0] and "free some space" in said[0]
         assert contents(finished) == before
@@ -130,7 +118,7 @@ def test_a_folder_that_takes_nothing_is_told_before_anything_is_sent(
     small = tmp_path / "small"
     with mounted(small, options):
         fill(small)
-        status, lines = call(serve(config(tmp_path, server.url), small / "repeat~1"))
+        status, lines = call(serve_command(write_config(tmp_path, server.url), small / "repeat~1"))
     assert status == 1 and len(lines) == 1 and said in lines[0]
     assert not server.served
 
@@ -152,11 +140,11 @@ IN_A_NETWORK_OF_ITS_OWN = """
 import json, subprocess, sys
 from pathlib import Path
 from tests.servers.honest import HonestServer
-from tests.mpi.test_host_limits import config, serve
+from tests.mpi.cells import serve_command, write_config
 folder = Path(sys.argv[1])
 with HonestServer() as server:
-    path = config(folder, server.url, iters=None, duration_s=30, reuse_connections=False)
-    sys.exit(subprocess.run(serve(path, folder / "out")).returncode)
+    path = write_config(folder, server.url, iters=None, duration_s=30, reuse_connections=False)
+    sys.exit(subprocess.run(serve_command(path, folder / "out")).returncode)
 """
 
 

@@ -4,12 +4,10 @@ import json
 import os
 import threading
 import time
-from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
-from tests.living import living
+from tests.mpi.jobs import ending, rehearse
 
 # on rank 0, as soon as mpi4py.MPI imports something itself: it has initialized MPI by then
 INTERRUPTED = """
@@ -21,52 +19,6 @@ class Interrupting:
                 os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupting())
 """
-REHEARSED = Path(__file__).with_name("rehearsed.py")
-
-
-class Family:
-    """All processes that ever came out of one, by identity."""
-
-    def __init__(self, pid):
-        self.members = {}
-        self._root = psutil.Process(pid)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _watch(self):
-        while not self._over.wait(0.02):
-            try:
-                self.members.update(dict.fromkeys(self._root.children(recursive=True)))
-            except psutil.NoSuchProcess:
-                return
-
-    def left(self, timeout_s=10):
-        """Those that are still there after a while; they are ended then."""
-        self._over.set()
-        self._thread.join()
-        alive = living(self.members, timeout_s)
-        for process in alive:
-            process.kill()
-        return alive
-
-
-def rehearse(mpirun, scene, ranks, *options):
-    """(exit status, what was printed, what was left running)."""
-    return ending(mpirun.start(ranks, *options, program=[REHEARSED, scene]), ranks)
-
-
-def ending(process, ranks):
-    """The same of a job that has been started."""
-    family = Family(process.pid)
-    try:
-        printed, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-        process.wait(10)
-        left = family.left()
-    assert len(family.members) >= ranks
-    return process.returncode, printed, left
 
 
 @pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])

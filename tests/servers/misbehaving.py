@@ -86,6 +86,12 @@ class Talk:
 Behaviour = Callable[[Talk, Asked], None]
 
 
+def job_of(request_id: str) -> int:
+    """The job that a request id's last part says; negative in the warm-up."""
+    number = int(request_id.rpartition("-")[2], 16)
+    return number - (1 << 48) if number >> 47 else number
+
+
 class Misbehaving:
     """Context manager around the running server.
 
@@ -229,7 +235,7 @@ class Misbehaving:
         if line.startswith("GET"):
             talk.send(reply(b"hello", content_type="text/plain"))
             return True
-        job = int(headers["x-request-id"].partition("-")[2])
+        job = job_of(headers["x-request-id"])
         body = talk.body(headers) if self._read_bodies else b""
         with self._lock:
             asked = Asked(job, self.jobs.count(job) + 1, headers, body)

@@ -19,14 +19,12 @@ def exchange(
     job: int = 0,
     status: int = 200,
     event_stream: bool = True,
-    clean_end: bool = True,
 ) -> Exchange:
     """One exchange whose i-th read brought `reads[i]` of the body, 10 ms after the one before."""
     made = Exchange(job, 0, START_NS)
     made.start_ns = START_NS
     made.status = status
     made.event_stream = event_stream
-    made.clean_end = clean_end
     for i, data in enumerate(reads):
         made.arrived_ns.append(START_NS + (i + 1) * STEP_NS)
         made.read_ns.append(made.arrived_ns[-1] + LAG_NS)

@@ -24,6 +24,7 @@ from mls.core.units import NS_PER_MS, NS_PER_US
 
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
 LAG_NS = 40 * NS_PER_US
+NO_CHUNKS = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,21 @@ def _failure(kind: str) -> dict[str, Any]:
             "finish_reason",
         )
     )
-    lists = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
-    return empty | lists | {"status": 500, "error": kind, "error_text": kind}
+    return empty | NO_CHUNKS | {"status": 500, "error": kind, "error_text": kind}
+
+
+def embeddings() -> list[dict[str, Any]]:
+    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
+    none = (
+        "first_chunk_ns",
+        "last_chunk_ns",
+        "completion_tokens",
+        "cached_tokens",
+        "finish_reason",
+        "server_prompt_ms",
+        "server_predicted_ms",
+    )
+    return [row | dict.fromkeys(none) | NO_CHUNKS for row in rows(Load())]
 
 
 def to_table(made: list[dict[str, Any]]) -> pa.Table:
@@ -120,14 +134,14 @@ def table(load: Load) -> pa.Table:
 
 def facts(inflight: int, **changed: Any) -> RunFacts:
     rank = RankCost(rank=1, host="host", requests=1, cpu_s=0.2, cpu_fraction=0.05)
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "inflight": inflight,
         "clock": "kernel",
         "per_rank": [rank],
         "metrics_before": None,
         "metrics_after": None,
     }
-    return RunFacts(**given | changed)
+    return RunFacts(**defaults | changed)
 
 
 def config(**keys: Any) -> Config:
@@ -144,22 +158,22 @@ def config(**keys: Any) -> Config:
 
 def load_of(planned: Config, cell: Cell, repeat: int) -> Load:
     """A server with two cores: tokens come slower the more requests share it, a queue past 4."""
-    given = settings(planned, cell, repeat)
-    inflight = given.run.inflight
+    cell_settings = settings(planned, cell, repeat)
+    inflight = cell_settings.run.inflight
     model = list(planned.models).index(cell["model"])
     busy = min(inflight, 4)
     itl = (6.0 + 2.5 * model) * (0.55 + 0.45 * busy)
-    queue = max(0, inflight - 4) * itl * given.run.max_tokens / busy
+    queue = max(0, inflight - 4) * itl * cell_settings.run.max_tokens / busy
     return Load(
         places=inflight,
-        requests=given.run.requests or 64,
-        tokens=given.run.max_tokens,
+        requests=cell_settings.run.requests or 64,
+        tokens=cell_settings.run.max_tokens,
         ttft_ms=60.0 * (0.4 + 0.6 * busy) + queue,
-        itl_ms=itl * (1 + 0.02 * np.random.default_rng(given.seed).standard_normal()),
+        itl_ms=itl * (1 + 0.02 * np.random.default_rng(cell_settings.seed).standard_normal()),
         noise=0.15,
         late_ms=0.05,
-        stream=given.run.stream,
-        seed=given.seed,
+        stream=cell_settings.run.stream,
+        seed=cell_settings.seed,
     )
 
 
@@ -172,9 +186,9 @@ def write_repeat(
     **changed: Any,
 ) -> Path:
     """Write `run.json` and `requests.parquet` of one repeat as a run would; returns its folder."""
-    given = settings(planned, cell, repeat)
+    cell_settings = settings(planned, cell, repeat)
     records = table(load_of(planned, cell, repeat)) if records is None else records
-    known = facts(given.run.inflight, **changed)
+    known = facts(cell_settings.run.inflight, **changed)
     summary = summarize(records, known)
     folder = results / "runs" / run_path(planned, cell, repeat)
     folder.mkdir(parents=True, exist_ok=True)
@@ -187,10 +201,10 @@ def write_repeat(
         cell=cell,
         repeat=repeat,
         config={
-            "run": given.run.model_dump(),
-            "server": given.server.model_dump(),
-            "load": given.load.model_dump(),
-            "seed": given.seed,
+            "run": cell_settings.run.model_dump(),
+            "server": cell_settings.server.model_dump(),
+            "load": cell_settings.load.model_dump(),
+            "seed": cell_settings.seed,
             "model": {"file_sha256": "b" * 64},
         },
         environment={"digest": "0" * 64, "host": "testhost"},
@@ -199,10 +213,13 @@ def write_repeat(
             "before": {"build": "b6500-abc", "slots": 8, "ctx_per_slot": 1024, "metrics": None},
             "after": {},
         },
-        workload={"endpoint": given.run.endpoint, "max_tokens": given.run.max_tokens},
+        workload={
+            "endpoint": cell_settings.run.endpoint,
+            "max_tokens": cell_settings.run.max_tokens,
+        },
         clock={"started_utc": "2026-01-01T00:00:00Z"},
         summary=summary,
-        verdicts=judge(Evidence(summary, records, given.run, planned.checks)),
+        verdicts=judge(Evidence(summary, records, cell_settings.run, planned.checks)),
         files={name: file_sha256(folder / name) for name in files},
     )
     (folder / "run.json").write_text(result.model_dump_json(indent=1))

@@ -1,6 +1,5 @@
 """The answer against sweeps whose best cell is known."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.unit.answers import answer_text
 from tests.unit.synthetic import Load, config, load_of, table, write_failure, write_repeat
 
 from mls.analysis import intervals
 from mls.analysis.answer import answer
 from mls.analysis.study import read_study
 from mls.config.cells import cells
-from mls.report.text.answer import sentences
 
 
 def study(planned, results, itl_ms, skip=(), **changed):
@@ -31,16 +30,6 @@ def study(planned, results, itl_ms, skip=(), **changed):
     return read_study(planned, results)
 
 
-def said(found, read):
-    several = len(found.models) > 1
-    lines = [
-        line
-        for model in found.models
-        for line in sentences(model, found.rate, read.varying, several)
-    ]
-    return re.sub(r"<[^>]+>", "", " ".join(lines)).replace("\u202f", " ").replace("\u2060", "")
-
-
 def knee_at_4(cell, repeat):
     busy = cell["inflight"]
     return 10 * max(1, (busy / 4) ** 1.2) * (1 + 0.001 * repeat)
@@ -49,27 +38,27 @@ def knee_at_4(cell, repeat):
 def test_a_clear_knee_is_found(tmp_path):
     planned = config(repeats=3, sweep={"inflight": [1, 2, 4, 8]})
     read = study(planned, tmp_path, knee_at_4)
-    found = answer(read).models[0]
-    assert found.throughput.cell.cell["inflight"] == 4
-    assert found.throughput.resolved
-    assert not found.throughput.at_edge
-    assert found.latency.cell.cell["inflight"] in (1, 2, 4)
-    text = said(answer(read), read)
+    model_answer = answer(read).models[0]
+    assert model_answer.throughput.cell.cell["inflight"] == 4
+    assert model_answer.throughput.resolved
+    assert not model_answer.throughput.at_edge
+    assert model_answer.latency.cell.cell["inflight"] in (1, 2, 4)
+    text = answer_text(answer(read), read)
     assert "Throughput is highest at inflight 4" in text or "best for throughput" in text
 
 
 def test_a_best_at_the_edge_says_that_there_may_be_more(tmp_path):
     planned = config(repeats=3, sweep={"inflight": [1, 2, 4]})
     read = study(planned, tmp_path, lambda cell, r: 10 * (1 + 0.1 * cell["inflight"] + 0.001 * r))
-    found = answer(read).models[0]
-    assert found.throughput.cell.cell["inflight"] == 4
-    assert found.throughput.at_edge
-    assert found.latency.cell.cell["inflight"] == 1
-    assert found.latency.resolved
-    assert "throughput was still rising" in said(answer(read), read)
+    model_answer = answer(read).models[0]
+    assert model_answer.throughput.cell.cell["inflight"] == 4
+    assert model_answer.throughput.at_edge
+    assert model_answer.latency.cell.cell["inflight"] == 1
+    assert model_answer.latency.resolved
+    assert "throughput was still rising" in answer_text(answer(read), read)
     gain = 4 * (50 + 31 * 11) / (50 + 31 * 14)
-    assert found.gain.value == pytest.approx(gain, rel=0.03)
-    assert found.gain.low < found.gain.value < found.gain.high
+    assert model_answer.gain.value == pytest.approx(gain, rel=0.03)
+    assert model_answer.gain.low < model_answer.gain.value < model_answer.gain.high
 
 
 def test_overlapping_intervals_are_not_resolved(tmp_path):
@@ -79,10 +68,10 @@ def test_overlapping_intervals_are_not_resolved(tmp_path):
         return 10 * (cell["inflight"] / 4) * (1.0 if repeat == 1 else 1.3)
 
     read = study(planned, tmp_path, noisy)
-    found = answer(read).models[0].throughput
-    assert found.resolved is False
-    assert len(found.rivals) == 1
-    text = said(answer(read), read)
+    choice = answer(read).models[0].throughput
+    assert choice.resolved is False
+    assert len(choice.rivals) == 1
+    text = answer_text(answer(read), read)
     assert "Not resolved" in text
     assert "inflight 4 has the lowest latency" in text
 
@@ -90,17 +79,17 @@ def test_overlapping_intervals_are_not_resolved(tmp_path):
 def test_one_repeat_has_no_interval_and_says_so(tmp_path):
     planned = config(repeats=1)
     read = study(planned, tmp_path, knee_at_4)
-    found = answer(read).models[0]
-    assert found.throughput.resolved is None
-    assert "only one repeat" in said(answer(read), read)
-    assert "95 % interval" not in said(answer(read), read)
+    model_answer = answer(read).models[0]
+    assert model_answer.throughput.resolved is None
+    assert "only one repeat" in answer_text(answer(read), read)
+    assert "95 % interval" not in answer_text(answer(read), read)
 
 
 def test_a_single_cell_has_nothing_to_choose_from(tmp_path):
     planned = config(repeats=2, sweep={}, run={"inflight": 2, "max_tokens": 32})
     read = study(planned, tmp_path, knee_at_4)
     assert answer(read).models[0].throughput.resolved is None
-    assert "nothing to choose from" in said(answer(read), read)
+    assert "nothing to choose from" in answer_text(answer(read), read)
 
 
 def test_each_model_has_its_own_answer(tmp_path):
@@ -114,22 +103,22 @@ def test_each_model_has_its_own_answer(tmp_path):
     read = study(planned, tmp_path, pace)
     bests = {m.model: m.throughput.cell.cell["inflight"] for m in answer(read).models}
     assert bests == {"one": 4, "two": 1}
-    assert "one: " in said(answer(read), read)
+    assert "one: " in answer_text(answer(read), read)
 
 
 def test_failed_cells_are_listed_and_the_rest_is_answered(tmp_path):
     planned = config(repeats=2, sweep={"inflight": [1, 2, 4]})
     read = study(planned, tmp_path, knee_at_4, skip=[2])
-    found = answer(read)
-    assert [cell.cell["inflight"] for cell in found.failed] == [4]
-    assert found.models[0].throughput.cell.cell["inflight"] == 2
+    outcome = answer(read)
+    assert [cell.cell["inflight"] for cell in outcome.failed] == [4]
+    assert outcome.models[0].throughput.cell.cell["inflight"] == 2
 
 
 def test_no_result_at_all(tmp_path):
     planned = config()
     read = read_study(planned, tmp_path)
     assert answer(read).models[0].throughput is None
-    assert "No cell of smollm2 has a result." in said(answer(read), read)
+    assert "No cell of smollm2 has a result." in answer_text(answer(read), read)
 
 
 def test_a_cell_that_failed_a_check_is_not_the_answer(tmp_path):
@@ -139,11 +128,11 @@ def test_a_cell_that_failed_a_check_is_not_the_answer(tmp_path):
         fake = Load(places=4, requests=40, tokens=16, itl_ms=1)
         write_repeat(planned, tmp_path, cells(planned)[2], repeat, table(fake))
     read = read_study(planned, tmp_path)
-    found = answer(read).models[0]
-    assert found.throughput.cell.cell["inflight"] == 2
-    assert [cell.cell["inflight"] for cell in found.distrusted] == [4]
-    assert "Left out of this answer" in said(answer(read), read)
-    assert "work as asked" in said(answer(read), read)
+    model_answer = answer(read).models[0]
+    assert model_answer.throughput.cell.cell["inflight"] == 2
+    assert [cell.cell["inflight"] for cell in model_answer.distrusted] == [4]
+    assert "Left out of this answer" in answer_text(answer(read), read)
+    assert "work as asked" in answer_text(answer(read), read)
 
 
 def test_one_believable_cell_of_several_is_not_called_the_only_one_measured(tmp_path):
@@ -153,15 +142,15 @@ def test_one_believable_cell_of_several_is_not_called_the_only_one_measured(tmp_
         fake = Load(places=2, requests=40, tokens=16)
         write_repeat(planned, tmp_path, cells(planned)[1], repeat, table(fake))
     read = read_study(planned, tmp_path)
-    assert "Only one cell passed its checks" in said(answer(read), read)
+    assert "Only one cell passed its checks" in answer_text(answer(read), read)
 
 
 def test_when_every_cell_failed_a_check_the_answer_says_not_to_rely_on_it(tmp_path):
     planned = config(repeats=2, sweep={"inflight": [2, 4]})
     read = study(planned, tmp_path, knee_at_4, tokens=16)
-    found = answer(read)
-    assert not found.models[0].trusted
-    assert "Don't rely on this answer" in said(found, read)
+    outcome = answer(read)
+    assert not outcome.models[0].trusted
+    assert "Don't rely on this answer" in answer_text(outcome, read)
 
 
 def test_rates_fall_back_to_whole_runs_for_all_cells_alike(tmp_path):
@@ -175,9 +164,9 @@ def test_rates_fall_back_to_whole_runs_for_all_cells_alike(tmp_path):
 
 
 def test_ratio_with_welchs_interval():
-    found = intervals.ratio([20.0, 22.0, 21.0], [10.0, 10.5, 11.0])
-    assert found.value == pytest.approx(2.0, rel=0.01)
-    assert found.low < 2.0 < found.high
+    interval = intervals.ratio([20.0, 22.0, 21.0], [10.0, 10.5, 11.0])
+    assert interval.value == pytest.approx(2.0, rel=0.01)
+    assert interval.low < 2.0 < interval.high
     assert intervals.ratio([2.0], [1.0]).low is None
     assert intervals.ratio([], [1.0]) is None
     assert intervals.ratio([2.0, 2.0], [1.0, 1.0]).high == 2.0
@@ -188,8 +177,8 @@ def test_ratio_with_welchs_interval():
     st.lists(st.floats(1, 1000), min_size=2, max_size=8, unique=True),
 )
 def test_the_interval_of_a_ratio_is_scipys_on_logarithms(values, base):
-    found = intervals.ratio(values, base)
+    interval = intervals.ratio(values, base)
     known = stats.ttest_ind(np.log(values), np.log(base), equal_var=False).confidence_interval(0.95)
-    assert np.log([found.low, found.high]) == pytest.approx(
+    assert np.log([interval.low, interval.high]) == pytest.approx(
         [known.low, known.high], rel=1e-6, abs=1e-9
     )

@@ -45,8 +45,8 @@ def test_too_few_requests(count, status):
 
 
 def test_a_higher_percentile_needs_more_requests():
-    found = enough_requests(60, Checks(percentile=99))
-    assert (found.status, found.threshold) == ("warn", 299)
+    verdict = enough_requests(60, Checks(percentile=99))
+    assert (verdict.status, verdict.threshold) == ("warn", 299)
 
 
 @pytest.mark.parametrize(("factor", "status"), [(1.5, "warn"), (2.5, "fail")])
@@ -58,9 +58,9 @@ def test_an_outlying_repeat_is_named(tmp_path, factor, status):
         slow = replace(load, itl_ms=load.itl_ms * factor) if repeat == 2 else load
         write_repeat(planned, tmp_path, cell, repeat, table(slow))
     study = read_study(planned, tmp_path)
-    found = study.cells[0].verdicts[1]
-    assert (found.check, found.status) == ("repeats_agree", status)
-    assert "repeat 2 is farthest" in found.message
+    verdict = study.cells[0].verdicts[1]
+    assert (verdict.check, verdict.status) == ("repeats_agree", status)
+    assert "repeat 2 is farthest" in verdict.message
     assert study.cells[0].verdict == status
 
 
@@ -69,8 +69,8 @@ def test_repeats_that_may_differ_by_chance_are_unknown():
     rng = np.random.default_rng(3)
     wide = [rng.lognormal(0, 1.2, 12) for _ in range(3)]
     assert np.std([x.mean() for x in wide], ddof=1) / np.mean(wide) > 0.1
-    found = repeats_agree([1, 2, 3], wide, wide, Checks())
-    assert (found.status, "can't be told" in found.message) == ("unknown", True)
+    verdict = repeats_agree([1, 2, 3], wide, wide, Checks())
+    assert (verdict.status, "can't be told" in verdict.message) == ("unknown", True)
 
 
 def test_repeats_agree_when_twice_the_spread_would_have_shown():
@@ -126,10 +126,10 @@ def test_another_thing_measured_in_one_cell_fails_that_cell(tmp_path, change, wh
     write_results(planned, tmp_path)
     odd = write_repeat(planned, tmp_path, cells(planned)[1], 2)
     replant(odd, **change)
-    found = on_cells(read_study(planned, tmp_path), "same_thing_measured")
-    assert [v.status for v in found.values()] == ["pass", "fail", "pass"]
-    assert what in found[2, 2].message
-    assert "repeat 2" in found[2, 2].message
+    verdicts = on_cells(read_study(planned, tmp_path), "same_thing_measured")
+    assert [v.status for v in verdicts.values()] == ["pass", "fail", "pass"]
+    assert what in verdicts[2, 2].message
+    assert "repeat 2" in verdicts[2, 2].message
 
 
 def test_slots_that_are_an_axis_may_differ(tmp_path):
@@ -139,8 +139,8 @@ def test_slots_that_are_an_axis_may_differ(tmp_path):
         for repeat in (1, 2):
             folder = write_repeat(planned, tmp_path, cell, repeat)
             replant(folder, server__before__slots=cell["parallel"])
-    found = on_cells(read_study(planned, tmp_path), "same_thing_measured")
-    assert {v.status for v in found.values()} == {"pass"}
+    verdicts = on_cells(read_study(planned, tmp_path), "same_thing_measured")
+    assert {v.status for v in verdicts.values()} == {"pass"}
 
 
 def ranked(tmp_path, slower):
@@ -160,10 +160,10 @@ def test_ranks_that_do_not_matter_pass(tmp_path):
 
 
 def test_ranks_that_matter_fail_the_slower_cell(tmp_path):
-    found = ranked(tmp_path, 1.2)
-    assert (found[4, 2].status, found[4, 3].status) == ("fail", "pass")
-    assert "than with ranks 3" in found[4, 2].message
-    assert found[4, 2].measured == pytest.approx(0.2, abs=0.02)
+    verdicts = ranked(tmp_path, 1.2)
+    assert (verdicts[4, 2].status, verdicts[4, 3].status) == ("fail", "pass")
+    assert "than with ranks 3" in verdicts[4, 2].message
+    assert verdicts[4, 2].measured == pytest.approx(0.2, abs=0.02)
 
 
 def test_ranks_are_not_judged_where_they_are_no_axis(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 from tests.unit.synthetic import Load, facts, table
-from tests.unit.test_analysis_verdicts import CLEAN
+from tests.unit.verdicts import CLEAN
 
 from mls.analysis.checks.clocks import clocks_agree
 from mls.analysis.checks.registry import judge
@@ -43,34 +43,34 @@ def test_one_clock_needs_no_check():
 )
 def test_uncertainty_is_held_against_the_median_ttft(share, status):
     median = SUMMARY.ttft_ms.p50
-    (found,) = judged(HERE, there(0.002), there(share * median))
-    assert (found.check, found.status) == ("clocks_agree", status)
-    assert found.measured == pytest.approx(share, rel=0.01)
-    assert "rank 2's host" in found.message
+    (verdict,) = judged(HERE, there(0.002), there(share * median))
+    assert (verdict.check, verdict.status) == ("clocks_agree", status)
+    assert verdict.measured == pytest.approx(share, rel=0.01)
+    assert "rank 2's host" in verdict.message
 
 
 @pytest.mark.parametrize("drift", [1500.0, -1500.0])
 def test_a_clock_that_stood_still_fails(drift):
-    (found,) = judged(HERE, there(0.001, drift))
-    assert found.status == "fail"
-    assert "rank 1's host" in found.message and f"{drift / 1e6:+.2%}" in found.message
+    (verdict,) = judged(HERE, there(0.001, drift))
+    assert verdict.status == "fail"
+    assert "rank 1's host" in verdict.message and f"{drift / 1e6:+.2%}" in verdict.message
 
 
 def test_a_short_run_cannot_tell_drift_from_error():
-    (found,) = judged(HERE, there(0.001, 1500.0, 600.0))
-    assert found.status == "pass"
+    (verdict,) = judged(HERE, there(0.001, 1500.0, 600.0))
+    assert verdict.status == "pass"
 
 
 def test_without_a_streamed_reply_the_latency_is_what_counts():
     whole = summarize(table(Load(stream=False)), facts(4))
-    (found,) = judged(HERE, there(0.001), summary=whole)
-    assert found.status == "pass" and "median latency" in found.message
+    (verdict,) = judged(HERE, there(0.001), summary=whole)
+    assert verdict.status == "pass" and "median latency" in verdict.message
     none = whole.model_copy(update={"latency_ms": whole.ttft_ms})
-    (found,) = judged(HERE, there(0.001), summary=none)
-    assert found.status == "unknown"
+    (verdict,) = judged(HERE, there(0.001), summary=none)
+    assert verdict.status == "unknown"
 
 
 def test_it_is_among_the_verdicts_of_a_run_on_several_hosts():
     clock = {"ranks": [{"rank": 1, "offset": there(0.001)}]}
-    found = judge(Evidence(SUMMARY, RECORDS, Run(inflight=4), Checks(), clock=clock))
-    assert [v.status for v in found if v.check == "clocks_agree"] == ["pass"]
+    verdicts = judge(Evidence(SUMMARY, RECORDS, Run(inflight=4), Checks(), clock=clock))
+    assert [v.status for v in verdicts if v.check == "clocks_agree"] == ["pass"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.pages import Page
 from tests.unit.synthetic import (
     Load,
     config,
@@ -17,7 +18,6 @@ from tests.unit.synthetic import (
     write_repeat,
     write_results,
 )
-from tests.unit.test_report_page import Page
 
 from mls.analysis.comparison import LATENCIES, ORDER, Metric, change, compare, judge_ratio
 from mls.analysis.intervals import Estimate
@@ -37,18 +37,18 @@ BETWEEN = 0.02
 
 def measured(rng, slower=1.0, repeats=5):
     """Throughput and mean latency of repeats of one server, each with its own level and noise."""
-    found = []
+    figures = []
     for _ in range(repeats):
         pace = slower * (1 + BETWEEN * rng.standard_normal())
         load = Load(places=4, requests=40, tokens=8, ttft_ms=50 * pace, itl_ms=10 * pace,
                     noise=0.2, seed=int(rng.integers(2**32)))  # fmt: skip
         summary = summarize(table(load), facts(4))
-        found.append((summary.throughput.completion_tokens_per_s, summary.latency_ms.mean))
-    return np.array(found).T
+        figures.append((summary.throughput.completion_tokens_per_s, summary.latency_ms.mean))
+    return np.array(figures).T
 
 
 def findings(slower, repeats=5, seeds=range(20)):
-    said = []
+    overall = []
     for seed in seeds:
         rng = np.random.default_rng([7, seed])
         base, new = measured(rng, 1.0, repeats), measured(rng, slower, repeats)
@@ -56,8 +56,8 @@ def findings(slower, repeats=5, seeds=range(20)):
             change(RATE, base[0], new[0], 0.05).finding,
             change(LATENCIES[0], base[1], new[1], 0.05).finding,
         )
-        said.append(next(finding for finding in ORDER if finding in pair))
-    return said
+        overall.append(next(finding for finding in ORDER if finding in pair))
+    return overall
 
 
 def test_two_runs_of_the_same_thing_are_the_same():
@@ -81,8 +81,8 @@ def test_worse_and_better_mirror_each_other(value, below, above, margin):
     one = Estimate(value, value / below, value * above, 3)
     other = Estimate(1 / value, 1 / (value * above), below / value, 3)
     mirror = {"worse": "better", "better": "worse"}
-    found = judge_ratio(one, margin)
-    assert judge_ratio(other, margin) == mirror.get(found, found)
+    finding = judge_ratio(one, margin)
+    assert judge_ratio(other, margin) == mirror.get(finding, finding)
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_folders_are_compared_cell_by_cell_with_an_exit_status(pair, tmp_path, c
     base, slower, _ = pair
     page = tmp_path / "compare.html"
     assert compare_results(base, slower, page, "5%") == WORSE
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in told if line.startswith("worse")] == ["worse"] * 3
-    assert "throughput −1" in told[0]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("worse")] == ["worse"] * 3
+    assert "throughput −1" in lines[0]
     assert compare_results(slower, base, page, "5%") == 0
     assert compare_results(base, slower, page, "30%") == 0
     assert compare_results(base, slower, page, None) == 0
@@ -171,19 +171,19 @@ def test_what_differs_is_told(pair, tmp_path, capsys):
         data["server"]["before"]["build"] = "b7000-new"
         path.write_text(json.dumps(data))
     compare_results(base, other, tmp_path / "compare.html", None)
-    told = capsys.readouterr().out
-    assert "differs: server.build: b6500-abc → b7000-new" in told
-    assert "differs: settings.run.prompt_words: 48 → 40" in told
-    assert "inflight:" not in told
+    output = capsys.readouterr().out
+    assert "differs: server.build: b6500-abc → b7000-new" in output
+    assert "differs: settings.run.prompt_words: 48 → 40" in output
+    assert "inflight:" not in output
 
 
 def test_cells_of_one_side_only_are_named(pair, tmp_path, capsys):
     base, _, _ = pair
     more = folder_of(config(repeats=4, sweep={"inflight": [2, 8]}), tmp_path / "new")
     compare_results(base, more, tmp_path / "compare.html", None)
-    told = capsys.readouterr().out
-    assert "only in new: smollm2 · inflight 8" in told
-    assert "only in base: smollm2 · inflight 1" in told
+    output = capsys.readouterr().out
+    assert "only in new: smollm2 · inflight 8" in output
+    assert "only in base: smollm2 · inflight 1" in output
 
 
 def test_a_failed_check_is_told_beside_the_change(pair, tmp_path):
@@ -192,9 +192,9 @@ def test_a_failed_check_is_told_beside_the_change(pair, tmp_path):
     for repeat in range(1, 5):
         write_repeat(planned, new, cells(planned)[2], repeat, table(Load(places=1, tokens=32)))
     with opened(base) as before, opened(new) as after:
-        found = compare(before.study, after.study)
-    assert "concurrency_held" in found.cells[2].distrusted
-    assert found.cells[0].distrusted == []
+        comparison = compare(before.study, after.study)
+    assert "concurrency_held" in comparison.cells[2].distrusted
+    assert comparison.cells[0].distrusted == []
 
 
 @pytest.mark.parametrize(

@@ -14,28 +14,28 @@ BETWEEN = 0.04
 
 def study(rng, slower, repeats):
     """[cell][metric][repeat]: the figures of a server whose pace differs between repeats."""
-    found = []
+    figures = []
     for factor in slower:
         pace = np.log(factor) + BETWEEN * rng.standard_normal(repeats)
         noise = [pace + BETWEEN * own * rng.standard_normal(repeats) for own in OWN]
-        found.append(
+        figures.append(
             [np.exp(-x if m.higher_is_better else x) for m, x in zip(METRICS, noise, strict=True)]
         )
-    return found
+    return figures
 
 
 def worse(slower, repeats, times=150):
     """Of so many comparisons: whether each cell has a figure that is worse."""
     rng = np.random.default_rng([26, repeats, len(slower)])
-    found = []
+    flags = []
     for _ in range(times):
         old, new = study(rng, [1] * len(slower), repeats), study(rng, slower, repeats)
         changes = [
             [change(m, a, b, 0.05) for m, a, b in zip(METRICS, before, after, strict=True)]
             for before, after in zip(old, new, strict=True)
         ]
-        found.append([any(c.finding == "worse" for c in own) for own in judged_together(changes)])
-    return np.array(found)
+        flags.append([any(c.finding == "worse" for c in own) for own in judged_together(changes)])
+    return np.array(flags)
 
 
 @pytest.mark.parametrize("repeats", [3, 5])
@@ -45,16 +45,16 @@ def test_a_server_is_not_worse_than_itself_in_any_of_many_cells(cells, repeats):
 
 
 def test_a_server_that_is_slower_in_all_cells_is_found():
-    found = worse([1.1] * 10, 5)
-    assert found.any(axis=1).all()
-    assert found.mean() >= 0.9
+    flags = worse([1.1] * 10, 5)
+    assert flags.any(axis=1).all()
+    assert flags.mean() >= 0.9
 
 
 def test_a_server_that_is_slower_in_one_cell_of_many_is_found_there():
-    found = worse([1.2] + [1] * 9, 5)
-    assert found[:, 0].mean() >= 0.95
-    named = found.sum(axis=1)
-    assert (found[:, 1:].sum(axis=1)[named > 0] / named[named > 0]).mean() <= 0.06
+    flags = worse([1.2] + [1] * 9, 5)
+    assert flags[:, 0].mean() >= 0.95
+    named = flags.sum(axis=1)
+    assert (flags[:, 1:].sum(axis=1)[named > 0] / named[named > 0]).mean() <= 0.06
 
 
 def test_what_has_no_spread_at_all():

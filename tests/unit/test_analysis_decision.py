@@ -6,6 +6,8 @@ import shutil
 
 import numpy as np
 import pytest
+from tests.unit.pages import page
+from tests.unit.slots import ALONE_MS, TOKENS, slot_records
 from tests.unit.synthetic import (
     Load,
     config,
@@ -16,7 +18,6 @@ from tests.unit.synthetic import (
     write_json,
     write_repeat,
 )
-from tests.unit.test_analysis_knee import ALONE_MS, TOKENS, slotted
 
 from mls.analysis.adaptive.decision import decide
 from mls.analysis.answer import answer
@@ -25,24 +26,23 @@ from mls.analysis.study import read_study
 from mls.config.cells import cells, parse_cell
 from mls.config.decisions import decision_path, planned, repeats_of
 from mls.core.errors import UserError
-from mls.report.pages.page import render
 
 MANY = {"max_tokens": TOKENS, "iters": 48}
 
 
-def measure(asked, results, records):
+def measure(sweep, results, records):
     """Measure and decide until all is done, as the workflow does. Returns the last decisions.
 
     records: (cell, repeat) → the raw records of that run.
     """
     last = []
-    for first in cells(asked):
-        runs = repeats_of(asked, first)
+    for first in cells(sweep):
+        runs = repeats_of(sweep, first)
         for round_ in itertools.count(1):
             for run in runs:
-                write_repeat(asked, results, run.cell, run.repeat, records(run.cell, run.repeat))
-            decision = decide(asked, results, first, round_)
-            path = results / decision_path(asked, decision.line, round_)
+                write_repeat(sweep, results, run.cell, run.repeat, records(run.cell, run.repeat))
+            decision = decide(sweep, results, first, round_)
+            path = results / decision_path(sweep, decision.line, round_)
             write_json(path, decision.model_dump(mode="json"))
             runs = decision.runs
             if not runs:
@@ -63,7 +63,7 @@ def uneven(spread, seed=1):
 
 
 def four_slots(seed):
-    return lambda cell, repeat: slotted(cell["inflight"], (seed, cell["inflight"], repeat))
+    return lambda cell, repeat: slot_records(cell["inflight"], (seed, cell["inflight"], repeat))
 
 
 def auto(**precision):
@@ -71,18 +71,18 @@ def auto(**precision):
 
 
 def test_repeats_are_added_until_the_interval_is_narrow(tmp_path):
-    asked = auto(width=0.04, min=3, max=30)
-    (last,) = measure(asked, tmp_path, uneven(0.05))
+    sweep = auto(width=0.04, min=3, max=30)
+    (last,) = measure(sweep, tmp_path, uneven(0.05))
     assert last.stopped == "width"
-    ((_, numbers),) = planned(asked, tmp_path)
+    ((_, numbers),) = planned(sweep, tmp_path)
     assert 3 < len(numbers) < 30
     assert numbers == list(range(1, len(numbers) + 1))
-    found = read_study(asked, tmp_path).cells[0].estimates["throughput.completion_tokens_per_s"]
-    assert (found.high - found.low) / 2 / found.value <= 0.04
+    estimate = read_study(sweep, tmp_path).cells[0].estimates["throughput.completion_tokens_per_s"]
+    assert (estimate.high - estimate.low) / 2 / estimate.value <= 0.04
     # one less was not enough
-    before = [(cells(asked)[0], numbers[:-1])]
-    found = read_study(asked, tmp_path, before).cells[0].estimates[asked.precision.metric]
-    assert (found.high - found.low) / 2 / found.value > 0.04
+    before = [(cells(sweep)[0], numbers[:-1])]
+    estimate = read_study(sweep, tmp_path, before).cells[0].estimates[sweep.precision.metric]
+    assert (estimate.high - estimate.low) / 2 / estimate.value > 0.04
 
 
 def test_an_even_server_needs_no_more_than_the_least_repeats(tmp_path):
@@ -91,32 +91,32 @@ def test_an_even_server_needs_no_more_than_the_least_repeats(tmp_path):
 
 
 def test_no_more_than_the_most_repeats_are_measured(tmp_path):
-    asked = auto(min=3, max=6, width=0.01)
-    (last,) = measure(asked, tmp_path, uneven(0.3))
+    sweep = auto(min=3, max=6, width=0.01)
+    (last,) = measure(sweep, tmp_path, uneven(0.3))
     assert last.stopped == "most repeats"
     assert "after 6 repeats; ± 1 % is asked" in last.message
-    assert planned(asked, tmp_path)[0][1] == [1, 2, 3, 4, 5, 6]
+    assert planned(sweep, tmp_path)[0][1] == [1, 2, 3, 4, 5, 6]
 
 
 def test_no_more_than_the_budget_is_spent(tmp_path):
-    asked = auto(min=3, max=20, width=0.001, budget_s=40)
-    (last,) = measure(asked, tmp_path, uneven(0.2))
+    sweep = auto(min=3, max=20, width=0.001, budget_s=40)
+    (last,) = measure(sweep, tmp_path, uneven(0.2))
     assert last.stopped == "budget"
-    spent = sum(read_study(asked, tmp_path).cells[0].values("wall_s"))
+    spent = sum(read_study(sweep, tmp_path).cells[0].values("wall_s"))
     assert 20 < spent <= 40
     assert "budget of 40 s" in last.message
 
 
 def test_a_figure_that_no_repeat_has_ends_it(tmp_path):
-    asked = auto(min=3, metric="ttft_ms.p95")
+    sweep = auto(min=3, metric="ttft_ms.p95")
     records = table(Load(places=2, requests=40, tokens=32, stream=False))
-    (last,) = measure(asked, tmp_path, lambda cell, repeat: records)
+    (last,) = measure(sweep, tmp_path, lambda cell, repeat: records)
     assert last.stopped == "unknown"
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_search_finds_what_4_slots_can_take_under_an_objective(tmp_path, seed):
-    asked = config(
+    sweep = config(
         seed=seed,
         repeats="auto",
         precision={"min": 3},
@@ -125,18 +125,18 @@ def test_the_search_finds_what_4_slots_can_take_under_an_objective(tmp_path, see
         search={"high": 32.0},
         slo={"latency_ms": {"p95": ALONE_MS * 1.2}},
     )
-    (last,) = measure(asked, tmp_path, four_slots(seed))
+    (last,) = measure(sweep, tmp_path, four_slots(seed))
     assert (last.found, last.stopped) == (4, "found")
-    tried = [cell["inflight"] for cell, _ in planned(asked, tmp_path)]
+    tried = [cell["inflight"] for cell, _ in planned(sweep, tmp_path)]
     assert tried == [1, 2, 4, 5, 6, 8]
-    found = answer(read_study(asked, tmp_path)).models[0]
-    assert found.under_slo.cell.cell["inflight"] == 4
-    assert found.under_slo.resolved
+    model_answer = answer(read_study(sweep, tmp_path)).models[0]
+    assert model_answer.under_slo.cell.cell["inflight"] == 4
+    assert model_answer.under_slo.resolved
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_without_objectives_the_search_finds_the_knee_at_4_slots(tmp_path, seed):
-    asked = config(
+    sweep = config(
         seed=seed,
         repeats="auto",
         precision={"min": 3},
@@ -144,21 +144,21 @@ def test_without_objectives_the_search_finds_the_knee_at_4_slots(tmp_path, seed)
         run=MANY,
         search={"high": 32.0},
     )
-    (last,) = measure(asked, tmp_path, four_slots(seed))
+    (last,) = measure(sweep, tmp_path, four_slots(seed))
     assert (last.found, last.stopped) == (4, "found")
-    knee = answer(read_study(asked, tmp_path)).models[0].knee
+    knee = answer(read_study(sweep, tmp_path)).models[0].knee
     assert (knee.cell.cell["inflight"], knee.resolved) == (4, True)
 
 
 def test_a_knee_between_doubled_values_is_measured(tmp_path):
-    asked = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 64.0})
-    (last,) = measure(asked, tmp_path, lambda c, r: slotted(c["inflight"], (r, 7), slots=6))
+    sweep = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 64.0})
+    (last,) = measure(sweep, tmp_path, lambda c, r: slot_records(c["inflight"], (r, 7), slots=6))
     assert (last.found, last.stopped) == (6, "found")
 
 
 def test_throughput_that_still_rises_at_the_upper_end_is_said(tmp_path):
-    asked = config(repeats=2, sweep={}, run=MANY, search={"high": 3.0})
-    (last,) = measure(asked, tmp_path, four_slots(1))
+    sweep = config(repeats=2, sweep={}, run=MANY, search={"high": 3.0})
+    (last,) = measure(sweep, tmp_path, four_slots(1))
     assert (last.found, last.stopped) == (3, "all meet")
     assert "still rises" in last.message
 
@@ -171,7 +171,7 @@ def wavering(cell, repeat):
 
 
 def test_a_probe_that_stays_unclear_gets_all_its_repeats_and_is_not_resolved(tmp_path):
-    asked = config(
+    sweep = config(
         repeats="auto",
         precision={"min": 3, "max": 8, "width": 0.001},
         sweep={},
@@ -179,8 +179,8 @@ def test_a_probe_that_stays_unclear_gets_all_its_repeats_and_is_not_resolved(tmp
         search={"high": 8.0},
         slo={"latency_ms": {"p50": 350}},
     )
-    (last,) = measure(asked, tmp_path, wavering)
-    repeats = {cell["inflight"]: len(numbers) for cell, numbers in planned(asked, tmp_path)}
+    (last,) = measure(sweep, tmp_path, wavering)
+    repeats = {cell["inflight"]: len(numbers) for cell, numbers in planned(sweep, tmp_path)}
     assert repeats[4] == 8 and repeats[1] == repeats[2] == 3
     assert last.stopped == "not resolved"
     assert {one.value: one.standing for one in last.seen}[4] == "unclear"
@@ -188,10 +188,10 @@ def test_a_probe_that_stays_unclear_gets_all_its_repeats_and_is_not_resolved(tmp
 
 
 def test_even_the_least_value_may_miss(tmp_path):
-    asked = config(repeats=2, sweep={}, run=MANY, search={"high": 8.0}, slo={"ttft_ms": {"p50": 1}})
-    (last,) = measure(asked, tmp_path, four_slots(1))
+    sweep = config(repeats=2, sweep={}, run=MANY, search={"high": 8.0}, slo={"ttft_ms": {"p50": 1}})
+    (last,) = measure(sweep, tmp_path, four_slots(1))
     assert (last.found, last.stopped) == (None, "none meets")
-    assert len(planned(asked, tmp_path)) == 1
+    assert len(planned(sweep, tmp_path)) == 1
 
 
 def test_a_probe_with_too_many_errors_misses(tmp_path):
@@ -201,10 +201,10 @@ def test_a_probe_with_too_many_errors_misses(tmp_path):
         failed = dict.fromkeys(range(20), "timeout") if cell["inflight"] > 2 else {}
         return table(Load(places=cell["inflight"], requests=48, tokens=16, failed=failed))
 
-    asked = config(
+    sweep = config(
         repeats=2, sweep={}, run=MANY, search={"high": 8.0}, slo={"latency_ms": {"p95": 1e5}}
     )
-    (last,) = measure(asked, tmp_path, records)
+    (last,) = measure(sweep, tmp_path, records)
     assert last.found == 2
 
 
@@ -225,99 +225,94 @@ def two_a_second(cell, repeat):
 
 
 def test_of_a_rate_the_largest_is_found_that_the_server_keeps_up_with(tmp_path):
-    asked = config(
+    sweep = config(
         repeats=2,
         sweep={},
         run={"iters": 60, "max_tokens": 2},
         load={"kind": "constant"},
         search={"axis": "rate", "low": 0.5, "high": 50.0},
     )
-    (last,) = measure(asked, tmp_path, two_a_second)
+    (last,) = measure(sweep, tmp_path, two_a_second)
     assert last.stopped == "found"
     # 5 % is what the search asks, and as much is what the server may fall behind
     assert 1.9 <= last.found <= 2.2
-    assert [cell["rate"] for cell, _ in planned(asked, tmp_path)][:2] == [0.5, 1]
-    assert f"found rate {last.found:g}" in page(asked, tmp_path)
+    assert [cell["rate"] for cell, _ in planned(sweep, tmp_path)][:2] == [0.5, 1]
+    assert f"found rate {last.found:g}" in page(sweep, tmp_path)
 
 
 def test_each_combination_of_the_other_axes_has_a_search_of_its_own(tmp_path):
-    asked = config(repeats=2, sweep={"ranks": [2, 3]}, run=MANY, search={"low": 2.0, "high": 16.0})
-    first, second = measure(asked, tmp_path, four_slots(1))
+    sweep = config(repeats=2, sweep={"ranks": [2, 3]}, run=MANY, search={"low": 2.0, "high": 16.0})
+    first, second = measure(sweep, tmp_path, four_slots(1))
     assert (first.line["ranks"], second.line["ranks"]) == (2, 3)
     assert first.found == second.found == 4
-    assert "ranks 3" in page(asked, tmp_path)
+    assert "ranks 3" in page(sweep, tmp_path)
 
 
 def test_decisions_by_other_rules_and_leftovers_are_not_believed(tmp_path):
-    asked = auto(min=3, max=6, width=0.01)
-    measure(asked, tmp_path, uneven(0.3))
-    assert len(planned(asked, tmp_path)[0][1]) == 6
+    sweep = auto(min=3, max=6, width=0.01)
+    measure(sweep, tmp_path, uneven(0.3))
+    assert len(planned(sweep, tmp_path)[0][1]) == 6
     assert planned(auto(min=3, max=6, width=0.02), tmp_path)[0][1] == [1, 2, 3]
     line = {"model": "smollm2", "inflight": 2, "ranks": 2}
-    (tmp_path / decision_path(asked, line, 2)).unlink()
-    assert planned(asked, tmp_path)[0][1] == [1, 2, 3, 4]
+    (tmp_path / decision_path(sweep, line, 2)).unlink()
+    assert planned(sweep, tmp_path)[0][1] == [1, 2, 3, 4]
 
 
 def test_nothing_is_decided_by_what_is_missing(tmp_path):
-    asked = auto(min=3)
-    first = cells(asked)[0]
+    sweep = auto(min=3)
+    first = cells(sweep)[0]
     with pytest.raises(UserError, match=r"repeat~1 has no result to decide by: Not measured"):
-        decide(asked, tmp_path, first, 1)
+        decide(sweep, tmp_path, first, 1)
     for repeat in (1, 2):
-        write_repeat(asked, tmp_path, first, repeat)
-    write_failure(asked, tmp_path, first, 3, "The server died.")
+        write_repeat(sweep, tmp_path, first, repeat)
+    write_failure(sweep, tmp_path, first, 3, "The server died.")
     with pytest.raises(UserError, match=r"repeat~3 has no result to decide by: The server died"):
-        decide(asked, tmp_path, first, 1)
+        decide(sweep, tmp_path, first, 1)
     with pytest.raises(UserError, match=r"round~1.json isn't there"):
-        decide(asked, tmp_path, first, 2)
-
-
-def page(asked, results):
-    render(asked, results, results / "report.html")
-    return (results / "report.html").read_text()
+        decide(sweep, tmp_path, first, 2)
 
 
 def test_the_page_says_for_each_cell_why_it_stopped(tmp_path):
-    asked = config(
+    sweep = config(
         repeats="auto",
         sweep={"inflight": [1, 2]},
         precision={"min": 3, "max": 5, "width": 0.02},
     )
     even, odd = uneven(0.0001), uneven(0.3)
-    measure(asked, tmp_path, lambda c, r: (even if c["inflight"] == 1 else odd)(c, r))
-    html = page(asked, tmp_path)
+    measure(sweep, tmp_path, lambda c, r: (even if c["inflight"] == 1 else odd)(c, r))
+    html = page(sweep, tmp_path)
     section = html[html.index('id="stopped"') : html.index('id="checks"')]
     assert "interval as narrow as asked" in section and "most repeats reached" in section
     assert "Repeats were added until half the 95 % interval" in html
 
 
 def test_the_page_says_what_was_found_with_which_probes(tmp_path):
-    asked = config(
+    sweep = config(
         repeats=3, sweep={}, run=MANY, search={"high": 8.0}, slo={"latency_ms": {"p95": 216}}
     )
-    measure(asked, tmp_path, four_slots(2))
-    html = page(asked, tmp_path)
+    measure(sweep, tmp_path, four_slots(2))
+    html = page(sweep, tmp_path)
     assert "The search: found inflight 4." in html
     assert "1 ✓ (3), 2 ✓ (3), 4 ✓ (3), 5 ✗ (3), 6 ✗ (3), 8 ✗ (3)" in html
 
 
 def test_a_folder_without_its_config_is_read_as_it_was_measured(tmp_path):
     """Cells that differ in repeats are whole, not incomplete."""
-    asked = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 8.0})
-    measure(asked, tmp_path, four_slots(1))
-    extra = parse_cell(asked, ["inflight=4"])
-    write_repeat(asked, tmp_path, extra, 4, four_slots(1)(extra, 4))
-    with opened(tmp_path) as found:
-        study = found.study
+    sweep = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 8.0})
+    measure(sweep, tmp_path, four_slots(1))
+    extra = parse_cell(sweep, ["inflight=4"])
+    write_repeat(sweep, tmp_path, extra, 4, four_slots(1)(extra, 4))
+    with opened(tmp_path) as results:
+        study = results.study
     assert {cell.cell["inflight"]: len(cell.repeats) for cell in study.cells}[4] == 4
     assert all(len(cell.ok) == len(cell.repeats) for cell in study.cells)
 
 
 def test_a_decision_file_can_be_read_by_people(tmp_path):
-    asked = auto(min=3)
-    measure(asked, tmp_path, uneven(0.001))
+    sweep = auto(min=3)
+    measure(sweep, tmp_path, uneven(0.001))
     (path,) = (tmp_path / "plan").rglob("*.json")
-    told = json.loads(path.read_text())
-    assert told["stopped"] == "width" and told["seen"][0]["repeats"] == 3
+    data = json.loads(path.read_text())
+    assert data["stopped"] == "width" and data["seen"][0]["repeats"] == 3
     shutil.rmtree(tmp_path / "plan")
-    assert len(planned(asked, tmp_path)[0][1]) == 3
+    assert len(planned(sweep, tmp_path)[0][1]) == 3

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from tests.unit.synthetic import Load, config, load_of, rows, table, to_table, write_repeat
-from tests.unit.test_analysis_verdicts import CLEAN, verdicts
+from tests.unit.verdicts import CLEAN, verdicts
 
 from mls.analysis.repeat.breakdown import parts
 from mls.analysis.study import read_study
@@ -27,12 +27,12 @@ def shared(slower=1.0, load=CLEAN, servers=2):
     ("slower", "status"), [(1.0, "pass"), (1.09, "pass"), (1.2, "warn"), (1.5, "warn")]
 )
 def test_servers_that_are_apart_are_told(slower, status):
-    found = verdicts(to_table(shared(slower)))["fair_servers"]
-    assert found.status == status
-    assert found.measured == pytest.approx((slower - 1) / ((slower + 1) / 2), abs=0.01)
-    assert "50%, 50%" in found.message
+    verdict = verdicts(to_table(shared(slower)))["fair_servers"]
+    assert verdict.status == status
+    assert verdict.measured == pytest.approx((slower - 1) / ((slower + 1) / 2), abs=0.01)
+    assert "50%, 50%" in verdict.message
     if status != "pass":
-        assert "ms at server 2" in found.message
+        assert "ms at server 2" in verdict.message
 
 
 def test_a_server_that_answers_nothing_is_named():
@@ -40,8 +40,8 @@ def test_a_server_that_answers_nothing_is_named():
     for row in made:
         if row["server"] == 1:
             row["error"] = "refused"
-    found = verdicts(to_table(made))["fair_servers"]
-    assert (found.status, found.message) == ("fail", "Server 2 answered none of its requests.")
+    verdict = verdicts(to_table(made))["fair_servers"]
+    assert (verdict.status, verdict.message) == ("fail", "Server 2 answered none of its requests.")
 
 
 def test_one_server_is_not_judged():
@@ -50,10 +50,10 @@ def test_one_server_is_not_judged():
 
 def test_each_server_has_a_row_of_its_own():
     load = Load(places=4, requests=40, tokens=16)
-    found = parts([to_table(shared(2.0, load)), to_table(shared(2.0, load))], "server")
-    assert [part.number for part in found] == [1, 2]
-    assert [part.requests for part in found] == [40, 40]
-    one, two = found
+    servers = parts([to_table(shared(2.0, load)), to_table(shared(2.0, load))], "server")
+    assert [part.number for part in servers] == [1, 2]
+    assert [part.requests for part in servers] == [40, 40]
+    one, two = servers
     assert two.latency_ms.p50 == pytest.approx(2 * one.latency_ms.p50, rel=0.01)
     assert one.ttft_ms.p50 == pytest.approx(two.ttft_ms.p50, rel=0.01)
     assert one.completion_tokens_per_s == pytest.approx(two.completion_tokens_per_s)
@@ -84,9 +84,9 @@ def test_servers_that_may_be_apart_by_chance_are_unknown():
     for seed in range(40):
         load = Load(places=1, requests=24, tokens=4, noise=1.0, seed=seed)
         run = Run(inflight=1, iters=24, max_tokens=4, ranks=1)
-        found = verdicts(to_table(shared(load=load)), before=None, run=run)["fair_servers"]
-        statuses.append(found.status)
-        if found.status == "unknown":
-            assert "run.rounds" in found.message
+        verdict = verdicts(to_table(shared(load=load)), before=None, run=run)["fair_servers"]
+        statuses.append(verdict.status)
+        if verdict.status == "unknown":
+            assert "run.rounds" in verdict.message
     assert statuses.count("warn") <= 4
     assert statuses.count("unknown") >= 20

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import Load, facts, rows, to_table
+from tests.unit.telemetry import POST, span, telemetry
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
@@ -15,36 +15,17 @@ from mls.analysis.repeat.gpu import PostFacts
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
-from mls.core.record import TELEMETRY
 from mls.core.units import NS_PER_S
 
-EVERY_NS = NS_PER_S // 5
 LOAD = Load()
 LONG = Load(requests=130)
 """Of 6 s, so of some 30 samples."""
-POST = PostFacts("on", 4096, None, ["0 A card"])
-
-
-def span(made: list[dict]) -> tuple[int, int]:
-    return min(row["start_ns"] for row in made), max(row["end_ns"] for row in made)
-
-
-def telemetry(figures: dict[str, dict[str, object]], made: list[dict]) -> pa.Table:
-    """figures: source → name → value, or a function of the time in s since the first start."""
-    begin, end = span(made)
-    found = []
-    for at_ns in range(begin - NS_PER_S, end + NS_PER_S, EVERY_NS):
-        for source, names in figures.items():
-            for name, value in names.items():
-                known = value((at_ns - begin) / NS_PER_S) if callable(value) else value
-                found.append({"at_ns": at_ns, "source": source, "name": name, "value": known})
-    return pa.Table.from_pylist(found, schema=TELEMETRY)
 
 
 def summary(figures, post=None, made=None):
     made = made or rows(LOAD)
-    told = telemetry(figures, made) if figures else None
-    return summarize(to_table(made), facts(LOAD.places, post=post, telemetry=told))
+    samples = telemetry(figures, made) if figures else None
+    return summarize(to_table(made), facts(LOAD.places, post=post, telemetry=samples))
 
 
 def test_without_a_card_and_without_asking_there_is_nothing_to_say():
@@ -53,9 +34,9 @@ def test_without_a_card_and_without_asking_there_is_nothing_to_say():
 
 
 def test_why_there_was_no_post_processing_is_kept():
-    found = summary(None, PostFacts("auto", 64, "no CUDA driver", [])).gpu
-    assert found.post.reason == "no CUDA driver" and found.post.total_ms.n == 0
-    assert found.devices == [] and found.power_w is None
+    gpu = summary(None, PostFacts("auto", 64, "no CUDA driver", [])).gpu
+    assert gpu.post.reason == "no CUDA driver" and gpu.post.total_ms.n == 0
+    assert gpu.devices == [] and gpu.power_w is None
 
 
 def test_times_of_post_processing_come_from_the_records():
@@ -89,10 +70,10 @@ def test_memory_and_power_are_summed_over_the_cards_in_use():
         "utilization": 50,
     }
     idle = {"memory_used_mib": 5.0, "power_w": 70.0, "utilization": 0}
-    found = summary({"gpu0": busy, "gpu1": idle, "gpu2": busy | {"utilization": 100}}).gpu
-    assert found.devices == ["0", "2"]
-    assert (found.memory_used_mib.max, found.server_memory_mib.max) == (200.0, 120.0)
-    assert (found.power_w.mean, found.utilization.mean) == (600.0, 75.0)
+    gpu = summary({"gpu0": busy, "gpu1": idle, "gpu2": busy | {"utilization": 100}}).gpu
+    assert gpu.devices == ["0", "2"]
+    assert (gpu.memory_used_mib.max, gpu.server_memory_mib.max) == (200.0, 120.0)
+    assert (gpu.power_w.mean, gpu.utilization.mean) == (600.0, 75.0)
 
 
 def test_a_card_that_only_post_processes_is_in_use():
@@ -102,7 +83,7 @@ def test_a_card_that_only_post_processes_is_in_use():
 
 
 @pytest.mark.parametrize(
-    ("reasons", "status", "said"),
+    ("reasons", "status", "words"),
     [
         (0x0, "pass", "No sample"),
         (0x1 | 0x2 | 0x100, "pass", "No sample"),  # idle, set clocks, display: nothing is slowed
@@ -112,32 +93,34 @@ def test_a_card_that_only_post_processes_is_in_use():
         (0x20 | 0x40, "fail", "temperature (software), temperature (hardware)"),
     ],
 )
-def test_slowed_clocks_are_a_verdict(reasons, status, said):
+def test_slowed_clocks_are_a_verdict(reasons, status, words):
     made = rows(LONG)
-    found = summary({"gpu0": {"clock_reasons": float(reasons)}}, made=made)
-    verdicts = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))
+    run_summary = summary({"gpu0": {"clock_reasons": float(reasons)}}, made=made)
+    verdicts = judge(Evidence(run_summary, to_table(made), Run(inflight=4), Checks()))
     assert verdicts[-1].check == "card_at_full_clocks"
-    assert verdicts[-1].status == status and said in verdicts[-1].message
-    assert found.gpu.throttled_share == (0.0 if status == "pass" else 1.0)
+    assert verdicts[-1].status == status and words in verdicts[-1].message
+    assert run_summary.gpu.throttled_share == (0.0 if status == "pass" else 1.0)
 
 
 @pytest.mark.parametrize(
-    ("clocks", "status", "said"),
+    ("clocks", "status", "words"),
     [
         ((1980, 1980), "pass", "100% of its highest"),
         ((1980, 1500), "warn", "76% of its highest, and the card names no reason"),
     ],
 )
 def test_clocks_that_were_set_low_are_a_warning_though_the_card_names_no_reason(
-    clocks, status, said
+    clocks, status, words
 ):
     """As a profiler that was killed left one of two H200."""
     made = rows(LONG)
-    told = {"sm_max_mhz": 1980.0, "clock_reasons": 0.0, "server_memory_mib": 1.0}
-    found = summary({f"gpu{i}": told | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, made=made)
-    (verdict,) = judge(Evidence(found, to_table(made), Run(inflight=4), Checks()))[-1:]
+    figures = {"sm_max_mhz": 1980.0, "clock_reasons": 0.0, "server_memory_mib": 1.0}
+    run_summary = summary(
+        {f"gpu{i}": figures | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, made=made
+    )
+    (verdict,) = judge(Evidence(run_summary, to_table(made), Run(inflight=4), Checks()))[-1:]
     assert (verdict.check, verdict.status) == ("card_at_full_clocks", status)
-    assert said in verdict.message
+    assert words in verdict.message
 
 
 def test_few_samples_of_a_cards_clocks_may_have_missed_slowed_ones():
@@ -154,14 +137,14 @@ def test_the_clock_of_an_idle_card_says_nothing():
     def idle(s):
         return float(s > 0.1)
 
-    told = {
+    figures = {
         "sm_max_mhz": 1980.0,
         "clock_reasons": idle,
         "sm_mhz": lambda s: 1980.0 - 1600 * idle(s),
     }
-    assert summary({"gpu0": told}).gpu.sm_share_of_max == 1.0
-    told["clock_reasons"] = 1.0
-    assert summary({"gpu0": told}).gpu.sm_share_of_max is None
+    assert summary({"gpu0": figures}).gpu.sm_share_of_max == 1.0
+    figures["clock_reasons"] = 1.0
+    assert summary({"gpu0": figures}).gpu.sm_share_of_max is None
 
 
 def test_a_card_that_keeps_its_clocks_to_itself_is_unknown_and_no_card_is_no_verdict():
@@ -182,5 +165,5 @@ def test_what_was_sampled_before_and_after_the_run_does_not_count():
     def power(s: float) -> float:
         return 100.0 if 0 <= s <= seconds else 9999.0
 
-    found = summary({"gpu0": {"power_w": power}}, made=made).gpu
-    assert found.power_w.max == 100.0 and np.isfinite(found.energy_j)
+    gpu = summary({"gpu0": {"power_w": power}}, made=made).gpu
+    assert gpu.power_w.max == 100.0 and np.isfinite(gpu.energy_j)

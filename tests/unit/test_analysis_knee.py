@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from tests.unit.synthetic import Load, config, rows, table, to_table, write_repeat
-from tests.unit.test_analysis_answer import said
+from tests.unit.answers import answer_text
+from tests.unit.slots import ALONE_MS, TOKENS, slot_records
+from tests.unit.synthetic import Load, config, table, write_repeat
 
 from mls.analysis.answer import answer
 from mls.analysis.repeat.goodput import good_requests, goodput
@@ -15,32 +15,6 @@ from mls.config.cells import cells
 from mls.config.sections.checks import Slo
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_S
-
-TOKENS, PACE_MS, FIRST_MS = 16, 10.0, 30.0
-
-
-def slotted(places, seed, slots=4, requests=48):
-    """A server of so many slots: each serves one request at a time, the others wait in its queue."""
-    rng = np.random.default_rng(seed)
-    level = 1 + 0.01 * rng.standard_normal()
-    free_slot, free_place, made = np.zeros(slots), np.zeros(places), []
-    for row in rows(Load(places=places, requests=requests, tokens=TOKENS)):
-        place = int(free_place.argmin())
-        start = free_place[place]
-        slot = int(free_slot.argmin())
-        begin = max(start, free_slot[slot])
-        pace = rng.lognormal(0, 0.05, TOKENS) * level
-        chunks = begin + np.cumsum(np.array([FIRST_MS, *[PACE_MS] * (TOKENS - 1)]) * pace)
-        free_slot[slot] = free_place[place] = chunks[-1]
-        at = (chunks * 1e6).astype(int)
-        made.append(
-            row
-            | dict.fromkeys(("start_ns", "scheduled_ns"), int(start * 1e6))
-            | dict.fromkeys(("end_ns", "last_chunk_ns"), int(at[-1]))
-            | {"first_chunk_ns": int(at[0]), "chunk_ns": at.tolist(), "slot": place}
-            | {"server_prompt_ms": 1.0, "server_predicted_ms": 1.0, "connected_ns": None}
-        )
-    return to_table(made)
 
 
 def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **keys):
@@ -53,7 +27,7 @@ def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **k
     )
     for number, cell in enumerate(cells(planned)):
         for repeat in range(1, repeats + 1):
-            records = slotted(cell["inflight"], (seed, number, repeat), slots)
+            records = slot_records(cell["inflight"], (seed, number, repeat), slots)
             write_repeat(planned, tmp_path, cell, repeat, records)
     return read_study(planned, tmp_path)
 
@@ -61,12 +35,12 @@ def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **k
 @pytest.mark.parametrize("seed", range(10))
 def test_the_answer_finds_the_4_slots_of_the_server(tmp_path, seed):
     study = measured(tmp_path, seed)
-    found = answer(study).models[0]
-    assert found.throughput.cell.cell["inflight"] == 4
-    assert found.knee.cell.cell["inflight"] == 4
-    assert (found.knee.low, found.knee.high, found.knee.measure) == (4, 4, [])
-    assert found.knee.resolved
-    assert "The knee is at inflight 4" in said(answer(study), study)
+    model_answer = answer(study).models[0]
+    assert model_answer.throughput.cell.cell["inflight"] == 4
+    assert model_answer.knee.cell.cell["inflight"] == 4
+    assert (model_answer.knee.low, model_answer.knee.high, model_answer.knee.measure) == (4, 4, [])
+    assert model_answer.knee.resolved
+    assert "The knee is at inflight 4" in answer_text(answer(study), study)
 
 
 def test_a_knee_between_what_was_measured_is_not_resolved_and_says_what_to_measure(tmp_path):
@@ -75,7 +49,7 @@ def test_a_knee_between_what_was_measured_is_not_resolved_and_says_what_to_measu
     assert knee.cell.cell["inflight"] == 8
     assert not knee.resolved
     assert knee.measure == [6]  # 6 and 7 may do as well; 3, 4 and 5 can't, as T(n) ≤ n/2 · T(2)
-    assert "measure inflight 6" in said(answer(study), study)
+    assert "measure inflight 6" in answer_text(answer(study), study)
 
 
 def test_repeats_that_differ_leave_the_knee_open(tmp_path):
@@ -90,27 +64,24 @@ def test_repeats_that_differ_leave_the_knee_open(tmp_path):
     knee = answer(study).models[0].knee
     assert not knee.resolved
     assert knee.low < knee.high
-    assert "Not resolved" in said(answer(study), study)
+    assert "Not resolved" in answer_text(answer(study), study)
 
 
 def test_throughput_that_rises_to_the_end_has_no_knee_to_tell_of(tmp_path):
     study = measured(tmp_path, 1, inflights=(1, 2, 3), slots=16)
-    found = answer(study).models[0]
-    assert found.knee.at_edge
-    assert "The knee" not in said(answer(study), study)
-    assert "throughput was still rising" in said(answer(study), study)
-
-
-ALONE_MS = FIRST_MS + (TOKENS - 1) * PACE_MS  # the latency while there is a slot for everyone
+    model_answer = answer(study).models[0]
+    assert model_answer.knee.at_edge
+    assert "The knee" not in answer_text(answer(study), study)
+    assert "throughput was still rising" in answer_text(answer(study), study)
 
 
 def test_the_most_throughput_under_an_objective(tmp_path):
     study = measured(tmp_path, 3, slo={"latency_ms": {"p95": ALONE_MS * 1.2}})
-    found = answer(study).models[0]
-    assert found.under_slo.cell.cell["inflight"] == 4
-    assert found.under_slo.resolved
-    assert found.goodput.cell.cell["inflight"] == 4
-    assert "Under the objectives (latency p95 ≤ 216 ms), inflight 4 serves the most" in said(
+    model_answer = answer(study).models[0]
+    assert model_answer.under_slo.cell.cell["inflight"] == 4
+    assert model_answer.under_slo.resolved
+    assert model_answer.goodput.cell.cell["inflight"] == 4
+    assert "Under the objectives (latency p95 ≤ 216 ms), inflight 4 serves the most" in answer_text(
         answer(study), study
     )
 
@@ -119,16 +90,16 @@ def test_an_objective_that_only_little_load_meets_names_the_gap_to_measure(tmp_p
     study = measured(
         tmp_path, 3, inflights=(4, 16), slots=12, slo={"latency_ms": {"p95": ALONE_MS * 1.2}}
     )
-    found = answer(study).models[0].under_slo
-    assert found.cell.cell["inflight"] == 4
-    assert found.measure == [5, 15]
-    assert "measure inflight 5 and 15" in said(answer(study), study)
+    choice = answer(study).models[0].under_slo
+    assert choice.cell.cell["inflight"] == 4
+    assert choice.measure == [5, 15]
+    assert "measure inflight 5 and 15" in answer_text(answer(study), study)
 
 
 def test_no_cell_meets_an_objective_that_is_too_strict(tmp_path):
     study = measured(tmp_path, 3, inflights=(1, 2), slo={"ttft_ms": {"p50": 1.0}})
     assert answer(study).models[0].under_slo.cell is None
-    assert "No cell meets the objectives" in said(answer(study), study)
+    assert "No cell meets the objectives" in answer_text(answer(study), study)
 
 
 def test_a_limit_within_the_interval_is_not_resolved(tmp_path):
@@ -137,25 +108,25 @@ def test_a_limit_within_the_interval_is_not_resolved(tmp_path):
     strict = study.config.model_copy(
         update={"slo": Slo.model_validate({"latency_ms": {"p95": (p95.value + p95.high) / 2}})}
     )
-    found = answer(replace(study, config=strict)).models[0].under_slo
-    assert found.cell.cell["inflight"] == 2
-    assert [cell.cell["inflight"] for cell in found.unclear] == [2]
+    choice = answer(replace(study, config=strict)).models[0].under_slo
+    assert choice.cell.cell["inflight"] == 2
+    assert [cell.cell["inflight"] for cell in choice.unclear] == [2]
 
 
 def test_goodput_counts_only_requests_within_every_limit():
-    records = slotted(8, 1)
+    records = slot_records(8, 1)
     slo = Slo.model_validate({"latency_ms": {"p50": 10.0, "p95": ALONE_MS * 1.3}})
     start, end = (records[name].to_numpy() for name in ("start_ns", "end_ns"))
     expected = (end - start) / 1e6 <= ALONE_MS * 1.3  # the largest limit of each
     assert 0 < expected.sum() < len(expected)
     assert (good_requests(records, slo) == expected).all()
-    found = goodput(records, slo, timeline(records, 8))
+    figures = goodput(records, slo, timeline(records, 8))
     begin, stop = timeline(records, 8).window
     within = expected & (end > begin) & (end <= stop)
-    assert found["good.share"] == pytest.approx(expected.mean())
+    assert figures["good.share"] == pytest.approx(expected.mean())
     rate = within.sum() * NS_PER_S / (stop - begin)
-    assert found["throughput.good_requests_per_s"] == pytest.approx(rate)
-    assert found["throughput.good_tokens_per_s"] == pytest.approx(rate * TOKENS)
+    assert figures["throughput.good_requests_per_s"] == pytest.approx(rate)
+    assert figures["throughput.good_tokens_per_s"] == pytest.approx(rate * TOKENS)
 
 
 def test_failed_and_unstreamed_requests_are_not_good():
@@ -165,7 +136,7 @@ def test_failed_and_unstreamed_requests_are_not_good():
 
 
 def test_without_objectives_there_is_no_goodput(tmp_path):
-    records = slotted(2, 1)
+    records = slot_records(2, 1)
     assert goodput(records, Slo(), timeline(records, 2)) == {}
     assert answer(measured(tmp_path, 1, inflights=(1, 2))).models[0].under_slo is None
 

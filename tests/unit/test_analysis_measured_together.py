@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.answers import answer_text
 from tests.unit.synthetic import Load, config, table, write_repeat
-from tests.unit.test_analysis_answer import said
 
 from mls.analysis.answer import answer
 from mls.analysis.checks.measured_together import duration, measured_together, whens
@@ -72,10 +72,10 @@ def test_an_interleaved_sweep_passes(tmp_path):
     planned = sweep()
     read = study(planned, tmp_path, in_order(planned))
     assert statuses(read) == ["pass"] * 3
-    found = together(read)[0]
-    assert (0 < found.measured < LENGTH) and found.threshold == 300
-    assert found.message.startswith("Measured in one go with 2 other cells")
-    assert "apart" not in said(answer(read), read)
+    verdict = together(read)[0]
+    assert (0 < verdict.measured < LENGTH) and verdict.threshold == 300
+    assert verdict.message.startswith("Measured in one go with 2 other cells")
+    assert "apart" not in answer_text(answer(read), read)
     assert {row["verdict"] for row in cell_rows(read)} == {cell.verdict for cell in read.cells}
 
 
@@ -88,11 +88,11 @@ def test_a_value_added_two_hours_later_is_apart(tmp_path):
 
     read = study(planned, tmp_path, at)
     assert statuses(read) == ["pass", "pass", "warn"]
-    found = together(read)[2]
-    assert found.measured == pytest.approx(2 * HOUR, abs=300) and found.threshold == 300
-    assert found.message.startswith("Measured 1 h 57 min after 2 other cells")
-    assert "--forcerun run" in found.message
-    text = said(answer(read), read)
+    verdict = together(read)[2]
+    assert verdict.measured == pytest.approx(2 * HOUR, abs=300) and verdict.threshold == 300
+    assert verdict.message.startswith("Measured 1 h 57 min after 2 other cells")
+    assert "--forcerun run" in verdict.message
+    text = answer_text(answer(read), read)
     assert "Not resolved: repeats of inflight 4 were measured 1 h 57 min apart" in text
     chosen = answer(read).models[0]
     assert chosen.throughput.resolved is False
@@ -123,9 +123,9 @@ def test_a_resume_within_a_block_is_not(tmp_path):
         lambda place, r: LENGTH * place + (r - 1) * 200 + (r > 1 + (place == 0)) * DAY,
     )
     assert statuses(read) == ["warn", "pass", "pass"]
-    found = together(read)[0]
-    assert found.measured == pytest.approx(DAY, abs=300)
-    assert "(2 + 1 against 1 + 2)" in found.message
+    verdict = together(read)[0]
+    assert verdict.measured == pytest.approx(DAY, abs=300)
+    assert "(2 + 1 against 1 + 2)" in verdict.message
 
 
 def test_one_repeat_of_many_on_the_other_side_is_little(tmp_path):
@@ -159,7 +159,7 @@ def test_single_repeats_in_one_go_pass_however_many(tmp_path):
 def test_two_single_repeats_of_two_days_are_apart_and_the_later_is_told(tmp_path):
     read = study(sweep(repeats=1, inflight=(1, 4)), tmp_path, lambda place, r: DAY * place)
     assert statuses(read) == ["pass", "warn"]
-    text = said(answer(read), read)
+    text = answer_text(answer(read), read)
     assert "repeats of inflight 4 were measured 1 d apart" in text
     assert "interval of their ratio" not in text  # there are none
     assert answer(read).models[0].throughput.resolved is False
@@ -199,7 +199,7 @@ def test_old_records_without_times_are_unknown(tmp_path):
     read = study(sweep(), tmp_path, lambda place, r: None if (place, r) == (1, 2) else LENGTH * r)
     assert statuses(read) == ["pass", "unknown", "pass"]
     assert together(read)[1].measured is None
-    text = said(answer(read), read)
+    text = answer_text(answer(read), read)
     assert "apart" not in text
 
 
@@ -238,7 +238,7 @@ def test_cells_left_out_of_the_answer_are_not_told_there(tmp_path):
     read = read_study(planned, tmp_path)
     assert statuses(read) == ["warn", "pass", "pass"]
     assert answer(read).models[0].apart == []
-    assert "apart" not in said(answer(read), read)
+    assert "apart" not in answer_text(answer(read), read)
 
 
 TIMES = st.lists(

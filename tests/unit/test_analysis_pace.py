@@ -37,7 +37,7 @@ def verdicts(table, load=None, workload=None, inflight=4):
     load, workload = load or model.Load(), workload or Workload()
     summary = summarize(table, facts(inflight, steady=False))
     run = Run(inflight=inflight, max_tokens=16)
-    found = judge(
+    judgement = judge(
         Evidence(
             summary,
             table,
@@ -47,7 +47,7 @@ def verdicts(table, load=None, workload=None, inflight=4):
             workload=workload,
         )
     )
-    return {verdict.check: verdict for verdict in found}
+    return {verdict.check: verdict for verdict in judgement}
 
 
 def poisson(rate):
@@ -57,28 +57,28 @@ def poisson(rate):
 @pytest.mark.parametrize("seed", range(1, 9))
 @pytest.mark.parametrize("rate", [2.0, 5.0, 8.0])
 def test_a_server_that_keeps_up_passes(rate, seed):
-    found = verdicts(served(poisson(rate), seed), poisson(rate))
-    assert found["server_kept_up"].status == "pass", found["server_kept_up"]
-    assert "concurrency_held" not in found
+    by_check = verdicts(served(poisson(rate), seed), poisson(rate))
+    assert by_check["server_kept_up"].status == "pass", by_check["server_kept_up"]
+    assert "concurrency_held" not in by_check
 
 
 @pytest.mark.parametrize("seed", range(1, 9))
 @pytest.mark.parametrize("rate", [15.0, 30.0])
 def test_a_server_that_falls_behind_fails_and_says_by_how_much(rate, seed):
-    found = verdicts(served(poisson(rate), seed), poisson(rate))["server_kept_up"]
-    assert found.status == "fail" and "The queue grew" in found.message
-    assert found.measured == pytest.approx(1 - 1 / (rate * SERVICE_S), abs=0.12)
+    verdict = verdicts(served(poisson(rate), seed), poisson(rate))["server_kept_up"]
+    assert verdict.status == "fail" and "The queue grew" in verdict.message
+    assert verdict.measured == pytest.approx(1 - 1 / (rate * SERVICE_S), abs=0.12)
 
 
 def test_what_was_cut_off_at_the_end_counts():
     load = poisson(30.0)
-    found = verdicts(served(load, 1, limit_s=12), load)["server_kept_up"]
-    assert found.status == "fail" and "requests were not complete" in found.message
+    verdict = verdicts(served(load, 1, limit_s=12), load)["server_kept_up"]
+    assert verdict.status == "fail" and "requests were not complete" in verdict.message
 
 
 def test_few_arrivals_tell_nothing():
-    found = verdicts(served(poisson(5.0), 1, requests=4), poisson(5.0))
-    assert found["server_kept_up"].status == "unknown"
+    by_check = verdicts(served(poisson(5.0), 1, requests=4), poisson(5.0))
+    assert by_check["server_kept_up"].status == "unknown"
 
 
 def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
@@ -91,8 +91,8 @@ def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
 
 def test_an_open_loop_that_never_takes_all_its_connections_has_a_window_to_judge():
     load = poisson(2.0)
-    found = verdicts(served(load, 1, requests=1200), load, inflight=64)
-    assert found["steady"].status == found["warmed_up"].status == "pass"
+    by_check = verdicts(served(load, 1, requests=1200), load, inflight=64)
+    assert by_check["steady"].status == by_check["warmed_up"].status == "pass"
 
 
 def test_a_load_that_is_meant_to_change_is_not_called_unsteady():
@@ -122,8 +122,8 @@ def talks(places, sessions, drift):
 )
 def test_the_turns_of_conversations_are_compared_with_their_like(table, status):
     inflight = len(set(table["slot"].to_pylist()))
-    found = verdicts(table, workload=Workload(kind="conversation", turns=4), inflight=inflight)
-    assert found["steady"].status == status, found["steady"]
+    by_check = verdicts(table, workload=Workload(kind="conversation", turns=4), inflight=inflight)
+    assert by_check["steady"].status == status, by_check["steady"]
 
 
 @pytest.mark.parametrize(
@@ -137,16 +137,16 @@ def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, requests
         row | {"scheduled_ns": row["scheduled_ns"] + round(think_ms * NS_PER_MS)}
         for row in rows(Load(places=6, requests=requests, late_ms=think_ms + late_ms))
     ]
-    found = verdicts(to_table(made), model.Load(think_s=think_ms / 1000), inflight=6)
-    assert found["concurrency_held"].status == status, found["concurrency_held"]
+    by_check = verdicts(to_table(made), model.Load(think_s=think_ms / 1000), inflight=6)
+    assert by_check["concurrency_held"].status == status, by_check["concurrency_held"]
 
 
 @pytest.mark.parametrize("off, status", [(0, "pass"), (3, "warn"), (30, "fail"), (-1, "warn")])
 def test_prompts_are_compared_with_what_was_asked_for(off, status):
     made = [row | {"prompt_tokens_asked": 60} for row in rows(Load(requests=20))]
     made[7]["prompt_tokens"] += off
-    found = verdicts(to_table(made))["prompts_as_asked"]
-    assert found.status == status and found.measured == pytest.approx(abs(off) / 60)
+    verdict = verdicts(to_table(made))["prompts_as_asked"]
+    assert verdict.status == status and verdict.measured == pytest.approx(abs(off) / 60)
 
 
 def test_prompts_without_a_length_are_not_judged():
@@ -161,22 +161,22 @@ def test_replies_are_compared_with_what_each_was_asked_for():
     ]
     assert verdicts(to_table(made))["work_as_asked"].status == "pass"
     made[3]["completion_tokens"] -= 1
-    found = verdicts(to_table(made))["work_as_asked"]
-    assert found.status == "fail" and found.message.startswith("1 of 20 replies are shorter")
+    verdict = verdicts(to_table(made))["work_as_asked"]
+    assert verdict.status == "fail" and verdict.message.startswith("1 of 20 replies are shorter")
 
 
 def test_parts_are_the_requests_of_each_stage():
     made = [row | {"stage": int(job >= 15)} for job, row in enumerate(rows(Load(requests=40)))]
-    found = parts([to_table(made), to_table(made)], "stage")
-    assert [(part.number, part.requests) for part in found] == [(1, 30), (2, 50)]
-    assert found[0].ttft_ms.p50 == pytest.approx(50) and found[0].cached_tokens == 0
+    stages = parts([to_table(made), to_table(made)], "stage")
+    assert [(part.number, part.requests) for part in stages] == [(1, 30), (2, 50)]
+    assert stages[0].ttft_ms.p50 == pytest.approx(50) and stages[0].cached_tokens == 0
     due = np.array([row["scheduled_ns"] for row in made[15:]])
-    assert found[1].arrivals_per_s == pytest.approx(24 / ((due.max() - due.min()) / NS_PER_S))
+    assert stages[1].arrivals_per_s == pytest.approx(24 / ((due.max() - due.min()) / NS_PER_S))
     assert parts([to_table(rows(Load()))], "turn") == []
 
 
 def test_arrivals_too_few_to_have_shown_a_backlog_are_unknown():
     """Of 40 arrivals a server that falls behind by a tenth leaves four: chance does that, too."""
-    found = verdicts(served(poisson(9.0), 3, requests=40), poisson(9.0))["server_kept_up"]
-    assert found.status == "unknown"
-    assert "arrivals" in found.message and "run.iters" in found.message
+    verdict = verdicts(served(poisson(9.0), 3, requests=40), poisson(9.0))["server_kept_up"]
+    assert verdict.status == "unknown"
+    assert "arrivals" in verdict.message and "run.iters" in verdict.message

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.test_analysis_verdicts import IDLE, QUIET
+from tests.unit.verdicts import IDLE, QUIET
 
 from mls.analysis.checks.quiet_host import others, quiet_host
 from mls.analysis.repeat.evidence import Evidence
@@ -33,35 +33,37 @@ def record(busy_s, servers_s, perhaps_s=0.0, hidden=None, who=None):
     return {"server": "local", "before": before, "after": after, "listeners": [listener]}
 
 
-def judged(*given, **more):
-    return quiet_host(Evidence(None, None, None, Checks(), host=record(*given, **more)))
+def judged(*args, **more):
+    return quiet_host(Evidence(None, None, None, Checks(), host=record(*args, **more)))
 
 
 def test_a_busy_server_leaves_its_host_quiet():
-    found = judged(18.0, servers_s=15.6)
-    assert (found.status, found.measured) == ("pass", pytest.approx(0.02))
+    verdict = judged(18.0, servers_s=15.6)
+    assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.02))
 
 
 def test_other_work_beside_a_server_fails():
-    found = judged(19.9, servers_s=4.0)
-    assert (found.status, found.measured) == ("fail", pytest.approx(0.695))
-    assert found.message.startswith("Other processes used 69.5% of the host's CPU time, more than")
+    verdict = judged(19.9, servers_s=4.0)
+    assert (verdict.status, verdict.measured) == ("fail", pytest.approx(0.695))
+    assert verdict.message.startswith(
+        "Other processes used 69.5% of the host's CPU time, more than"
+    )
 
 
 def test_what_may_be_the_servers_leaves_it_unknown_only_where_it_decides():
-    found = judged(18.0, servers_s=3.0, perhaps_s=12.0)
-    assert (found.status, found.measured) == ("unknown", None)
-    assert "below launcher 19" in found.message and "setsid" in found.message
-    found = judged(18.0, servers_s=3.0, perhaps_s=8.0)
-    assert (found.status, found.measured) == ("fail", pytest.approx(0.25))
-    assert "at least 25.0%" in found.message
-    found = judged(6.0, servers_s=3.0, perhaps_s=0.5)
-    assert (found.status, found.measured) == ("pass", pytest.approx(0.05))
-    assert "at most 5.0%" in found.message
+    verdict = judged(18.0, servers_s=3.0, perhaps_s=12.0)
+    assert (verdict.status, verdict.measured) == ("unknown", None)
+    assert "below launcher 19" in verdict.message and "setsid" in verdict.message
+    verdict = judged(18.0, servers_s=3.0, perhaps_s=8.0)
+    assert (verdict.status, verdict.measured) == ("fail", pytest.approx(0.25))
+    assert "at least 25.0%" in verdict.message
+    verdict = judged(6.0, servers_s=3.0, perhaps_s=0.5)
+    assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.05))
+    assert "at most 5.0%" in verdict.message
 
 
 @pytest.mark.parametrize(
-    ("hidden", "who", "said"),
+    ("hidden", "who", "words"),
     [
         ("other user", "alice", "belongs to alice, whose processes can't be looked into; run mls as"),
         ("passed on", "docker-proxy", "listens docker-proxy, which passes requests on"),
@@ -70,13 +72,13 @@ def test_what_may_be_the_servers_leaves_it_unknown_only_where_it_decides():
         ("not told", None, "doesn't tell who listens"),
     ],
 )  # fmt: skip
-def test_a_server_whose_processes_are_not_known_says_why(hidden, who, said):
-    found = judged(18.0, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
-    assert (found.status, found.measured) == ("unknown", None)
-    assert said in found.message and found.message.count(". ") == 0
+def test_a_server_whose_processes_are_not_known_says_why(hidden, who, words):
+    verdict = judged(18.0, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
+    assert (verdict.status, verdict.measured) == ("unknown", None)
+    assert words in verdict.message and verdict.message.count(". ") == 0
     # whosever that is, it is little
-    found = judged(3.9, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
-    assert (found.status, found.measured) == ("pass", pytest.approx(0.09))
+    verdict = judged(3.9, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
+    assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.09))
 
 
 times = st.floats(0, 20)

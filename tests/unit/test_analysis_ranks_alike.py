@@ -48,16 +48,16 @@ def test_one_worker_that_is_the_bottleneck_is_found():
     rng = np.random.default_rng(20261126)
     for _ in range(20):
         cells = [measured(rng, 0.04, ranks, 1.4 if ranks == 2 else 1) for ranks in (2, 3, 5, 9)]
-        found = [v.status for v in ranks_alike(cells, RATE, Checks())]
-        assert found[0] == "fail"
+        statuses = [v.status for v in ranks_alike(cells, RATE, Checks())]
+        assert statuses[0] == "fail"
 
 
 def test_what_has_a_single_repeat_is_compared_with_none_and_the_others_are():
     rng = np.random.default_rng(1)
     cells = [measured(rng, 0.001, ranks, 1.4 if ranks == 9 else 1) for ranks in (2, 3, 9)]
     cells[0].figures = {metric: own[:1] for metric, own in cells[0].figures.items()}
-    found = ranks_alike(cells, RATE, Checks())
-    assert [v.status for v in found] == ["unknown", "pass", "fail"]
+    verdicts = ranks_alike(cells, RATE, Checks())
+    assert [v.status for v in verdicts] == ["unknown", "pass", "fail"]
 
 
 def test_cells_that_differ_in_more_than_ranks_are_not_compared():
@@ -70,10 +70,10 @@ def test_cells_that_differ_in_more_than_ranks_are_not_compared():
 @settings(max_examples=20)
 @given(st.lists(st.lists(st.floats(0.1, 1e6), min_size=2, max_size=5), min_size=2, max_size=5))
 def test_intervals_of_all_ratios_are_those_of_tukey(groups):
-    found = ratios(groups)
+    intervals = ratios(groups)
     with np.errstate(all="ignore"):
         expected = stats.tukey_hsd(*[np.log(own) for own in groups]).confidence_interval(0.95)
-    for i, row in enumerate(found):
+    for i, row in enumerate(intervals):
         for j, ratio in enumerate(row):
             if i != j:
                 assert np.log(ratio.low) == pytest.approx(expected.low[i, j], abs=1e-6)
@@ -85,8 +85,8 @@ def test_ranks_that_may_matter_are_unknown_and_the_repeats_that_would_tell_are_n
     rng = np.random.default_rng(3)
     statuses = set()
     for _ in range(20):
-        found = ranks_alike([measured(rng, 0.12, ranks) for ranks in (2, 5)], RATE, Checks())
-        statuses |= {verdict.status for verdict in found}
-        for verdict in found:
+        verdicts = ranks_alike([measured(rng, 0.12, ranks) for ranks in (2, 5)], RATE, Checks())
+        statuses |= {verdict.status for verdict in verdicts}
+        for verdict in verdicts:
             assert verdict.status != "unknown" or "repeats would tell" in verdict.message
     assert "unknown" in statuses and "pass" not in statuses

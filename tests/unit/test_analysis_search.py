@@ -29,12 +29,12 @@ RATE = st.builds(
 
 def search_for(search, meets):
     """All values tried, each with its answer."""
-    found = {}
-    while (value := next_value(search, found)) is not None:
-        assert value not in found, "a value is tried once"
-        assert len(found) < 60, "it comes to an end"
-        found[value] = meets(value)
-    return found
+    answers = {}
+    while (value := next_value(search, answers)) is not None:
+        assert value not in answers, "a value is tried once"
+        assert len(answers) < 60, "it comes to an end"
+        answers[value] = meets(value)
+    return answers
 
 
 @given(INFLIGHT | RATE, st.randoms(use_true_random=False))

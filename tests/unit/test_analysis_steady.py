@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from tests.unit.synthetic import Load, facts, rows, table, to_table
-from tests.unit.test_analysis_verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
+from tests.unit.verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
 
 from mls.analysis.checks.quiet_host import quiet_host
 from mls.analysis.checks.registry import judge
@@ -33,27 +33,27 @@ def paced(load, pace):
 
 
 def test_noise_alone_is_steady_and_warmed_up():
-    found = verdicts(table(NOISY))
-    assert found["steady"].status == found["warmed_up"].status == "pass"
-    assert "No trend" in found["steady"].message
+    by_check = verdicts(table(NOISY))
+    assert by_check["steady"].status == by_check["warmed_up"].status == "pass"
+    assert "No trend" in by_check["steady"].message
 
 
 @pytest.mark.parametrize(("last", "word"), [(1.6, "rose"), (0.6, "fell")])
 def test_a_server_that_drifts_fails_steady(last, word):
     records = paced(NOISY, lambda job: 1 + (last - 1) * job / NOISY.requests)
-    found = verdicts(records)["steady"]
-    assert found.status == "fail"
-    assert word in found.message
-    assert found.measured == pytest.approx(last - 1, abs=0.25)
+    verdict = verdicts(records)["steady"]
+    assert verdict.status == "fail"
+    assert word in verdict.message
+    assert verdict.measured == pytest.approx(last - 1, abs=0.25)
 
 
 def test_a_drift_within_the_tolerance_passes_and_is_told():
     records = paced(CLEAN, lambda job: 1 + 0.3 * job / CLEAN.requests)
     wide = Checks(drift=0.5)
     assert verdicts(records)["steady"].status == "fail"
-    found = verdicts(records, checks=wide)["steady"]
-    assert found.status == "pass"
-    assert "less than 50%" in found.message
+    verdict = verdicts(records, checks=wide)["steady"]
+    assert verdict.status == "pass"
+    assert "less than 50%" in verdict.message
 
 
 def test_one_slow_request_is_no_trend():
@@ -83,9 +83,9 @@ def in_step(rounds, places=8, between=0.0, drift=0.0, cold=0, seed=1):
 
 def test_requests_that_begin_and_end_together_are_no_trend():
     """Whichever of them began later took less: seen as a fall by 101 % of a server that was steady."""
-    found = verdicts(in_step(3), run=FULL)["steady"]
-    assert (found.status, found.measured) == ("unknown", None)
-    assert "at 2 moments" in found.message
+    verdict = verdicts(in_step(3), run=FULL)["steady"]
+    assert (verdict.status, verdict.measured) == ("unknown", None)
+    assert "at 2 moments" in verdict.message
     assert verdicts(in_step(12), run=FULL)["steady"].status == "pass"
 
 
@@ -109,43 +109,43 @@ def test_a_queue_is_neither_unsteady_nor_cold(places):
     """The first that waits is alone in its batch, and the last may be."""
     full = Run(inflight=places, iters=8, max_tokens=16)
     for seed in range(20):
-        found = verdicts(queued(places, seed=seed), run=full)
-        assert {found["steady"].status, found["warmed_up"].status} <= {"pass", "unknown"}
+        by_check = verdicts(queued(places, seed=seed), run=full)
+        assert {by_check["steady"].status, by_check["warmed_up"].status} <= {"pass", "unknown"}
 
 
 def test_rounds_that_differ_by_chance_are_seldom_unsteady():
     for rounds in (6, 12):
         made = [verdicts(in_step(rounds, between=0.15, seed=s), run=FULL) for s in range(200)]
-        assert sum(found["steady"].status == "fail" for found in made) <= 8
-        assert sum(found["warmed_up"].status == "fail" for found in made) <= 8
+        assert sum(by_check["steady"].status == "fail" for by_check in made) <= 8
+        assert sum(by_check["warmed_up"].status == "fail" for by_check in made) <= 8
 
 
 @pytest.mark.parametrize("rounds", [6, 12, 40])
 def test_first_rounds_that_take_longer_are_a_cold_start(rounds):
     cold = max(1, (rounds - 1) // 4)
-    found = verdicts(in_step(rounds, between=0.02, cold=cold), run=FULL)["warmed_up"]
-    assert (found.status, found.measured) == ("fail", pytest.approx(0.3, abs=0.1))
+    verdict = verdicts(in_step(rounds, between=0.02, cold=cold), run=FULL)["warmed_up"]
+    assert (verdict.status, verdict.measured) == ("fail", pytest.approx(0.3, abs=0.1))
     assert verdicts(in_step(rounds, between=0.02), run=FULL)["warmed_up"].status == "pass"
 
 
 @pytest.mark.parametrize("rounds", [6, 12, 40])
 def test_rounds_that_take_longer_and_longer_are_unsteady(rounds):
-    found = verdicts(in_step(rounds, drift=0.5 / rounds), run=FULL)["steady"]
-    assert (found.status, "rose" in found.message) == ("fail", True)
+    verdict = verdicts(in_step(rounds, drift=0.5 / rounds), run=FULL)["steady"]
+    assert (verdict.status, "rose" in verdict.message) == ("fail", True)
 
 
 def test_a_cold_start_within_the_window_fails_warmed_up():
     records = paced(NOISY, lambda job: 1.8 if job < 20 else 1.0)
-    found = verdicts(records)["warmed_up"]
-    assert found.status == "fail"
-    assert "run.warmup" in found.message
-    assert found.measured > 0.4
+    verdict = verdicts(records)["warmed_up"]
+    assert verdict.status == "fail"
+    assert "run.warmup" in verdict.message
+    assert verdict.measured > 0.4
 
 
 def test_too_few_requests_leave_both_unknown():
-    found = verdicts(table(Load(places=4, requests=8, tokens=16)))
-    assert found["steady"].status == found["warmed_up"].status == "unknown"
-    assert "measure about 10 rounds (run.rounds" in found["steady"].message
+    by_check = verdicts(table(Load(places=4, requests=8, tokens=16)))
+    assert by_check["steady"].status == by_check["warmed_up"].status == "unknown"
+    assert "measure about 10 rounds (run.rounds" in by_check["steady"].message
 
 
 @settings(max_examples=25)
@@ -163,9 +163,9 @@ def test_verdicts_on_the_window_do_not_depend_on_the_unit_of_latency(seed, scale
 def test_more_time_at_the_server_than_for_the_client_fails():
     made = rows(CLEAN)
     made[7]["server_predicted_ms"] *= 2
-    found = verdicts(to_table(made))["server_time_fits"]
-    assert found.status == "fail"
-    assert "1 of 40" in found.message
+    verdict = verdicts(to_table(made))["server_time_fits"]
+    assert verdict.status == "fail"
+    assert "1 of 40" in verdict.message
 
 
 def test_a_server_without_times_of_its_own_is_unknown():
@@ -175,9 +175,9 @@ def test_a_server_without_times_of_its_own_is_unknown():
 
 def test_prompts_that_the_server_cut_fail():
     made = [row | {"prompt_tokens": 20} for row in rows(CLEAN)]
-    found = verdicts(to_table(made), before=None)["work_as_asked"]
-    assert (found.status, found.measured, found.threshold) == ("fail", 20, 48)
-    assert "did not read them whole" in found.message
+    verdict = verdicts(to_table(made), before=None)["work_as_asked"]
+    assert (verdict.status, verdict.measured, verdict.threshold) == ("fail", 20, 48)
+    assert "did not read them whole" in verdict.message
 
 
 def test_an_early_stop_says_what_ended_it():
@@ -205,9 +205,9 @@ HOUR_NS = 3600 * NS_PER_S
     ids=["other processes", "steal", "swap", "heat", "suspended"],
 )
 def test_a_disturbed_host_fails(after, words):
-    found = verdicts(table(CLEAN), host=host(**after))["quiet_host"]
-    assert found.status == "fail"
-    assert words in found.message
+    verdict = verdicts(table(CLEAN), host=host(**after))["quiet_host"]
+    assert verdict.status == "fail"
+    assert words in verdict.message
 
 
 def test_clocks_that_are_read_one_after_the_other_are_no_suspension():
@@ -222,9 +222,9 @@ def test_results_that_know_no_time_since_boot_are_not_called_suspended():
 
 
 def test_a_governor_that_follows_the_load_is_warned_about():
-    found = verdicts(table(CLEAN), host=host(governor="powersave"))["quiet_host"]
-    assert found.status == "warn"
-    assert "powersave" in found.message
+    verdict = verdicts(table(CLEAN), host=host(governor="powersave"))["quiet_host"]
+    assert verdict.status == "warn"
+    assert "powersave" in verdict.message
 
 
 def test_a_clock_that_was_set_fails():
@@ -238,13 +238,13 @@ def test_a_clock_that_was_set_fails():
 
 
 def test_a_server_of_somebody_else_on_this_host_leaves_others_unknown():
-    found = verdicts(table(CLEAN), host=host(server="local"))["quiet_host"]
-    assert (found.status, found.measured) == ("unknown", None)
+    verdict = verdicts(table(CLEAN), host=host(server="local"))["quiet_host"]
+    assert (verdict.status, verdict.measured) == ("unknown", None)
 
 
 def test_without_a_record_of_the_host_it_is_unknown():
-    found = quiet_host(Evidence(None, None, None, Checks()))
-    assert found.status == "unknown"
+    verdict = quiet_host(Evidence(None, None, None, Checks()))
+    assert verdict.status == "unknown"
 
 
 @pytest.mark.parametrize(("percentile", "least"), [(50, 5), (90, 29), (95, 59), (99, 299)])
@@ -258,8 +258,8 @@ def test_noise_seldom_fails_the_window():
     """Of 200 seeded runs of a server that does not change, at most 2 % may be called unsteady."""
     failed = 0
     for seed in range(200):
-        found = verdicts(table(Load(places=4, requests=40, tokens=4, noise=0.4, seed=seed)))
-        failed += "fail" in (found["steady"].status, found["warmed_up"].status)
+        by_check = verdicts(table(Load(places=4, requests=40, tokens=4, noise=0.4, seed=seed)))
+        failed += "fail" in (by_check["steady"].status, by_check["warmed_up"].status)
     assert failed <= np.ceil(0.04 * 200)
 
 
@@ -269,20 +269,20 @@ def test_a_trend_that_few_rounds_cannot_tell_from_chance_is_unknown(last):
     statuses = set()
     for seed in range(20):
         load = Load(places=4, requests=24, tokens=16, noise=1.2, seed=seed)
-        found = verdicts(paced(load, lambda job: 1 + (last - 1) * job / 24))["steady"]
-        statuses.add(found.status)
-        if found.status == "unknown":
-            assert "can't tell" in found.message or "are needed" in found.message
-            assert "run.rounds" in found.message
+        verdict = verdicts(paced(load, lambda job: 1 + (last - 1) * job / 24))["steady"]
+        statuses.add(verdict.status)
+        if verdict.status == "unknown":
+            assert "can't tell" in verdict.message or "are needed" in verdict.message
+            assert "run.rounds" in verdict.message
     assert "unknown" in statuses and "pass" not in statuses
 
 
 def test_a_cold_start_that_may_be_chance_is_unknown():
     """It was 171 % in a run that passed, which "may be chance"."""
     records = in_step(6, between=0.4, cold=1, seed=2)
-    found = verdicts(records, run=FULL)["warmed_up"]
-    assert found.status == "unknown"
-    assert "rounds" in found.message
+    verdict = verdicts(records, run=FULL)["warmed_up"]
+    assert verdict.status == "unknown"
+    assert "rounds" in verdict.message
 
 
 @settings(max_examples=50, deadline=None)
@@ -290,9 +290,9 @@ def test_a_cold_start_that_may_be_chance_is_unknown():
 def test_what_passes_excludes_twice_the_threshold(seed, count, drift):
     """A pass says that a drift of 20 % would have shown: what was seen is nowhere near it."""
     records = in_step(count, between=0.05, drift=drift / count, seed=seed)
-    found = verdicts(records, run=FULL)["steady"]
-    if found.status == "pass":
-        assert abs(found.measured) <= 0.1
+    verdict = verdicts(records, run=FULL)["steady"]
+    if verdict.status == "pass":
+        assert abs(verdict.measured) <= 0.1
 
 
 def prefixed(groups, cold, requests=80):
@@ -327,6 +327,6 @@ def test_a_cold_start_behind_each_groups_first_is_seen_and_no_warmup_advised():
     records = paced(
         Load(places=4, requests=80, tokens=16, noise=0.05), lambda job: 1.8 if job < 30 else 1.0
     )
-    found = judged_prefix(records)["warmed_up"]
-    assert found.status == "fail"
-    assert "run.warmup" not in found.message and "cache" in found.message
+    verdict = judged_prefix(records)["warmed_up"]
+    assert verdict.status == "fail"
+    assert "run.warmup" not in verdict.message and "cache" in verdict.message

@@ -27,51 +27,51 @@ def row(job, start_ms, end_ms, **changed):
 
 
 def test_times_are_those_of_the_records():
-    found = summarize(table(STEADY), facts(4))
-    assert found.latency_ms.n == 40
-    assert found.latency_ms.mean == found.latency_ms.p99 == LATENCY_MS
-    assert found.ttft_ms.p50 == 50
-    assert found.tpot_ms.max == 10
-    assert found.itl_ms.n == 40 * 15
-    assert found.itl_ms.min == found.itl_ms.max == 10
-    assert found.queue_ms.mean == pytest.approx(LATENCY_MS - 45 - 150)
-    assert (found.connect_ms.n, found.connect_ms.mean) == (4, 0.2)
-    assert found.client.loop_lag_ms.max == LAG_NS / NS_PER_MS
+    summary = summarize(table(STEADY), facts(4))
+    assert summary.latency_ms.n == 40
+    assert summary.latency_ms.mean == summary.latency_ms.p99 == LATENCY_MS
+    assert summary.ttft_ms.p50 == 50
+    assert summary.tpot_ms.max == 10
+    assert summary.itl_ms.n == 40 * 15
+    assert summary.itl_ms.min == summary.itl_ms.max == 10
+    assert summary.queue_ms.mean == pytest.approx(LATENCY_MS - 45 - 150)
+    assert (summary.connect_ms.n, summary.connect_ms.mean) == (4, 0.2)
+    assert summary.client.loop_lag_ms.max == LAG_NS / NS_PER_MS
 
 
 def test_rates_in_the_window_and_over_the_whole_run():
-    found = summarize(table(STEADY), facts(4))
+    summary = summarize(table(STEADY), facts(4))
     # 10 rounds of 4; the last start is at the end of the 9th round
-    assert found.wall_s == pytest.approx(10 * LATENCY_MS / 1000)
-    assert found.window_s == pytest.approx(9 * LATENCY_MS / 1000)
-    assert found.throughput.requests_per_s == pytest.approx(4 / 0.2)
-    assert found.throughput.completion_tokens_per_s == pytest.approx(4 * 16 / 0.2)
-    assert found.throughput.prompt_tokens_per_s == pytest.approx(4 * 60 / 0.2)
-    assert found.overall.completion_tokens_per_s == pytest.approx(640 / 2.0)
+    assert summary.wall_s == pytest.approx(10 * LATENCY_MS / 1000)
+    assert summary.window_s == pytest.approx(9 * LATENCY_MS / 1000)
+    assert summary.throughput.requests_per_s == pytest.approx(4 / 0.2)
+    assert summary.throughput.completion_tokens_per_s == pytest.approx(4 * 16 / 0.2)
+    assert summary.throughput.prompt_tokens_per_s == pytest.approx(4 * 60 / 0.2)
+    assert summary.overall.completion_tokens_per_s == pytest.approx(640 / 2.0)
 
 
 def test_inflight_is_asked_and_achieved():
-    found = summarize(table(STEADY), facts(4)).inflight
-    assert (found.asked, found.max) == (4, 4)
-    assert found.achieved_littles_law == pytest.approx(4)
-    assert found.achieved_time_weighted == pytest.approx(4)
+    inflight = summarize(table(STEADY), facts(4)).inflight
+    assert (inflight.asked, inflight.max) == (4, 4)
+    assert inflight.achieved_littles_law == pytest.approx(4)
+    assert inflight.achieved_time_weighted == pytest.approx(4)
 
 
 def test_a_late_client_lowers_achieved_inflight_and_shows_in_latency_from_scheduled():
-    found = summarize(table(replace(STEADY, late_ms=20)), facts(4))
-    assert found.lateness_ms.p50 == 20
-    assert found.latency_ms.p50 == LATENCY_MS
-    assert found.latency_from_scheduled_ms.p50 == LATENCY_MS + 20
-    assert found.inflight.achieved_time_weighted == pytest.approx(4 * 200 / 220, rel=0.01)
+    summary = summarize(table(replace(STEADY, late_ms=20)), facts(4))
+    assert summary.lateness_ms.p50 == 20
+    assert summary.latency_ms.p50 == LATENCY_MS
+    assert summary.latency_from_scheduled_ms.p50 == LATENCY_MS + 20
+    assert summary.inflight.achieved_time_weighted == pytest.approx(4 * 200 / 220, rel=0.01)
 
 
 def test_never_full_has_no_window_but_overall_rates():
-    found = summarize(table(replace(STEADY, places=1)), facts(8))
-    assert found.window_s is None
-    assert found.throughput.requests_per_s is None
-    assert found.throughput.completion_tokens_per_s is None
-    assert found.inflight.achieved_time_weighted is None
-    assert found.overall.requests_per_s == pytest.approx(5)
+    summary = summarize(table(replace(STEADY, places=1)), facts(8))
+    assert summary.window_s is None
+    assert summary.throughput.requests_per_s is None
+    assert summary.throughput.completion_tokens_per_s is None
+    assert summary.inflight.achieved_time_weighted is None
+    assert summary.overall.requests_per_s == pytest.approx(5)
 
 
 def test_full_only_at_the_last_start_has_an_empty_window():
@@ -80,32 +80,32 @@ def test_full_only_at_the_last_start_has_an_empty_window():
 
 def test_failed_requests_are_counted_by_kind_and_in_no_distribution():
     failed = {3: "timeout", 7: "http_500", 8: "timeout"}
-    found = summarize(table(replace(STEADY, failed=failed)), facts(4))
-    assert (found.requests.total, found.requests.ok, found.requests.error) == (40, 37, 3)
-    assert found.requests.errors == {"http_500": 1, "timeout": 2}
-    assert found.latency_ms.n == 37
-    assert found.tokens.completion == 37 * 16
+    summary = summarize(table(replace(STEADY, failed=failed)), facts(4))
+    assert (summary.requests.total, summary.requests.ok, summary.requests.error) == (40, 37, 3)
+    assert summary.requests.errors == {"http_500": 1, "timeout": 2}
+    assert summary.latency_ms.n == 37
+    assert summary.tokens.completion == 37 * 16
 
 
 def test_gaps_beside_a_merged_chunk_are_unknown():
     made = rows(Load(places=1, requests=1, tokens=6))
     made[0]["chunk_merged"] = [False, False, True, False, False, False]
-    found = summarize(to_table(made), facts(1))
-    assert found.itl_ms.n == 3  # 0–1, 3–4, 4–5; not 1–2 and 2–3
-    assert found.client.merged_chunks == 1
+    summary = summarize(to_table(made), facts(1))
+    assert summary.itl_ms.n == 3  # 0–1, 3–4, 4–5; not 1–2 and 2–3
+    assert summary.client.merged_chunks == 1
 
 
 def test_no_gap_reaches_from_one_request_into_the_next():
-    found = samples(table(Load(places=1, requests=5, tokens=3)))["itl_ms"]
-    assert len(found) == 5 * 2
-    assert set(found) == {10.0}
+    gaps = samples(table(Load(places=1, requests=5, tokens=3)))["itl_ms"]
+    assert len(gaps) == 5 * 2
+    assert set(gaps) == {10.0}
 
 
 def test_a_reply_in_one_piece_has_neither_ttft_nor_tpot():
-    found = summarize(table(replace(STEADY, stream=False)), facts(4))
-    assert (found.ttft_ms.n, found.tpot_ms.n, found.itl_ms.n) == (0, 0, 0)
-    assert found.ttft_ms.p50 is None
-    assert found.latency_ms.mean == LATENCY_MS
+    summary = summarize(table(replace(STEADY, stream=False)), facts(4))
+    assert (summary.ttft_ms.n, summary.tpot_ms.n, summary.itl_ms.n) == (0, 0, 0)
+    assert summary.ttft_ms.p50 is None
+    assert summary.latency_ms.mean == LATENCY_MS
 
 
 def test_tokens_of_a_reply_in_one_piece_count_with_their_share_of_the_window():
@@ -113,10 +113,10 @@ def test_tokens_of_a_reply_in_one_piece_count_with_their_share_of_the_window():
     # the window is 100…300 ms; the first request lies in it by half, the last by 100 of 400 ms
     made = [row(0, 0, 200, **steady), row(1, 100, 200, **steady), row(2, 200, 600, **steady),
             row(3, 300, 400, **steady)]  # fmt: skip
-    found = summarize(to_table(made), facts(2))
-    assert found.window_s == 0.2
-    assert found.throughput.completion_tokens_per_s == pytest.approx((5 + 10 + 2.5 + 0) / 0.2)
-    assert found.throughput.requests_per_s == pytest.approx(2 / 0.2)
+    summary = summarize(to_table(made), facts(2))
+    assert summary.window_s == 0.2
+    assert summary.throughput.completion_tokens_per_s == pytest.approx((5 + 10 + 2.5 + 0) / 0.2)
+    assert summary.throughput.requests_per_s == pytest.approx(2 / 0.2)
 
 
 def test_ends_before_starts_at_the_same_moment():
@@ -131,22 +131,22 @@ def test_nanoseconds_are_not_rounded_on_the_way():
 
 
 def test_no_request_at_all():
-    found = summarize(to_table([]), facts(4))
-    assert (found.requests.total, found.wall_s, found.latency_ms.n) == (0, 0, 0)
-    assert found.inflight.achieved_littles_law is None
+    summary = summarize(to_table([]), facts(4))
+    assert (summary.requests.total, summary.wall_s, summary.latency_ms.n) == (0, 0, 0)
+    assert summary.inflight.achieved_littles_law is None
 
 
 def test_busy_slots_are_those_of_the_run_not_since_the_server_started():
     mean, steps = "llamacpp:n_busy_slots_per_decode", "llamacpp:n_decode_total"
     before, after = {mean: 1.0, steps: 100.0}, {mean: 2.5, steps: 400.0}
-    found = summarize(table(STEADY), facts(4, metrics_before=before, metrics_after=after))
-    assert found.server.busy_slots == pytest.approx((2.5 * 400 - 100) / 300)
+    summary = summarize(table(STEADY), facts(4, metrics_before=before, metrics_after=after))
+    assert summary.server.busy_slots == pytest.approx((2.5 * 400 - 100) / 300)
 
 
 def test_server_rates_are_of_its_own_timings():
-    found = summarize(table(STEADY), facts(4)).server
-    assert found.predicted_per_second.p50 == pytest.approx(16 / 0.150)
-    assert found.prompt_per_second.p50 == pytest.approx(60 / 0.045)
+    server = summarize(table(STEADY), facts(4)).server
+    assert server.predicted_per_second.p50 == pytest.approx(16 / 0.150)
+    assert server.prompt_per_second.p50 == pytest.approx(60 / 0.045)
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=30))
@@ -179,10 +179,10 @@ def test_mean_in_the_window_lies_between_least_and_most(spans, inflight):
 @given(st.lists(st.floats(0, 1e9), min_size=1, max_size=200))
 def test_distribution_is_that_of_numpy(values):
     data = np.array(values)
-    found = distribution(data)
-    assert found.p95 == pytest.approx(np.percentile(data, 95))
-    assert found.min <= found.p50 <= found.p90 <= found.p99 <= found.max
-    assert (found.std is None) == (len(values) == 1)
+    figures = distribution(data)
+    assert figures.p95 == pytest.approx(np.percentile(data, 95))
+    assert figures.min <= figures.p50 <= figures.p90 <= figures.p99 <= figures.max
+    assert (figures.std is None) == (len(values) == 1)
 
 
 def test_a_table_of_several_pieces_counts_like_one():

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from tests.unit.damage import change, corrupt, truncate
 from tests.unit.synthetic import (
     Load,
     config,
@@ -43,8 +44,8 @@ def results(planned, tmp_path):
     return tmp_path
 
 
-def only(found, inflight, repeat):
-    return next(r for r in found if (r["inflight"], r["repeat"]) == (str(inflight), str(repeat)))
+def only(rows, inflight, repeat):
+    return next(r for r in rows if (r["inflight"], r["repeat"]) == (str(inflight), str(repeat)))
 
 
 def test_one_row_a_repeat_and_one_a_cell_axes_first(planned, results):
@@ -113,26 +114,6 @@ def test_a_single_repeat_has_no_interval(tmp_path):
         assert row["latency_ms.p95.ci95_low"] == row["latency_ms.p95.ci95_high"] == ""
 
 
-def truncate(folder):
-    path = folder / "requests.parquet"
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def corrupt(folder):
-    path = folder / "run.json"
-    path.write_text(path.read_text()[:200])
-
-
-def change(key, value):
-    def apply(folder):
-        path = folder / "run.json"
-        data = json.loads(path.read_text())
-        data[key] = value
-        path.write_text(json.dumps(data))
-
-    return apply
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -172,10 +153,10 @@ def test_a_failure_is_told_and_a_missing_repeat_is_missing(planned, tmp_path):
     write_repeat(planned, tmp_path, first, 1)
     write_failure(planned, tmp_path, first, 2, "The server died\nwhile loading.")
     aggregate(planned, tmp_path)
-    found = read(tmp_path / "summary.csv")
-    assert only(found, 1, 2)["status"] == "failed"
-    assert only(found, 1, 2)["message"] == "The server died while loading."
-    assert only(found, 4, 1)["status"] == "missing"
+    rows = read(tmp_path / "summary.csv")
+    assert only(rows, 1, 2)["status"] == "failed"
+    assert only(rows, 1, 2)["message"] == "The server died while loading."
+    assert only(rows, 4, 1)["status"] == "missing"
 
 
 def test_nothing_measured_still_gives_every_row(planned, tmp_path):
@@ -239,24 +220,24 @@ SAMPLES = st.lists(
 
 @given(SAMPLES, st.sampled_from([50, 90, 95, 99]), st.floats(0.01, 100))
 def test_the_interval_of_a_percentile_holds_it_and_follows_the_unit(groups, percent, scale):
-    found = intervals.percentiles(groups, [percent])[percent]
-    assert found.value == pytest.approx(np.percentile(np.concatenate(groups), percent))
+    interval = intervals.percentiles(groups, [percent])[percent]
+    assert interval.value == pytest.approx(np.percentile(np.concatenate(groups), percent))
     other = intervals.percentiles([group * scale for group in groups], [percent])[percent]
-    assert other.value == pytest.approx(found.value * scale)
+    assert other.value == pytest.approx(interval.value * scale)
     if len(groups) == 1:
-        assert found.low is found.high is None
+        assert interval.low is interval.high is None
     else:
-        assert 0 <= found.low <= found.value <= found.high
-        assert other.low == pytest.approx(found.low * scale)
-        if np.isfinite(found.high):
-            assert other.high == pytest.approx(found.high * scale)
+        assert 0 <= interval.low <= interval.value <= interval.high
+        assert other.low == pytest.approx(interval.low * scale)
+        if np.isfinite(interval.high):
+            assert other.high == pytest.approx(interval.high * scale)
 
 
 def test_repeats_that_are_alike_have_no_interval_to_speak_of():
-    found = intervals.percentiles([np.array([1.0, 2.0, 4.0])] * 3, [95])[95]
-    assert found.low == found.value == found.high
+    interval = intervals.percentiles([np.array([1.0, 2.0, 4.0])] * 3, [95])[95]
+    assert interval.low == interval.value == interval.high
 
 
 def test_a_percentile_of_zeros_is_zero():
-    found = intervals.percentiles([np.zeros(3), np.zeros(3)], [95])[95]
-    assert (found.value, found.low, found.high) == (0, 0, 0)
+    interval = intervals.percentiles([np.zeros(3), np.zeros(3)], [95])[95]
+    assert (interval.value, interval.low, interval.high) == (0, 0, 0)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from tests.unit.synthetic import EPOCH_NS, Load, facts, rows, table, to_table
+from tests.unit.synthetic import EPOCH_NS, Load, embeddings, facts, rows, table, to_table
+from tests.unit.verdicts import AFTER, BEFORE, CLEAN, verdicts
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence, worst
@@ -12,45 +13,7 @@ from mls.config.sections import load as model
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
 from mls.core.run_result import RankCost
-from mls.core.units import NS_PER_MS, NS_PER_S
-
-CLEAN = Load(places=4, requests=40, tokens=16)
-BEFORE = {"llamacpp:tokens_predicted_total": 100.0, "llamacpp:prompt_tokens_total": 500.0}
-AFTER = {
-    "llamacpp:tokens_predicted_total": 100.0 + 40 * 16,
-    "llamacpp:prompt_tokens_total": 500.0 + 40 * 60,
-}
-
-IDLE = {
-    "monotonic_ns": 0,
-    "boottime_ns": 7 * NS_PER_S,  # it was suspended before the run
-    "busy_s": 100.0,
-    "all_s": 1000.0,
-    "steal_s": 1.0,
-    "ours_s": 5.0,
-    "swapped_bytes": 4096,
-    "throttled": 3,
-    "governor": "performance",
-}
-QUIET = IDLE | {
-    "monotonic_ns": 10 * NS_PER_S,
-    "boottime_ns": 17 * NS_PER_S,
-    "busy_s": 115.1,
-    "all_s": 1020.0,
-    "ours_s": 20.0,
-}
-HOST = {"server": "managed", "before": IDLE, "after": QUIET}
-CLOCK = {"ranks": [{"rank": 0, "wall_clock_steps": 0}, {"rank": 1, "wall_clock_steps": 0}]}
-
-
-def verdicts(records, before=BEFORE, after=AFTER, run=None, checks=None, host=None, **changed):
-    asked = run or Run(inflight=4, iters=40, max_tokens=16)
-    known = facts(asked.inflight, metrics_before=before, metrics_after=after, **changed)
-    summary = summarize(records, known)
-    judged = judge(
-        Evidence(summary, records, asked, checks or Checks(), before, after, host or HOST, CLOCK)
-    )
-    return {verdict.check: verdict for verdict in judged}
+from mls.core.units import NS_PER_MS
 
 
 def planted(column, job, value):
@@ -60,39 +23,25 @@ def planted(column, job, value):
 
 
 def test_a_clean_run_passes_every_check():
-    found = verdicts(table(CLEAN))
-    assert {check: verdict.status for check, verdict in found.items()} == dict.fromkeys(
+    by_check = verdicts(table(CLEAN))
+    assert {check: verdict.status for check, verdict in by_check.items()} == dict.fromkeys(
         ["errors", "concurrency_held", "client_kept_up", "arrival_clock", "cache_as_asked",
          "work_as_asked", "books_agree", "server_time_fits", "steady", "warmed_up", "quiet_host"],
         "pass",
     )  # fmt: skip
-    for verdict in found.values():
+    for verdict in by_check.values():
         assert verdict.message[0].isupper()
         assert verdict.message.endswith(".")
-
-
-def embeddings():
-    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
-    none = (
-        "first_chunk_ns",
-        "last_chunk_ns",
-        "completion_tokens",
-        "cached_tokens",
-        "finish_reason",
-    )
-    none += ("server_prompt_ms", "server_predicted_ms")
-    empty = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
-    return [row | dict.fromkeys(none) | empty for row in rows(CLEAN)]
 
 
 def test_embeddings_are_judged_without_tokens_and_chunks():
     run = Run(endpoint="/v1/embeddings", inflight=4, iters=40)
     after = BEFORE | {"llamacpp:prompt_tokens_total": 500.0 + 40 * 60}
-    found = verdicts(to_table(embeddings()), after=after, run=run)
+    by_check = verdicts(to_table(embeddings()), after=after, run=run)
     for check in ("work_as_asked", "books_agree", "client_kept_up", "concurrency_held", "steady"):
-        assert found[check].status == "pass", found[check]
-    assert "2400 prompt tokens" in found["books_agree"].message
-    assert "chunks" not in found["client_kept_up"].message
+        assert by_check[check].status == "pass", by_check[check]
+    assert "2400 prompt tokens" in by_check["books_agree"].message
+    assert "chunks" not in by_check["client_kept_up"].message
     after["llamacpp:prompt_tokens_total"] += 1
     wrong = verdicts(to_table(embeddings()), after=after, run=run)["books_agree"]
     assert wrong.status == "fail"
@@ -114,28 +63,28 @@ def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
     summary = summarize(records, facts(8))
     assert summary.wall_s == pytest.approx(49.267, abs=0.002)
     assert summary.latency_ms.mean == pytest.approx(4926.586)
-    found = {v.check: v for v in judge(Evidence(summary, records, run, Checks()))}
-    assert found["concurrency_held"].status == "fail"
-    assert found["concurrency_held"].measured == pytest.approx(1.0)
-    assert "never more than 1" in found["concurrency_held"].message
+    by_check = {v.check: v for v in judge(Evidence(summary, records, run, Checks()))}
+    assert by_check["concurrency_held"].status == "fail"
+    assert by_check["concurrency_held"].measured == pytest.approx(1.0)
+    assert "never more than 1" in by_check["concurrency_held"].message
 
 
 def test_places_that_stay_empty_fail_concurrency():
-    found = verdicts(table(replace(CLEAN, late_ms=20)))["concurrency_held"]
-    assert found.status == "fail"
-    assert found.measured == pytest.approx(4 * 200 / 220, rel=0.01)
+    verdict = verdicts(table(replace(CLEAN, late_ms=20)))["concurrency_held"]
+    assert verdict.status == "fail"
+    assert verdict.measured == pytest.approx(4 * 200 / 220, rel=0.01)
 
 
 def test_fewer_requests_than_places_fail_concurrency_and_say_so():
-    found = verdicts(table(replace(CLEAN, requests=3)))["concurrency_held"]
-    assert found.status == "fail"
-    assert "only 3 requests" in found.message
+    verdict = verdicts(table(replace(CLEAN, requests=3)))["concurrency_held"]
+    assert verdict.status == "fail"
+    assert "only 3 requests" in verdict.message
 
 
 def test_a_run_without_a_steady_window_is_warned_about():
-    found = verdicts(table(replace(CLEAN, requests=4)))["concurrency_held"]
-    assert found.status == "warn"
-    assert "no steady window" in found.message
+    verdict = verdicts(table(replace(CLEAN, requests=4)))["concurrency_held"]
+    assert verdict.status == "warn"
+    assert "no steady window" in verdict.message
 
 
 def test_a_client_that_left_places_empty_fails():
@@ -143,9 +92,9 @@ def test_a_client_that_left_places_empty_fails():
         row | {"scheduled_ns": row["start_ns"] - (row["end_ns"] - row["start_ns"]) // 50}
         for row in rows(CLEAN)
     ]
-    found = verdicts(to_table(made))["client_kept_up"]
-    assert (found.status, found.threshold) == ("fail", 0.01)
-    assert found.measured == pytest.approx(0.02, rel=0.01)
+    verdict = verdicts(to_table(made))["client_kept_up"]
+    assert (verdict.status, verdict.threshold) == ("fail", 0.01)
+    assert verdict.measured == pytest.approx(0.02, rel=0.01)
 
 
 def test_late_reading_alone_does_not_fail_as_arrival_times_are_the_kernels():
@@ -155,20 +104,20 @@ def test_late_reading_alone_does_not_fail_as_arrival_times_are_the_kernels():
 
 def test_a_rank_that_used_its_whole_core_fails():
     busy = RankCost(rank=1, host="h", requests=40, cpu_s=1.9, cpu_fraction=0.95)
-    found = verdicts(table(CLEAN), per_rank=[busy])["client_kept_up"]
-    assert (found.status, found.measured) == ("fail", 0.95)
+    verdict = verdicts(table(CLEAN), per_rank=[busy])["client_kept_up"]
+    assert (verdict.status, verdict.measured) == ("fail", 0.95)
 
 
 def test_without_kernel_times_the_clock_is_warned_about_and_the_lag_unknown():
-    found = verdicts(table(CLEAN), clock="user")
-    assert found["arrival_clock"].status == "warn"
-    assert found["client_kept_up"].status == "unknown"
+    by_check = verdicts(table(CLEAN), clock="user")
+    assert by_check["arrival_clock"].status == "warn"
+    assert by_check["client_kept_up"].status == "unknown"
 
 
 def test_cached_prompts_fail_when_caching_was_off():
-    found = verdicts(planted("cached_tokens", 5, 59))["cache_as_asked"]
-    assert found.status == "fail"
-    assert found.measured == pytest.approx(59 / 2400)
+    verdict = verdicts(planted("cached_tokens", 5, 59))["cache_as_asked"]
+    assert verdict.status == "fail"
+    assert verdict.measured == pytest.approx(59 / 2400)
 
 
 def test_caching_that_was_asked_for_passes_and_is_missed_when_absent():
@@ -183,9 +132,9 @@ def test_cache_is_unknown_when_the_server_says_nothing():
 
 
 def test_a_short_reply_fails_when_all_were_to_be_full_length():
-    found = verdicts(planted("completion_tokens", 5, 7))["work_as_asked"]
-    assert (found.status, found.measured) == ("fail", 7)
-    assert "1 of 40" in found.message
+    verdict = verdicts(planted("completion_tokens", 5, 7))["work_as_asked"]
+    assert (verdict.status, verdict.measured) == ("fail", 7)
+    assert "1 of 40" in verdict.message
 
 
 def test_a_short_reply_passes_when_replies_may_end():
@@ -203,16 +152,20 @@ def test_a_reply_longer_than_asked_fails():
 @pytest.mark.parametrize("difference", [-1, 1])
 def test_one_token_of_difference_to_the_servers_counter_fails(difference):
     key = "llamacpp:tokens_predicted_total"
-    found = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
-    assert (found.status, found.measured, found.threshold) == ("fail", 640, 640 + difference)
+    verdict = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
+    assert (verdict.status, verdict.measured, verdict.threshold) == ("fail", 640, 640 + difference)
 
 
 @pytest.mark.parametrize("difference", [-1, 1])
 def test_one_prompt_token_of_difference_to_the_servers_counter_fails(difference):
     key = "llamacpp:prompt_tokens_total"
-    found = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
-    assert (found.status, found.measured, found.threshold) == ("fail", 2400, 2400 + difference)
-    assert "prompt tokens" in found.message
+    verdict = verdicts(table(CLEAN), after=AFTER | {key: AFTER[key] + difference})["books_agree"]
+    assert (verdict.status, verdict.measured, verdict.threshold) == (
+        "fail",
+        2400,
+        2400 + difference,
+    )
+    assert "prompt tokens" in verdict.message
 
 
 def test_cached_prompt_tokens_are_not_in_the_servers_counter():
@@ -225,9 +178,9 @@ def test_cached_prompt_tokens_are_not_in_the_servers_counter():
 
 def test_books_are_unknown_when_somebody_else_used_the_server():
     after = {key: value + 30 for key, value in AFTER.items()}
-    found = verdicts(table(CLEAN), after=after)["books_agree"]
-    assert found.status == "unknown"
-    assert "somebody else" in found.message
+    verdict = verdicts(table(CLEAN), after=after)["books_agree"]
+    assert verdict.status == "unknown"
+    assert "somebody else" in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -248,9 +201,9 @@ def test_books_are_unknown_without_what_they_need(records, before, after):
 @pytest.mark.parametrize(("count", "status"), [(0, "pass"), (1, "warn"), (3, "fail")])
 def test_errors_against_the_budget(count, status):
     load = replace(CLEAN, requests=200, failed=dict.fromkeys(range(20, 20 + count), "http_503"))
-    found = verdicts(table(load))["errors"]
-    assert (found.status, found.measured) == (status, count / 200)
-    assert "503" in found.message or not count
+    verdict = verdicts(table(load))["errors"]
+    assert (verdict.status, verdict.measured) == (status, count / 200)
+    assert "503" in verdict.message or not count
 
 
 def test_no_request_at_all_fails():
@@ -271,16 +224,16 @@ def test_the_first_request_at_each_place_does_not_hide_that_the_next_ones_are_la
     for row in made[16:]:
         for column in ("start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
             row[column] += round(late * NS_PER_MS)
-    found = verdicts(to_table(made), before=None, run=Run(inflight=16, iters=24, max_tokens=16))
-    assert found["client_kept_up"].status == "fail"
-    assert found["client_kept_up"].measured == pytest.approx(0.02, rel=0.05)
+    by_check = verdicts(to_table(made), before=None, run=Run(inflight=16, iters=24, max_tokens=16))
+    assert by_check["client_kept_up"].status == "fail"
+    assert by_check["client_kept_up"].measured == pytest.approx(0.02, rel=0.05)
 
 
 def test_a_run_of_one_round_does_not_tell_whether_the_client_keeps_up():
     load = Load(places=16, requests=16, tokens=16)
-    found = verdicts(table(load), before=None, run=Run(inflight=16, iters=16, max_tokens=16))
-    assert found["client_kept_up"].status == "unknown"
-    assert "run.rounds" in found["client_kept_up"].message
+    by_check = verdicts(table(load), before=None, run=Run(inflight=16, iters=16, max_tokens=16))
+    assert by_check["client_kept_up"].status == "unknown"
+    assert "run.rounds" in by_check["client_kept_up"].message
 
 
 @pytest.mark.parametrize(
@@ -291,9 +244,9 @@ def test_what_some_replies_do_not_say_is_unknown(column, check):
     made = rows(CLEAN)
     for row in made[:39]:
         row[column] = None
-    found = verdicts(to_table(made), before=None)[check]
-    assert found.status == "unknown"
-    assert "39 of 40" in found.message
+    verdict = verdicts(to_table(made), before=None)[check]
+    assert verdict.status == "unknown"
+    assert "39 of 40" in verdict.message
 
 
 def test_a_fault_in_the_replies_that_speak_is_seen_beside_silent_ones():
@@ -302,15 +255,15 @@ def test_a_fault_in_the_replies_that_speak_is_seen_beside_silent_ones():
     made[1]["cached_tokens"] = 20
     made[2]["completion_tokens"] = None
     made[3]["completion_tokens"] = 5
-    found = verdicts(to_table(made), before=None)
-    assert found["cache_as_asked"].status == found["work_as_asked"].status == "fail"
+    by_check = verdicts(to_table(made), before=None)
+    assert by_check["cache_as_asked"].status == by_check["work_as_asked"].status == "fail"
 
 
 def test_prompts_of_which_some_have_no_count_are_unknown():
     made = [row | {"prompt_tokens_asked": 60} for row in rows(CLEAN)]
     made[5]["prompt_tokens"] = None
-    found = verdicts(to_table(made), before=None)["prompts_as_asked"]
-    assert (found.status, "1 of 40" in found.message) == ("unknown", True)
+    verdict = verdicts(to_table(made), before=None)["prompts_as_asked"]
+    assert (verdict.status, "1 of 40" in verdict.message) == ("unknown", True)
 
 
 def test_requests_behind_a_cap_do_not_tell_whether_the_client_was_late():
@@ -318,6 +271,8 @@ def test_requests_behind_a_cap_do_not_tell_whether_the_client_was_late():
     summary = summarize(to_table(made), facts(4, steady=False))
     load = model.Load(kind="poisson", rate=10, max_inflight=4)
     run = Run(inflight=4, iters=40, max_tokens=16)
-    found = {v.check: v for v in judge(Evidence(summary, to_table(made), run, Checks(), load=load))}
-    assert found["client_kept_up"].status == "unknown"
-    assert "max_inflight" in found["client_kept_up"].message
+    by_check = {
+        v.check: v for v in judge(Evidence(summary, to_table(made), run, Checks(), load=load))
+    }
+    assert by_check["client_kept_up"].status == "unknown"
+    assert "max_inflight" in by_check["client_kept_up"].message

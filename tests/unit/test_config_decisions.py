@@ -52,7 +52,7 @@ def test_a_searched_inflight_has_its_rounds():
 
 
 @pytest.mark.parametrize(
-    "keys, said",
+    "keys, words",
     [
         ({"run": {"rounds": 2, "duration_s": 5.0}}, "give `rounds` or `duration_s`, not both"),
         ({"run": {"rounds": 0}}, "run.rounds"),
@@ -70,10 +70,10 @@ def test_a_searched_inflight_has_its_rounds():
         ),
     ],
 )  # fmt: skip
-def test_what_it_does_not_go_with_is_one_sentence(keys, said):
+def test_what_it_does_not_go_with_is_one_sentence(keys, words):
     with pytest.raises(UserError) as error:
         cells(config(**keys))
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 def test_the_page_says_it():

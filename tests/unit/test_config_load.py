@@ -44,7 +44,7 @@ def test_the_longest_request_is_known_beforehand():
 
 
 @pytest.mark.parametrize(
-    "keys, said",
+    "keys, words",
     [
         ({"load": {"kind": "poisson", "rate": -1}}, "load.rate: input should be greater than 0, not -1"),
         ({"load": {"kind": "poisson"}}, "load.rate: this key is missing; kind poisson needs it"),
@@ -93,10 +93,10 @@ def test_the_longest_request_is_known_beforehand():
         ),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_sentence(keys, said):
+def test_bad_input_is_one_sentence(keys, words):
     with pytest.raises(UserError) as error:
         cells(config(**keys))
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert words in str(error.value) and "\n" not in str(error.value)
 
 
 LOADS = [
@@ -118,10 +118,10 @@ WORKLOADS = [
 
 
 @pytest.mark.parametrize(
-    "kind, given", [(Load, k) for k in LOADS] + [(Workload, k) for k in WORKLOADS]
+    "kind, keys", [(Load, k) for k in LOADS] + [(Workload, k) for k in WORKLOADS]
 )
-def test_what_a_run_records_is_read_again(kind, given):
-    made = kind.model_validate(given)
+def test_what_a_run_records_is_read_again(kind, keys):
+    made = kind.model_validate(keys)
     assert kind.model_validate(json.loads(json.dumps(made.model_dump()))) == made
 
 

@@ -3,8 +3,8 @@
 import os
 
 import pytest
+from tests.unit.damage import change, corrupt, truncate
 from tests.unit.synthetic import config, write_repeat
-from tests.unit.test_analysis_tables import change, corrupt, truncate
 
 from mls.config.cells import cells
 from mls.core.errors import UserError
@@ -31,8 +31,8 @@ def test_a_damaged_repeat_counts_as_not_measured(folders, damage, message):
     (folders[2] / "run.json").unlink()  # not measured yet
     damage(folders[1])
     before = (folders[1] / "run.json").read_bytes()
-    (said,) = set_aside_damaged(folders)
-    assert said.startswith(str(folders[1])) and message in said
+    (sentence,) = set_aside_damaged(folders)
+    assert sentence.startswith(str(folders[1])) and message in sentence
     assert not (folders[1] / "run.json").exists()
     assert (folders[1] / ASIDE).read_bytes() == before
     assert intact_result(folders[0]).repeat == 1

@@ -8,9 +8,9 @@ from mls.core.libraries import advice, lacking
 
 
 def test_the_loaders_own_words_are_understood():
-    with pytest.raises(OSError) as told:
+    with pytest.raises(OSError) as error:
         ctypes.CDLL("libno-such_thing.so.7")
-    assert lacking(str(told.value)) == ["libno-such_thing.so.7"]
+    assert lacking(str(error.value)) == ["libno-such_thing.so.7"]
 
 
 def test_each_library_once_in_order():

@@ -37,13 +37,13 @@ def test_a_run_that_is_killed_has_its_failure_there_already(folder):
     )
 
 
-@pytest.mark.parametrize("told", [None, "The server has gone."])
-def test_the_exit_status_is_only_told_when_nothing_better_is_known(folder, told):
+@pytest.mark.parametrize("message", [None, "The server has gone."])
+def test_the_exit_status_is_only_told_when_nothing_better_is_known(folder, message):
     begin(folder)
-    if told:
-        write_failure(folder, told)
+    if message:
+        write_failure(folder, message)
     end(folder, "The run ended with exit status 9.")
-    assert failure(folder)["message"] == (told or "The run ended with exit status 9.")
+    assert failure(folder)["message"] == (message or "The run ended with exit status 9.")
 
 
 def test_a_result_of_a_run_that_failed_after_all_is_set_aside(folder):
@@ -68,5 +68,5 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_load(tmp_path):
 
 def test_mls_serve_needs_no_mpi() -> None:
     """It runs beside the launcher, which brings the MPI library of the ranks, and only of them."""
-    told = "import sys, mls.commands.serve; sys.exit('mpi4py' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told]).returncode == 0
+    program = "import sys, mls.commands.serve; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -65,11 +65,11 @@ def test_options_of_mls_exist(path):
     for command in commands(path.read_text()):
         # what follows `--` is another command
         for part in re.split(r"\s--\s", command):
-            found = re.search(r"(?:^|\s)mls ([a-z]+)\b(.*)", part)
-            if not found:
+            match = re.search(r"(?:^|\s)mls ([a-z]+)\b(.*)", part)
+            if not match:
                 continue
-            known = {name for p in every[found[1]].params for name in (*p.opts, *p.secondary_opts)}
-            assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", found[2])) <= known, part
+            known = {name for p in every[match[1]].params for name in (*p.opts, *p.secondary_opts)}
+            assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", match[2])) <= known, part
 
 
 @by_document
@@ -102,7 +102,7 @@ def test_every_dependency_is_explained():
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [
+    requirements = [
         *project["dependencies"],
         *(name for extra in project["optional-dependencies"].values() for name in extra),
         *(
@@ -112,7 +112,7 @@ def test_every_dependency_is_explained():
             if line and not line.startswith(("#", "-"))
         ),
     ]
-    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in asked}
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements}
     explained = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "ARCHITECTURE.md").read_text()))
     assert names <= explained
 

@@ -6,29 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.exchanges import exchange
+from tests.unit.gpus import NO_CARD, needs_card, needs_none
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.gpu.device import CardError, NoCardError, Processed, card_of, cupy
+from mls.gpu.device import CardError, Processed, card_of, cupy
 from mls.gpu.kernel import reference
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.mpi.roles import Role
 from mls.load.postprocess import Posting, local_number
 
 WORK = 64
-
-
-def why_no_card() -> str | None:
-    try:
-        cupy()
-    except NoCardError as why:
-        return str(why)
-    return None
-
-
-NO_CARD = why_no_card()
-needs_card = pytest.mark.skipif(NO_CARD is not None, reason=f"no usable card: {NO_CARD}")
-needs_none = pytest.mark.skipif(NO_CARD is None, reason="there is a usable card here")
 
 
 class HostCard:
@@ -53,8 +41,8 @@ class HostCard:
         self.busy[slot] = (reference(bytes(data), WORK, first) + self.error, self.slow)
 
     def done(self, slot: int) -> bool:
-        found, left = self.busy[slot]
-        self.busy[slot] = (found, left - 1)
+        checksum, left = self.busy[slot]
+        self.busy[slot] = (checksum, left - 1)
         return left <= 0
 
     def result(self, slot: int) -> Processed:
@@ -76,7 +64,7 @@ def test_every_reply_comes_out_with_the_checksum_of_all_its_bytes(replies, slots
         queue.submit(job, pieces)
     queue.drain()
     whole = {job: b"".join(pieces) for job, pieces in enumerate(replies)}
-    assert {job: found.checksum for job, found in queue.results.items()} == {
+    assert {job: result.checksum for job, result in queue.results.items()} == {
         job: reference(data, WORK) for job, data in whole.items() if data
     }
     assert queue.wrong_job() is None
@@ -86,8 +74,8 @@ def test_times_of_pieces_add_up():
     queue = PostQueue(HostCard(slot_bytes=7), WORK)
     queue.submit(3, [b"x" * 15])
     queue.drain()
-    found = queue.results[3]
-    assert (found.total_ms, found.copy_ms, found.kernel_ms) == (3.0, 0.75, 1.5)
+    result = queue.results[3]
+    assert (result.total_ms, result.copy_ms, result.kernel_ms) == (3.0, 0.75, 1.5)
 
 
 def test_handing_in_never_waits():
@@ -183,9 +171,9 @@ def test_a_real_card_gives_the_references_checksums():
     queue.drain()
     assert queue.failed is None
     for job, data in replies.items():
-        found = queue.results[job]
-        assert found.checksum == reference(data, 4096)
-        assert found.total_ms >= found.copy_ms + found.kernel_ms > 0
+        result = queue.results[job]
+        assert result.checksum == reference(data, 4096)
+        assert result.total_ms >= result.copy_ms + result.kernel_ms > 0
     queue.close()
     assert cupy().get_default_memory_pool().total_bytes() == 0
 

@@ -57,10 +57,10 @@ def test_hashes_come_from_the_lock_only_for_the_version_it_pins(tmp_path: Path) 
     version = packages.installed()["numpy"]["version"]
     lock = tmp_path / "lock.txt"
     lock.write_text(f"numpy=={version} --hash=sha256:aa11\npsutil==0.0.1 --hash=sha256:bb22\n")
-    found = packages.installed([lock])
-    assert found["numpy"] == {"version": version, "hashes": ["sha256:aa11"], "hashes_of": "lock"}
-    assert found["psutil"]["hashes_of"] == "RECORD"
-    assert found["psutil"]["hashes"] != ["sha256:bb22"]
+    versions = packages.installed([lock])
+    assert versions["numpy"] == {"version": version, "hashes": ["sha256:aa11"], "hashes_of": "lock"}
+    assert versions["psutil"]["hashes_of"] == "RECORD"
+    assert versions["psutil"]["hashes"] != ["sha256:bb22"]
 
 
 def test_missing_requirements_are_all_named(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of modules, first on the path, that lack shared libraries."""
     loads = "import ctypes; ctypes.CDLL('libno-such-thing.so.1')"
     (tmp_path / "loads.py").write_text(loads)
-    said = "libgomp.so.1: cannot open shared object file: No such file or directory"
-    (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({said!r})")
-    further = f"Please read this.\n\nOriginal error was: {said}"
+    message = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({message!r})")
+    further = f"Please read this.\n\nOriginal error was: {message}"
     (tmp_path / "wordy.py").write_text(f"raise ImportError({further!r})")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
     return tmp_path
@@ -109,10 +109,10 @@ def lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_module_that_lacks_a_shared_library(lacking: Path, modules: list, words: str) -> None:
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as error:
         packages.check_imports(modules, manager="uv")
-    assert words in str(told.value)
-    assert "environment.manager" not in str(told.value)  # which is uv already
+    assert words in str(error.value)
+    assert "environment.manager" not in str(error.value)  # which is uv already
 
 
 def test_the_engines_process_says_which_library_it_lacks(lacking: Path) -> None:
@@ -213,8 +213,8 @@ def test_commit_and_dirtiness(tmp_path: Path) -> None:
 
 
 def test_no_checkout_and_no_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = git.describe(tmp_path)
-    assert found["commit"] is None
-    assert "not a git repository" in found["reason"]
+    checkout = git.describe(tmp_path)
+    assert checkout["commit"] is None
+    assert "not a git repository" in checkout["reason"]
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git.describe(tmp_path)["reason"] == "git is not installed"

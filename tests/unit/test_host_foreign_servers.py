@@ -30,52 +30,52 @@ def tree(*entries):
     }
 
 
-def found(known, *holders):
+def origin_of(known, *holders):
     return origin(known, holders, OURS)
 
 
 def test_one_process_and_what_it_started():
     known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, SHELL, TERMINAL))
-    assert found(known, 20) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
-    assert below(known, found(known, 20).tops) == {20, 21}
+    assert origin_of(known, 20) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
+    assert below(known, origin_of(known, 20).tops) == {20, 21}
 
 
 def test_workers_that_hold_the_socket_of_their_master():
     known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL))
-    assert found(known, 20, 21, 22).tops == {20}
+    assert origin_of(known, 20, 21, 22).tops == {20}
 
 
 def test_the_master_of_workers_that_each_have_a_socket():
     known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL))
-    assert found(known, 21, 22) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
+    assert origin_of(known, 21, 22) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
     # two servers on one port, started one by one, have no master
     known = tree((21, SHELL, TERMINAL), (22, SHELL, TERMINAL), (23, SHELL, TERMINAL))
-    assert found(known, 21, 22).tops == {21, 22}
+    assert origin_of(known, 21, 22).tops == {21, 22}
 
 
 def test_what_runs_beside_it_is_perhaps_its_own():
     known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL))
-    assert found(known, 21) == Origin(tops=frozenset({21}), perhaps=frozenset({20}))
+    assert origin_of(known, 21) == Origin(tops=frozenset({21}), perhaps=frozenset({20}))
 
 
 def test_a_service_is_climbed_to_its_own_first_process():
     known = tree((40, INIT, ELSEWHERE), (41, 40, ELSEWHERE), (42, 40, ELSEWHERE))
-    assert found(known, 41).perhaps == {40}
+    assert origin_of(known, 41).perhaps == {40}
 
 
 def test_what_this_run_is_below_is_never_the_servers():
     """A test runner, or a script, that started both."""
     known = tree((81, 80, 80), (82, 81, 80), (83, 80, 80))
-    assert found(known, 82) == Origin(tops=frozenset({82}), perhaps=frozenset({81}))
+    assert origin_of(known, 82) == Origin(tops=frozenset({82}), perhaps=frozenset({81}))
     # it is the server itself: its own time is the server's, and what it started may be
-    itself = found(known, 80)
+    itself = origin_of(known, 80)
     assert itself == Origin(alone=frozenset({80}), perhaps=frozenset({80}))
 
 
 def test_a_server_that_is_the_first_process_of_a_container_does_not_own_its_orphans():
     known = tree((2, INIT, INIT), (3, INIT, 3))
     known[80] = Entry(80, 0, session=80)  # came in from outside
-    assert found(known, INIT) == Origin(frozenset({2}), frozenset({INIT}), frozenset({INIT}))
+    assert origin_of(known, INIT) == Origin(frozenset({2}), frozenset({INIT}), frozenset({INIT}))
 
 
 @st.composite

@@ -23,13 +23,13 @@ def test_one_host_is_the_users_own_command():
 
 
 def test_mpich():
-    said = command(Mpi(hosts=NAMES))
-    assert said == "mpirun -localhost node-1 -hosts node-1,node-2.cluster,10.1.2.3"
+    words = command(Mpi(hosts=NAMES))
+    assert words == "mpirun -localhost node-1 -hosts node-1,node-2.cluster,10.1.2.3"
 
 
 def test_open_mpi():
-    said = command(Mpi(launcher="/opt/mpi/bin/mpirun --tag-output", hosts=NAMES, family="openmpi"))
-    assert said == (
+    words = command(Mpi(launcher="/opt/mpi/bin/mpirun --tag-output", hosts=NAMES, family="openmpi"))
+    assert words == (
         "/opt/mpi/bin/mpirun --tag-output --map-by node:oversubscribe -x PATH -x PYTHONPATH "
         "--host node-1,node-2.cluster,10.1.2.3"
     )
@@ -57,9 +57,9 @@ def test_an_agent_of_any_name_is_one_word(family, agent):
 def test_hostfile(family, tmp_path):
     path = tmp_path / "my nodes"
     path.write_text("# mine\nnode-1 slots=2\nnode-2:4 # the fast one\n\n")
-    given = Mpi(hostfile=str(path), family=family)
-    assert hosts(given) == ["node-1", "node-2"]
-    words = shlex.split(command(given))
+    mpi = Mpi(hostfile=str(path), family=family)
+    assert hosts(mpi) == ["node-1", "node-2"]
+    words = shlex.split(command(mpi))
     assert str(path) in words and "node-2" not in " ".join(words)
 
 

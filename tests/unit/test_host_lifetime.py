@@ -169,15 +169,15 @@ def test_a_command_whose_launcher_was_killed_while_it_was_being_loaded_ends() ->
 
 
 def test_what_snakemake_started_ends_with_it_and_what_is_below_that_has_its_own_parent() -> None:
-    found = []
+    processes = []
     for how in ("direct", "below"):
         command = [sys.executable, "-c", _LAUNCHER, how]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as launcher:
             assert launcher.stdout
             child = psutil.Process(int(launcher.stdout.readline()))
-            found.append((child, child.children()))
+            processes.append((child, child.children()))
             launcher.kill()
-    (direct, _), (between, below) = found
+    (direct, _), (between, below) = processes
     wait_until_ended(direct)
     assert not ended(between) and not any(map(ended, below))
     for process in [*below, between]:

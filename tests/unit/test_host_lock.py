@@ -39,9 +39,11 @@ def holder(path):
 
 def test_a_second_one_is_told_who_is_first(tmp_path):
     path = tmp_path / "lock"
-    with holder(path) as first, pytest.raises(UserError) as told:
+    with holder(path) as first, pytest.raises(UserError) as error:
         only_one(path)
-    assert f"Another `make report` or snakemake (process {first.pid}) is at work" in str(told.value)
+    assert f"Another `make report` or snakemake (process {first.pid}) is at work" in str(
+        error.value
+    )
 
 
 def test_a_killed_holder_leaves_no_lock_though_its_child_lives_on(tmp_path):

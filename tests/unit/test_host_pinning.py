@@ -25,8 +25,8 @@ def test_lists_of_cpus_are_written_as_the_kernel_does():
 
 def test_auto_gives_each_rank_a_whole_core_and_the_server_the_others(host):
     host(8, threads=2)
-    found = choose(Pin(), ranks=2, managed=True)
-    assert found == Pinned(
+    choice = choose(Pin(), ranks=2, managed=True)
+    assert choice == Pinned(
         frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13}), read_cpus("6-7,14-15")
     )
 
@@ -38,20 +38,20 @@ def test_auto_takes_no_more_than_a_quarter(cores, ranks):
         patch.setattr(os, "sched_getaffinity", lambda _: set(whole))
         patch.setattr(pinning, "usable_cores", lambda: cores)
         patch.setattr(pinning, "cores", lambda cpus: [frozenset({cpu}) for cpu in sorted(cpus)])
-        found = choose(Pin(), ranks, managed=True)
-    if found.ranks:
-        assert len(found.ranks) == ranks <= cores / 4
-        assert found.server == whole - found.ranks and found.why is None
+        choice = choose(Pin(), ranks, managed=True)
+    if choice.ranks:
+        assert len(choice.ranks) == ranks <= cores / 4
+        assert choice.server == whole - choice.ranks and choice.why is None
     else:
-        assert found.server is None and 4 * ranks > cores
-        assert f"there are {cores}" in found.why
+        assert choice.server is None and 4 * ranks > cores
+        assert f"there are {cores}" in choice.why
 
 
 def test_two_cores_are_left_to_both_of_them(host):
     host(2)
-    found = choose(Pin(), ranks=2, managed=True)
-    assert (found.server, found.ranks) == (None, None)
-    assert found.why == "with 2 ranks that takes 8 cores, and there are 2"
+    choice = choose(Pin(), ranks=2, managed=True)
+    assert (choice.server, choice.ranks) == (None, None)
+    assert choice.why == "with 2 ranks that takes 8 cores, and there are 2"
 
 
 def test_a_quota_is_not_a_set_of_cores(host):
@@ -81,10 +81,10 @@ def test_a_server_of_the_users_is_not_ours_to_pin(host):
 )
 def test_what_is_given_leaves_the_others_to_the_other_side(host, pin, server, ranks):
     host(8)
-    found = choose(Pin(**pin), ranks=1, managed=True)
-    assert found.server == (server and read_cpus(server))
-    assert found.ranks == (ranks and read_cpus(ranks))
-    assert (found.why is None) == bool(server or ranks)
+    choice = choose(Pin(**pin), ranks=1, managed=True)
+    assert choice.server == (server and read_cpus(server))
+    assert choice.ranks == (ranks and read_cpus(ranks))
+    assert (choice.why is None) == bool(server or ranks)
 
 
 @pytest.mark.parametrize(

@@ -31,23 +31,23 @@ def test_real_launcher_greets() -> None:
 
 
 def test_missing_launcher() -> None:
-    said = refused("no-such-mpirun --flag")
-    assert "'no-such-mpirun' was not found on PATH" in said
-    assert "mpich or openmpi" in said
+    message = refused("no-such-mpirun --flag")
+    assert "'no-such-mpirun' was not found on PATH" in message
+    assert "mpich or openmpi" in message
 
 
 def test_too_few_slots(tmp_path: Path) -> None:
     # Open MPI's own words
     words = "There are not enough slots available in the system to satisfy the 2 slots"
-    said = refused(launcher(tmp_path, f"echo '{words}' >&2; exit 1"))
-    assert "too few slots" in said
-    assert "--oversubscribe" in said
+    message = refused(launcher(tmp_path, f"echo '{words}' >&2; exit 1"))
+    assert "too few slots" in message
+    assert "--oversubscribe" in message
 
 
 def test_launcher_of_another_mpi(tmp_path: Path) -> None:
     # what happens then: each rank starts alone, in a world of one
-    said = refused(launcher(tmp_path, 'shift 2; "$@" && "$@"'))
-    assert "belongs to another MPI" in said
+    message = refused(launcher(tmp_path, 'shift 2; "$@" && "$@"'))
+    assert "belongs to another MPI" in message
 
 
 def test_mpich_under_the_launcher_of_open_mpi(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ def test_mpich_under_the_launcher_of_open_mpi(tmp_path: Path) -> None:
 
 
 def test_launcher_that_fails_or_starts_too_little(tmp_path: Path) -> None:
-    said = refused(launcher(tmp_path, "echo 'ssh: no route' >&2; echo ------ >&2; exit 3"))
-    assert "exit status 3" in said
-    assert "ssh: no route" in said
+    message = refused(launcher(tmp_path, "echo 'ssh: no route' >&2; echo ------ >&2; exit 3"))
+    assert "exit status 3" in message
+    assert "ssh: no route" in message
     assert "0 answered" in refused(launcher(tmp_path, "echo nothing to see"))
 
 

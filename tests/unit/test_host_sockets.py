@@ -67,8 +67,8 @@ def test_all_that_hold_a_socket_are_named():
             close_fds=False,
         ) as child:
             child.stdout.readline()
-            (found,) = listeners([f"http://127.0.0.1:{server.getsockname()[1]}"])
-            assert found == Listener(frozenset({os.getpid(), child.pid}))
+            (listener,) = listeners([f"http://127.0.0.1:{server.getsockname()[1]}"])
+            assert listener == Listener(frozenset({os.getpid(), child.pid}))
             child.communicate(b"\n")
 
 
@@ -96,8 +96,8 @@ def test_another_users_process_is_not_looked_into():
             os.write(writing, repr(listeners([url])[0][1:]).encode())
             os._exit(0)
         os.close(writing)
-        with os.fdopen(reading) as told:
-            assert told.read() == "('other user', 'root')"
+        with os.fdopen(reading) as pipe:
+            assert pipe.read() == "('other user', 'root')"
         os.waitpid(child, 0)
 
 

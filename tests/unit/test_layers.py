@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow" / "mls"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = ROOT / "tests"
 LAYERS = [
     "core",
     "config",
@@ -50,17 +51,17 @@ def for_type_checkers(node: ast.AST) -> bool:
 
 def imports(path: Path, when_run: bool = False) -> set[str]:
     """Names of the package's own that a module imports. when_run: without those for types alone."""
-    found = set()
+    names = set()
     tree = ast.parse(path.read_text())
     unread = {id(n) for each in ast.walk(tree) if for_type_checkers(each) for n in ast.walk(each)}
     for node in ast.walk(tree):
         if when_run and id(node) in unread:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.startswith("mls.")}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in names if name.startswith("mls.")}
 
 
 def test_imports_point_down():
@@ -83,7 +84,7 @@ def test_no_module_imports_itself_by_way_of_others():
         }
         for name, path in named.items()
     }
-    TopologicalSorter({name: found - {name} for name, found in graph.items()}).prepare()
+    TopologicalSorter({name: targets - {name} for name, targets in graph.items()}).prepare()
 
 
 def test_folders_are_the_layers_and_hold_few_modules():
@@ -95,9 +96,9 @@ def test_folders_are_the_layers_and_hold_few_modules():
 def test_the_map_of_modules_is_that_of_the_tree():
     table = (ROOT / "docs" / "ARCHITECTURE.md").read_text()
     rows = re.findall(r"^\| \[([a-z/]+)/\]\(\S+\) \|[^|]*\|([^|]*)\|", table, re.MULTILINE)
-    told = {folder: re.findall(r"`(\w+)`", names) for folder, names in rows}
+    listing = {folder: re.findall(r"`(\w+)`", names) for folder, names in rows}
     folders = {path.parent for path in MODULES} - {PACKAGE}
-    assert told == {str(f.relative_to(PACKAGE)): modules(f) for f in folders}
+    assert listing == {str(f.relative_to(PACKAGE)): modules(f) for f in folders}
 
 
 def test_analysis_and_report_know_neither_http_nor_mpi():
@@ -111,3 +112,19 @@ def test_analysis_and_report_know_neither_http_nor_mpi():
                 for alias in node.names
             }
             assert not modules & {"requests", "httptools", "mpi4py", "socket"}, path
+
+
+# in the text, not in its tree alone: some tests hold programs of other processes
+IMPORT_OF_A_TEST = re.compile(
+    r"^\s*(?:from|import)\s[^(\n]*?(?:\([^)]*?)?\b(test_\w+)", re.MULTILINE
+)
+
+
+def test_no_test_is_imported():
+    """What tests share is in modules of its own, named after what they hold."""
+    importers = {
+        str(path.relative_to(TESTS)): names
+        for path in sorted(TESTS.rglob("*.py"))
+        if (names := IMPORT_OF_A_TEST.findall(path.read_text()))
+    }
+    assert importers == {}

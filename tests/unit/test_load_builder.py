@@ -1,12 +1,10 @@
-"""Prompts of a length in tokens, in groups, in turns and from files."""
+"""Prompts of a length in tokens, in groups and in turns."""
 
 import json
 import random
 from statistics import fmean, stdev
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +15,6 @@ from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import Calibration, calibrate, least_tokens
-from mls.load.workload.datasets import draw_rows
 from mls.protocol.prompts import WORDS
 from mls.server.api import ServerApi
 
@@ -169,91 +166,3 @@ def test_a_prompt_shorter_than_its_template_is_one_sentence():
     with pytest.raises(UserError, match="8 tokens can't be had: the chat template alone has 10"):
         least_tokens(MADE, [100, 8])
     least_tokens(MADE, [11])
-
-
-# --- datasets ---
-
-OPENAI = [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]
-SHAREGPT = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}]
-
-
-def dataset(path, seed=1, requests=None, **keys):
-    workload = Workload.model_validate({"kind": "dataset", "file": str(path)} | keys)
-    return draw_rows(workload, seed, requests, lambda text: len(text.split()))
-
-
-def lines(path, rows):
-    path.write_text("\n".join(json.dumps(row) for row in rows))
-    return path
-
-
-def test_all_forms_and_formats_are_understood(tmp_path):
-    rows = [{"prompt": "a b"}, {"messages": OPENAI}, {"conversations": SHAREGPT}]
-    found = dataset(lines(tmp_path / "d.jsonl", rows), requests=3)
-    assert sorted(row.text for row in found) == ["Q", "S\n\nQ", "a b"]
-    assert all(row.messages[-1]["role"] == "user" for row in found)
-    (tmp_path / "d.csv").write_text("question,length\nhow?,5\n")
-    columns = {"prompt": "question", "output_tokens": "length"}
-    [row] = dataset(tmp_path / "d.csv", requests=1, columns=columns)
-    assert (row.text, row.output_tokens) == ("how?", 5)
-    pq.write_table(pa.table({"prompt": ["x", "y"]}), tmp_path / "d.parquet")
-    assert len(dataset(tmp_path / "d.parquet", requests=2)) == 2
-
-
-@given(st.integers(0, 2**62))
-def test_a_seed_draws_rows_without_repeating_any(tmp_path_factory, seed):
-    path = tmp_path_factory.getbasetemp() / "many.jsonl"
-    if not path.exists():
-        lines(path, [{"prompt": f"p{i}"} for i in range(40)])
-    found = [row.text for row in dataset(path, seed, requests=25)]
-    assert len(set(found)) == 25
-    assert found == [row.text for row in dataset(path, seed, requests=25)]
-    assert found == [row.text for row in dataset(path, seed, requests=40)][:25]
-
-
-def test_rows_are_filtered_by_their_tokens(tmp_path):
-    path = lines(tmp_path / "d.jsonl", [{"prompt": "x " * n} for n in range(1, 21)])
-    found = dataset(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
-    assert all(4 <= len(row.text.split()) <= 12 for row in found) and len(found) == 5
-
-
-def test_replacement_draws_more_than_there_are(tmp_path):
-    path = lines(tmp_path / "d.jsonl", [{"prompt": "a"}, {"prompt": "b"}])
-    workload = Workload(kind="dataset", file=str(path), replace=True)
-    rows = draw_rows(workload, 1, None, lambda _: None)
-    made = make_prompts(RUN, workload, 1, Materials(rows=rows))
-    texts = [made(job).text for job in range(200)]
-    assert 60 < texts.count("a") < 140
-    assert made(-1).text not in ("a", "b")
-
-
-@pytest.mark.parametrize(
-    "name, text, keys, said",
-    [
-        ("d.jsonl", "", {}, "{path} has no rows."),
-        (
-            "d.jsonl",
-            '{"question": "a"}',
-            {},
-            "row 1 of {path} has no column 'prompt'; it has question.",
-        ),
-        (
-            "d.csv",
-            "prompt\nx\n",
-            {"columns": {"output_tokens": "n"}},
-            "row 1 of {path} has no column 'n'; it has prompt.",
-        ),
-        ("d.jsonl", '{"prompt": 3}', {}, "row 1 of {path} has no prompt in prompt"),
-        ("d.jsonl", "{", {}, "{path} is not what its name says"),
-        ("d.parquet", "x", {}, "{path} is not what its name says"),
-        ("d.txt", "x", {}, "{path} must end in .jsonl, .json, .csv or .parquet."),
-        ("d.jsonl", '{"prompt": "a"}', {}, "{path} has 1 rows, and the run wants 4"),
-        ("d.jsonl", '{"prompt": "a"}', {"min_prompt_tokens": 5}, "none of the 1 rows of {path}"),
-    ],
-)
-def test_a_bad_dataset_is_one_sentence(tmp_path, name, text, keys, said):
-    path = tmp_path / name
-    path.write_text(text)
-    with pytest.raises(UserError) as error:
-        dataset(path, requests=4, **keys)
-    assert said.format(path=path) in str(error.value) and "\n" not in str(error.value)

@@ -15,10 +15,10 @@ from mls.load.mpi.part_files import merged, write_tables
 
 
 def table(jobs):
-    given = {name: [None] * len(jobs) for name in REQUESTS.names}
-    given |= {"job": list(jobs), "completion_tokens": [job % 5 for job in jobs]}
-    given["chunk_ns"] = [list(range(job % 3)) for job in jobs]
-    return pa.table(given, schema=REQUESTS)
+    columns = {name: [None] * len(jobs) for name in REQUESTS.names}
+    columns |= {"job": list(jobs), "completion_tokens": [job % 5 for job in jobs]}
+    columns["chunk_ns"] = [list(range(job % 3)) for job in jobs]
+    return pa.table(columns, schema=REQUESTS)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -33,10 +33,10 @@ def test_any_shares_are_merged_in_the_order_of_jobs(tmp_path, owners, rows, last
         pieces = [table(jobs[i : i + rows]) for i in range(0, len(jobs), rows)]
         write_tables(parts[-1][0], pieces or [table([])])
     wanted = sorted(job for _, jobs in parts for job in jobs)
-    found = list(merged([path for path, _ in parts]))
-    assert [job for piece in found for job in piece["job"].to_pylist()] == wanted
+    tables = list(merged([path for path, _ in parts]))
+    assert [job for piece in tables for job in piece["job"].to_pylist()] == wanted
     if wanted:
-        assert pa.concat_tables(found).equals(table(wanted))
+        assert pa.concat_tables(tables).equals(table(wanted))
 
 
 def test_merging_takes_steps_of_a_row_group_however_many_parts_there_are(tmp_path):

@@ -23,20 +23,20 @@ def good(job=0):
 
 def row(made, **options):
     (table,) = records([made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
-    (found,) = table.to_pylist()
-    return found
+    (record,) = table.to_pylist()
+    return record
 
 
 def test_times_of_a_good_reply():
-    found = row(good())
-    assert found["chunk_ns"] == [START_NS + STEP_NS, START_NS + 2 * STEP_NS]
-    assert found["chunk_lag_ns"] == [LAG_NS, LAG_NS]
-    assert found["chunk_merged"] == [False, False]
-    assert (found["first_chunk_ns"], found["last_chunk_ns"]) == tuple(found["chunk_ns"])
-    assert found["end_ns"] == START_NS + 3 * STEP_NS and found["start_ns"] == START_NS
-    assert found["connected_ns"] is None and found["error"] is None
-    assert (found["chunks"], found["completion_tokens"], found["prompt_tokens"]) == (2, 2, 9)
-    assert (found["rank"], found["slot"], found["status"], found["attempts"]) == (3, 0, 200, 1)
+    record = row(good())
+    assert record["chunk_ns"] == [START_NS + STEP_NS, START_NS + 2 * STEP_NS]
+    assert record["chunk_lag_ns"] == [LAG_NS, LAG_NS]
+    assert record["chunk_merged"] == [False, False]
+    assert (record["first_chunk_ns"], record["last_chunk_ns"]) == tuple(record["chunk_ns"])
+    assert record["end_ns"] == START_NS + 3 * STEP_NS and record["start_ns"] == START_NS
+    assert record["connected_ns"] is None and record["error"] is None
+    assert (record["chunks"], record["completion_tokens"], record["prompt_tokens"]) == (2, 2, 9)
+    assert (record["rank"], record["slot"], record["status"], record["attempts"]) == (3, 0, 200, 1)
 
 
 def test_clock_of_another_host_is_brought_to_rank_0s():
@@ -49,13 +49,13 @@ def test_clock_of_another_host_is_brought_to_rank_0s():
 
 
 def test_failed_requests_are_rows_as_well():
-    made = exchange(status=0, event_stream=False, clean_end=False)
+    made = exchange(status=0, event_stream=False)
     made.fail("refused", "Connection refused", START_NS + 7)
-    found = row(made)
-    assert (found["error"], found["error_text"]) == ("refused", "Connection refused")
-    assert found["status"] is None and found["chunk_ns"] == [] and found["chunks"] == 0
-    assert found["first_chunk_ns"] is None and found["end_ns"] == START_NS + 7
-    assert found["completion_tokens"] is None and found["output_sha256"] is None
+    record = row(made)
+    assert (record["error"], record["error_text"]) == ("refused", "Connection refused")
+    assert record["status"] is None and record["chunk_ns"] == [] and record["chunks"] == 0
+    assert record["first_chunk_ns"] is None and record["end_ns"] == START_NS + 7
+    assert record["completion_tokens"] is None and record["output_sha256"] is None
 
 
 def test_output_is_kept_only_on_request():

@@ -21,11 +21,11 @@ MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
 
 def earlier_run(folder, requests=6, seed=77, **workload):
     """A repeat's folder as a run leaves it, as far as a replay looks."""
-    given, run = Workload.model_validate(workload), Run(prompt_words=20)
-    prompts = make_prompts(run, given, seed, Materials(MADE))
+    model, run = Workload.model_validate(workload), Run(prompt_words=20)
+    prompts = make_prompts(run, model, seed, Materials(MADE))
     texts = [prompts(job).text for job in range(requests)]
     folder.mkdir()
-    config = {"seed": seed, "run": run.model_dump(), "workload": given.model_dump()}
+    config = {"seed": seed, "run": run.model_dump(), "workload": model.model_dump()}
     (folder / "run.json").write_text(json.dumps({"config": config}))
     hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     table = pa.table({"job": range(requests), "prompt_sha256": hashes})
@@ -36,8 +36,8 @@ def earlier_run(folder, requests=6, seed=77, **workload):
 def replayed(path, calibration=MADE):
     workload = Workload(kind="replay", file=str(path))
     earlier = read_earlier(workload)
-    given = Materials(calibration, earlier=earlier)
-    prompts = make_prompts(Run(prompt_words=3), workload, 1, given)
+    materials = Materials(calibration, earlier=earlier)
+    prompts = make_prompts(Run(prompt_words=3), workload, 1, materials)
     return earlier, lambda job: prompts(job).text
 
 

@@ -161,11 +161,10 @@ def test_whole_replies():
     assert parse(exchange(native, event_stream=False)).completion_tokens == 2
 
 
-def test_missing_done_is_fine_where_the_server_gave_a_reason_or_a_clean_end():
+def test_missing_done_is_fine_where_the_server_gave_a_reason():
     reason = sse(delta("a"), delta(reason="stop"))
-    assert parse(exchange(reason, clean_end=False)).error is None
-    assert parse(exchange(sse(delta("a")), clean_end=True)).error is None
-    assert parse(exchange(sse(delta("a")), clean_end=False)).error == "closed_early"
+    assert parse(exchange(reason)).error is None
+    assert parse(exchange(sse(delta("a")))).error == "closed_early"
 
 
 def test_error_object_in_mid_stream():
@@ -207,8 +206,8 @@ def test_a_key_that_the_server_repeats_is_not_kept():
     broken = parse(exchange(text.encode(), event_stream=False), (key,))
     assert broken.error == "bad_reply" and "sk-" not in broken.error_text
     stream = sse(*(delta(letter) for letter in key), delta(reason=key))
-    said = parse(exchange(stream), key)
-    assert said.hide("".join(said.text)) == said.finish_reason == "***"
+    answer = parse(exchange(stream), (key,))
+    assert answer.hide("".join(answer.text)) == answer.finish_reason == "***"
 
 
 def test_a_stream_that_says_nothing_but_done_is_a_bad_reply():
@@ -239,10 +238,10 @@ HOSTILE = [
 def test_hostile_json_never_raises(text, event_stream, status):
     body = sse(text) if event_stream else text.encode()
     reply = parse(exchange(body, event_stream=event_stream, status=status))
-    assert reply.error is not None or reply.done
+    assert reply.error is not None or reply.done or reply.text
 
 
-@pytest.mark.parametrize("number", [2**31, 2**63, 2**64, 10**30, -1, 1e308, True, "7", None, [1]])
+@pytest.mark.parametrize("number", [2**31, 2**63, 2**64, 10**30, -1, 1e308, True, "x", None, [1]])
 def test_counts_that_cannot_be_are_null(number):
     chunk = delta("a", reason="stop") | {
         "usage": {"prompt_tokens": number, "completion_tokens": number},
@@ -295,13 +294,13 @@ def test_any_json_gives_a_reply(values, event_stream, status):
     assert len(reply.chunk_reads) == len(reply.chunk_merged) == len(reply.text)
 
 
-@given(st.lists(st.binary(max_size=40), max_size=4), st.booleans(), st.booleans())
-def test_any_bytes_give_a_reply(reads, event_stream, clean_end):
-    parse(exchange(*reads, event_stream=event_stream, clean_end=clean_end))
+@given(st.lists(st.binary(max_size=40), max_size=4), st.booleans())
+def test_any_bytes_give_a_reply(reads, event_stream):
+    parse(exchange(*reads, event_stream=event_stream))
 
 
 def test_the_transports_error_comes_first():
-    failed = exchange(sse(delta("a")), clean_end=False)
+    failed = exchange(sse(delta("a")))
     failed.fail("timeout", "no complete reply within 1 s", failed.end_ns)
     reply = parse(failed)
     assert reply.error == "timeout" and reply.text == ["a"]

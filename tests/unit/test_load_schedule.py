@@ -103,26 +103,26 @@ def stages(*parts):
 
 
 def test_stages_follow_one_another():
-    found = stages(
+    arrivals = stages(
         {"kind": "constant", "rate": 10.0, "duration_s": 2.0},
         {"kind": "poisson", "rate": 100.0, "duration_s": 3.0},
         {"kind": "burst", "burst": 4, "every_s": 1.0, "duration_s": 2.0},
     )
-    at_s = found.at_ns / NS_PER_S
-    counts = np.bincount(found.stage)
+    at_s = arrivals.at_ns / NS_PER_S
+    counts = np.bincount(arrivals.stage)
     assert counts[0] == 20 and counts[2] == 8
     assert stats.poisson.cdf(counts[1], 300) == pytest.approx(0.5, abs=0.49)
     for number, (begin, end) in enumerate([(0, 2), (2, 5), (5, 7)]):
-        mine = at_s[found.stage == number]
+        mine = at_s[arrivals.stage == number]
         assert mine.min() >= begin and mine.max() < end
-    assert (np.diff(found.at_ns) >= 0).all()
+    assert (np.diff(arrivals.at_ns) >= 0).all()
 
 
 @pytest.mark.parametrize("kind", ["constant", "poisson", "gamma"])
 @pytest.mark.parametrize("rates", [(2.0, 40.0), (40.0, 2.0)])
 def test_a_ramp_changes_its_rate_evenly(kind, rates):
-    found = stages({"kind": kind, "rate": rates[0], "rate_to": rates[1], "duration_s": 100.0})
-    at_s = found.at_ns / NS_PER_S
+    arrivals = stages({"kind": kind, "rate": rates[0], "rate_to": rates[1], "duration_s": 100.0})
+    at_s = arrivals.at_ns / NS_PER_S
     total = sum(rates) / 2 * 100
     assert len(at_s) == pytest.approx(total, abs=4 * total**0.5)
     # rescaled by the cumulative rate, it is a process of rate 1 again

@@ -45,8 +45,8 @@ def test_a_reply_that_was_taken_apart_comes_back_as_well():
     finished = Finished(most_bytes=0)
     made = exchange(b"a", b"b", job=3)
     finished.add(made)
-    (found,) = finished
-    assert found is not made and fields(found) == fields(made)
+    (copy,) = finished
+    assert copy is not made and fields(copy) == fields(made)
     finished.close()
 
 
@@ -55,7 +55,7 @@ def test_only_what_is_too_much_leaves_memory():
     made = [raw(job, [(b"x" * 250, b"", 1, 2)]) for job in range(7)]  # each costs 500 bytes
     for one in made:
         finished.add(one)
-    assert [found is one for found, one in zip(finished, made, strict=True)] == [False] * 3 + [
+    assert [copy is one for copy, one in zip(finished, made, strict=True)] == [False] * 3 + [
         True
     ] * 4
     finished.close()

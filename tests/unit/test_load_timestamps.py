@@ -5,14 +5,11 @@ import struct
 import time
 
 import pytest
+from tests.arrivals import needs_kernel_timestamps
 
 from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.transport import timestamps
 from mls.load.transport.timestamps import ANCILLARY_BYTES, SO_TIMESTAMPNS, WallClock, arrival_ns
-
-needs_kernel_clock = pytest.mark.skipif(
-    not timestamps.supported(), reason="no kernel receive timestamps on this host"
-)
 
 
 class Clocks:
@@ -85,7 +82,7 @@ def test_tightest_bracket_counts(monkeypatch):
     assert WallClock().offset_ns == 100_000
 
 
-@needs_kernel_clock
+@needs_kernel_timestamps
 def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
     wall = WallClock()
     with (

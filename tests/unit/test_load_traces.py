@@ -1,9 +1,13 @@
 """Traces: read as they are, and bad ones refused in one sentence."""
 
 import json
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import accumulate
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
@@ -24,24 +28,112 @@ def test_csv_and_jsonl_give_the_same(tmp_path):
     keys = ("time", "prompt_tokens", "output_tokens")
     lines = "\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows)
     for load in (trace(tmp_path, text), trace(tmp_path, lines + "\n\n", "trace.jsonl")):
-        found = read_trace(load)
-        assert found.at_s.tolist() == [0, 0.5, 2.25]
-        assert found.prompt_tokens.tolist() == [10, 20, 30]
-        assert found.output_tokens.tolist() == [3, 4, 5]
+        read = read_trace(load)
+        assert read.at_s.tolist() == [0, 0.5, 2.25]
+        assert read.prompt_tokens.tolist() == [10, 20, 30]
+        assert read.output_tokens.tolist() == [3, 4, 5]
 
 
 def test_columns_and_units_are_the_configs(tmp_path):
     text = '{"timestamp": 27000, "input_length": 6755}\n{"timestamp": 30000, "input_length": 7319}'
     columns = {"time": "timestamp", "prompt_tokens": "input_length"}
-    found = read_trace(trace(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
-    assert found.at_s.tolist() == [0, 3] and found.prompt_tokens.tolist() == [6755, 7319]
-    assert found.output_tokens is None
+    read = read_trace(trace(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
+    assert read.at_s.tolist() == [0, 3] and read.prompt_tokens.tolist() == [6755, 7319]
+    assert read.output_tokens is None
+
+
+AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-15 23:59:59.9999990,374,44
+2023-11-16 00:00:00,396,109
+2023-11-16 00:00:01.2500000,879,55
+"""
+AZURE_2024 = """TIMESTAMP,ContextTokens,GeneratedTokens
+2024-05-10 00:00:00+00:00,2162,5
+2024-05-10 00:00:00.009930+00:00,2399,6
+"""
+BURST_GPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
+5,ChatGPT,472,18,490,Conversation log
+45,ChatGPT,1087,0,1087,Conversation log
+118,GPT-4,417,276,693,API log
+"""
+MOONCAKE = """{"timestamp": 0, "input_length": 6755, "output_length": 500, "hash_ids": [0, 1]}
+{"timestamp": 3052, "input_length": 7319, "output_length": 490, "hash_ids": [0, 2]}
+"""
+
+
+@pytest.mark.parametrize(
+    "name, text, at_s, prompts, replies",
+    [
+        ("t.csv", AZURE, [0, 1e-6, 1.250001], [374, 396, 879], [44, 109, 55]),
+        ("t.csv", AZURE_2024, [0, 0.00993], [2162, 2399], [5, 6]),
+        ("t.csv", BURST_GPT, [0, 113], [472, 417], [18, 276]),
+        ("t.jsonl", MOONCAKE, [0, 3.052], [6755, 7319], [500, 490]),
+    ],
+    ids=["azure", "azure-2024", "burst-gpt", "mooncake"],
+)
+def test_published_traces_are_recognized(tmp_path, name, text, at_s, prompts, replies):
+    read = read_trace(trace(tmp_path, text, name))
+    assert read.at_s.tolist() == pytest.approx(at_s, abs=1e-9)
+    assert (read.prompt_tokens.tolist(), read.output_tokens.tolist()) == (prompts, replies)
+
+
+def test_the_configs_columns_and_unit_take_precedence(tmp_path):
+    named = {"time": "timestamp", "prompt_tokens": "output_length"}
+    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl", columns=named))
+    assert read.at_s.tolist() == [0, 3052] and read.prompt_tokens.tolist() == [500, 490]
+    assert read.output_tokens is None
+    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl", time_unit="us"))
+    assert read.at_s.tolist() == [0, 0.003052]
+    read = read_trace(trace(tmp_path, AZURE, time_unit="ns"))  # dates have no unit
+    assert read.at_s.tolist() == pytest.approx([0, 1e-6, 1.250001])
+
+
+def test_a_format_that_only_looks_like_one_is_not_taken_for_it(tmp_path):
+    """The Bailian traces have Mooncake's columns, and seconds."""
+    text = (
+        '{"chat_id": 1, "timestamp": 61.1, "input_length": 5, "output_length": 6, "hash_ids": []}'
+    )
+    with pytest.raises(UserError, match="has no column 'time'; it has chat_id, timestamp"):
+        read_trace(trace(tmp_path, text, "t.jsonl"))
+
+
+def test_a_failed_request_is_left_out_and_said(tmp_path):
+    read = read_trace(trace(tmp_path, BURST_GPT))
+    assert read.row.tolist() == [1, 3]
+    assert read.notes == (
+        f"load.file: {tmp_path / 'trace.csv'} is used in part: 1 of 3 rows can't be used "
+        "(the first: row 2, Response tokens is 0, as of a request that failed).",
+    )
+
+
+def test_prefixes_that_are_not_shared_are_said(tmp_path):
+    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl"))
+    assert read.notes == (
+        f"load.file: hash_ids of {tmp_path / 't.jsonl'} are not used: prompts don't share their "
+        "beginnings as those of the trace did.",
+    )
+
+
+@given(
+    st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
+    st.lists(st.integers(0, 10**12), max_size=10),
+    st.sampled_from([None, UTC, timezone(timedelta(hours=-3, minutes=-30))]),
+    st.sampled_from([" ", "T"]),
+)
+def test_dates_are_seconds_to_the_microsecond(tmp_path_factory, first, gaps_us, zone, separator):
+    moments = [first.replace(tzinfo=zone)]
+    for gap in gaps_us:
+        moments.append(moments[-1] + timedelta(microseconds=gap))
+    path = tmp_path_factory.getbasetemp() / "dates.csv"
+    path.write_text("\n".join(["time", *(each.isoformat(separator) for each in moments)]))
+    read = read_trace(Load(kind="trace", file=str(path)))
+    assert read.at_s.tolist() == [us / 1e6 for us in accumulate(gaps_us, initial=0)]
 
 
 def test_large_timestamps_keep_their_digits(tmp_path):
     text = "time\n1700000000000000000\n1700000000000256000\n"
-    found = read_trace(trace(tmp_path, text, time_unit="ns"))
-    assert found.at_s.tolist() == pytest.approx([0, 256e-6])
+    read = read_trace(trace(tmp_path, text, time_unit="ns"))
+    assert read.at_s.tolist() == pytest.approx([0, 256e-6])
 
 
 def test_speed_factor_2_halves_the_span(tmp_path):
@@ -65,7 +157,7 @@ def test_a_trace_can_be_cut(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, text, keys, said",
+    "name, text, keys, sentence",
     [
         ("t.csv", "time\n1\n3\n2\n", {}, "row 3 of {path} has time 2 after 3; sort the trace"),
         ("t.csv", "when\n1\n", {}, "{path} has no column 'time'; it has when."),
@@ -75,25 +167,73 @@ def test_a_trace_can_be_cut(tmp_path):
             {"columns": {"prompt_tokens": "n"}},
             "load.columns.prompt_tokens: {path} has no column 'n'; it has time.",
         ),
-        ("t.csv", "time\n1\nsoon\n", {}, "row 2 of {path} has time 'soon'; expected a number."),
+        (
+            "t.csv",
+            "time\nsoon\n",
+            {},
+            "row 1 of {path} has time 'soon'; expected a number or a date.",
+        ),
+        (
+            "t.csv",
+            "time\nnan\n",
+            {},
+            "row 1 of {path} has time 'nan'; expected a number or a date.",
+        ),
+        (
+            "t.csv",
+            "time\n1\nsoon\n",
+            {},
+            "row 2 of {path} has time 'soon'; expected a number as in",
+        ),
+        (
+            "t.csv",
+            "time\n2024-05-10\n5\n",
+            {},
+            "row 2 of {path} has time '5'; expected a date without an offset as in row 1.",
+        ),
+        (
+            "t.csv",
+            "time\n2024-05-10 00:00Z\n2024-05-10 00:01\n",
+            {},
+            "row 2 of {path} has time '2024-05-10 00:01'; expected a date with an offset as in row 1.",
+        ),
+        (
+            "t.csv",
+            "time\n2024-05-10 00:01\n2024-05-10\n",
+            {},
+            "row 2 of {path} has time 2024-05-10 after 2024-05-10 00:01; sort the trace by time.",
+        ),
         ("t.csv", "time\n", {}, "{path} has no rows."),
         ("t.jsonl", "", {}, "{path} has no rows."),
         ("t.jsonl", "[1]\n", {}, "row 1 of {path} is not a JSON object."),
-        ("t.jsonl", "{oops\n", {}, "{path} is not JSON Lines"),
-        ("t.txt", "1\n", {}, "{path} must end in .csv or .jsonl."),
+        ("t.jsonl", "{oops\n", {}, "row 1 of {path} is not JSON in UTF-8"),
+        ("t.txt", "1\n", {}, "{path} must end in .jsonl, .json, .csv"),
         (
             "t.csv",
             "time,prompt_tokens\n1,0\n",
             {},
-            "{path} must have a whole number of at least 1 as prompt_tokens in every row.",
+            "{path} is not as expected: 1 of 1 rows can't be used (the first: row 1, "
+            "prompt_tokens is 0, as of a request that failed); at least half of them must be usable.",
+        ),
+        (
+            "t.csv",
+            "time,prompt_tokens\n1,5\n2,-1\n",
+            {},
+            "row 2 of {path} has prompt_tokens '-1'; expected a whole number of tokens.",
+        ),
+        (
+            "t.jsonl",
+            '{"time": 1, "output_tokens": 5}\n{"time": 2}\n',
+            {},
+            "row 2 of {path} has output_tokens None; expected a whole number of tokens.",
         ),
     ],
 )
-def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, said):
+def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, sentence):
     load = trace(tmp_path, text, name, **keys)
     with pytest.raises(UserError) as error:
         read_trace(load)
-    assert said.format(path=tmp_path / name) in str(error.value)
+    assert sentence.format(path=tmp_path / name) in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -32,15 +32,15 @@ def taken_apart(raw, cuts):
 @pytest.mark.parametrize("form", FORMS)
 @given(cuts=st.lists(st.integers(0, 1200), max_size=20))
 def test_any_split_gives_the_same_events(form, cuts):
-    found = taken_apart(FORMS[form], cuts)
-    assert found.event_stream
-    assert [event.data for event in sse.events(found.pieces)] == SIGNIFICANT
+    http_reply = taken_apart(FORMS[form], cuts)
+    assert http_reply.event_stream
+    assert [event.data for event in sse.events(http_reply.pieces)] == SIGNIFICANT
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_read_for_each_byte_gives_the_same_events(form):
     raw = FORMS[form]
-    found = taken_apart(raw, range(len(raw)))
-    came = list(sse.events(found.pieces))
+    http_reply = taken_apart(raw, range(len(raw)))
+    came = list(sse.events(http_reply.pieces))
     assert [event.data for event in came] == SIGNIFICANT
     assert not any(event.followed for event in came)

@@ -28,9 +28,9 @@ def program(path, text):
     path.chmod(0o755)
 
 
-def needs(path, *asked, python="python3"):
+def needs(path, *names, python="python3"):
     return subprocess.run(
-        ["/bin/sh", SCRIPT, *asked],
+        ["/bin/sh", SCRIPT, *names],
         env={"PATH": str(path), "PYTHON": python},
         capture_output=True,
         text=True,
@@ -50,15 +50,15 @@ def test_all_that_is_missing_is_one_sentence_with_one_apt_line(machine):
 
 
 def test_the_readme_names_all_that_make_report_may_ask_for(machine):
-    told = APT.search((ROOT / "README.md").read_text())[1].split()
-    asked = needs(machine, "python", "libgomp", "git").stderr.rpartition("install ")[2].split()
-    assert {*asked, "make"} == {*told}
+    packages = APT.search((ROOT / "README.md").read_text())[1].split()
+    names = needs(machine, "python", "libgomp", "git").stderr.rpartition("install ")[2].split()
+    assert {*names, "make"} == {*packages}
 
 
 def test_every_document_has_the_readmes_apt_line():
-    told = APT.search((ROOT / "README.md").read_text())[1]
+    packages = APT.search((ROOT / "README.md").read_text())[1]
     quick = re.findall(r"`sudo apt-get install (make [^`]+)`", (ROOT / "QUICKSTART.md").read_text())
-    assert quick == [told]
+    assert quick == [packages]
 
 
 def test_an_old_python_is_not_sent_to_apt(machine):

@@ -1,6 +1,7 @@
 """The bytes of each request."""
 
 import hashlib
+import uuid
 
 import httptools
 import orjson
@@ -9,7 +10,7 @@ from tests.unit.parsed import ParsedRequest
 
 from mls.config.sections.run import Run
 from mls.protocol import request as request_module
-from mls.protocol.request import RequestBuilder, Target, body_fields
+from mls.protocol.request import RequestBuilder, Target, body_fields, salts, without
 
 
 def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
@@ -28,7 +29,7 @@ def test_wire_is_one_complete_http_request():
     assert parsed.headers["Host"] == "127.0.0.1:8090"
     assert parsed.headers["Content-Type"] == "application/json"
     assert parsed.headers["Accept-Encoding"] == "identity"
-    assert parsed.headers["X-Request-Id"] == "cell-r1-3"
+    assert uuid.UUID(parsed.headers["X-Request-Id"]).node == 3
     assert parsed.headers["Connection"] == "keep-alive"
     assert "Authorization" not in parsed.headers
     made = builder()
@@ -147,3 +148,33 @@ def test_parser_used_here_notices_a_wrong_length():
     assert not ParsedRequest(wire[:-1]).complete
     with pytest.raises(httptools.HttpParserError):
         ParsedRequest(wire + b"x")
+
+
+def test_no_two_requests_have_one_salt():
+    run = Run(prompt_words=4)
+    one, other = (
+        RequestBuilder(
+            [Target("http://h:1")], run, served_as="m", seed=1, run_id=run_id, salted=True
+        )
+        for run_id in ("a", "b")
+    )
+    bodies = [orjson.loads(made.body(job)) for made in (one, other) for job in (-1, 0, 1)]
+    assert len({body.pop("cache_salt") for body in bodies}) == 6
+    plain = RequestBuilder([Target("http://h:1")], run, served_as="m", seed=1, run_id="a")
+    assert [orjson.loads(plain.body(job)) for job in (-1, 0, 1)] * 2 == bodies
+    parsed = ParsedRequest(one.wire(1))
+    assert parsed.complete and parsed.body == one.body(1)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        Run(cache_prompt=True),
+        Run(endpoint="/completion"),
+        Run(endpoint="/v1/embeddings"),
+        Run(request_extra={"cache_salt": "mine"}),
+        without(Run(), ["cache_salt"]),
+    ],
+)
+def test_where_there_is_no_salt(run):
+    assert salts(Run()) and not salts(run)

@@ -55,8 +55,8 @@ def test_any_split_gives_the_same_events(made):
 def test_read_is_the_one_that_brought_the_last_data_lines_end(made):
     body, _, cuts = made
     parts = pieces(body, {*cuts} - {0, len(body)})
-    found = [*events(parts)]
-    for i, event in enumerate(found):
+    all_events = [*events(parts)]
+    for i, event in enumerate(all_events):
         so_far = b"".join(piece for piece, read in parts if read <= event.read)
         before = b"".join(piece for piece, read in parts if read < event.read)
         assert data(so_far)[i] == event.data
@@ -117,5 +117,5 @@ def test_followed_only_when_something_later_came_in_the_same_read():
 def test_a_long_line_in_very_many_pieces_is_joined_once():
     """Quadratic joining would copy half a terabyte here."""
     parts = [(b"x" * 100, i) for i in range(100_000)]
-    found = [*events([(b"data: ", 0), *parts, (b"\n\n", 100_000)])]
-    assert [len(event.data) for event in found] == [10_000_000]
+    all_events = [*events([(b"data: ", 0), *parts, (b"\n\n", 100_000)])]
+    assert [len(event.data) for event in all_events] == [10_000_000]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import math
 
+from tests.unit.pages import page
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
-from tests.unit.test_analysis_gpu import POST, telemetry
-from tests.unit.test_report_page import page
+from tests.unit.telemetry import POST, telemetry
 
 from mls.analysis.repeat.gpu import PostFacts
 from mls.analysis.tables import aggregate
@@ -33,17 +33,16 @@ def results(tmp_path, figures, post=None, **columns):
     for cell in cells(planned):
         for repeat in (1, 2):
             made = [row | columns for row in rows(load_of(planned, cell, repeat))]
-            told = telemetry(figures, made) if figures else None
-            given = {"records": to_table(made), "telemetry": told, "post": post}
-            write_repeat(planned, tmp_path, cell, repeat, **given)
+            samples = telemetry(figures, made) if figures else None
+            keys = {"records": to_table(made), "telemetry": samples, "post": post}
+            write_repeat(planned, tmp_path, cell, repeat, **keys)
     return planned
 
 
 def test_a_card_is_drawn_and_its_figures_are_in_the_table(tmp_path):
     times = {"post_ms": 0.5, "post_copy_ms": 0.125, "post_kernel_ms": 0.25}
     planned = results(tmp_path, HOST | {"gpu0": CARD}, POST, **times)
-    page(planned, tmp_path)
-    html = (tmp_path / "report.html").read_text()
+    html = page(planned, tmp_path)
     section = html[html.index(SECTION) :]
     section = section[: section.index("</section>")]
     for word in ("Host and cards", "GPU power", "GPU memory", "J per 1,000 tokens", "kernel p50"):
@@ -52,16 +51,15 @@ def test_a_card_is_drawn_and_its_figures_are_in_the_table(tmp_path):
     assert "card at full clocks" not in section
     aggregate(planned, tmp_path)
     with (tmp_path / "cells.csv").open() as stream:
-        found = list(csv.DictReader(stream))
-    assert {float(cell["gpu.power_w.mean"]) for cell in found} == {210.0}
-    assert {float(cell["gpu.post.kernel_ms.p50"]) for cell in found} == {0.25}
-    assert all(float(cell["gpu.energy_j_per_1000_tokens"]) > 0 for cell in found)
+        lines = list(csv.DictReader(stream))
+    assert {float(cell["gpu.power_w.mean"]) for cell in lines} == {210.0}
+    assert {float(cell["gpu.post.kernel_ms.p50"]) for cell in lines} == {0.25}
+    assert all(float(cell["gpu.energy_j_per_1000_tokens"]) > 0 for cell in lines)
 
 
 def test_without_a_card_there_is_the_host(tmp_path):
     planned = results(tmp_path, HOST)
-    page(planned, tmp_path)
-    html = (tmp_path / "report.html").read_text()
+    html = page(planned, tmp_path)
     section = html[html.index(SECTION) :]
     section = section[: section.index("</section>")]
     assert "server cpu: 1.50 on average" in section
@@ -70,12 +68,10 @@ def test_without_a_card_there_is_the_host(tmp_path):
 
 def test_why_there_was_no_post_processing_is_said(tmp_path):
     planned = results(tmp_path, None, PostFacts("auto", 64, "no CUDA driver", []))
-    page(planned, tmp_path)
-    html = (tmp_path / "report.html").read_text()
+    html = page(planned, tmp_path)
     assert "Replies were not post-processed on a card: no CUDA driver." in html
 
 
 def test_without_telemetry_there_is_no_section(tmp_path):
     planned = results(tmp_path, None)
-    page(planned, tmp_path)
-    assert SECTION not in (tmp_path / "report.html").read_text()
+    assert SECTION not in page(planned, tmp_path)

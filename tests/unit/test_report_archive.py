@@ -40,16 +40,16 @@ def names(path):
 
 def test_it_holds_everything_but_the_weights(packed):
     planned, _, _, path = packed
-    found = names(path)
+    entries = names(path)
     assert path.parent.name == "archive"
     assert path.name.startswith("synthetic-")
     for name in ("report.html", "summary.csv", "summary.parquet", "cells.csv", "cells.parquet",
                  "environment/environment.json", "probe/smollm2.json", "models/smollm2.json",
                  "config.json", "requirements/run.txt", "manifest.json"):  # fmt: skip
-        assert name in found
+        assert name in entries
     for ending, count in (("run.json", 3), ("requests.parquet", 3), ("failure.json", 1)):
-        assert sum(name.endswith(ending) for name in found) == count
-    assert not [name for name in found if "gguf" in name or name.endswith(".in")]
+        assert sum(name.endswith(ending) for name in entries) == count
+    assert not [name for name in entries if "gguf" in name or name.endswith(".in")]
     with zipfile.ZipFile(path) as opened:
         assert json.loads(opened.read("config.json")) == json.loads(planned.model_dump_json())
 

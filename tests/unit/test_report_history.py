@@ -3,9 +3,15 @@
 import json
 
 import pytest
-from tests.unit.synthetic import config, to_table, write_json, write_repeat, write_results
-from tests.unit.test_analysis_verdicts import embeddings
-from tests.unit.test_report_page import Page
+from tests.unit.pages import Page
+from tests.unit.synthetic import (
+    config,
+    embeddings,
+    to_table,
+    write_json,
+    write_repeat,
+    write_results,
+)
 
 from mls.analysis.history import history
 from mls.analysis.tables import aggregate
@@ -38,9 +44,9 @@ def folder(tmp_path_factory):
 
 
 def test_each_cell_has_its_points_by_time(folder):
-    found = history(folder)
-    assert [trend.cell["inflight"] for trend in found.trends] == [1, 2]
-    for trend in found.trends:
+    overview = history(folder)
+    assert [trend.cell["inflight"] for trend in overview.trends] == [1, 2]
+    for trend in overview.trends:
         assert [point.started_utc[:10] for point in trend.points] == ["2026-01-01", "2026-01-02"]
         assert trend.points[0].source == "b-first"
         assert trend.points[1].source.endswith(".zip")

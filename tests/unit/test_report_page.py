@@ -4,15 +4,16 @@ import csv
 import io
 import re
 from html import unescape
-from html.parser import HTMLParser
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
+from tests.unit.pages import Page, page
 from tests.unit.synthetic import (
     Load,
     config,
+    embeddings,
     rows,
     table,
     to_table,
@@ -21,48 +22,12 @@ from tests.unit.synthetic import (
     write_repeat,
     write_results,
 )
-from tests.unit.test_analysis_verdicts import embeddings
 
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.core.digest import data_sha256, file_sha256
 from mls.core.errors import UserError
-from mls.report.pages.page import render
 from mls.report.plots.svg import inline, style
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page; fails on tags that don't match."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.ids, self.text, self._open = [], [], [], [], []
-        self.feed(html)
-        assert not self._open, self._open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in ("meta", "link", "br"):
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-        self.ids += [value for name, value in attrs if name == "id"]
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-
-def page(planned, results):
-    output = results / "report.html"
-    render(planned, results, output)
-    return output.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +52,8 @@ def test_the_answer_comes_first_then_figures_then_method(default):
         "checks",
         "how",
     ]
-    found = [html.index(f'id="{name}"') for name in order]
-    assert found == sorted(found)
+    places = [html.index(f'id="{name}"') for name in order]
+    assert places == sorted(places)
 
 
 def test_nothing_is_loaded_from_elsewhere(default):
@@ -268,12 +233,10 @@ def test_of_embeddings_the_page_counts_requests(tmp_path):
     for cell in cells(planned):
         for repeat in (1, 2):
             write_repeat(planned, tmp_path, cell, repeat, to_table(embeddings()))
-    render(planned, tmp_path, tmp_path / "page.html")
-    text = Page((tmp_path / "page.html").read_text()).text
-    said = " ".join(text)
-    assert "requests/s" in said and "replies were embeddings" in said
-    assert "TTFT" not in said.partition("How it was measured")[0]
-    assert " tokens/s" not in said
+    text = " ".join(Page(page(planned, tmp_path)).text)
+    assert "requests/s" in text and "replies were embeddings" in text
+    assert "TTFT" not in text.partition("How it was measured")[0]
+    assert " tokens/s" not in text
 
 
 def test_replies_that_were_not_streamed_have_no_ttft_in_the_page(tmp_path):
@@ -296,8 +259,8 @@ def test_stages_have_a_drawing_and_a_table(tmp_path):
 
 def linked(html, kind):
     """Content of each download of a kind, by its file name."""
-    found = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
-    return {name: unquote(unescape(content)) for name, content in found}
+    links = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
+    return {name: unquote(unescape(content)) for name, content in links}
 
 
 def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
@@ -316,11 +279,11 @@ def test_the_data_of_a_drawing_are_the_estimates(default):
     planned, results, html = default
     study = read_study(planned, results)
     rows = list(csv.DictReader(io.StringIO(linked(html, "csv")["by0-latency_ms.csv"])))
-    found = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
+    values = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
     for cell in study.cells:
         for name in ("latency_ms.p50", "latency_ms.p95"):
             value = cell.estimates[name].value
-            assert found[str(cell.cell["inflight"]), name] == pytest.approx(value, rel=1e-5)
+            assert values[str(cell.cell["inflight"]), name] == pytest.approx(value, rel=1e-5)
 
 
 def test_requests_over_time_are_all_there_when_there_are_few(default):

@@ -89,8 +89,8 @@ def test_every_engine_listens_where_it_is_told(llama_server: str) -> None:
             Server(engine="llama-server", binary=llama_server, **host), MODEL, "m", 1
         ).argv
         assert argv[argv.index("--host") + 1] == address
-        told = json.loads(engine(Server(**host), MODEL, "m", 1).stdin)
-        assert told["attributes"]["hostnames"] == [address]
+        message = json.loads(engine(Server(**host), MODEL, "m", 1).stdin)
+        assert message["attributes"]["hostnames"] == [address]
 
 
 def test_missing_binary() -> None:
@@ -101,8 +101,8 @@ def test_missing_binary() -> None:
 
 def test_every_attribute_that_is_set_exists_in_the_real_engine() -> None:
     parameters = xllamacpp.CommonParams()
-    given = json.loads(engine(Server(parallel=3, ctx=999, threads=7), MODEL, "m", 5).stdin)
-    for name, value in given["attributes"].items():
+    message = json.loads(engine(Server(parallel=3, ctx=999, threads=7), MODEL, "m", 5).stdin)
+    for name, value in message["attributes"].items():
         assign(parameters, name, value)
     assert (parameters.n_parallel, parameters.n_ctx, parameters.port) == (3, 999, 5)
     assert parameters.cpuparams.n_threads == 7
@@ -203,14 +203,14 @@ def test_a_profile_is_skipped_with_a_reason(
     assert profiler(Server(), tmp_path / "server.log").said is None
     for name in ("nsys", "ncu"):
         wanted = Server.model_validate({"profile": name})
-        found = profiler(wanted, tmp_path / "server.log")
-        assert not found.runs and name in str(found.said) and "not found" in str(found.said)
+        profile = profiler(wanted, tmp_path / "server.log")
+        assert not profile.runs and name in str(profile.said) and "not found" in str(profile.said)
         program = tmp_path / name
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
-        found = profiler(wanted, tmp_path / "server.log")
-        assert found.argv[0] == str(program)
-        assert found.argv[-1] == found.said == str(tmp_path / f"server.log.{name}-rep")
+        profile = profiler(wanted, tmp_path / "server.log")
+        assert profile.argv[0] == str(program)
+        assert profile.argv[-1] == profile.said == str(tmp_path / f"server.log.{name}-rep")
 
 
 LOG = """\

@@ -56,19 +56,19 @@ def test_requests_that_queue_are_warned_of() -> None:
     config, points = sweep(sweep={"inflight": [2, 4, 9]})
     assert slots_warning(config, points, 9, 1) == []
     assert slots_warning(config, points, None, 1) == []
-    (said,) = slots_warning(config, points, 4, 1)
-    assert "Inflight 9 on 4 slots: 5 requests" in said
+    (warning,) = slots_warning(config, points, 4, 1)
+    assert "Inflight 9 on 4 slots: 5 requests" in warning
     urls = {"urls": ["http://a", "http://b"]}
     config, points = sweep(sweep={"inflight": [2, 4, 9]}, server=urls)
-    (said,) = slots_warning(config, points, 4, 2)
-    assert "Inflight 9 on 8 slots: 1 requests" in said
+    (warning,) = slots_warning(config, points, 4, 2)
+    assert "Inflight 9 on 8 slots: 1 requests" in warning
 
 
 def test_slots_are_those_of_the_cells_own_fleet() -> None:
     config, points = sweep(
         sweep={"fleet": [1, 2], "parallel": [2, 4], "inflight": [9]}, server={"ctx": 4096}
     )
-    (said,) = slots_warning(config, points, 2, 1)  # the worst of all
-    assert "Inflight 9 on 2 slots: 7 requests" in said
-    (said,) = slots_warning(config, points[-1:], 2, 1)
-    assert "Inflight 9 on 8 slots: 1 requests" in said
+    (warning,) = slots_warning(config, points, 2, 1)  # the worst of all
+    assert "Inflight 9 on 2 slots: 7 requests" in warning
+    (warning,) = slots_warning(config, points[-1:], 2, 1)
+    assert "Inflight 9 on 8 slots: 1 requests" in warning

@@ -60,9 +60,9 @@ def test_facts_stand_after_arrays_of_every_kind(tiny_gguf: Path) -> None:
 
 
 def test_a_path_is_used_in_place(tiny_gguf: Path, tmp_path: Path) -> None:
-    found = fetch("tiny", ModelSource(path=str(tiny_gguf)), tmp_path)
-    assert found.path == str(tiny_gguf)
-    assert found.sha256 == sha256(tiny_gguf)
+    model = fetch("tiny", ModelSource(path=str(tiny_gguf)), tmp_path)
+    assert model.path == str(tiny_gguf)
+    assert model.sha256 == sha256(tiny_gguf)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,10 +115,10 @@ def test_hub_files_are_joined_in_order_with_the_users_token(
     )
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_TOKEN", "hub-token")
-    found = fetch("tiny", ModelSource(hub_repo="me/m", file=["a", "b"]), tmp_path)
-    assert found.sha256 == sha256(tiny_gguf)
+    model = fetch("tiny", ModelSource(hub_repo="me/m", file=["a", "b"]), tmp_path)
+    assert model.sha256 == sha256(tiny_gguf)
     assert {seen.headers["Authorization"] for seen in server.seen} == {"Bearer hub-token"}
-    assert "hub-token" not in found.model_dump_json()
+    assert "hub-token" not in model.model_dump_json()
 
 
 def test_a_description_comes_back_and_notices_a_changed_file(

@@ -42,22 +42,24 @@ def test_a_number_of_servers_share_the_cores(host):
 def test_no_two_servers_share_a_cpu_and_none_is_left_over(cores, count):
     cpus = frozenset(range(cores))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(placement, "cores", lambda found: [frozenset({cpu}) for cpu in sorted(found)])
+        patch.setattr(
+            placement, "cores", lambda cpu_sets: [frozenset({cpu}) for cpu in sorted(cpu_sets)]
+        )
         if cores < count:
             with pytest.raises(UserError, match=f"{count} servers need a core each.* {cores} for"):
                 places(Server(fleet=count), cpus)
             return
-        found = [place.cpus for place in places(Server(fleet=count), cpus)]
-    assert len(found) == count and frozenset().union(*found) == cpus
-    assert sum(map(len, found)) == cores
-    assert max(map(len, found)) - min(map(len, found)) <= 1
+        cpu_sets = [place.cpus for place in places(Server(fleet=count), cpus)]
+    assert len(cpu_sets) == count and frozenset().union(*cpu_sets) == cpus
+    assert sum(map(len, cpu_sets)) == cores
+    assert max(map(len, cpu_sets)) - min(map(len, cpu_sets)) <= 1
 
 
 def test_one_for_each_numa_node_with_memory_of_its_own(host):
     host(8, threads=2, nodes=[range(4), range(4, 8), []])
-    found = places(Server(fleet="numa"))
-    assert [place.cpus for place in found] == [read_cpus("0-3,8-11"), read_cpus("4-7,12-15")]
-    assert all(place.own_memory for place in found)
+    servers = places(Server(fleet="numa"))
+    assert [place.cpus for place in servers] == [read_cpus("0-3,8-11"), read_cpus("4-7,12-15")]
+    assert all(place.own_memory for place in servers)
     # the ranks have the last cores
     assert places(Server(fleet="numa"), read_cpus("0-5"))[1].cpus == read_cpus("4-5")
 
@@ -69,18 +71,18 @@ def test_a_host_that_tells_of_no_nodes_is_one(host):
 
 def test_the_nodes_of_this_very_host_have_all_its_cpus():
     allowed = {*range(1024)}
-    found = machine.numa_nodes(allowed)
-    assert frozenset().union(*found) <= allowed
-    assert sum(map(len, found)) == len(frozenset().union(*found))
+    nodes = machine.numa_nodes(allowed)
+    assert frozenset().union(*nodes) <= allowed
+    assert sum(map(len, nodes)) == len(frozenset().union(*nodes))
 
 
 def test_one_for_each_card_and_its_share_of_the_cores(host, monkeypatch):
     host(8)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
-    found = places(Server(**ON_CARDS))
-    assert found == [Place(read_cpus("0-3"), "GPU-a"), Place(read_cpus("4-7"), "GPU-b")]
-    assert engine(Server(), MODEL, "m", 1, found[1]).env["CUDA_VISIBLE_DEVICES"] == "GPU-b"
-    assert found[1].told() == {"cpus": "4-7", "card": "GPU-b"}
+    servers = places(Server(**ON_CARDS))
+    assert servers == [Place(read_cpus("0-3"), "GPU-a"), Place(read_cpus("4-7"), "GPU-b")]
+    assert engine(Server(), MODEL, "m", 1, servers[1]).env["CUDA_VISIBLE_DEVICES"] == "GPU-b"
+    assert servers[1].told() == {"cpus": "4-7", "card": "GPU-b"}
 
 
 def test_more_cards_than_cores_are_not_pinned(host, monkeypatch):
@@ -103,9 +105,9 @@ def test_a_server_computes_with_the_cores_that_it_is_kept_on(host, tmp_path):
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o755)
     place = Place(read_cpus("0-2"), own_memory=True)
-    told = json.loads(engine(Server(), MODEL, "m", 1, place).stdin)["attributes"]
+    attributes = json.loads(engine(Server(), MODEL, "m", 1, place).stdin)["attributes"]
     parameters = xllamacpp.CommonParams()
-    for name, value in told.items():
+    for name, value in attributes.items():
         assign(parameters, name, value)
     assert parameters.cpuparams.n_threads == 3
     assert parameters.load_mode == xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE

@@ -25,14 +25,14 @@ def test_one_server_is_as_it_is():
 
 
 def test_counters_and_slots_are_added_up_and_means_weighted():
-    found = pooled([state(), state(metrics={TOKENS: 1.0, MEAN: 1.0, STEPS: 15.0}, slots=2)])
-    assert found["metrics"] == {TOKENS: 11.0, MEAN: 25.0 / 20.0, STEPS: 20.0}
-    assert (found["slots"], found["ctx_per_slot"], found["build"]) == (6, 512, "b1")
+    pool = pooled([state(), state(metrics={TOKENS: 1.0, MEAN: 1.0, STEPS: 15.0}, slots=2)])
+    assert pool["metrics"] == {TOKENS: 11.0, MEAN: 25.0 / 20.0, STEPS: 20.0}
+    assert (pool["slots"], pool["ctx_per_slot"], pool["build"]) == (6, 512, "b1")
 
 
 def test_what_one_does_not_tell_is_not_told():
-    found = pooled([state(), state(metrics=None, slots=None)])
-    assert found["metrics"] is None and found["slots"] is None
+    pool = pooled([state(), state(metrics=None, slots=None)])
+    assert pool["metrics"] is None and pool["slots"] is None
     assert pooled([state(), {"error": "gone"}])["metrics"] is None
     assert summed([{TOKENS: 1.0, MEAN: 1.0}, {TOKENS: 2.0}]) == {TOKENS: 3.0}
 

@@ -97,7 +97,9 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
     before = {_key(cell, shared): cell for cell in base.cells if cell.ok}
     after = {_key(cell, shared): cell for cell in new.cells if cell.ok}
     steady = "throughput" == base.rates == new.rates
-    rate = new.rate_of("throughput" if steady else "overall")
+    rates = [study.rate_of("throughput" if steady else "overall") for study in (base, new)]
+    # one side whose tokens aren't counted leaves requests to compare
+    rate = next((each for each in rates if each.unit == "requests/s"), rates[0])
     metrics = (
         Metric(rate.metric, "Throughput", rate.unit, True),
         *LATENCIES,

@@ -20,7 +20,7 @@ from mls.config.sections.workload import Workload
 from mls.core.digest import file_sha256
 from mls.core.files import read_json
 from mls.core.integrity import DamagedError, intact_result
-from mls.core.record import REQUESTS
+from mls.core.record import ADDED, REQUESTS
 from mls.core.run_folder import FAILURE, RECORDS, RUN, TELEMETRY
 from mls.core.run_result import Failure, RunResult
 
@@ -88,12 +88,21 @@ def _table(path: Path) -> pa.Table:
     return pq.ParquetFile(path).read(use_threads=False)
 
 
+def _completed(records: pa.Table) -> pa.Table:
+    """With the columns that an earlier version didn't write."""
+    for name in ADDED:
+        if name not in records.column_names:
+            kind = REQUESTS.field(name).type
+            records = records.append_column(name, pa.nulls(records.num_rows, kind))
+    return records
+
+
 def _assessed(folder: Path, result: RunResult, config: Config) -> RepeatData:
     """The raw records, and what they come to by today's definitions and thresholds.
 
     So a changed definition or threshold needs no new measurement, and never mixes with old ones.
     """
-    records = _table(folder / RECORDS)
+    records = _completed(_table(folder / RECORDS))
     telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
@@ -117,6 +126,7 @@ def _assessed(folder: Path, result: RunResult, config: Config) -> RepeatData:
         clocks=result.clock,
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
+        left_out=tuple(result.workload.get("left_out") or ()),
     )
     return RepeatData(records, telemetry, assess(observation, config.checks))
 
@@ -126,7 +136,7 @@ def _check_records(folder: Path) -> None:
         names = pq.read_schema(folder / RECORDS).names
     except pa.ArrowInvalid:
         raise DamagedError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
-    absent = set(REQUESTS.names) - set(names)
+    absent = set(REQUESTS.names) - set(names) - set(ADDED)
     if absent:
         raise DamagedError(f"{RECORDS} lacks the columns {', '.join(sorted(absent))}: {_AGAIN}.")
 

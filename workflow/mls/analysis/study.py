@@ -160,26 +160,32 @@ class Study:
         One kind for the whole study: a windowed rate can't be compared with a whole run's.
         Cells on which a check failed don't count, unless there are no others.
         """
-        believed = [cell for cell in self.cells if not cell.checks("fail")]
         steady = [
             r.result is not None and r.result.summary.window_s is not None
-            for cell in believed or self.cells
+            for cell in self._believed
             for r in cell.ok
         ]
         return "throughput" if all(steady) else "overall"
 
     @property
     def rate(self) -> Rate:
-        """Throughput in tokens/s, or in requests/s where no cell's replies have any."""
+        """Throughput in tokens/s, or in requests/s where replies have no tokens, or none that are counted."""
         return self.rate_of(self.rates)
 
     def rate_of(self, rates: str) -> Rate:
         """The same with `throughput` or `overall` given."""
         run = self.config.run
         endpoints = {str(cell.cell.get("endpoint", run.endpoint)) for cell in self.cells}
-        if all(run.model_copy(update={"endpoint": one}).embeds for one in endpoints):
+        embeds = all(run.model_copy(update={"endpoint": one}).embeds for one in endpoints)
+        tokens = f"{rates}.completion_tokens_per_s"
+        if embeds or not all(len(cell.values(tokens)) == len(cell.ok) for cell in self._believed):
             return Rate(f"{rates}.requests_per_s", "requests/s")
-        return Rate(f"{rates}.completion_tokens_per_s", "tokens/s")
+        return Rate(tokens, "tokens/s")
+
+    @property
+    def _believed(self) -> list[CellResult]:
+        """Cells on which no check failed; all, where there are no others."""
+        return [cell for cell in self.cells if not cell.checks("fail")] or self.cells
 
 
 def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study:

@@ -29,11 +29,11 @@ from mls.host.pinning import pinned
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
-from mls.protocol.request import body_fields
+from mls.protocol.request import body_fields, salts, without
 from mls.server import model_list
-from mls.server.access import key_advice
-from mls.server.api import ServerApi
+from mls.server.api import RefusedError, ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
+from mls.server.fields import refused_fields
 from mls.server.probe import snapshot
 from mls.server.several import pooled
 from mls.server.telemetry.samples import collect
@@ -59,22 +59,36 @@ class Outcome:
         self._noise: Noise | None = None
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
-        self._name_advice: str | None = None
-        self._key_advice = ""
+        self._left_out: tuple[str, ...] = ()
         path = run_path(config, settings.cell, settings.repeat)
         # short, and no two runs share it: it tells apart the requests in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
 
-    def introduce(self, api: ServerApi) -> tuple[str | None, str]:
-        """(model name to send, run id). The name: the config's, else one that the server lists."""
+    @property
+    def salted(self) -> bool:
+        """Whether each request has a `cache_salt` of its own: not for llama.cpp's server, if it is ours."""
+        return not self._managed and salts(without(self._settings.run, self._left_out))
+
+    def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
+        """(model name to send, run id, fields that the server refuses).
+
+        The name is the config's, else one that the server lists. Raises `UserError`.
+        """
         given = self._settings
         models = None if given.served_as else api.models()
-        self._key_advice = key_advice(api.target)
         self._served_as = given.served_as or model_list.model_to_ask_for(models, given.run)
-        if not given.served_as:
-            model = str(given.cell["model"])
-            self._name_advice = model_list.advice(model, None, self._served_as, models)
-        return self._served_as, self._run_id
+        if not self._managed:  # llama.cpp's server takes them all
+            try:
+                self._left_out = refused_fields(api, self._settings.run, self._served_as)
+            except RefusedError as error:
+                models = models or api.models()
+                name = str(given.cell["model"])
+                raise model_list.explained(
+                    error, name, given.served_as, self._served_as, models
+                ) from None
+            except UserError:  # too busy, or down: the load's requests are tried again
+                pass
+        return self._served_as, self._run_id, self._left_out
 
     def before(self, apis: list[ServerApi]) -> None:
         """Take the state of the server, or of all, before the load. Never raises."""
@@ -113,10 +127,11 @@ class Outcome:
             clocks=_clock(gathered),
             post=_post(resolved.run, gathered.ranks),
             telemetry=telemetry,
+            left_out=self._left_out,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
-        problem = _no_result(gathered, summary, self._name_advice, self._key_advice)
+        problem = _no_result(gathered, summary)
         if self._output:
             self._write(gathered, telemetry, summary, verdicts, problem)
         print(seed_block(summary), flush=True)
@@ -189,7 +204,9 @@ class Outcome:
             workload={
                 "endpoint": resolved.run.endpoint,
                 "prompts": resolved.workload.kind,
-                "body": body_fields(resolved.run, self._served_as),
+                "body": body_fields(without(resolved.run, self._left_out), self._served_as),
+                "left_out": list(self._left_out),
+                "salted": self.salted,
             },
             clock=_clock(gathered),
             host=self._host,
@@ -216,8 +233,8 @@ def seed_block(summary: Summary) -> str:
         f"mean={_ms(latency.mean)} p50={_ms(latency.p50)} p95={_ms(latency.p95)} "
         f"p99={_ms(latency.p99)} (n={latency.n})\n\n"
         "=== throughput ===\n"
-        f"wall={summary.wall_s:.3f}s tokens={summary.tokens.completion} "
-        f"tokens/sec={summary.overall.completion_tokens_per_s:.2f} "
+        f"wall={summary.wall_s:.3f}s tokens={_or_dash(summary.tokens.completion, 'd')} "
+        f"tokens/sec={_or_dash(summary.overall.completion_tokens_per_s, '.2f')} "
         f"ok={summary.requests.ok} err={summary.requests.error}"
     )
 
@@ -249,13 +266,7 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
     )
 
 
-def _no_result(
-    gathered: Harvest, summary: Summary, name_advice: str | None, key_advice: str
-) -> str | None:
-    """Why there is nothing to call a result.
-
-    The advice is for refusals of a model's name and of a key, see `model_list` and `access`.
-    """
+def _no_result(gathered: Harvest, summary: Summary) -> str | None:
     gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
     if gone:
         return f"{gone} {summary.requests.ok} requests had been answered."
@@ -267,10 +278,6 @@ def _no_result(
         texts = [t for t in gathered.table["error_text"].to_pylist() if t]
         kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())
         said = f" The first error said: {texts[0]}" if texts else ""
-        if name_advice and model_list.may_be_the_name(f"{kinds} {said}"):
-            said += f"; {name_advice}."
-        if {*summary.requests.errors} <= {"http_401", "http_403"}:
-            said += f"; {key_advice}."
         return f"None of {summary.requests.total} requests succeeded ({kinds}).{said}"
     return None
 
@@ -309,6 +316,11 @@ def _file_sha256(results: Path, model: str) -> str | None:
     except (OSError, ValueError):
         return None
     return described.get("sha256")
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    """A figure; a dash where it isn't known."""
+    return "–" if value is None else format(value, form)
 
 
 def _ms(value: float | None) -> str:

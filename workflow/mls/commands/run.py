@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -30,6 +31,7 @@ from mls.load.mpi.collective import agreed, wait_all
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
+from mls.protocol.request import without
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 
@@ -230,19 +232,23 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     if comm.rank == 0:
         outcome = Outcome(plan.config, resolved, plan.seed, [one.url for one in targets], output)
 
-    def introduce() -> tuple[str | None, str]:
+    def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
         apis.extend(ServerApi(target, run=resolved.run) for target in targets)
-        return outcome.introduce(apis[0])
+        return *outcome.introduce(apis[0]), outcome.salted
 
     def ready() -> None:
         assert outcome
         outcome.before(apis)
 
-    served_as, run_id = _from_rank0(comm, introduce)
+    served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
+    sent = replace(resolved, run=without(resolved.run, left_out))
     results = Path(plan.config.results)
-    materials = _from_rank0(comm, lambda: prepare(resolved, plan.seed, results, apis[0], served_as))
-    spec = RunSpec(resolved, targets, served_as, plan.seed, run_id, materials)
+    materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis[0], served_as))
+    if comm.rank == 0:
+        for note in materials.notes:
+            print(f"mls run: {note}", file=sys.stderr, flush=True)
+    spec = RunSpec(sent, targets, served_as, plan.seed, run_id, materials, salted)
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Harvest | None = perform(comm, spec, progress.update, ready, output)
     if gathered is not None and outcome:

@@ -37,9 +37,11 @@ class Requests(Part):
 
 
 class Tokens(Part):
-    prompt: int
-    completion: int
-    cached_prompt: int
+    """Of the successful requests; null when the server doesn't say it of all of them."""
+
+    prompt: int | None
+    completion: int | None
+    cached_prompt: int | None
 
 
 class Throughput(Part):
@@ -54,7 +56,7 @@ class Overall(Part):
     """Rates over the whole run (the seed's figures)."""
 
     requests_per_s: float
-    completion_tokens_per_s: float
+    completion_tokens_per_s: float | None
 
 
 class Inflight(Part):

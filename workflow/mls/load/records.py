@@ -85,6 +85,7 @@ def _row(
     reads = reply.chunk_reads
     arrived, read = exchange.arrived_ns, exchange.read_ns
     chunk_ns = [to_rank0(arrived[i]) for i in reads]
+    end_ns, after_done_ns = _end(exchange, reply)
 
     def shifted(time_ns: int) -> int | None:
         return to_rank0(time_ns) if time_ns else None
@@ -99,7 +100,8 @@ def _row(
         "connected_ns": shifted(exchange.connected_ns),
         "first_chunk_ns": chunk_ns[0] if chunk_ns else None,
         "last_chunk_ns": chunk_ns[-1] if chunk_ns else None,
-        "end_ns": shifted(exchange.end_ns),
+        "end_ns": shifted(end_ns),
+        "after_done_ns": after_done_ns,
         "chunk_ns": chunk_ns,
         "chunk_lag_ns": [read[i] - arrived[i] for i in reads],
         "chunk_merged": reply.chunk_merged,
@@ -112,9 +114,18 @@ def _row(
         "error_text": reply.error_text,
         "attempts": exchange.attempts,
         "reconnects": exchange.reconnects,
+        "first_chunk_tokens": reply.first_chunk_tokens,
         "finish_reason": reply.finish_reason,
         "server_prompt_ms": reply.server_prompt_ms,
         "server_predicted_ms": reply.server_predicted_ms,
         "output_sha256": reply.output_sha256,
-        "output": reply.hide("".join(reply.text)) if keep_output else None,
+        "output": reply.hide(reply.content) if keep_output else None,
     }
+
+
+def _end(exchange: Exchange, reply: Reply) -> tuple[int, int | None]:
+    """(when the reply was complete; for how long its connection was held after that, if it said so)."""
+    if reply.error is not None or reply.done_read is None:
+        return exchange.end_ns, None
+    done_ns = exchange.arrived_ns[reply.done_read]
+    return done_ns, (exchange.held_ns or exchange.end_ns) - done_ns

@@ -16,7 +16,6 @@ def parse(exchange: Exchange, secret: tuple[str, ...] = ()) -> Reply:
         exchange.status,
         exchange.event_stream,
         exchange.pieces,
-        clean_end=exchange.clean_end,
         last_read=len(exchange.read_ns) - 1,
         failure=None if error is None else (error, exchange.error_text or ""),
         secret=secret,

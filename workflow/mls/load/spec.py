@@ -24,6 +24,8 @@ class RunSpec:
     seed: int
     run_id: str
     materials: Materials = field(default_factory=Materials)
+    salted: bool = False
+    """Each request has a `cache_salt` of its own."""
 
     @property
     def run(self) -> Run:
@@ -60,6 +62,7 @@ class RunSpec:
             seed=self.seed,
             run_id=self.run_id,
             bodies=bodies,
+            salted=self.salted,
         )
 
     def schedule(self) -> Schedule | None:

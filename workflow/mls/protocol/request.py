@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -18,10 +18,23 @@ from mls.core.units import MIB
 from mls.protocol.address import endpoint_url
 from mls.protocol.prompts import Prompts
 
+_JOBS = 1 << 48
+"""Jobs that the last part of a UUID can tell apart; the warm-up's, which are negative, are its last."""
+
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
 _SCHEMES = ("basic", "bearer", "token", "apikey")
 """What may stand before a key in a header's value (RFC 9110, 11.1)."""
+OPTIONAL = (
+    "cache_prompt",
+    "ignore_eos",
+    "min_tokens",
+    "cache_salt",
+    "stream_options",
+    "temperature",
+    "max_tokens",
+)
+"""Fields without which a request is still what the run wants, as far as the server allows."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +133,17 @@ class RequestBuilder:
         seed: int,
         run_id: str,
         bodies: Bodies | None = None,
+        salted: bool = False,
     ) -> None:
         """targets: one or several, all with one key.
 
-        bodies: of the workload; default: the built-in prompts, spliced into one body.
+        bodies: of the workload; default: the built-in prompts, spliced into one body. salted: each
+        request has a `cache_salt` of its own, see `salts`.
         """
         self._bodies = bodies
+        self._salted = salted
         self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
-        self._run_id = run_id
+        self._id_prefix = _id_prefix(run_id)
         self.secret = targets[0].secrets
         """What no record may hold."""
         self._prompts = Prompts(seed, run.prompt_words)
@@ -136,7 +152,6 @@ class RequestBuilder:
         self._heads = [self._head_for(*each) for each in zip(targets, self._urls, strict=True)]
         self._head = self._heads[0]
         self._before, self._after = _around_prompt(body_fields(run, served_as), run)
-        self._around_bytes = len(self._before) + len(self._after)
         self._ready: dict[int, bytes] = {}
 
     def build_ahead(self, jobs: range) -> None:
@@ -154,7 +169,7 @@ class RequestBuilder:
             f"POST {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1",
             f"Host: {target.authority}",
             *(f"{name}: {value}" for name, value in self._common.items()),
-            f"X-Request-Id: {self._run_id}-",
+            f"X-Request-Id: {self._id_prefix}",
         ]
         return "\r\n".join(lines).encode()
 
@@ -168,7 +183,8 @@ class RequestBuilder:
         return self._urls[server or 0]
 
     def request_id(self, job: int) -> str:
-        return f"{self._run_id}-{job}"
+        """A UUID (some servers take nothing else as `X-Request-Id`): the job is its last part."""
+        return f"{self._id_prefix}{job % _JOBS:012x}"
 
     def headers(self, job: int) -> dict[str, str]:
         """The headers of a job's request, but for those that any HTTP client sets by itself."""
@@ -179,8 +195,12 @@ class RequestBuilder:
 
     def body(self, job: int) -> bytes:
         if self._bodies:
-            return self._bodies.body(job)
-        return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+            body = self._bodies.body(job)
+        else:
+            body = b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+        if not self._salted:
+            return body
+        return b'{"cache_salt":"%b",%b' % (self.request_id(job).encode(), body[1:])
 
     def prompt_sha256(self, job: int) -> str:
         if self._bodies:
@@ -188,17 +208,12 @@ class RequestBuilder:
         return hashlib.sha256(self._prompts.encoded(job)).hexdigest()
 
     def _build(self, job: int) -> bytes:
-        if self._bodies:
-            body = self._bodies.body(job)
-            return b"%b%d\r\nContent-Length: %d\r\n\r\n%b" % (self._head, job, len(body), body)
-        text = self._prompts.encoded(job)
-        return b"%b%d\r\nContent-Length: %d\r\n\r\n%b%b%b" % (
+        body = self.body(job)
+        return b"%b%012x\r\nContent-Length: %d\r\n\r\n%b" % (
             self._head,
-            job,
-            self._around_bytes + len(text),
-            self._before,
-            text,
-            self._after,
+            job % _JOBS,
+            len(body),
+            body,
         )
 
 
@@ -215,6 +230,17 @@ def fixed_headers(run: Run) -> dict[str, str]:
     return {k: v for k, v in own.items() if k.lower() not in replaced} | run.request_headers
 
 
+def sample_headers(run: Run) -> dict[str, str]:
+    """The headers, but for those with secrets, of a request that is sent before any load."""
+    return fixed_headers(run) | {"X-Request-Id": f"{_id_prefix(uuid.uuid4().hex)}{0:012x}"}
+
+
+def _id_prefix(run_id: str) -> str:
+    """All of a run's request ids but the job: a UUID's first four parts, of version 8 (RFC 9562)."""
+    digits = hashlib.sha256(run_id.encode()).hexdigest()
+    return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-"
+
+
 def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
     """The body's bytes before and after the prompt's text."""
     mark = uuid.uuid4().hex
@@ -226,7 +252,7 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     """The JSON fields that all requests of a run share; llama.cpp's and OpenAI's names."""
     fields: dict[str, Any] = {"model": served_as} if served_as else {}
     if run.embeds:
-        return fields | run.request_extra
+        return completed(run, fields)
     fields |= {
         "stream": run.stream,
         "temperature": run.temperature,
@@ -237,18 +263,50 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
         fields["ignore_eos"] = True
     if run.stream and run.api != "llama.cpp":
         fields["stream_options"] = {"include_usage": True}
-    return fields | run.request_extra
+    return completed(run, fields)
+
+
+def sample_body(run: Run, served_as: str | None, text: str, salted: bool) -> dict[str, Any]:
+    """The body of a request of the run with this text, for those that are sent before any load."""
+    salt = {"cache_salt": str(uuid.uuid4())} if salted and salts(run) else {}
+    return body_fields(run, served_as) | salt | prompt_field(run, text)
+
+
+def completed(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with those of `run.request_extra`, which go first; null there leaves a field out."""
+    extra = run.request_extra
+    return {
+        name: value for name, value in (fields | extra).items() if extra.get(name, 0) is not None
+    }
+
+
+def without(run: Run, names: Iterable[str]) -> Run:
+    """The run, its requests without these fields; see `length_fields` for `max_tokens`."""
+    return run.model_copy(update={"request_extra": run.request_extra | dict.fromkeys(names)})
+
+
+def salts(run: Run) -> bool:
+    """Whether requests to a server that mls didn't start have a `cache_salt` of their own.
+
+    vLLM caches prefixes whatever `cache_prompt` says, for requests with one salt; no two have
+    one, so that nothing comes from its cache. Others ignore the field, or refuse it.
+    """
+    native = run.api in ("embeddings", "llama.cpp")
+    return not (run.cache_prompt or native or "cache_salt" in run.request_extra)
 
 
 def length_fields(run: Run, tokens: int) -> dict[str, int]:
     """The fields that ask for a reply of so many tokens.
 
     `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and knows `ignore_eos`.
+    Where `max_tokens` is left out its successor `max_completion_tokens` (OpenAI's) says the same.
     """
     if run.api == "llama.cpp":
         return {"n_predict": tokens}
-    forced = run.ignore_eos and "max_tokens" not in run.request_extra
-    return {"max_tokens": tokens, **({"min_tokens": tokens} if forced else {})}
+    users_own = run.request_extra.get("max_tokens") is not None
+    successor = {"max_completion_tokens": tokens} if "max_tokens" in run.request_extra else {}
+    forced = {"min_tokens": tokens} if run.ignore_eos and not users_own else {}
+    return {"max_tokens": tokens, **({} if users_own else successor), **forced}
 
 
 def prompt_field(

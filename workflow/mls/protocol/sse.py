@@ -1,61 +1,120 @@
 """Server-sent events from pieces of a body, however the bytes were split.
 
-The format: https://html.spec.whatwg.org/multipage/server-sent-events.html (9.2.6). One
-leniency: a last event that the stream's end cut off before its blank line still counts.
+The format: https://html.spec.whatwg.org/multipage/server-sent-events.html (9.2.6). Leniencies, each
+seen at a server or gateway: a last event that the stream's end cut off before its blank line counts;
+events one newline apart, each a JSON value of its own, are several; JSON without `data:` is data.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import orjson
+
 Piece = tuple[bytes, int]
 """Bytes of the body and the index of the read that brought them."""
+
+DONE = b"[DONE]"
+"""OpenAI's last event."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+_LAST = (b"\ndata: [DONE]", b"\ndata:[DONE]")
+_TAIL = 24  # bytes that hold it, with blank lines and the frame of an HTTP chunk
 
 
 class Event(NamedTuple):
     """One event's data, and the read in which its last line came.
 
     followed: bytes of something later came in that same read, so that the read's time is
-    later than this event's own arrival.
+    later than this event's own arrival. name: what `event:` says, b"" without it.
     """
 
     data: bytes
     read: int
     followed: bool
+    name: bytes = b""
+
+
+def says_done(read: bytes) -> bool:
+    """Whether a read ends with `[DONE]`, as a line of its own, which within a JSON text it can't be."""
+    tail = read[-_TAIL:] if len(read) > _TAIL else b"\n" + read
+    return tail.rstrip().endswith(_LAST)
+
+
+class _Line(NamedTuple):
+    """A line, with the reads that brought its first byte and its end."""
+
+    text: bytes
+    began: int
+    end: int
+
+
+_END = _Line(b"", -1, -1)
 
 
 def events(pieces: Iterable[Piece]) -> Iterator[Event]:
     """All events that carry data, in order."""
-    data: list[bytes] = []
-    came = -1
-    ended: tuple[bytes, int] | None = None  # an event that waits to learn what follows it
-    for line, began, end in _lines(pieces):
-        if ended and line:
-            yield Event(*ended, followed=began == ended[1])
-            ended = None
-        if not line:
-            if any(data):
-                ended = (b"\n".join(data), came)
-            data = []
-        elif line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-            came = end
-        elif line.startswith(b"error:"):  # older llama-servers say so what went wrong
-            data.append(b'{"error":' + line[6:] + b"}")
-            came = end
-    if any(data):
-        ended = (b"\n".join(data), came)
-    if ended:
-        yield Event(*ended, followed=False)
+    last: Event | None = None  # it waits to learn what follows it
+    block: list[_Line] = []
+    name = b""
+    for line in itertools.chain(_lines(pieces), [_END]):
+        if not line.text:
+            if made := _of_block(block, name):
+                *before, last = made
+                yield from before
+            block, name = [], b""
+            continue
+        if last:
+            yield last._replace(followed=line.began == last.read)
+            last = None
+        data = _data(line.text)
+        if data is not None:
+            block.append(line._replace(text=data))
+        elif line.text.startswith(b"event:"):
+            name = line.text[6:].strip()
+    if last:
+        yield last
 
 
-def _lines(pieces: Iterable[Piece]) -> Iterator[tuple[bytes, int, int]]:
+def _of_block(block: list[_Line], name: bytes) -> list[Event]:
+    """The events of the data lines between two blank lines: one, unless each line is a whole value."""
+    if not any(line.text for line in block):
+        return []
+    if len(block) > 1 and is_whole(block[0].text):
+        return [
+            Event(line.text, line.end, following is not None and following.began == line.end, name)
+            for line, following in itertools.zip_longest(block, block[1:])
+        ]
+    return [Event(b"\n".join(line.text for line in block), block[-1].end, False, name)]
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether these bytes are an event's data by themselves: `[DONE]`, or an object."""
+    try:
+        return data.strip() == DONE or isinstance(orjson.loads(data), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _data(line: bytes) -> bytes | None:
+    """What a line adds to its event's data; None when it is of another kind."""
+    if line.startswith(b"data:"):
+        return line[5:].removeprefix(b" ")
+    if line.startswith(b"error:"):  # older llama-servers say so what went wrong
+        return b'{"error":' + line[6:] + b"}"
+    return line if line.startswith(b"{") else None
+
+
+def _lines(pieces: Iterable[Piece]) -> Iterator[_Line]:
     """Lines without their end (LF, CRLF or CR), with the reads that brought first byte and end."""
     pending: list[bytes] = []  # joined once: a long line may come in very many pieces
     began = read = -1
     after_cr = False  # the last piece ended in CR: an LF that follows belongs to it
-    for piece, read in pieces:
+    for piece, read in _without_mark(pieces):
         if after_cr and piece.startswith(b"\n"):
             piece = piece[1:]
             after_cr = False
@@ -66,10 +125,24 @@ def _lines(pieces: Iterable[Piece]) -> Iterator[tuple[bytes, int, int]]:
             piece = piece.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *complete, rest = piece.split(b"\n")
         for line in complete:
-            yield b"".join([*pending, line]), began if pending else read, read
+            yield _Line(b"".join([*pending, line]), began if pending else read, read)
             pending.clear()
         if rest:
             began = began if pending else read
             pending.append(rest)
     if pending:
-        yield b"".join(pending), began, read
+        yield _Line(b"".join(pending), began, read)
+
+
+def _without_mark(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The pieces without a byte-order mark at the beginning."""
+    head = b""
+    rest = iter(pieces)
+    for piece, read in rest:
+        head += piece
+        if len(head) >= len(BYTE_ORDER_MARK) or not BYTE_ORDER_MARK.startswith(head):
+            yield head.removeprefix(BYTE_ORDER_MARK), read
+            break
+    else:
+        yield head, 0
+    yield from rest

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
 
 _LARGEST = 2**31 - 1  # tables keep counts as int32
+_DIGITS = 12
+_TEXTS = ("text", "thinking", "reasoning", "content")
 _LONGEST_MS = 1e12
 
 
 def count(value: Any) -> int | None:
-    """A count as a server gives it; None for what can't be one."""
+    """A count as a server gives it, also as a text or with a fraction of 0; None for what can't be one."""
+    if isinstance(value, str) and value.isdecimal() and value.isascii():
+        value = int(value[:_DIGITS])
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
     fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
     return value if fits else None
+
+
+def positive(value: Any) -> int | None:
+    """A count above 0; None for 0 too, which servers give where they haven't counted."""
+    return count(value) or None
 
 
 def number(value: Any) -> float | None:
@@ -27,6 +39,26 @@ def words(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def text_of(value: Any) -> str:
+    """The text of a message's content: a text, or a list of parts with texts within; else ""."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "".join(map(text_of, value))
+    if isinstance(value, dict):
+        return "".join(text_of(value[key]) for key in _TEXTS if key in value)
+    return ""
+
+
+def storable(figures: dict[str, Any]) -> dict[str, Any]:
+    """The object, unless it can't be written as JSON again (half a character, nested too deep)."""
+    try:
+        orjson.dumps(figures)
+    except orjson.JSONEncodeError:
+        return {}
+    return figures
+
+
 def dicts(value: Any) -> list[dict[str, Any]]:
     """The objects of a list; none for what is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
@@ -37,22 +69,27 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def parsed(data: bytes) -> Any:
-    """JSON; None when it is something else, such as a web page."""
+def loads(data: bytes) -> Any:
+    """JSON, also with half a character (a lone surrogate) in a text; None when it is none."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
+        if b"\\u" not in data:
+            return None
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
         return None
 
 
 def error_text(reply: dict[str, Any]) -> str | None:
-    """What the `error` of a reply says, in OpenAI's form or another; None where it has none."""
+    """What a reply says about an error, in OpenAI's form or another; None where it has none."""
     error = reply.get("error")
     if not error:
-        return None
-    said = error.get("message") if isinstance(error, dict) else error
-    if isinstance(said, str) and said:
-        return said
+        return words(reply.get("message")) or None
+    message = error.get("message") if isinstance(error, dict) else error
+    if isinstance(message, str) and message:
+        return message
     try:
         return orjson.dumps(error).decode()
     except orjson.JSONEncodeError:  # nested too deep

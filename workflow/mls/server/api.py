@@ -6,7 +6,6 @@ Endpoints: llama.cpp's server README (tools/server) and the OpenAI API reference
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -19,14 +18,16 @@ from mls.core.errors import UserError
 from mls.protocol.address import endpoint_url, redirection, root_url
 from mls.protocol.completion import Reply, read_reply, words_of_error
 from mls.protocol.metrics import parse_metrics
-from mls.protocol.request import Target, fixed_headers
-from mls.protocol.values import parsed, plain
+from mls.protocol.request import Target, sample_headers
+from mls.protocol.sse import says_done
+from mls.protocol.values import loads, plain
 from mls.server.access import key_advice, without_password
 from mls.server.deadline import within
 from mls.server.model_list import ListedModel, read_list
 from mls.server.trust import TrustingAdapter, tls_context
 
 _UNAUTHORIZED = frozenset({401, 403})
+_BODY_REFUSED = (400, 422)
 _ABSENT_AFTER_S = 3
 """A path that has never answered, and doesn't within this, is one that the server doesn't have."""
 _WAITS = 6
@@ -42,6 +43,18 @@ _LOADING = "Loading model"
 _PROPS = ("default_generation_settings", "total_slots", "model_path", "chat_template", "build_info")
 """Keys of llama.cpp's `/props`: with none of them an answer is another's."""
 _QUOTED = 200  # characters of a server's own words in a message
+
+
+class RefusedError(UserError):
+    """The server refuses a completion, and will refuse the next one like it."""
+
+
+class BodyRefusedError(RefusedError):
+    """The server doesn't take a request's body. `words`: all that it said."""
+
+    def __init__(self, text: str, words: str) -> None:
+        super().__init__(text)
+        self.words = words
 
 
 class ServerApi:
@@ -133,46 +146,45 @@ class ServerApi:
         endpoint: str,
         body: dict[str, Any],
         timeout_s: float = 300,
-        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """POST one completion request; streamed or not is the body's and the server's choice.
 
-        endpoint: as `run.endpoint`. timeout_s: of the whole reply, as of a measured one. headers:
-        those of the run's requests. Raises `UserError` also when the reply is not a completion (an
-        embedding).
+        endpoint: as `run.endpoint`. timeout_s: of the whole reply, as of a measured one. Raises
+        `UserError` also when the reply is not a completion (an embedding).
         """
-        headers = headers or fixed_headers(self._run)
         try:
             with within(timeout_s):
-                return self._complete(endpoint, body, timeout_s, headers)
+                return self._complete(endpoint, body, timeout_s)
         except requests.Timeout as error:
             raise self._unreachable(error) from None
 
-    def _complete(
-        self, endpoint: str, body: dict[str, Any], timeout_s: float, headers: Mapping[str, str]
-    ) -> Reply:
+    def _complete(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Reply:
         where = endpoint_url(self.url, endpoint)
-        reply = self._send(where, body, timeout_s, headers)
+        reply = self._send(where, body, timeout_s)
         if self.target.proxy:
             where += f" (through the proxy {without_password(self.target.proxy)})"
         with reply:
             if reply.status_code == requests.codes.not_found:
-                raise UserError(
+                raise RefusedError(
                     f"{where} answered HTTP 404 ({self._words(reply)}): not a completion server; "
                     "check the URL and run.endpoint."
                 )
             if not reply.ok:
-                raise UserError(
+                text = (
                     f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
                 )
+                if reply.status_code in _BODY_REFUSED:
+                    raise BodyRefusedError(text, reply.text)
+                raise UserError(text)
             kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
-            framed = reply.raw.chunked or reply.raw.length_remaining is not None
             try:
-                content = self._without_key(reply.content)
+                content = self._without_key(_body(reply))
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
-        streamed = kind.lower() == "text/event-stream"
-        found = read_reply(reply.status_code, streamed, [(content, 0)], clean_end=framed)
+        labelled = kind.lower() == "text/event-stream"
+        found = read_reply(reply.status_code, labelled, [(content, 0)], secret=self._secrets)
+        if found.streamed != labelled:
+            found.mislabelled = self._clean(kind) or "no content type"
         if found.error == "server_error":
             raise UserError(
                 f"{where} answered with an error: {self._clean(found.error_text or '')}"
@@ -191,7 +203,7 @@ class ServerApi:
         return self._parsed(reply) if reply is not None else None
 
     def _parsed(self, reply: requests.Response) -> Any:
-        return parsed(self._without_key(reply.content))
+        return loads(self._without_key(reply.content))
 
     def _without_key(self, data: bytes) -> bytes:
         """What a server says, should it repeat a key: replies are stored and shown."""
@@ -223,13 +235,11 @@ class ServerApi:
         self._answering.add(path)
         return reply
 
-    def _send(
-        self, url: str, body: dict[str, Any], timeout_s: float, headers: Mapping[str, str]
-    ) -> requests.Response:
+    def _send(self, url: str, body: dict[str, Any], timeout_s: float) -> requests.Response:
         """The head of the answer to a completion request; its body is yet to be read."""
         wait = (self._timeout_s, timeout_s)
         try:
-            reply = self._request(url, body, wait, headers, stream=True)
+            reply = self._request(url, body, wait, sample_headers(self._run), stream=True)
         except requests.RequestException as error:
             raise self._unreachable(error) from None
         if reply.status_code in _UNAUTHORIZED:
@@ -237,7 +247,7 @@ class ServerApi:
         self._raise_if_loading(reply)
         if reply.is_redirect:
             where = redirection(url, reply.headers["Location"])
-            raise UserError(f"{url} is {self._clean(where)}.")
+            raise RefusedError(f"{url} is {self._clean(where)}.")
         return reply
 
     def _request(
@@ -245,7 +255,7 @@ class ServerApi:
         url: str,
         body: dict[str, Any] | None,
         wait: tuple[float, float],
-        headers: Mapping[str, str] | None = None,
+        headers: dict[str, str] | None = None,
         *,
         stream: bool = False,
     ) -> requests.Response:
@@ -268,7 +278,7 @@ class ServerApi:
         if reply.status_code != requests.codes.service_unavailable:
             return
         if _LOADING in self._words(reply):
-            raise UserError(
+            raise RefusedError(
                 f"Server {self.url} is still loading its model; try again when it is ready."
             )
 
@@ -296,9 +306,9 @@ class ServerApi:
             )
         return UserError(f"Server {self.url} can't be reached: {why}; {advice}.")
 
-    def _refused(self, reply: requests.Response) -> UserError:
+    def _refused(self, reply: requests.Response) -> RefusedError:
         status = f"Server {self.url} answered HTTP {reply.status_code} ({self._words(reply)})"
-        return UserError(f"{status}: {key_advice(self.target)}.")
+        return RefusedError(f"{status}: {key_advice(self.target)}.")
 
     def _words(self, reply: requests.Response) -> str:
         try:
@@ -320,6 +330,16 @@ def _hung_up(error: requests.RequestException) -> bool:
     cause = error.args[0] if error.args else None
     refused = FileNotFoundError | ConnectionRefusedError  # of a Unix socket
     return isinstance(cause, ProtocolError) and not isinstance(cause.args[-1], refused)
+
+
+def _body(reply: requests.Response) -> bytes:
+    """Up to the end, or to `[DONE]`: some servers hold the reply open after that."""
+    pieces = []
+    for piece in reply.iter_content(None):
+        pieces.append(piece)
+        if says_done(piece):
+            break
+    return b"".join(pieces)
 
 
 def _no_connection(error: requests.RequestException) -> bool:

@@ -10,11 +10,12 @@ from typing import Any
 
 from mls.config.parse import nearest
 from mls.config.sections.run import Run
+from mls.core.errors import UserError
 from mls.protocol.values import dicts, plain, words
 
 _LISTED = 500  # characters of the names that a server lists
 _MOST_NAMES = 8
-_REFUSALS = re.compile(r"HTTP 4(00|22)\b|http_4(00|22)\b|with an error|server_error")
+_REFUSALS = re.compile(r"HTTP 4(00|22)\b|answered with an error")
 _NO_COMPLETIONS = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
 
@@ -97,20 +98,30 @@ def unlisted(model: str, served_as: str, models: Sequence[ListedModel]) -> str:
     )
 
 
-def may_be_the_name(refusal: str) -> bool:
-    """Whether a refusal, in the client's and the server's words, may be that of a model's name."""
-    missing = "404" in refusal and "model" in refusal.lower()
-    return missing or bool(_REFUSALS.search(refusal))
+def explained(
+    error: UserError,
+    model: str,
+    served_as: str | None,
+    sent: str | None,
+    models: Sequence[ListedModel] | None,
+) -> UserError:
+    """The error, with what the model's name may have to do with it where it is a refusal.
+
+    served_as: the name in the config for `model`, sent: the one in the request, None where there is
+    none.
+    """
+    text = str(error)
+    missing = "HTTP 404" in text and "model" in text.lower()
+    if not missing and not _REFUSALS.search(text):
+        return error
+    words = _advice(model, served_as, sent, models)
+    return UserError(f"{text.rstrip('.')}; {words}.") if words else error
 
 
-def advice(
+def _advice(
     model: str, served_as: str | None, sent: str | None, models: Sequence[ListedModel] | None
 ) -> str | None:
-    """For the user whose server refuses a request: what the model's name may have to do with that.
-
-    served_as: the name in the config, sent: the one in the request, None where there is none.
-    None where the name can't be the reason.
-    """
+    """None where the name can't be the reason."""
     key = f"models.{model}.served_as (--model)"
     if served_as:
         listed = not models or is_listed(served_as, models)

@@ -11,12 +11,13 @@ from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.protocol import completion
 from mls.protocol.prompts import prompt
-from mls.protocol.request import RequestBuilder, Target, body_fields, prompt_field
+from mls.protocol.request import sample_body, without
 from mls.protocol.values import count, words
 from mls.server import model_list
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
+from mls.server.fields import refused_fields
 from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
@@ -68,15 +69,15 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
+    salted = bool(first.server.addresses)
     try:
+        refused = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
+        runs = [without(run, refused[run.endpoint]) for run in runs]
         replies = [
-            _reply(api, target, run, served_as, stream) for run in runs for stream in (False, True)
+            _reply(api, run, served_as, stream, salted) for run in runs for stream in (False, True)
         ]
     except UserError as error:
-        advice = model_list.advice(model, first.served_as, served_as, models)
-        if not advice or not model_list.may_be_the_name(str(error)):
-            raise
-        raise UserError(f"{str(error).rstrip('.')}; {advice}.") from None
+        raise model_list.explained(error, model, first.served_as, served_as, models) from None
     (once, _), (_, last) = replies[:2]
     if once.prompt_tokens is not None:
         # the chat template adds to the prompt what /tokenize didn't see
@@ -111,8 +112,10 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         prompt_tokens=tokens,
         prompt_tokens_measured=counted,
         replies=[reply for reply, _ in replies],
+        refused=sorted({name for names in refused.values() for name in names}),
         cache=cache,
         warnings=[
+            *_left_out(refused),
             *slots_warning(config, points, state["slots"], servers),
             *_name_warnings(model, first.served_as, models),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
@@ -186,18 +189,18 @@ def _shortest_runs(points: list[Settings]) -> list[Run]:
 
 
 def _reply(
-    api: ServerApi, target: Target, run: Run, served_as: str | None, stream: bool
+    api: ServerApi, run: Run, served_as: str | None, stream: bool, salted: bool
 ) -> tuple[Reply, completion.Reply]:
     changed = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
     short = run.model_copy(update=changed)
     text = prompt(_SEED, 0, run.prompt_words)
-    body = body_fields(short, served_as) | prompt_field(short, text)
-    builder = RequestBuilder([target], short, served_as=served_as, seed=_SEED, run_id="probe")
-    got = api.complete(run.endpoint, body, run.timeout_s, builder.headers(0))
+    body = sample_body(short, served_as, text, salted)
+    got = api.complete(run.endpoint, body, run.timeout_s)
     reply = Reply(
         endpoint=run.endpoint,
         stream=stream and not run.embeds,
         streamed=got.streamed,
+        mislabelled=got.mislabelled,
         content=_shown(got),
         chunks=len(got.chunk_reads),
         finish_reason=got.finish_reason,
@@ -212,7 +215,7 @@ def _reply(
 def _shown(got: completion.Reply) -> str:
     if got.embedding is not None:
         return f"an embedding of length {got.embedding}"
-    return "".join(got.text)[:_SHOWN]
+    return got.content[:_SHOWN]
 
 
 def _tokens(reply: Reply) -> int | None:
@@ -221,12 +224,29 @@ def _tokens(reply: Reply) -> int | None:
     return reply.prompt_tokens if embeds else reply.completion_tokens
 
 
+def _left_out(refused: dict[str, tuple[str, ...]]) -> list[str]:
+    """By endpoint: the fields that the server refuses."""
+    return [
+        f"{endpoint} refuses {', '.join(names)}: left out of every request, so what they ask for "
+        "can't be ensured."
+        for endpoint, names in refused.items()
+        if names
+    ]
+
+
 def _warnings(
     points: list[Settings], state: dict[str, Any], cache: Cache, replies: list[Reply]
 ) -> list[str]:
     said = []
     if any(reply.stream and not reply.streamed for reply in replies):
         said.append("The server doesn't stream: TTFT, ITL and TPOT can't be measured.")
+    for reply in replies:
+        if reply.mislabelled:
+            form = "a stream of events" if reply.streamed else "a reply in one piece"
+            said.append(
+                f"The server sends {form} as {reply.mislabelled}: it is read by what it is; other "
+                "clients may not."
+            )
     if any(_tokens(reply) is None for reply in replies):
         said.append("The server gives no `usage`: tokens can't be counted.")
     if not cache.cache_prompt and cache.cached_tokens:

@@ -19,6 +19,9 @@ class Reply(Part):
     endpoint: str
     stream: bool = Field(description="Whether a streamed reply was asked for.")
     streamed: bool = Field(description="Whether the reply was streamed.")
+    mislabelled: str | None = Field(
+        None, description="Its content type, where that says something else than the reply is."
+    )
     content: str = Field(description="Its beginning.")
     chunks: int = Field(description="Content-bearing chunks.")
     finish_reason: str | None
@@ -54,6 +57,9 @@ class Probe(Part):
     )
     prompt_tokens_measured: bool = Field(description="False: estimated, without `/tokenize`.")
     replies: list[Reply]
+    refused: list[str] = Field(
+        [], description="Fields of a request that the server refuses, and which are left out."
+    )
     cache: Cache
     warnings: list[str]
     others: list[Probe] = Field([], description="Of further servers of `server.urls`.")

@@ -48,16 +48,22 @@ def prompts_as_asked(evidence: Evidence) -> list[Verdict]:
 
 def cache_as_asked(evidence: Evidence) -> Verdict:
     silent = _silent(evidence, "cached_tokens")
-    tokens = evidence.summary.tokens
-    if silent and not tokens.cached_prompt:
-        message = f"The server doesn't say how much of {silent} prompts it took from its cache."
+    ok = succeeded(evidence.table)
+    # what some replies say is known, whatever others don't
+    cached = int(ints(evidence.table, "cached_tokens").values[ok].sum())
+    prompt = int(ints(evidence.table, "prompt_tokens").values[ok].sum())
+    if silent and not cached:
+        message = f"The server doesn't say how much of {silent} prompts it took from its cache"
+        if "cache_prompt" in evidence.left_out:
+            message += ", and refuses cache_prompt"
+        message += "."
         return verdict("cache_as_asked", "unknown", None, None, message)
-    share = tokens.cached_prompt / tokens.prompt if tokens.prompt else 0.0
-    said = f"{tokens.cached_prompt} of {tokens.prompt} prompt tokens came from the server's cache"
+    share = cached / prompt if prompt else 0.0
+    said = f"{cached} of {prompt} prompt tokens came from the server's cache"
     if evidence.run.cache_prompt:
-        status: Status = "pass" if tokens.cached_prompt else "warn"
+        status: Status = "pass" if cached else "warn"
         return verdict("cache_as_asked", status, share, None, f"{said}; caching was asked for.")
-    if tokens.cached_prompt:
+    if cached:
         message = f"{said} although caching was off: TTFT is better than it should be."
         return verdict("cache_as_asked", "fail", share, 0.0, message)
     return verdict("cache_as_asked", "pass", share, 0.0, "No prompt came from the server's cache.")
@@ -87,9 +93,13 @@ def work_as_asked(evidence: Evidence) -> Verdict:
     if evidence.run.ignore_eos and shorter:
         message = (
             f"{shorter} of {len(lengths)} replies are shorter than {wanted} tokens asked for "
-            f"(shortest {lengths.min()}){_ended_by(evidence)}: requests did not do equal work."
+            f"(shortest {lengths.min()}){_ended_by(evidence)}: requests did not do equal work"
         )
-        return verdict("work_as_asked", "fail", float(lengths.min()), float(asked), message)
+        at_will = [name for name in ("ignore_eos", "min_tokens") if name in evidence.left_out]
+        if at_will:  # nothing that a user could mend
+            message += f", which can't be ensured as the server refuses {' and '.join(at_will)}"
+        status: Status = "warn" if at_will else "fail"
+        return verdict("work_as_asked", status, float(lengths.min()), float(asked), f"{message}.")
     if silent:
         message = f"The server doesn't say how many tokens {silent} replies have; the other {len(lengths)} have as many as asked for."
         return verdict("work_as_asked", "unknown", mean, float(asked), message)

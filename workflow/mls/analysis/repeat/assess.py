@@ -41,6 +41,8 @@ class Observation:
     clocks: dict[str, Any]
     post: PostFacts | None
     telemetry: pa.Table | None
+    left_out: tuple[str, ...] = ()
+    """Fields of requests that the server refuses."""
 
     @property
     def places(self) -> int | None:
@@ -85,5 +87,6 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.load,
         observation.workload,
         course,
+        observation.left_out,
     )
     return Assessment(summary, judge(evidence), course, drawn)

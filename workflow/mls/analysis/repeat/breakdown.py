@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Bools, Floats, ints, succeeded
+from mls.analysis.repeat.columns import Bools, Floats, ints, succeeded, total
 from mls.analysis.repeat.samples import distribution, samples
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_S
@@ -21,7 +21,7 @@ class Part:
     """The requests of one stage, turn, prefix or server, of all repeats; `number` counts from 1, as people do.
 
     arrivals_per_s: of the requests' scheduled times, a mean over repeats; None for one request.
-    completion_tokens_per_s: received, by wall time of all repeats; None where there was none.
+    completion_tokens_per_s: received, by wall time of all repeats; None where that isn't known.
     cached_tokens: mean over the requests whose server said; None when it never did.
     """
 
@@ -88,8 +88,8 @@ def _token_rate(mine: pa.Table, tables: list[pa.Table]) -> float | None:
         for table in tables
         if table.num_rows
     )
-    tokens = int(ints(mine, "completion_tokens").values[succeeded(mine)].sum())
-    return tokens * NS_PER_S / wall_ns if wall_ns else None
+    tokens = total(ints(mine, "completion_tokens"), succeeded(mine))
+    return None if tokens is None or not wall_ns else tokens * NS_PER_S / wall_ns
 
 
 def _mean(table: pa.Table, column: str) -> float | None:

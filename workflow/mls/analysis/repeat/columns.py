@@ -47,6 +47,11 @@ def ints(table: pa.Table, name: str) -> Ints64:
     return Ints64(values, pc.is_valid(column).to_numpy())
 
 
+def total(column: Ints64, rows: Bools) -> int | None:
+    """Sum over some rows; None when one of them has no value."""
+    return int(column.values[rows].sum()) if column.valid[rows].all() else None
+
+
 def floats(table: pa.Table, name: str) -> Floats:
     """A numeric column as float64, NaN where null."""
     return pc.fill_null(table.column(name).cast(pa.float64()), np.nan).to_numpy()

@@ -39,6 +39,8 @@ class Evidence:
     workload: Workload = field(default_factory=Workload)
     over_time: Timeline | None = None
     """Of the records, where it is known already."""
+    left_out: tuple[str, ...] = ()
+    """Fields of requests that the server refuses."""
 
 
 def verdict(

@@ -28,14 +28,14 @@ def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
     """`good.share` of all requests; in the window and overall `good_requests_per_s`, `good_tokens_per_s`.
 
     The tokens are the completion tokens of good requests that ended in that time. Empty without
-    objectives or requests; without a window its rates are left out. over_time: of the table.
+    objectives or requests; without a window its rates are left out, and those of tokens where they are not known. over_time: of the table.
     """
     course = over_time.in_flight
     if not slo.limits or not len(course.at_ns):
         return {}
     good = good_requests(table, slo)
     ends = ints(table, "end_ns").values
-    tokens = ints(table, "completion_tokens").values
+    tokens = ints(table, "completion_tokens")
     spans = {"overall": (int(course.at_ns[0]), int(course.at_ns[-1]))}
     if steady := over_time.window:
         spans["throughput"] = steady
@@ -44,5 +44,6 @@ def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
         within = good & (ends > begin) & (ends <= end)
         seconds = (end - begin) / NS_PER_S
         found[f"{name}.good_requests_per_s"] = float(np.count_nonzero(within) / seconds)
-        found[f"{name}.good_tokens_per_s"] = float(tokens[within].sum() / seconds)
+        if tokens.valid[good].all():
+            found[f"{name}.good_tokens_per_s"] = float(tokens.values[within].sum() / seconds)
     return found

@@ -14,6 +14,9 @@ from mls.core.units import NS_PER_MS
 
 PERCENTILES = (50, 90, 95, 99)
 
+MOST_A_CHUNK = 1.25
+"""Tokens a chunk, on average, up to which the first is taken to be of one token."""
+
 
 def distribution(values: Floats) -> Distribution:
     """n, mean, sample standard deviation, extremes and percentiles (linear) of all values."""
@@ -75,11 +78,18 @@ def _ttft(table: pa.Table, start: Ints64, end: Ints64) -> Floats:
 
 
 def _tpot(table: pa.Table) -> Floats:
-    """(last chunk − first) / (completion tokens − 1), of replies that came in at least two chunks."""
-    tokens = ints(table, "completion_tokens").values
-    paced = (lists(table, "chunk_ns").lengths >= 2) & (tokens >= 2)
+    """(last chunk − first) / (completion tokens − those of the first chunk), of replies in several chunks.
+
+    Where the server doesn't say how many the first chunk had, it counts as one, and TPOT is unknown
+    of replies with so many more tokens than chunks that this could be far off.
+    """
+    tokens, chunks = ints(table, "completion_tokens").values, lists(table, "chunk_ns").lengths
+    first = ints(table, "first_chunk_tokens")
+    later = tokens - np.where(first.valid, first.values, 1)
+    sure = first.valid | (later <= MOST_A_CHUNK * (chunks - 1))
     gap = _gap(ints(table, "first_chunk_ns"), ints(table, "last_chunk_ns"))
-    return np.where(paced, gap / np.maximum(tokens - 1, 1), np.nan)
+    paced = (chunks >= 2) & (later >= 1) & sure
+    return np.where(paced, gap / np.maximum(later, 1), np.nan)
 
 
 def _itl(table: pa.Table, ok: Bools) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded
+from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded, total
 from mls.analysis.repeat.gpu import PostFacts, summarize_cards
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, samples
@@ -63,21 +63,21 @@ def summarize(
     course, steady = over_time.in_flight, over_time.window
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
     values = dict(samples(table) if drawn is None else drawn)
-    tokens = ints(table, "completion_tokens").values[ok].sum()
+    tokens = total(ints(table, "completion_tokens"), ok)
     held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
     return Summary(
         requests=_requests(table, ok),
         wall_s=wall_ns / NS_PER_S,
         window_s=(steady[1] - steady[0]) / NS_PER_S if steady else None,
         tokens=Tokens(
-            prompt=int(ints(table, "prompt_tokens").values[ok].sum()),
-            completion=int(tokens),
-            cached_prompt=int(ints(table, "cached_tokens").values[ok].sum()),
+            prompt=total(ints(table, "prompt_tokens"), ok),
+            completion=tokens,
+            cached_prompt=total(ints(table, "cached_tokens"), ok),
         ),
         throughput=_within(table, ok, steady),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
-            completion_tokens_per_s=float(tokens * NS_PER_S / wall_ns) if wall_ns else 0.0,
+            completion_tokens_per_s=_rate_over(tokens, wall_ns),
         ),
         inflight=Inflight(
             asked=facts.inflight,
@@ -94,9 +94,15 @@ def summarize(
             merged_chunks=int(lists(table, "chunk_merged").values.sum()),
             per_rank=facts.per_rank,
         ),
-        gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), int(tokens)),
+        gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), tokens or 0),
         **{name: distribution(found) for name, found in values.items()},
     )
+
+
+def _rate_over(tokens: int | None, wall_ns: int) -> float | None:
+    if tokens is None:
+        return None
+    return float(tokens * NS_PER_S / wall_ns) if wall_ns else 0.0
 
 
 def _span_ns(course: InFlight) -> tuple[int, int] | None:
@@ -123,11 +129,13 @@ def _within(table: pa.Table, ok: Bools, steady: tuple[int, int] | None) -> Throu
     begin, end = steady
     seconds = (end - begin) / NS_PER_S
     ends = ints(table, "end_ns").values
-    prompt = np.where(ok, ints(table, "prompt_tokens").values, 0)
+    prompts, completions = ints(table, "prompt_tokens"), ints(table, "completion_tokens")
+    read = np.dot(np.where(ok, prompts.values, 0), _prompt_share(table, begin, end))
+    written = _completion_tokens(table, ok, begin, end)
     return Throughput(
         requests_per_s=float((ok & (ends > begin) & (ends <= end)).sum() / seconds),
-        completion_tokens_per_s=float(_completion_tokens(table, ok, begin, end) / seconds),
-        prompt_tokens_per_s=float(np.dot(prompt, _prompt_share(table, begin, end)) / seconds),
+        completion_tokens_per_s=float(written / seconds) if completions.valid[ok].all() else None,
+        prompt_tokens_per_s=float(read / seconds) if prompts.valid[ok].all() else None,
     )
 
 
@@ -160,7 +168,8 @@ def _share(start: Ints, stop: Ints, begin: int, end: int) -> Floats:
 
 
 def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
-    prompt = ints(table, "prompt_tokens").values - ints(table, "cached_tokens").values
+    read, cached = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
+    prompt = read.values - cached.values  # llama.cpp, which says how long it took, says both
     after = facts.metrics_after or {}
     return ServerSide(
         predicted_per_second=distribution(

@@ -105,15 +105,20 @@ class Load(Arrivals):
         "`rate_to` makes it a ramp.",
     )
     file: str | None = Field(
-        None, min_length=1, description="`trace`: CSV or JSON Lines, one row a request."
+        None,
+        min_length=1,
+        description="`trace`: CSV, JSON Lines, JSON or Parquet, one row a request.",
     )
     columns: dict[Literal["time", "prompt_tokens", "output_tokens"], str] = Field(
         {},
         description="`trace`: names of its columns where they are not `time`, `prompt_tokens` and "
-        "`output_tokens`. The lengths are used where the workload says `trace`.",
+        "`output_tokens`. The lengths are used where the workload says `trace`. Traces of Azure, "
+        "BurstGPT and Mooncake are recognized by theirs.",
     )
-    time_unit: Literal["s", "ms", "us", "ns"] = Field(
-        "s", description="`trace`: unit of its times, which count from the first row."
+    time_unit: Literal["s", "ms", "us", "ns"] | None = Field(
+        None,
+        description="`trace`: unit of its times, which count from the first row. ISO 8601 dates "
+        "are read as such. Default: `s`; of Mooncake's `ms`.",
     )
     speed: float = Field(
         1,

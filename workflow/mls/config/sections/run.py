@@ -114,7 +114,8 @@ class Run(Section):
         description="Further attempts where it is safe: no byte of the reply had come, or it was 429 or 503.",
     )
     request_extra: dict[str, object] = Field(
-        {}, description="Further fields of each request's JSON body."
+        {},
+        description="Further fields of each request's JSON body; `null` leaves one out. Without `max_tokens` the length goes as `max_completion_tokens`.",
     )
     request_headers: Annotated[
         dict[PublicHeaderName, HeaderValue], AfterValidator(no_secret_values)

@@ -15,7 +15,7 @@ from functools import partial
 import httptools
 
 from mls.config.sections.run import Run
-from mls.core.units import NS_PER_S
+from mls.core.units import NS_PER_MS, NS_PER_S
 from mls.load.postprocess import Posting
 from mls.load.transport.base import Pacing
 from mls.load.transport.connection import READ_BYTES, Connection
@@ -29,6 +29,10 @@ from mls.load.transport.timers import Timers
 from mls.load.transport.timestamps import ANCILLARY_BYTES, WallClock
 from mls.load.transport.unframe import HttpReply, arrived_ns
 from mls.protocol.request import RequestBuilder, Target
+from mls.protocol.sse import says_done
+
+LINGER_NS = 50 * NS_PER_MS
+"""For so long after `[DONE]` a reply may stay open; then its connection is closed, as clients do."""
 
 _WAITING_POLL_S = 0.001
 
@@ -252,8 +256,17 @@ class EpollTransport:
             connection.keep_alive = False  # bytes after the reply's end
         if connection.complete:
             self._complete(connection)
+        elif says_done(data):
+            self.timers.at(now + LINGER_NS, partial(self._enough, connection, exchange))
         elif exchange.size > MOST_BYTES:
             self._fail(connection, "too_long", TOO_LONG, hang_up=True)
+
+    def _enough(self, connection: Connection, exchange: Exchange) -> None:
+        """The server has said `[DONE]` and still holds the reply open: nothing of it is missing."""
+        if connection.exchange is exchange:
+            connection.keep_alive = False
+            exchange.held_ns = time.monotonic_ns()
+            self._complete(connection, exchange.held_ns)
 
     def _closed(self, connection: Connection) -> None:
         """The server closed the connection."""
@@ -264,11 +277,10 @@ class EpollTransport:
         else:
             self.broken(connection, None)
 
-    def _complete(self, connection: Connection) -> None:
-        """The reply has come to its end."""
+    def _complete(self, connection: Connection, free_ns: int | None = None) -> None:
+        """The reply has come to its end. free_ns: when its place became free, if not by that."""
         exchange = connection.exchange
         assert exchange is not None
-        exchange.clean_end = connection.complete
         connection.fresh = False
         self._watch.reached()
         # with bytes unsent it answered without reading the whole request
@@ -279,7 +291,7 @@ class EpollTransport:
             return
         exchange.end_ns = end_ns = arrived_ns(exchange.reads[-1], exchange.start_ns)
         connection.exchange = None
-        self._pacing.free(connection, exchange, end_ns)
+        self._pacing.free(connection, exchange, free_ns or end_ns)
         self._done.add(exchange)
         self._posting.finished(exchange)
 

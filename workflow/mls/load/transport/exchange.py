@@ -31,12 +31,12 @@ class Exchange:
         "arrived_ns",
         "attempts",
         "begun",
-        "clean_end",
         "connected_ns",
         "end_ns",
         "error",
         "error_text",
         "event_stream",
+        "held_ns",
         "job",
         "location",
         "pieces",
@@ -68,8 +68,8 @@ class Exchange:
         self.attempts += 1
         self.status = 0
         self.event_stream = False
-        self.clean_end = False
         self.location: str | None = None  # of a redirect
+        self.held_ns = 0  # when the client hung up on a reply that was complete
         self.begun = False  # content has come, as far as `limits` has looked
         self.error: str | None = None
         self.error_text: str | None = None

@@ -82,7 +82,7 @@ class Users(ClosedLoop):
         reply = parse(exchange)
         if reply.error:
             return None
-        return self._conversations.next_turn(exchange.job, "".join(reply.text))
+        return self._conversations.next_turn(exchange.job, reply.content)
 
 
 class OpenLoop:

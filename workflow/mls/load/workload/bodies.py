@@ -10,7 +10,7 @@ import orjson
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompts
-from mls.protocol.request import Asked, body_fields, length_fields, prompt_field
+from mls.protocol.request import Asked, body_fields, completed, length_fields, prompt_field
 
 
 class WorkloadBodies:
@@ -35,9 +35,8 @@ class WorkloadBodies:
             field["messages"] = [*before, {"role": "user", "content": said.text}]
         fields: dict[str, Any] = self._fields
         if said.asked.output_tokens is not None:
-            # what the config's request_extra says goes before what the workload says
-            fields = length_fields(self._run, said.asked.output_tokens)
-            fields = self._fields | fields | self._run.request_extra
+            lengths = length_fields(self._run, said.asked.output_tokens)
+            fields = completed(self._run, self._fields | lengths)
         return orjson.dumps(fields | field)
 
     def prompt_sha256(self, job: int) -> str:

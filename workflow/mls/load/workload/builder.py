@@ -38,12 +38,16 @@ Prompts = Callable[[int], Prompt]
 
 @dataclass(frozen=True)
 class Materials:
-    """What prompts are made of, gathered on rank 0 before the load and given to every rank."""
+    """What prompts are made of, gathered on rank 0 before the load and given to every rank.
+
+    notes: sentences for the user.
+    """
 
     calibration: Calibration | None = None
     rows: list[Row] | None = None
     trace: Trace | None = None
     earlier: Earlier | None = None
+    notes: tuple[str, ...] = ()
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -127,7 +131,7 @@ class _Dataset:
         self._replace = workload.replace
         self._seed = seed
         self._system = workload.system
-        self._warm_up = _Words(run, workload, seed, None)
+        self._warm_up = _Words(run, workload, seed, given.trace)
         self._output = _Output(run, workload, seed, given.trace)
 
     def __call__(self, job: int) -> Prompt:

@@ -50,7 +50,7 @@ def _check_trace(given: Settings, trace: Trace, has: int) -> None:
     if needs > has:
         prompt_words = f"a prompt of {prompts[worst]} and " if prompts[worst] else ""
         raise UserError(
-            f"load.file: row {worst + 1} of {given.load.file} needs {needs} tokens "
+            f"load.file: row {trace.row[worst]} of {given.load.file} needs {needs} tokens "
             f"({prompt_words}a reply of {replies[worst]}), and a slot has {has}; "
             "raise the context, or leave such rows out."
         )

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
+from mls.load.workload.rows import RowFile, whole_number
+from mls.load.workload.unusable import UnusableRowError, usable_rows
 
 Messages = list[dict[str, str]]
-_SHAREGPT_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "system": "system"}
+_PROMPTS = ("messages", "conversations", "prompt")
+# OpenAI's roles, and those of ShareGPT and its descendants
+_ROLES = {
+    **dict.fromkeys(("user", "human"), "user"),
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
+    **dict.fromkeys(("tool", "function", "observation"), "tool"),
+    **dict.fromkeys(("function_call", "function_response"), "tool"),
+}
+_QUOTE_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,45 +39,62 @@ class Row:
         return "\n\n".join(message["content"] for message in self.messages)
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """The usable rows of a file, in its order. notes: sentences for the user."""
+
+    path: Path
+    rows: list[Row]
+    notes: tuple[str, ...] = ()
+
+
+def read_dataset(workload: Workload) -> Dataset:
+    """Read `workload.file`. Raises `UserError` that names the row and column not as expected."""
+    file = RowFile("workload.file", Path(workload.file or "").expanduser())
+    rows, notes = usable_rows(file, lambda number, row: _row(file, number, row, workload))
+    return Dataset(file.path, rows, notes)
+
+
 def draw_rows(
-    workload: Workload, seed: int, requests: int | None, count: Callable[[str], int | None]
+    dataset: Dataset,
+    workload: Workload,
+    seed: int,
+    requests: int | None,
+    count: Callable[[str], int | None],
 ) -> list[Row]:
     """The rows of the jobs 0, 1, … of a run, by seed. With `replace`: all rows to draw from.
 
     requests: of the run; None when time ends it. count: tokens of a text by the server.
     Raises `UserError`.
     """
-    path = Path(workload.file or "").expanduser()
-    rows = [_row(path, n, row, workload) for n, row in enumerate(_read(path), 1)]
-    if not rows:
-        raise UserError(f"workload.file: {path} has no rows.")
+    path, rows = dataset.path, dataset.rows
     if requests is None and not workload.replace:
         raise UserError(
             "workload.replace: must be true in a run that time ends, as it may need any number of rows."
         )
     order = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed])))
     shuffled = [rows[i] for i in order.permutation(len(rows))]
-    wanted = len(rows) if workload.replace else requests or 0
-    found = _of_length(shuffled, workload, count, wanted)
-    if not found or (not workload.replace and len(found) < wanted):
-        fit = "" if len(found) == len(rows) else " of the lengths asked for"
+    limit = len(rows) if workload.replace else requests or 0
+    drawn = _of_length(shuffled, workload, count, limit)
+    if not drawn or (not workload.replace and len(drawn) < limit):
+        fit = "" if len(drawn) == len(rows) else " of the lengths asked for"
         raise UserError(
-            f"workload.file: {path} has {len(found)} rows{fit}, and the run wants {requests}; "
+            f"workload.file: {path} has {len(drawn)} usable rows{fit}, and the run wants {requests}; "
             "lower run.iters or run.rounds, or set workload.replace to true."
-            if found
-            else f"workload.file: none of the {len(rows)} rows of {path} has a length between "
+            if drawn
+            else f"workload.file: none of the {len(rows)} usable rows of {path} has a length between "
             "workload.min_prompt_tokens and workload.max_prompt_tokens."
         )
-    return found
+    return drawn
 
 
 def _of_length(
-    rows: Iterable[Row], workload: Workload, count: Callable[[str], int | None], wanted: int
+    rows: Iterable[Row], workload: Workload, count: Callable[[str], int | None], limit: int
 ) -> list[Row]:
     least, most = workload.min_prompt_tokens, workload.max_prompt_tokens
-    found: list[Row] = []
+    fitting: list[Row] = []
     for row in rows:
-        if len(found) == wanted:
+        if len(fitting) == limit:
             break
         if least > 1 or most is not None:
             tokens = count(row.text)
@@ -80,80 +104,86 @@ def _of_length(
                 )
             if tokens < least or (most is not None and tokens > most):
                 continue
-        found.append(row)
-    return found
+        fitting.append(row)
+    return fitting
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    kind = path.suffix.lower()
-    try:
-        if kind == ".parquet":
-            return pq.read_table(path).to_pylist()
-        if kind == ".csv":
-            with path.open(encoding="utf-8-sig", newline="") as stream:
-                return list(csv.DictReader(stream))
-        if kind in (".jsonl", ".ndjson"):
-            return [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-        if kind == ".json":
-            whole = orjson.loads(path.read_bytes() or b"null")
-            return whole if isinstance(whole, list) else []
-    except OSError as error:
-        raise UserError(
-            f"workload.file: {path} can't be read ({error.strerror or error})."
-        ) from None
-    except (orjson.JSONDecodeError, pa.ArrowInvalid, UnicodeDecodeError, csv.Error) as error:
-        said = str(error).splitlines()[0]
-        raise UserError(f"workload.file: {path} is not what its name says ({said}).") from None
-    raise UserError(f"workload.file: {path} must end in .jsonl, .json, .csv or .parquet.")
-
-
-def _row(path: Path, number: int, row: Any, workload: Workload) -> Row:
-    if not isinstance(row, dict):
-        raise UserError(f"workload.file: row {number} of {path} is not a JSON object.")
+def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload) -> Row:
     columns = workload.columns
-    named = columns.get("prompt")
-    name = named or next((k for k in ("messages", "conversations", "prompt") if k in row), "prompt")
-    for column in (name, columns.get("output_tokens")):
+    prompt = columns.get("prompt") or next((key for key in _PROMPTS if key in row), "prompt")
+    for column in (prompt, columns.get("output_tokens")):
         if column is not None and column not in row:
             raise UserError(
-                f"workload.columns: row {number} of {path} has no column {column!r}; "
+                f"workload.columns: row {number} of {file.path} has no column {column!r}; "
                 f"it has {', '.join(map(str, row))}."
             )
-    messages = _messages(row[name])
-    if messages is None:
-        raise UserError(
-            f"workload.file: row {number} of {path} has no prompt in {name}; expected a text, "
-            "OpenAI messages, or a ShareGPT conversation."
-        )
-    length = row[columns["output_tokens"]] if "output_tokens" in columns else None
-    try:
-        tokens = None if length in (None, "") else int(length)
-    except (TypeError, ValueError):
-        tokens = 0
-    if tokens is not None and tokens < 1:
-        raise UserError(
-            f"workload.file: row {number} of {path} has {columns['output_tokens']} {length!r}; "
-            "expected a number of at least 1."
-        )
-    return Row(messages, tokens)
+    tokens = None
+    if name := columns.get("output_tokens"):
+        tokens = _output_tokens(file, number, name, row[name])
+    return Row(_messages(row[prompt], prompt), tokens)
 
 
-def _messages(value: Any) -> Messages | None:
-    """What leads up to the first reply: messages up to the first of the user's, inclusive."""
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}] if value.strip() else None
-    if not isinstance(value, list):
+def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | None:
+    """The reply's length; None of an empty cell and of NaN, which table programs write for one."""
+    if cell is None or str(cell).strip().lower() in ("", "nan"):
         return None
-    found: Messages = []
-    for item in value:
-        if not isinstance(item, dict):
-            return None
-        role = item.get("role") or _SHAREGPT_ROLES.get(str(item.get("from")))
-        content = item.get("content", item.get("value"))
-        if not isinstance(role, str) or not isinstance(content, str):
-            return None
-        if role in ("user", "system"):
-            found.append({"role": role, "content": content})
+    tokens = whole_number(cell)
+    if tokens is None or tokens < 1:
+        raise file.row_error(number, f"has {name} {cell!r}; expected a whole number of at least 1.")
+    return tokens
+
+
+def _messages(cell: Any, column: str) -> Messages:
+    """What leads up to the first reply: system messages, and the first one of the user's.
+
+    Replies before that are left out. Raises `UnusableRowError`.
+    """
+    if isinstance(cell, str):
+        return [{"role": "user", "content": _sendable(cell, column)}]
+    if not isinstance(cell, list):
+        raise UnusableRowError(
+            f"{column} is {'empty' if cell is None else 'neither a text nor a list of messages'}"
+        )
+    messages: Messages = []
+    for turn in cell:
+        role = _role(turn)
+        if role not in ("user", "system"):
+            continue
+        content = _content(turn, f"the first {role} message")
+        messages.append({"role": role, "content": content})
         if role == "user":
-            return found
-    return None
+            return messages
+    raise UnusableRowError(f"{column} has no message of a user" if cell else f"{column} is empty")
+
+
+def _role(turn: Any) -> str:
+    speaker = (turn.get("role") or turn.get("from")) if isinstance(turn, dict) else None
+    role = _ROLES.get(str(speaker))
+    if role is None:
+        raise UnusableRowError(f"a message has the role {str(speaker)[:_QUOTE_CHARACTERS]!r}")
+    return role
+
+
+def _content(turn: dict[str, Any], place: str) -> str:
+    """The text of a message: one text, or parts that are all text."""
+    content: Sequence[Any] | None = turn.get("content")
+    if content is None:
+        content = turn.get("value")
+    if isinstance(content, list):
+        texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+        if not all(isinstance(text, str) for text in texts):
+            raise UnusableRowError(f"{place} has parts other than text")
+        content = "\n".join(map(str, texts))
+    return _sendable(content, place)
+
+
+def _sendable(text: Any, place: str) -> str:
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise UnusableRowError(f"{place} is empty")
+    if not isinstance(text, str):
+        raise UnusableRowError(f"{place} is not a text")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UnusableRowError(f"{place} has half of a surrogate pair") from None
+    return text

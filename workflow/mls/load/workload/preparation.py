@@ -11,7 +11,7 @@ from mls.core.errors import UserError
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import calibrate, least_tokens
 from mls.load.workload.context_length import check_files
-from mls.load.workload.datasets import draw_rows
+from mls.load.workload.datasets import draw_rows, read_dataset
 from mls.load.workload.replay import check_same, read_earlier
 from mls.load.workload.traces import Trace, read_trace
 from mls.server.api import ServerApi
@@ -30,6 +30,7 @@ def prepare(
     trace = read_trace(given.load) if given.load.kind == "trace" else None
     _check_lengths(given, trace)
     calibration = rows = earlier = None
+    notes = trace.notes if trace else ()
     if workload.kind == "replay":
         earlier = read_earlier(workload)
         workload, seed = earlier.workload, earlier.seed
@@ -48,9 +49,11 @@ def prepare(
         count = len(trace.at_s) if trace and given.requests is None else given.requests
         if earlier:
             count = len(earlier.sha256)
-        rows = draw_rows(workload, seed, count, api.tokenize)
+        dataset = read_dataset(workload)
+        rows = draw_rows(dataset, workload, seed, count, api.tokenize)
+        notes += dataset.notes
     check_files(given, trace, rows, api)
-    made = Materials(calibration, rows, trace, earlier)
+    made = Materials(calibration, rows, trace, earlier, notes)
     if earlier:
         prompts = make_prompts(run, given.workload, seed, made)
         check_same(earlier, lambda job: prompts(job).text, given.requests)

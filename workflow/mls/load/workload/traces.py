@@ -1,109 +1,198 @@
-"""Arrival traces: when requests came and how long they were, from a CSV or JSON Lines file."""
+"""Arrival traces: when requests came and how long they were, from a file with one row a request."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
+from mls.load.workload.rows import RowFile, whole_number
+from mls.load.workload.unusable import UnusableRowError, usable_rows
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_LENGTHS: tuple[Literal["prompt_tokens", "output_tokens"], ...] = ("prompt_tokens", "output_tokens")
+_KEYS: tuple[Literal["time", "prompt_tokens", "output_tokens"], ...] = ("time", *_LENGTHS)
+_HASHES = "hash_ids"
 
 
 @dataclass(frozen=True)
 class Trace:
-    """Arrivals in s since the first, ascending; token lengths where the file has them."""
+    """Arrivals in s since the first, ascending; token lengths where the file has them.
+
+    row: of each arrival in the file, from 1. notes: sentences for the user.
+    """
 
     at_s: NDArray[np.float64]
     prompt_tokens: NDArray[np.int64] | None
     output_tokens: NDArray[np.int64] | None
+    row: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Format:
+    """A trace's column names, and the unit of its times unless they are dates.
+
+    strangers: columns that only files of another format have, with the same names for other units.
+    """
+
+    columns: dict[str, str]
+    time_unit: str = "s"
+    strangers: tuple[str, ...] = ()
+
+    def fits(self, row: dict[str, Any]) -> bool:
+        return row.keys() >= set(self.columns.values()) and row.keys().isdisjoint(self.strangers)
+
+
+_PUBLISHED = (
+    # Azure's inference traces of 2023 and 2024
+    _Format(dict(zip(_KEYS, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"), strict=True))),
+    # BurstGPT
+    _Format(dict(zip(_KEYS, ("Timestamp", "Request tokens", "Response tokens"), strict=True))),
+    # Mooncake; the Bailian traces have chat_id besides, and times in s
+    _Format(
+        dict(zip(_KEYS, ("timestamp", "input_length", "output_length"), strict=True)),
+        "ms",
+        ("chat_id",),
+    ),
+)
 
 
 def read_trace(load: Load) -> Trace:
     """Read `load.file`. Raises `UserError` naming the file and row that are not as expected."""
-    path = Path(load.file or "").expanduser()
-    names = {key: load.columns.get(key, key) for key in ("time", "prompt_tokens", "output_tokens")}
-    found: dict[str, list[float]] = {key: [] for key in names}
-    number = 0
-    for number, row in _rows(path):
-        if number == 1:
-            _check_columns(path, load, names, row)
-        for key, name in names.items():
-            if key == "time" or name in row:
-                found[key].append(_value(path, number, name, row.get(name)))
-        times = found["time"]
-        if len(times) > 1 and times[-1] < times[-2]:
-            raise UserError(
-                f"load.file: row {number} of {path} has {names['time']} {times[-1]:g} after "
-                f"{times[-2]:g}; sort the trace by time."
-            )
-    if not number:
-        raise UserError(f"load.file: {path} has no rows.")
+    file = RowFile("load.file", Path(load.file or "").expanduser())
+    parser = _Parser(file, load)
+    arrivals, notes = usable_rows(file, parser)
     # counted from the first row in the trace's own unit, in which they are exact
-    at = np.array(found["time"]) - found["time"][0]
-    lengths = {key: _lengths(path, names[key], found[key], number) for key in list(names)[1:]}
-    return Trace(at / _PER_SECOND[load.time_unit], **lengths)
+    at = np.array([arrival.at for arrival in arrivals]) - arrivals[0].at
+    lengths = {
+        key: np.array([getattr(arrival, key) for arrival in arrivals], np.int64)
+        if key in parser.columns
+        else None
+        for key in _LENGTHS
+    }
+    return Trace(
+        at / _PER_SECOND[parser.time_unit],
+        **lengths,
+        row=np.array([arrival.row for arrival in arrivals], np.int64),
+        notes=notes + parser.notes,
+    )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number, row), counted from 1 without the CSV's header."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            if path.suffix.lower() == ".csv":
-                yield from enumerate(csv.DictReader(stream), 1)
-                return
-            if path.suffix.lower() not in (".jsonl", ".ndjson"):
-                raise UserError(f"load.file: {path} must end in .csv or .jsonl.")
-            lines = (line for line in stream if line.strip())
-            for number, line in enumerate(lines, 1):
-                row = orjson.loads(line)
-                if not isinstance(row, dict):
-                    raise UserError(f"load.file: row {number} of {path} is not a JSON object.")
-                yield number, row
-    except OSError as error:
-        raise UserError(f"load.file: {path} can't be read ({error.strerror}).") from None
-    except orjson.JSONDecodeError as error:
-        raise UserError(f"load.file: {path} is not JSON Lines ({error}).") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"load.file: {path} is not UTF-8 text ({error}).") from None
+class _Arrival(NamedTuple):
+    """A row of a trace. at: since the file's first row, in the parser's `time_unit`."""
+
+    row: int
+    at: float
+    prompt_tokens: int | None
+    output_tokens: int | None
 
 
-def _check_columns(path: Path, load: Load, names: dict[str, str], row: dict[str, Any]) -> None:
-    """A missing time, or a length column that the config names."""
-    for key in ("time", *load.columns):
-        if names[key] not in row:
-            raise UserError(
-                f"load.columns.{key}: {path} has no column {names[key]!r}; "
-                f"it has {', '.join(map(str, row))}."
+class _Parser:
+    """Reads rows in order. columns, time_unit, notes: as the first row decides."""
+
+    def __init__(self, file: RowFile, load: Load) -> None:
+        self.columns: dict[str, str] = {}
+        self.time_unit = "s"
+        self.notes: tuple[str, ...] = ()
+        self._file = file
+        self._load = load
+        self._first: float | datetime = 0.0
+        self._last: tuple[float, Any] = (-math.inf, None)
+
+    def __call__(self, number: int, row: dict[str, Any]) -> _Arrival:
+        if number == 1:
+            self._begin(row)
+        at = self._time(number, row)
+        return _Arrival(number, at, *(self._tokens(number, key, row) for key in _LENGTHS))
+
+    def _begin(self, row: dict[str, Any]) -> None:
+        load, file = self._load, self._file
+        plain = _Format({key: load.columns.get(key, key) for key in _KEYS})
+        layout = plain
+        if not load.columns and "time" not in row:
+            layout = next((each for each in _PUBLISHED if each.fits(row)), plain)
+        for key in ("time", *load.columns):
+            if layout.columns[key] not in row:
+                raise UserError(
+                    f"load.columns.{key}: {file.path} has no column {layout.columns[key]!r}; "
+                    f"it has {', '.join(map(str, row))}."
+                )
+        self.columns = {key: name for key, name in layout.columns.items() if name in row}
+        name = self.columns["time"]
+        first = _moment(row[name])
+        if first is None:
+            raise file.row_error(1, f"has {name} {row[name]!r}; expected a number or a date.")
+        self._first = first
+        if not isinstance(first, datetime):
+            self.time_unit = load.time_unit or layout.time_unit
+        if _HASHES in row:
+            self.notes = (
+                f"load.file: {_HASHES} of {file.path} are not used: prompts don't share their "
+                "beginnings as those of the trace did.",
             )
 
+    def _time(self, number: int, row: dict[str, Any]) -> float:
+        name = self.columns["time"]
+        cell = row.get(name)
+        moment = _moment(cell)
+        if moment is None or _kind(moment) != _kind(self._first):
+            raise self._file.row_error(
+                number, f"has {name} {cell!r}; expected {_kind(self._first)} as in row 1."
+            )
+        at = _since(moment, self._first)
+        before, cell_before = self._last
+        if at < before:
+            raise self._file.row_error(
+                number, f"has {name} {cell} after {cell_before}; sort the trace by time."
+            )
+        self._last = at, cell
+        return at
 
-def _value(path: Path, number: int, name: str, text: Any) -> float:
+    def _tokens(self, number: int, key: str, row: dict[str, Any]) -> int | None:
+        name = self.columns.get(key)
+        if name is None:
+            return None
+        cell = row.get(name)
+        tokens = whole_number(cell)
+        if tokens is None or tokens < 0:
+            raise self._file.row_error(
+                number, f"has {name} {cell!r}; expected a whole number of tokens."
+            )
+        if not tokens:
+            raise UnusableRowError(f"{name} is 0, as of a request that failed")
+        return tokens
+
+
+def _moment(cell: Any) -> float | datetime | None:
+    """A time as a number or an ISO 8601 date; None of anything else."""
     try:
-        value = float(text)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(
-            f"load.file: row {number} of {path} has {name} {text!r}; expected a number."
-        )
-    return value
-
-
-def _lengths(path: Path, name: str, values: list[float], rows: int) -> NDArray[np.int64] | None:
-    if not values:
+        number = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    else:
+        return number if math.isfinite(number) else None
+    try:
+        return datetime.fromisoformat(str(cell).strip())
+    except ValueError:
         return None
-    if len(values) != rows or any(value < 1 or value != int(value) for value in values):
-        raise UserError(
-            f"load.file: {path} must have a whole number of at least 1 as {name} in every row."
-        )
-    return np.array(values, np.int64)
+
+
+def _kind(moment: float | datetime) -> str:
+    if not isinstance(moment, datetime):
+        return "a number"
+    return "a date without an offset" if moment.utcoffset() is None else "a date with an offset"
+
+
+def _since(moment: float | datetime, first: float | datetime) -> float:
+    if isinstance(moment, datetime) and isinstance(first, datetime):
+        return (moment - first).total_seconds()
+    assert isinstance(moment, float) and isinstance(first, float)
+    return moment - first

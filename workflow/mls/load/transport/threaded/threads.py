@@ -191,7 +191,6 @@ class ThreadsTransport:
             exchange.location = response.headers.get("Location")
             kind = response.headers.get("Content-Type", "").lower()
             exchange.event_stream = kind.startswith("text/event-stream")
-            framed = raw.chunked or raw.length_remaining is not None
             # read1 hands out what has come; iter_content would wait for full blocks
             while data := raw.read1(decode_content=True):
                 now = time.monotonic_ns()
@@ -207,7 +206,6 @@ class ThreadsTransport:
                 now = time.monotonic_ns()
                 exchange.arrived_ns.append(now)
                 exchange.read_ns.append(now)
-            exchange.clean_end = framed
             return response.headers.get("Retry-After")
 
     def _time_out(self, exchange: Exchange, limit_ns: int, source: JobSource) -> None:

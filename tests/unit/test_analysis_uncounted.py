@@ -1,0 +1,125 @@
+"""What a server doesn't count is unknown everywhere, and never 0."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tests.unit.synthetic import Load, config, facts, load_of, rows, table, to_table, write_repeat
+
+from mls.analysis.answer import answer
+from mls.analysis.comparison import compare
+from mls.analysis.repeat.samples import of_requests
+from mls.analysis.repeat.summary import summarize
+from mls.analysis.study import Study, read_study
+from mls.commands.outcome import seed_block
+from mls.config.cells import cells
+from mls.core.digest import file_sha256
+from mls.core.record import ADDED
+from mls.core.run_folder import RECORDS, RUN
+from mls.report.pages.page import render
+
+COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+
+
+def uncounted(records: pa.Table, jobs: int | None = None) -> pa.Table:
+    """The records without what the server counts, of the first so many jobs; default: all."""
+    made = records.to_pylist()
+    for row in made[:jobs]:
+        row |= dict.fromkeys(COUNTS)
+    return to_table(made)
+
+
+def study(folder: Path, silent: bool) -> Study:
+    planned = config(results=str(folder))
+    for cell in cells(planned):
+        for repeat in (1, 2):
+            records = table(load_of(planned, cell, repeat))
+            write_repeat(planned, folder, cell, repeat, uncounted(records) if silent else records)
+    return read_study(planned, folder)
+
+
+@pytest.mark.parametrize("jobs", [1, None])
+def test_sums_and_rates_are_unknown_when_one_reply_lacks_a_count(jobs: int | None) -> None:
+    summary = summarize(uncounted(table(Load()), jobs), facts(4))
+    assert summary.tokens.model_dump() == {
+        "prompt": None,
+        "completion": None,
+        "cached_prompt": None,
+    }
+    assert summary.overall.completion_tokens_per_s is None
+    assert summary.throughput.completion_tokens_per_s is None
+    assert summary.throughput.prompt_tokens_per_s is None
+    assert summary.overall.requests_per_s > 0 and summary.latency_ms.n == 40
+    assert "tokens=– tokens/sec=– ok=40" in seed_block(summary)
+
+
+def test_a_failed_request_need_not_be_counted() -> None:
+    summary = summarize(table(Load(failed={3: "timeout"})), facts(4))
+    assert summary.tokens.completion and summary.overall.completion_tokens_per_s
+
+
+def test_the_answer_is_by_requests_and_nowhere_zero(tmp_path: Path) -> None:
+    silent = study(tmp_path, silent=True)
+    assert silent.rate.unit == "requests/s"
+    best = answer(silent).models[0].throughput
+    assert best is not None and best.value.value > 0
+    render(silent.config, tmp_path, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "tokens/s" not in page.partition("<body")[2].partition('id="provenance"')[0]
+    assert "0 tokens" not in page
+
+
+def test_a_comparison_with_uncounted_tokens_is_of_requests(tmp_path: Path) -> None:
+    counted, silent = study(tmp_path / "a", silent=False), study(tmp_path / "b", silent=True)
+    for base, new in ((counted, silent), (silent, counted)):
+        throughput = compare(base, new).cells[0].changes[0].metric
+        assert throughput.unit == "requests/s"
+    assert compare(counted, counted).cells[0].changes[0].metric.unit == "tokens/s"
+
+
+def paced(tokens: int, chunks: int, first: int | None) -> float:
+    """TPOT of a reply of so many tokens in so many chunks, 10 ms apart, in ms."""
+    made = rows(replace(Load(), requests=1, tokens=tokens))[0]
+    begin = made["first_chunk_ns"]
+    at = [begin + i * 10_000_000 for i in range(chunks)]
+    made |= {"chunk_ns": at, "last_chunk_ns": at[-1], "chunks": chunks}
+    made |= {"chunk_lag_ns": [0] * chunks, "chunk_merged": [False] * chunks}
+    made["first_chunk_tokens"] = first
+    return float(of_requests(to_table([made]))["tpot_ms"][0])
+
+
+@pytest.mark.parametrize(
+    ("tokens", "chunks", "first", "tpot"),
+    [
+        (16, 16, None, 10.0),
+        (16, 15, None, 140 / 15),  # a token without text of its own
+        (16, 9, 8, 10.0),  # a parser held the first eight back, and the server says so
+        (16, 9, None, np.nan),  # and doesn't: 5.3 would be wrong
+        (16, 4, None, np.nan),  # speculative decoding
+        (16, 4, 4, 2.5),
+        (64, 16, 49, 10.0),  # hidden reasoning
+        (16, 16, 16, np.nan),  # not what it says
+    ],
+)
+def test_tpot_is_by_the_tokens_after_the_first_chunk(
+    tokens: int, chunks: int, first: int | None, tpot: float
+) -> None:
+    assert paced(tokens, chunks, first) == pytest.approx(tpot, nan_ok=True)
+
+
+def test_records_of_an_earlier_version_are_read(tmp_path: Path) -> None:
+    planned = config(results=str(tmp_path))
+    cell = cells(planned)[0]
+    folder = write_repeat(planned, tmp_path, cell, 1)
+    pq.write_table(pq.read_table(folder / RECORDS).drop_columns(list(ADDED)), folder / RECORDS)
+    result = json.loads((folder / RUN).read_text())
+    result["files"][RECORDS] = file_sha256(folder / RECORDS)
+    (folder / RUN).write_text(json.dumps(result))
+    read = read_study(planned, tmp_path)
+    assert read.cells[0].repeats[0].status == "ok"
