@@ -32,7 +32,7 @@ from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
 from mls.protocol.request import without
-from mls.server.access import target_of
+from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
 
 _QUIET_PROGRESS_S = 10
@@ -226,6 +226,9 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     targets = _from_rank0(
         comm, lambda: tuple(target_of(url, resolved.server, resolved.run) for url in urls)
     )
+    if proxy := targets[0].proxy:  # for the record, also where it is the environment's
+        recorded = resolved.server.model_copy(update={"proxy": without_password(proxy)})
+        resolved = replace(resolved, server=recorded)
     # what a server has shown not to have isn't asked for again, so these are made once
     apis: list[ServerApi] = []
     outcome = None

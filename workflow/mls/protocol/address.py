@@ -54,7 +54,10 @@ def redirection(url: str, location: str) -> str:
 
     location: the header of that name, which may be relative.
     """
-    to = urlsplit(urljoin(url, location))
+    try:
+        to = urlsplit(urljoin(url, location))
+    except ValueError:
+        return f"redirected to {plain(location)} (Location), which is no URL"
     where = f"redirected to {plain(to.geturl())} (Location), which is not followed"
     if not _endpoint_words(_words(to.path)):
         return f"{where}; set server.url to the API's own URL"

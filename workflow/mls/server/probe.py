@@ -14,7 +14,7 @@ from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body, without
 from mls.protocol.values import count, words
 from mls.server import model_list
-from mls.server.access import target_of
+from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
 from mls.server.fields import refused_fields
@@ -117,6 +117,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         warnings=[
             *_left_out(refused),
             *slots_warning(config, points, state["slots"], servers),
+            *_proxy_warnings(target.proxy),
             *_name_warnings(model, first.served_as, models),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
         ],
@@ -159,6 +160,12 @@ def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> 
         "ctx_per_slot": count(settings.get("n_ctx")) or count(first_slot.get("n_ctx")),
         "chat_template": bool(template) if isinstance(template, str) else None,
     }
+
+
+def _proxy_warnings(proxy: str | None) -> list[str]:
+    if proxy is None:
+        return []
+    return [f"Requests go through the proxy {without_password(proxy)}: its time is in all figures."]
 
 
 def _name_warnings(

@@ -25,7 +25,7 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(
-    r"(basic|bearer|token|apikey)\s+\S|(sk|hf|pk|gsk)[-_]\w{8}", re.IGNORECASE
+    r"(basic|bearer|token|apikey)\s+\S|(sk|hf|pk|gsk)[-_][\w-]{8}", re.IGNORECASE
 )
 
 
