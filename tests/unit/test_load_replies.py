@@ -201,12 +201,12 @@ def test_a_key_that_the_server_repeats_is_not_kept():
     key = "sk-" + "k" * 40
     text = "x" * 180 + key  # would be cut within the key
     body = orjson.dumps({"error": {"message": text}})
-    refused = parse(exchange(body, status=401, event_stream=False), key)
+    refused = parse(exchange(body, status=401, event_stream=False), (key,))
     assert refused.error_text == "x" * 180 + "***"
-    broken = parse(exchange(text.encode(), event_stream=False), key)
+    broken = parse(exchange(text.encode(), event_stream=False), (key,))
     assert broken.error == "bad_reply" and "sk-" not in broken.error_text
     stream = sse(*(delta(letter) for letter in key), delta(reason=key))
-    answer = parse(exchange(stream), key)
+    answer = parse(exchange(stream), (key,))
     assert answer.hide("".join(answer.text)) == answer.finish_reason == "***"
 
 

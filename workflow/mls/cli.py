@@ -51,7 +51,7 @@ def model(
     """Fetch a model file, check it, and say what it is."""
     from mls.config.parse import load_config
     from mls.core.files import write_json
-    from mls.server.models import describe_model
+    from mls.server.weights.models import describe_model
 
     write_json(output, describe_model(name, load_config(config), output.parent))
 
@@ -92,12 +92,15 @@ def probe(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="What the server will be asked for.")] = None,
     model: Annotated[str | None, typer.Option(help="A name from the config's models.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the API key.")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="probe.json to write.")] = None,
 ) -> None:
     """Ask a server what it is, and whether it can be benchmarked as the config asks."""
     from mls.commands.probe import probe_server
 
-    probe_server(server or [], config, model, output)
+    probe_server(server or [], config, model, api_key_env, output)
 
 
 @app.command(name="next")

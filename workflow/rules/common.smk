@@ -38,7 +38,7 @@ from mls.config.cells import (
     settings,
 )
 from mls.config.parse import parse_config
-from mls.server.model_files import local_sha256
+from mls.server.weights.model_files import local_sha256
 
 try:
     CONFIG = parse_config(config)

@@ -30,10 +30,11 @@ from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
 from mls.protocol.request import body_fields, salts, without
-from mls.server.api import BodyRefusedError, ServerApi
+from mls.server import model_list
+from mls.server.api import RefusedError, ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.fields import refused_fields
-from mls.server.probe import served_name, snapshot
+from mls.server.probe import snapshot
 from mls.server.several import pooled
 from mls.server.telemetry.samples import collect
 
@@ -71,14 +72,20 @@ class Outcome:
     def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
         """(model name to send, run id, fields that the server refuses).
 
-        The name is the config's, else the server's first. Raises `UserError`.
+        The name is the config's, else one that the server lists. Raises `UserError`.
         """
-        self._served_as = self._settings.served_as or served_name(api)
+        given = self._settings
+        models = None if given.served_as else api.models()
+        self._served_as = given.served_as or model_list.model_to_ask_for(models, given.run)
         if not self._managed:  # llama.cpp's server takes them all
             try:
                 self._left_out = refused_fields(api, self._settings.run, self._served_as)
-            except BodyRefusedError:
-                raise
+            except RefusedError as error:
+                models = models or api.models()
+                name = str(given.cell["model"])
+                raise model_list.explained(
+                    error, name, given.served_as, self._served_as, models
+                ) from None
             except UserError:  # too busy, or down: the load's requests are tried again
                 pass
         return self._served_as, self._run_id, self._left_out

@@ -31,8 +31,9 @@ from mls.load.mpi.collective import agreed, wait_all
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
-from mls.protocol.request import Target, without
-from mls.server.api import ServerApi, api_key
+from mls.protocol.request import without
+from mls.server.access import target_of, without_password
+from mls.server.api import ServerApi
 
 _QUIET_PROGRESS_S = 10
 _TELLING_S = 5
@@ -221,46 +222,41 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     resolved = plan.settings
     comm = MPI.COMM_WORLD
     # asked on rank 0 alone: other hosts need not have these in their environment
-    urls = _from_rank0(
-        comm, lambda: [_url(u) for u in servers or resolved.server.addresses or [""]]
+    urls = servers or resolved.server.addresses or [""]
+    targets = _from_rank0(
+        comm, lambda: tuple(target_of(url, resolved.server, resolved.run) for url in urls)
     )
-    key = _from_rank0(comm, lambda: api_key(resolved.server))
+    if proxy := targets[0].proxy:  # for the record, also where it is the environment's
+        recorded = resolved.server.model_copy(update={"proxy": without_password(proxy)})
+        resolved = replace(resolved, server=recorded)
+    # what a server has shown not to have isn't asked for again, so these are made once
+    apis: list[ServerApi] = []
     outcome = None
     if comm.rank == 0:
-        outcome = Outcome(plan.config, resolved, plan.seed, urls, output)
-
-    def apis() -> list[ServerApi]:
-        given = resolved.server
-        return [ServerApi(u, key, api_key_env=given.api_key_env, proxy=given.proxy) for u in urls]
+        outcome = Outcome(plan.config, resolved, plan.seed, [one.url for one in targets], output)
 
     def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
-        return *outcome.introduce(apis()[0]), outcome.salted
+        apis.extend(ServerApi(target, run=resolved.run) for target in targets)
+        return *outcome.introduce(apis[0]), outcome.salted
 
     def ready() -> None:
         assert outcome
-        outcome.before(apis())
+        outcome.before(apis)
 
     served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
     sent = replace(resolved, run=without(resolved.run, left_out))
     results = Path(plan.config.results)
-    materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis()[0], served_as))
+    materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis[0], served_as))
     if comm.rank == 0:
         for note in materials.notes:
             print(f"mls run: {note}", file=sys.stderr, flush=True)
-    targets = tuple(Target(url, key, resolved.server.proxy) for url in urls)
     spec = RunSpec(sent, targets, served_as, plan.seed, run_id, materials, salted)
     with _Progress(resolved.run, comm.rank == 0) as progress:
         gathered: Harvest | None = perform(comm, spec, progress.update, ready, output)
     if gathered is not None and outcome:
-        outcome.after(apis())
+        outcome.after(apis)
         outcome.conclude(gathered)
-
-
-def _url(given: str) -> str:
-    if not given.startswith(("http://", "https://", "http+unix://")):
-        raise UserError(f"--server: expected a URL such as http://127.0.0.1:8090, not {given!r}.")
-    return given.rstrip("/")
 
 
 def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:

@@ -18,8 +18,8 @@ from mls.host.launch.programs import mpi_environment
 from mls.host.pinning import NOT_PINNED, CpuSets, choose
 from mls.host.usage.counters import SERVE_PID
 from mls.server.engine.managed import serve
-from mls.server.gguf import check_gguf
-from mls.server.models import load_descriptor
+from mls.server.weights.gguf import check_gguf
+from mls.server.weights.models import load_descriptor
 
 
 def serve_for(

@@ -29,6 +29,7 @@ _NOT_AN_AXIS = {
     "host",
     "port",
     "api_key_env",
+    "headers_env",
     "extra_args",
     "request_extra",
     "request_headers",
@@ -178,7 +179,7 @@ def _check_load(candidate: Settings) -> None:
     if run.transport != "epoll" and (load.open or candidate.thinks or workload.turns_apart):
         what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
         raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
-    if workload.kind == "conversation" and (load.open or "chat" not in run.endpoint):
+    if workload.kind == "conversation" and (load.open or not run.chats):
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )

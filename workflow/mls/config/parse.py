@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
+from mls.config.sections.types import SECRET_INPUT
 from mls.core.errors import UserError
 
 
@@ -58,9 +59,8 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
         return f"{path}: this key is missing{more}."
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
-    suffix = (
-        f", not {value!r}" if isinstance(value, str | int | float | bool) or value is None else ""
-    )
+    plain = isinstance(value, str | int | float | bool) or value is None
+    suffix = f", not {value!r}" if plain and first["type"] != SECRET_INPUT else ""
     return f"{path or 'config'}: {message[0].lower()}{message[1:]}{suffix}{more}."
 
 

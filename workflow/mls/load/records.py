@@ -14,10 +14,12 @@ from mls.gpu.device import PostResult
 from mls.load.replies import parse
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
+from mls.protocol.address import redirection
 from mls.protocol.completion import Reply
 from mls.protocol.request import RequestBuilder
 
 _MOST_CHUNKS = 50_000
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 Columns = dict[str, list[Any]]
 
@@ -51,6 +53,9 @@ def records(
             columns, chunks = _no_rows(), 0
         if exchange.reads:
             unframe(exchange)
+        if exchange.location and exchange.status in _REDIRECTS and exchange.error is None:
+            exchange.error = f"http_{exchange.status}"
+            exchange.error_text = redirection(builder.url(exchange.server), exchange.location)
         row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)

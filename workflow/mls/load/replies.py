@@ -6,10 +6,10 @@ from mls.load.transport.exchange import Exchange
 from mls.protocol.completion import Reply, read_reply
 
 
-def parse(exchange: Exchange, secret: str | None = None) -> Reply:
+def parse(exchange: Exchange, secret: tuple[str, ...] = ()) -> Reply:
     """Parse an exchange's raw body. Never raises: what can't be parsed is the reply's error.
 
-    secret: the API key, which nothing that is kept may hold (see `Reply.hide`).
+    secret: keys, which nothing that is kept may hold (see `Reply.hide`).
     """
     error = exchange.error
     return read_reply(

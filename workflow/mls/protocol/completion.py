@@ -80,7 +80,7 @@ class Reply:
     """Index of the read that brought `[DONE]`."""
     embedding: int | None = None
     """Length of an embedding, which has neither text nor a reason to end."""
-    secret: str | None = None
+    secret: tuple[str, ...] = ()
     """Never to be repeated, should the server do so."""
 
     def fail(self, kind: str, text: str) -> None:
@@ -88,7 +88,9 @@ class Reply:
             self.error, self.error_text = kind, plain(self.hide(text)[:SHOWN])
 
     def hide(self, text: str) -> str:
-        return text.replace(self.secret, "***") if self.secret else text
+        for each in self.secret:
+            text = text.replace(each, "***")
+        return text
 
     @property
     def content(self) -> str:
@@ -108,13 +110,13 @@ def read_reply(
     *,
     last_read: int = 0,
     failure: tuple[str, str] | None = None,
-    secret: str | None = None,
+    secret: tuple[str, ...] = (),
 ) -> Reply:
     """Read a reply's body. Never raises: what can't be parsed is the reply's error.
 
     pieces: the body; event_stream: so it is labelled, which decides only where its bytes don't;
     last_read: index of the read that brought its end; failure: kind and text of an error that it
-    ended with; secret: the API key, which nothing that is kept may hold (see `Reply.hide`).
+    ended with; secret: keys, which nothing that is kept may hold (see `Reply.hide`).
     """
     reply = Reply(secret=secret)
     if status and status != _OK:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import orjson
 
 from mls import __version__
 from mls.config.sections.run import Run
 from mls.core.units import MIB
+from mls.protocol.address import endpoint_url
 from mls.protocol.prompts import Prompts
 
 _JOBS = 1 << 48
@@ -21,6 +23,8 @@ _JOBS = 1 << 48
 
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
+_SCHEMES = ("basic", "bearer", "token", "apikey")
+"""What may stand before a key in a header's value (RFC 9110, 11.1)."""
 OPTIONAL = (
     "cache_prompt",
     "ignore_eos",
@@ -32,19 +36,41 @@ OPTIONAL = (
 )
 """Fields without which a request is still what the run wants, as far as the server allows."""
 
-_TEXT_ENDPOINTS = ("/v1/completions", "/completions", "/completion")
-
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go. `url` is the server's root, without the endpoint.
+    """Where requests go, and how. url: the server's (see `address.endpoint_url`).
 
-    `http+unix://%2Fpath` names a Unix socket.
+    `http+unix://%2Fpath` names a Unix socket. proxy: it may hold a password. headers: those with
+    secrets; key_variables: the environment variables that the API key and these headers came from.
     """
 
     url: str
     api_key: str | None = field(default=None, repr=False)
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key_variables: tuple[str, ...] = ()
+
+    @property
+    def secret_headers(self) -> dict[str, str]:
+        """The headers that no record may hold, the API key's first."""
+        bearer = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
+        return bearer | dict(self.headers)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no record may hold: key and values, in all forms in which a server may repeat them."""
+        values = [value for value in (self.api_key, *self.headers.values()) if value]
+        for scheme, _, key in [value.partition(" ") for value in values]:
+            if key and scheme.lower() in _SCHEMES:
+                values.append(key)
+        forms = [
+            form
+            for value in values
+            for text in (value, json.dumps(value)[1:-1])
+            for form in (text, text.replace("/", "\\/"), quote(text, safe=""))
+        ]
+        return tuple(dict.fromkeys(forms))
 
     @property
     def parts(self) -> SplitResult:
@@ -118,20 +144,12 @@ class RequestBuilder:
         self._salted = salted
         self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
         self._id_prefix = _id_prefix(run_id)
-        self.secret = targets[0].api_key
+        self.secret = targets[0].secrets
         """What no record may hold."""
         self._prompts = Prompts(seed, run.prompt_words)
-        self._common = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"mls/{__version__}",
-            "Connection": "keep-alive" if run.reuse_connections else "close",
-        }
-        self._common |= run.request_headers
-        if self.secret:
-            self._common["Authorization"] = f"Bearer {self.secret}"
-        self._heads = [self._head_for(target, run) for target in targets]
+        self._common = {**fixed_headers(run), **targets[0].secret_headers}
+        self._urls = [endpoint_url(target.url, run.endpoint) for target in targets]
+        self._heads = [self._head_for(*each) for each in zip(targets, self._urls, strict=True)]
         self._head = self._heads[0]
         self._before, self._after = _around_prompt(body_fields(run, served_as), run)
         self._ready: dict[int, bytes] = {}
@@ -145,9 +163,10 @@ class RequestBuilder:
             if room < 0:
                 return
 
-    def _head_for(self, target: Target, run: Run) -> bytes:
+    def _head_for(self, target: Target, url: str) -> bytes:
+        parts = urlsplit(url)
         lines = [
-            f"POST {target.parts.path.rstrip('/')}{run.endpoint} HTTP/1.1",
+            f"POST {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1",
             f"Host: {target.authority}",
             *(f"{name}: {value}" for name, value in self._common.items()),
             f"X-Request-Id: {self._id_prefix}",
@@ -158,6 +177,10 @@ class RequestBuilder:
         """Head and body of a job's request in one piece, ready to send; forgotten when given."""
         wire = self._ready.pop(job, None) or self._build(job)
         return self._heads[server] + wire[len(self._head) :] if server else wire
+
+    def url(self, server: int | None) -> str:
+        """What is POSTed to at this server; None: at the only one."""
+        return self._urls[server or 0]
 
     def request_id(self, job: int) -> str:
         """A UUID (some servers take nothing else as `X-Request-Id`): the job is its last part."""
@@ -194,6 +217,24 @@ class RequestBuilder:
         )
 
 
+def fixed_headers(run: Run) -> dict[str, str]:
+    """The headers that all requests of a run share, but for those with secrets."""
+    own = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"mls/{__version__}",
+        "Connection": "keep-alive" if run.reuse_connections else "close",
+    }
+    replaced = set(map(str.lower, run.request_headers))
+    return {k: v for k, v in own.items() if k.lower() not in replaced} | run.request_headers
+
+
+def sample_headers(run: Run) -> dict[str, str]:
+    """The headers, but for those with secrets, of a request that is sent before any load."""
+    return fixed_headers(run) | {"X-Request-Id": f"{_id_prefix(uuid.uuid4().hex)}{0:012x}"}
+
+
 def _id_prefix(run_id: str) -> str:
     """All of a run's request ids but the job: a UUID's first four parts, of version 8 (RFC 9562)."""
     digits = hashlib.sha256(run_id.encode()).hexdigest()
@@ -220,7 +261,7 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     }
     if run.ignore_eos:
         fields["ignore_eos"] = True
-    if run.stream and run.endpoint != "/completion":
+    if run.stream and run.api != "llama.cpp":
         fields["stream_options"] = {"include_usage": True}
     return completed(run, fields)
 
@@ -250,7 +291,7 @@ def salts(run: Run) -> bool:
     vLLM caches prefixes whatever `cache_prompt` says, for requests with one salt; no two have
     one, so that nothing comes from its cache. Others ignore the field, or refuse it.
     """
-    native = run.embeds or run.endpoint == "/completion"
+    native = run.api in ("embeddings", "llama.cpp")
     return not (run.cache_prompt or native or "cache_salt" in run.request_extra)
 
 
@@ -260,7 +301,7 @@ def length_fields(run: Run, tokens: int) -> dict[str, int]:
     `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and knows `ignore_eos`.
     Where `max_tokens` is left out its successor `max_completion_tokens` (OpenAI's) says the same.
     """
-    if run.endpoint == "/completion":
+    if run.api == "llama.cpp":
         return {"n_predict": tokens}
     users_own = run.request_extra.get("max_tokens") is not None
     successor = {"max_completion_tokens": tokens} if "max_tokens" in run.request_extra else {}
@@ -274,7 +315,7 @@ def prompt_field(
     """The prompt as the run's endpoint wants it. messages: instead of the user's text alone."""
     if run.embeds:
         return {"input": text}
-    if run.endpoint in _TEXT_ENDPOINTS:
+    if not run.chats:
         return {"prompt": text}
     said = messages or [{"role": "user", "content": text}]
     if system is not None and said[0]["role"] != "system":

@@ -5,34 +5,51 @@ Endpoints: llama.cpp's server README (tools/server) and the OpenAI API reference
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import uuid
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 import requests
-from requests.auth import AuthBase
 from requests_unixsocket.adapters import UnixAdapter
+from urllib3.exceptions import MaxRetryError, ProtocolError
 
-from mls.config.sections.server import Server
+from mls.config.sections.run import Run
 from mls.core.errors import UserError
+from mls.protocol.address import endpoint_url, redirection, root_url
 from mls.protocol.completion import Reply, read_reply, words_of_error
 from mls.protocol.metrics import parse_metrics
+from mls.protocol.request import Target, sample_headers
 from mls.protocol.sse import says_done
 from mls.protocol.values import loads, plain
+from mls.server.access import key_advice, without_password
 from mls.server.deadline import within
+from mls.server.model_list import ListedModel, read_list
+from mls.server.trust import TrustingAdapter, tls_context
 
 _UNAUTHORIZED = frozenset({401, 403})
 _BODY_REFUSED = (400, 422)
+_ABSENT_AFTER_S = 3
+"""A path that has never answered, and doesn't within this, is one that the server doesn't have."""
 _WAITS = 6
 """How many of its waits a whole answer of the control plane may take."""
+_NO_CONNECTION = (
+    requests.exceptions.ConnectTimeout,
+    requests.exceptions.SSLError,
+    requests.exceptions.ProxyError,
+    ValueError,  # of the URL or a header
+)
+_LOADING = "Loading model"
+"""llama.cpp's words, with HTTP 503, until its model is loaded."""
+_PROPS = ("default_generation_settings", "total_slots", "model_path", "chat_template", "build_info")
+"""Keys of llama.cpp's `/props`: with none of them an answer is another's."""
 _QUOTED = 200  # characters of a server's own words in a message
 
 
-class BodyRefusedError(UserError):
+class RefusedError(UserError):
+    """The server refuses a completion, and will refuse the next one like it."""
+
+
+class BodyRefusedError(RefusedError):
     """The server doesn't take a request's body. `words`: all that it said."""
 
     def __init__(self, text: str, words: str) -> None:
@@ -41,60 +58,57 @@ class BodyRefusedError(UserError):
 
 
 class ServerApi:
-    """One server. Endpoints that it doesn't have give None; all methods raise `UserError` when
-    it can't be reached or refuses the API key, and no message ever holds the key."""
+    """One server. Endpoints that it doesn't have, forbids, or doesn't answer at give None; only a
+    completion decides whether it can be used.
+
+    All methods raise `UserError` when the server can't be reached, is still loading, or refuses the
+    key of a completion; no message ever holds a key.
+    """
 
     def __init__(
         self,
-        url: str,
-        api_key: str | None = None,
+        target: Target | str,
         timeout_s: float = 10,
         *,
-        api_key_env: str | None = None,
-        proxy: str | None = None,
+        run: Run | None = None,
     ) -> None:
-        """url: the server's root. timeout_s: of a connect and of each wait for bytes; six times
-        that is the limit of a whole answer (in the main thread, see `deadline`).
-        api_key_env: the variable that the key came from, to be named when it is refused."""
-        self.url = url.rstrip("/")
-        self._key = api_key
-        self._key_env = api_key_env
+        """target: a bare URL is one without key and proxy. timeout_s: of a connect and of each wait
+        for bytes; six times that is the limit of a whole answer (in the main thread, see
+        `deadline`). run: its endpoint says where the server's root is, and its headers go with all
+        requests. Raises `UserError`, see `address.endpoint_url` and `trust.tls_context`."""
+        self._run = run or Run()
+        self.target = target if isinstance(target, Target) else Target(target)
+        self.url = self.target.url.rstrip("/")
+        self._root = root_url(self.url, self._run.endpoint)
+        self._secrets = self.target.secrets
         self._timeout_s = timeout_s
+        self._answering: set[str] = set()
+        self._silent: set[str] = set()
         self._session = requests.Session()
-        # always set: with none, requests would look for one in ~/.netrc
-        self._session.auth = _Bearer(api_key)
-        self._session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
-        if proxy:
+        # proxies are `access`' to choose, and a .netrc's key must be asked for in the config
+        self._session.trust_env = False
+        if proxy := self.target.proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
-            self._session.trust_env = False
-        elif (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1"):
-            self._session.trust_env = False  # a proxy has no business with loopback
+        self._session.headers.update(self._run.request_headers | self.target.secret_headers)
+        self._session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
+        if self.target.tls:
+            self._session.mount("https://", TrustingAdapter(tls_context()))
 
     def health(self) -> str | None:
-        """`ok`, `loading` (HTTP 503), or None when there is no `/health`."""
-        reply = self._get("/health")
-        if reply.status_code == requests.codes.service_unavailable:
-            return "loading"
-        return "ok" if reply.ok else None
+        """`ok`, or None when `/health` doesn't say so. For llama.cpp: a gateway's may cost money."""
+        reply = self._optional("/health")
+        return None if reply is None else "ok"
 
-    def models(self) -> list[str] | None:
-        """Names and aliases of `/v1/models`, the server's first one first."""
-        listed = self._json("/v1/models")
-        if not isinstance(listed, dict) or not isinstance(listed.get("data"), list):
-            return None
-        names: dict[str, None] = {}
-        for entry in listed["data"]:
-            if isinstance(entry, dict):
-                aliases = entry.get("aliases")
-                for name in [entry.get("id"), *(aliases if isinstance(aliases, list) else [])]:
-                    if isinstance(name, str):
-                        names[name] = None
-        return list(names)
+    def models(self) -> list[ListedModel] | None:
+        """What `/v1/models` lists, in its order."""
+        return read_list(self._json("/v1/models"))
 
     def props(self) -> dict[str, Any] | None:
         """llama.cpp's `/props`: slots, context, chat template, model path, build."""
         found = self._json("/props")
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict) or not any(key in found for key in _PROPS):
+            return None
+        return found
 
     def slots(self) -> list[dict[str, Any]] | None:
         """llama.cpp's `/slots`: the state of each."""
@@ -105,9 +119,9 @@ class ServerApi:
 
     def metrics(self) -> dict[str, float] | None:
         """Samples without labels of `/metrics` (Prometheus text format): name → value."""
-        reply = self._get("/metrics")
-        found = parse_metrics(reply.content.decode(errors="replace")) if reply.ok else {}
-        return found or None
+        reply = self._optional("/metrics")
+        text = "" if reply is None else reply.content.decode(errors="replace")
+        return parse_metrics(text) or None
 
     def tokenize(self, text: str, *, special: bool = False) -> int | None:
         """Number of tokens of a text by llama.cpp's `/tokenize`.
@@ -117,24 +131,26 @@ class ServerApi:
         body: dict[str, Any] = {"content": text}
         if special:
             body |= {"add_special": True, "parse_special": True}
-        reply = self._send("POST", "/tokenize", body=body)
-        found = self._parsed(reply) if reply.ok else None
+        found = self._json("/tokenize", body)
         tokens = found.get("tokens") if isinstance(found, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
 
     def apply_template(self, messages: list[dict[str, str]]) -> str | None:
         """The whole prompt that the chat template makes, by llama.cpp's `/apply-template`."""
-        reply = self._send("POST", "/apply-template", body={"messages": messages})
-        found = self._parsed(reply) if reply.ok else None
+        found = self._json("/apply-template", {"messages": messages})
         text = found.get("prompt") if isinstance(found, dict) else None
         return text if isinstance(text, str) else None
 
-    def complete(self, endpoint: str, body: dict[str, Any], timeout_s: float = 300) -> Reply:
+    def complete(
+        self,
+        endpoint: str,
+        body: dict[str, Any],
+        timeout_s: float = 300,
+    ) -> Reply:
         """POST one completion request; streamed or not is the body's and the server's choice.
 
-        endpoint: `/v1/chat/completions`, `/v1/completions`, `/completion` or `/v1/embeddings`.
-        timeout_s: of the whole reply, as of a measured one. Raises `UserError` also when
-        the reply is not a completion (an embedding).
+        endpoint: as `run.endpoint`. timeout_s: of the whole reply, as of a measured one. Raises
+        `UserError` also when the reply is not a completion (an embedding).
         """
         try:
             with within(timeout_s):
@@ -143,13 +159,15 @@ class ServerApi:
             raise self._unreachable(error) from None
 
     def _complete(self, endpoint: str, body: dict[str, Any], timeout_s: float) -> Reply:
-        reply = self._send("POST", endpoint, body=body, timeout_s=timeout_s, stream=True)
-        where = self.url + endpoint
+        where = endpoint_url(self.url, endpoint)
+        reply = self._send(where, body, timeout_s)
+        if self.target.proxy:
+            where += f" (through the proxy {without_password(self.target.proxy)})"
         with reply:
             if reply.status_code == requests.codes.not_found:
-                raise UserError(
+                raise RefusedError(
                     f"{where} answered HTTP 404 ({self._words(reply)}): not a completion server; "
-                    "check the URL (its root, without /v1) and run.endpoint."
+                    "check the URL and run.endpoint."
                 )
             if not reply.ok:
                 text = (
@@ -164,7 +182,7 @@ class ServerApi:
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
         labelled = kind.lower() == "text/event-stream"
-        found = read_reply(reply.status_code, labelled, [(content, 0)], secret=self._key)
+        found = read_reply(reply.status_code, labelled, [(content, 0)], secret=self._secrets)
         if found.streamed != labelled:
             found.mislabelled = self._clean(kind) or "no content type"
         if found.error == "server_error":
@@ -174,57 +192,104 @@ class ServerApi:
         if found.error == "bad_reply":
             raise UserError(
                 f"{where} answered with {self._clean(kind) or 'no content type'} and no `choices`: not a "
-                "completion server; check the URL (its root, without /v1) and run.endpoint."
+                "completion server; check the URL and run.endpoint."
             )
         if found.error:
             raise UserError(f"{where} answered, but {self._clean(found.error_text or '')}.")
         return found
 
-    def _get(self, path: str) -> requests.Response:
-        return self._send("GET", path)
-
-    def _json(self, path: str) -> Any:
-        reply = self._get(path)
-        return self._parsed(reply) if reply.ok else None
+    def _json(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        reply = self._optional(path, body)
+        return self._parsed(reply) if reply is not None else None
 
     def _parsed(self, reply: requests.Response) -> Any:
         return loads(self._without_key(reply.content))
 
     def _without_key(self, data: bytes) -> bytes:
-        """What a server says, should it repeat the key: replies are stored and shown."""
-        return data.replace(self._key.encode(), b"***") if self._key else data
+        """What a server says, should it repeat a key: replies are stored and shown."""
+        for secret in self._secrets:
+            data = data.replace(secret.encode(), b"***")
+        return data
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: dict[str, Any] | None = None,
-        timeout_s: float | None = None,
-        stream: bool = False,
-    ) -> requests.Response:
-        data = None if body is None else orjson.dumps(body)
-        headers = {"X-Request-Id": str(uuid.uuid4())}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        wait = (self._timeout_s, timeout_s or self._timeout_s)
-        whole = contextlib.nullcontext() if stream else within(_WAITS * self._timeout_s)
+    def _optional(self, path: str, body: dict[str, Any] | None = None) -> requests.Response | None:
+        """A whole answer of success below the server's root, POSTed for with a body; None for any other.
+
+        A path that has never answered may be one that the server doesn't have: it isn't waited for
+        for long, and once it has been silent it isn't asked again.
+        """
+        if path in self._silent:
+            return None
+        known = path in self._answering
+        wait_s = self._timeout_s if known else min(_ABSENT_AFTER_S, self._timeout_s)
         try:
-            with whole:
-                reply = self._session.request(
-                    method, self.url + path, data=data, headers=headers, timeout=wait, stream=stream
-                )
+            with within(_WAITS * wait_s if known else wait_s):
+                reply = self._request(self._root + path, body, (wait_s, wait_s))
+        except requests.RequestException as error:
+            if known or _no_connection(error):
+                raise self._unreachable(error) from None
+            self._silent.add(path)
+            return None
+        if not reply.ok or reply.is_redirect:
+            self._raise_if_loading(reply)
+            return None
+        self._answering.add(path)
+        return reply
+
+    def _send(self, url: str, body: dict[str, Any], timeout_s: float) -> requests.Response:
+        """The head of the answer to a completion request; its body is yet to be read."""
+        wait = (self._timeout_s, timeout_s)
+        try:
+            reply = self._request(url, body, wait, sample_headers(self._run), stream=True)
         except requests.RequestException as error:
             raise self._unreachable(error) from None
         if reply.status_code in _UNAUTHORIZED:
             raise self._refused(reply)
+        self._raise_if_loading(reply)
+        if reply.is_redirect:
+            where = redirection(url, reply.headers["Location"])
+            raise RefusedError(f"{url} is {self._clean(where)}.")
         return reply
 
+    def _request(
+        self,
+        url: str,
+        body: dict[str, Any] | None,
+        wait: tuple[float, float],
+        headers: dict[str, str] | None = None,
+        *,
+        stream: bool = False,
+    ) -> requests.Response:
+        """Sent once more, on a fresh connection, where the server has closed that of the first time."""
+        options: dict[str, Any] = {"timeout": wait, "stream": stream, "allow_redirects": False}
+        options["headers"] = headers
+        if body is not None:
+            options["data"] = orjson.dumps(body)
+            options["headers"] = headers or {"Content-Type": "application/json"}
+        method = "GET" if body is None else "POST"
+        try:
+            return self._session.request(method, url, **options)
+        except requests.ConnectionError as error:
+            if not _hung_up(error):
+                raise
+        self._session.close()
+        return self._session.request(method, url, **options)
+
+    def _raise_if_loading(self, reply: requests.Response) -> None:
+        if reply.status_code != requests.codes.service_unavailable:
+            return
+        if _LOADING in self._words(reply):
+            raise RefusedError(
+                f"Server {self.url} is still loading its model; try again when it is ready."
+            )
+
     def _unreachable(self, error: requests.RequestException) -> UserError:
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, requests.exceptions.ProxyError):
+            proxy = without_password(self.target.proxy or "")
+            why, advice = f"the proxy {proxy} doesn't pass it on", "check the proxy"
+        elif isinstance(error, requests.exceptions.SSLError):
             why, advice = (
                 "its TLS certificate was not accepted",
-                "check the URL and the certificate",
+                "check the URL and the certificate (SSL_CERT_FILE names one of your own)",
             )
         elif isinstance(error, requests.Timeout):
             why, advice = "it didn't answer in time", "check that it is not overloaded"
@@ -241,15 +306,9 @@ class ServerApi:
             )
         return UserError(f"Server {self.url} can't be reached: {why}; {advice}.")
 
-    def _refused(self, reply: requests.Response) -> UserError:
-        status = f"Server {self.url} answered HTTP {reply.status_code}"
-        if self._key is None:
-            return UserError(
-                f"{status}: it wants an API key; set server.api_key_env to the name of the "
-                "environment variable that holds it."
-            )
-        variable = f" in {self._key_env}" if self._key_env else " of server.api_key_env"
-        return UserError(f"{status}: it doesn't accept the API key{variable}; set the right one.")
+    def _refused(self, reply: requests.Response) -> RefusedError:
+        status = f"Server {self.url} answered HTTP {reply.status_code} ({self._words(reply)})"
+        return RefusedError(f"{status}: {key_advice(self.target)}.")
 
     def _words(self, reply: requests.Response) -> str:
         try:
@@ -259,11 +318,18 @@ class ServerApi:
             return "no message"
 
     def _clean(self, text: str) -> str:
-        """A server's words on one line: short, and without the key should it repeat it."""
-        if self._key:
-            text = text.replace(self._key, "***")
+        """A server's words on one line: short, and without a key should it repeat one."""
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
         text = plain(re.sub(r"<[^>]*>", " ", text))
         return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+
+
+def _hung_up(error: requests.RequestException) -> bool:
+    """Whether there was a connection, and the server closed it."""
+    cause = error.args[0] if error.args else None
+    refused = FileNotFoundError | ConnectionRefusedError  # of a Unix socket
+    return isinstance(cause, ProtocolError) and not isinstance(cause.args[-1], refused)
 
 
 def _body(reply: requests.Response) -> bytes:
@@ -276,30 +342,8 @@ def _body(reply: requests.Response) -> bytes:
     return b"".join(pieces)
 
 
-class _Bearer(AuthBase):
-    def __init__(self, key: str | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-        return request
-
-
-def api_key(server: Server) -> str | None:
-    """The key from the variable that `server.api_key_env` names; None when none is named.
-
-    Raises `UserError` when the variable is unset or what it holds can't be sent.
-    """
-    name = server.api_key_env
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise UserError(
-            f"server.api_key_env: the environment variable {name} is not set; "
-            f"export {name}=… before starting."
-        )
-    if not key.isascii() or not key.isprintable() or " " in key:
-        raise UserError(f"The API key in {name} has characters that can't be sent in a header.")
-    return key
+def _no_connection(error: requests.RequestException) -> bool:
+    """Whether there was none; otherwise there was one, and no whole answer came."""
+    cause = error.args[0] if error.args else None
+    aborted = isinstance(cause, ProtocolError) and not _hung_up(error)
+    return isinstance(error, _NO_CONNECTION) or isinstance(cause, MaxRetryError) or aborted

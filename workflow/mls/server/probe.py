@@ -12,10 +12,13 @@ from mls.core.errors import UserError
 from mls.protocol import completion
 from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body, without
-from mls.protocol.values import count, plain, words
-from mls.server.api import ServerApi, api_key
+from mls.protocol.values import count, words
+from mls.server import model_list
+from mls.server.access import target_of, without_password
+from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
 from mls.server.fields import refused_fields
+from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
 
@@ -25,7 +28,6 @@ _SEED = 0
 TOKENS_PER_WORD = 1.5  # an upper estimate for servers without /tokenize
 _SAMPLE_TOKENS = 16
 _SHOWN = 200  # characters of a reply
-_LISTED = 500  # characters of the names that a server lists
 _KEPT_METRICS = "llamacpp:"
 
 
@@ -56,29 +58,26 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
             "give a name from `models`."
         )
     first = points[0]
-    api = ServerApi(
-        url,
-        api_key(first.server),
-        api_key_env=first.server.api_key_env,
-        proxy=first.server.proxy,
-    )
-    health = api.health()
-    if health == "loading":
-        raise UserError(f"Server {url} is still loading its model; try again when it is ready.")
-    listed = api.models()
-    served_as = _served_as(first, listed, url)
+    target = target_of(url, first.server, first.run)
+    api = ServerApi(target, run=first.run)
+    models = api.models()
+    served_as = first.served_as or model_list.model_to_ask_for(models, first.run)
     props, slots = api.props(), api.slots()
+    health = _health(api, props, slots)
     state = _state(props, slots)
     tokens, counted = _prompt_tokens(api, points)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
     salted = bool(first.server.addresses)
-    refused = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
-    runs = [without(run, refused[run.endpoint]) for run in runs]
-    replies = [
-        _reply(api, run, served_as, stream, salted) for run in runs for stream in (False, True)
-    ]
+    try:
+        refused = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
+        runs = [without(run, refused[run.endpoint]) for run in runs]
+        replies = [
+            _reply(api, run, served_as, stream, salted) for run in runs for stream in (False, True)
+        ]
+    except UserError as error:
+        raise model_list.explained(error, model, first.served_as, served_as, models) from None
     (once, _), (_, last) = replies[:2]
     if once.prompt_tokens is not None:
         # the chat template adds to the prompt what /tokenize didn't see
@@ -89,7 +88,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     cache = Cache(cache_prompt=runs[0].cache_prompt, cached_tokens=last.cached_tokens)
     answers = {
         "/health": health,
-        "/v1/models": listed,
+        "/v1/models": models,
         "/props": props,
         "/slots": slots,
         "/metrics": api.metrics(),
@@ -101,7 +100,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         model=model,
         served_as=served_as,
         health=health,
-        models=listed,
+        models=None if models is None else model_list.names(models),
         build=state["build"] or last.fingerprint,
         model_path=state["model_path"],
         slots=state["slots"],
@@ -118,15 +117,11 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         warnings=[
             *_left_out(refused),
             *slots_warning(config, points, state["slots"], servers),
+            *_proxy_warnings(target.proxy),
+            *_name_warnings(model, first.served_as, models),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
         ],
     )
-
-
-def served_name(api: ServerApi) -> str | None:
-    """The first model that the server lists; None when it lists none."""
-    listed = api.models()
-    return listed[0] if listed else None
 
 
 def snapshot(api: ServerApi) -> dict[str, Any]:
@@ -134,21 +129,27 @@ def snapshot(api: ServerApi) -> dict[str, Any]:
 
     `metrics`: llama.cpp's counters by name; null where there are none.
     """
-    slots = api.slots()
+    slots, props = api.slots(), api.props()
     metrics = api.metrics() or {}
     kept = {name: value for name, value in metrics.items() if name.startswith(_KEPT_METRICS)}
     busy = None if slots is None else sum(bool(slot.get("is_processing")) for slot in slots)
     return {
-        "health": api.health(),
-        **_state(api.props(), slots),
+        "health": _health(api, props, slots),
+        **_state(props, slots),
         "busy_slots": busy,
         "metrics": kept or None,
     }
 
 
+def _health(api: ServerApi, props: object, slots: object) -> str | None:
+    """llama.cpp's; others aren't asked, some of whom send requests to all their models for it."""
+    return None if props is None and slots is None else api.health()
+
+
 def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> dict[str, Any]:
     """What `/props` and `/slots` say; null where they don't."""
     known = props or {}
+    template = known.get("chat_template")
     generation = known.get("default_generation_settings")
     settings = generation if isinstance(generation, dict) else {}
     first_slot = slots[0] if slots else {}
@@ -157,18 +158,23 @@ def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> 
         "model_path": words(known.get("model_path")),
         "slots": count(known.get("total_slots")) or (len(slots) if slots else None),
         "ctx_per_slot": count(settings.get("n_ctx")) or count(first_slot.get("n_ctx")),
-        "chat_template": bool(known.get("chat_template")) if props else None,
+        "chat_template": bool(template) if isinstance(template, str) else None,
     }
 
 
-def _served_as(point: Settings, listed: list[str] | None, url: str) -> str | None:
-    wanted = point.served_as
-    if wanted and listed and wanted not in listed:
-        raise UserError(
-            f"Server {url} doesn't serve {wanted!r}{nearest(wanted, listed)}; it lists "
-            f"{plain(', '.join(listed))[:_LISTED]}: set models.{point.cell['model']}.served_as to one of them."
-        )
-    return wanted or (listed[0] if listed else None)
+def _proxy_warnings(proxy: str | None) -> list[str]:
+    if proxy is None:
+        return []
+    return [f"Requests go through the proxy {without_password(proxy)}: its time is in all figures."]
+
+
+def _name_warnings(
+    model: str, served_as: str | None, models: list[ListedModel] | None
+) -> list[str]:
+    if not served_as or not models or model_list.is_listed(served_as, models):
+        return []
+    said = model_list.unlisted(model, served_as, models)
+    return [f"Requests are answered, but {said}, if it isn't the one that is meant."]
 
 
 def _prompt_tokens(api: ServerApi, points: list[Settings]) -> tuple[dict[int, int], bool]:
@@ -255,7 +261,7 @@ def _warnings(
             f"The server reuses its prompt cache ({cache.cached_tokens} tokens of a prompt sent "
             "twice) although run.cache_prompt is false."
         )
-    if state["chat_template"] is False and any("chat" in point.run.endpoint for point in points):
+    if state["chat_template"] is False and any(point.run.chats for point in points):
         said.append("The model has no chat template: its replies may be noise, its speed is real.")
     asked = min(points[0].run.max_tokens, _SAMPLE_TOKENS)
     short = [r for r in replies if r.completion_tokens and r.completion_tokens < asked]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
-from mls.config.sections.types import HeaderName, HeaderValue, OnOffAuto
+from mls.config.sections.types import (
+    HeaderValue,
+    OnOffAuto,
+    PublicHeaderName,
+    no_secret_values,
+)
 
 STOPPING = ("iters", "rounds", "duration_s")
 """Keys that say when a run has sent enough."""
 
 _REQUESTS = 64
+
+Api = Literal["chat", "text", "llama.cpp", "embeddings"]
+"""OpenAI's chat completions, its text completions, llama.cpp's `/completion`, OpenAI's embeddings."""
 
 
 class Run(Section):
@@ -47,7 +55,8 @@ class Run(Section):
         "/v1/chat/completions",
         pattern=r"^/\S*$",
         description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/completion` "
-        "or `/v1/embeddings` (replies without tokens; throughput is in requests/s).",
+        "or `/v1/embeddings` (replies without tokens; throughput is in requests/s). It may have a prefix "
+        "and a query; the body is of the kind that the path's last words say.",
     )
     stream: bool = Field(True, description="Ask for a streamed reply.")
     prompt_words: int = Field(
@@ -108,8 +117,12 @@ class Run(Section):
         {},
         description="Further fields of each request's JSON body; `null` leaves one out. Without `max_tokens` the length goes as `max_completion_tokens`.",
     )
-    request_headers: dict[HeaderName, HeaderValue] = Field(
-        {}, description="Further headers of each request."
+    request_headers: Annotated[
+        dict[PublicHeaderName, HeaderValue], AfterValidator(no_secret_values)
+    ] = Field(
+        {},
+        description="Further headers of each request. They are stored: those with a key belong in "
+        "`server.headers_env`.",
     )
     keep_output: bool = Field(
         False,
@@ -156,9 +169,25 @@ class Run(Section):
         return self
 
     @property
+    def api(self) -> Api:
+        """Which API the endpoint is of, by the last words of its path: what a body looks like."""
+        path = self.endpoint.partition("?")[0].rstrip("/")
+        if path.endswith("/embeddings"):
+            return "embeddings"
+        if path.endswith("/completion"):
+            return "llama.cpp"
+        text = path.endswith("/completions") and not path.endswith("/chat/completions")
+        return "text" if text else "chat"
+
+    @property
     def embeds(self) -> bool:
         """Whether replies are embeddings: in one piece, without tokens of their own."""
-        return self.endpoint.endswith("/embeddings")
+        return self.api == "embeddings"
+
+    @property
+    def chats(self) -> bool:
+        """Whether prompts are messages, to which the server applies its chat template."""
+        return self.api == "chat"
 
     @property
     def requests(self) -> int | None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from mls.config.sections.base import Section
 from mls.config.sections.types import (
     EnvName,
+    HeaderName,
     HostName,
     HttpUrl,
     OnOffAuto,
@@ -37,7 +38,7 @@ class Server(Section):
     )
     url: ServerUrl | None = Field(
         None,
-        description="A server that is already running; nothing is started then. Give its root, without `/v1`; "
+        description="A server that is already running; nothing is started then. Its root, with or without `/v1`; "
         "`http+unix://%2Frun%2Fllama.sock` for a Unix socket (there the kernel gives no receive timestamps).",
     )
     urls: list[ServerUrl] = Field(
@@ -51,7 +52,8 @@ class Server(Section):
     )
     proxy: HttpUrl | None = Field(
         None,
-        description="HTTP proxy on the way to `url`; needs `run.transport: requests`.",
+        description="HTTP proxy on the way to `url`; needs `run.transport: requests`. Default: that of the "
+        "environment (`http_proxy`, `https_proxy`, `all_proxy`), unless `NO_PROXY` or this host has the server.",
     )
     fleet: Fleet = Field(
         1,
@@ -106,6 +108,11 @@ class Server(Section):
         None,
         description="Environment variable that holds the API key. The key itself is never stored.",
     )
+    headers_env: dict[HeaderName, EnvName] = Field(
+        {},
+        description="Headers with secrets, sent with each request: header name → environment variable that holds "
+        "its value, such as `{api-key: AZURE_KEY}`. The values are never stored.",
+    )
     startup_timeout_s: float = Field(
         120, gt=0, description="How long a managed server may take until it is healthy."
     )
@@ -126,6 +133,8 @@ class Server(Section):
             raise ValueError(
                 "with `fleet: gpus` each server has one card: leave `tensor_split` out"
             )
+        if self.api_key_env and "authorization" in map(str.lower, self.headers_env):
+            raise ValueError("give `api_key_env` or an Authorization in `headers_env`, not both")
         if not self.addresses and self.engine == "llama-server" and not self.binary:
             raise ValueError("`binary` must be set with `engine: llama-server`")
         return self

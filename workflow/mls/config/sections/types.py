@@ -8,37 +8,75 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-_SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key"}
+SECRET_INPUT = "secret_input"
+"""Type of an error whose message must not show what was written."""
+
+_SECRET_NAME = re.compile(
+    r"auth(orization)?\b|api[-_]?key|(access|functions|subscription)[-_]key|token(?!s)|secret"
+    r"|cookie|passw|credential|signature",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(
+    r"(basic|bearer|token|apikey)\s+\S|(sk|hf|pk|gsk)[-_][\w-]{8}", re.IGNORECASE
+)
 
 
 def _no_secret(name: str) -> str:
-    if name.lower() in _SECRET_HEADERS:
-        raise ValueError(
-            f"{name} would be stored with the results: `server.api_key_env` names a variable with a key"
+    if _SECRET_NAME.search(name):
+        raise PydanticCustomError(
+            SECRET_INPUT,
+            "a header {name} would be stored with the results: let `server.headers_env` name an environment "
+            "variable that holds its value (or `server.api_key_env`, for a bearer key)",
+            {"name": name},
         )
     return name
 
 
-HeaderName = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"), AfterValidator(_no_secret)
-]
+def no_secret_values(headers: dict[str, str]) -> dict[str, str]:
+    """The same headers. Raises an error that names the first one whose value looks like a key."""
+    for name, value in headers.items():
+        if _SECRET_VALUE.match(value):
+            raise PydanticCustomError(
+                SECRET_INPUT,
+                "the value of {name} looks like a key, and would be stored with the results: let "
+                "`server.headers_env` name an environment variable that holds it",
+                {"name": name},
+            )
+    return headers
+
+
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+PublicHeaderName = Annotated[HeaderName, AfterValidator(_no_secret)]
+
+
+_VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.match(name):
+        raise PydanticCustomError(
+            SECRET_INPUT,
+            "expected the name of an environment variable, such as MY_KEY (never the key itself)",
+        )
+    return name
 
 
 def _http_url(url: str) -> str:
     if not re.match(r"^https?://[^\s/]+", url):
         raise ValueError("expected a URL such as http://127.0.0.1:8090")
     if "@" in urlsplit(url).netloc:
-        raise ValueError(
+        raise PydanticCustomError(
+            SECRET_INPUT,
             "a user or password in a URL would be stored with the results: leave them out "
-            "(`server.api_key_env` names a variable with a key; a proxy's may be in HTTP_PROXY)"
+            "(`server.api_key_env` names a variable with a key; a proxy's may be in HTTP_PROXY)",
         )
     return url.rstrip("/")
 
@@ -49,6 +87,9 @@ def _server_url(url: str) -> str:
     return _http_url(url)
 
 
+EnvName = Annotated[
+    str, Field(json_schema_extra={"pattern": _VARIABLE.pattern}), AfterValidator(_variable)
+]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ServerUrl = Annotated[str, AfterValidator(_server_url)]
 

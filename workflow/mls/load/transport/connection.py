@@ -17,6 +17,7 @@ from mls.core.errors import UserError
 from mls.load.transport import timestamps
 from mls.load.transport.exchange import Exchange
 from mls.protocol.request import Target
+from mls.server.trust import tls_context
 
 READ_BYTES = 65536
 _CONNECT_TIMEOUT_S = 10.0
@@ -178,7 +179,7 @@ class Dialer:
         # of a name's addresses (localhost: ::1 and 127.0.0.1) the first that answers is kept
         self._addresses = _addresses(target)
         self._family, self.address = self._addresses[0]
-        self._context = ssl.create_default_context() if target.tls else None
+        self._context = tls_context() if target.tls else None
         # the kernel stamps no bytes of a Unix socket
         self._stamping = None if target.unix_path else timestamps.hold()
         self.kernel_clock = self._stamping is not None and timestamps.supported()

@@ -38,6 +38,7 @@ class Exchange:
         "event_stream",
         "held_ns",
         "job",
+        "location",
         "pieces",
         "read_ns",
         "reads",
@@ -67,6 +68,7 @@ class Exchange:
         self.attempts += 1
         self.status = 0
         self.event_stream = False
+        self.location: str | None = None  # of a redirect
         self.held_ns = 0  # when the client hung up on a reply that was complete
         self.begun = False  # whether `limits` has seen content
         self.error: str | None = None

@@ -25,6 +25,7 @@ class HttpReply:
         self.framed = False
         """Whether its head says where it ends. Otherwise it ends with the connection."""
         self.retry_after: str | None = None
+        self.location: str | None = None
         self.encoding: str | None = None
         self.pieces: list[tuple[bytes, int]] = []
         self._read = 0
@@ -45,6 +46,8 @@ class HttpReply:
             self.framed = True
         elif lower == b"retry-after":
             self.retry_after = value.decode("latin-1")
+        elif lower == b"location":
+            self.location = value.decode("latin-1")
         elif lower == b"content-encoding" and value.lower() != b"identity":
             self.encoding = value.decode("latin-1")
 
@@ -77,6 +80,7 @@ def unframe(exchange: Exchange) -> None:
         exchange.read_ns.append(read[2])
     reply = HttpReply(exchange.reads)
     exchange.event_stream = reply.event_stream
+    exchange.location = reply.location
     exchange.pieces = reply.pieces
     if exchange.error is None:
         exchange.end_ns = exchange.arrived_ns[-1]

@@ -62,7 +62,7 @@ def calibrate(
     Raises `UserError`.
     """
     props = api.props() or {}
-    chat = "chat" in run.endpoint
+    chat = run.chats
     key = [model_sha256, props.get("build_info"), run.endpoint]
     path = None
     if cache and model_sha256:
@@ -112,7 +112,7 @@ def _exact(
 
 def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
     """A function from the user's text to the whole prompt; None when the server can't tell it."""
-    if "chat" not in run.endpoint:
+    if not run.chats:
         return lambda text: text
     prompt = api.apply_template(prompt_field(run, _MARK, system)["messages"])
     if prompt is None or prompt.count(_MARK) != 1:

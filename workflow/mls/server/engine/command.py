@@ -14,7 +14,7 @@ from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
 from mls.host.machine import usable_cores
-from mls.server.api import api_key
+from mls.server.access import api_key
 from mls.server.engine.placement import ANYWHERE, Place
 
 LOOPBACK = "127.0.0.1"

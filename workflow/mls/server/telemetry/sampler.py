@@ -17,12 +17,14 @@ from array import array
 from dataclasses import dataclass, field
 from typing import Any
 
+from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
-from mls.server.api import ServerApi, api_key
+from mls.server.access import target_of
+from mls.server.api import ServerApi
 from mls.server.several import summed
 
 EVERY_S = 0.2
@@ -97,17 +99,16 @@ def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
 
 
 def main() -> int:
-    """Told on standard input: `{socket, urls, below, engines, api_key_env, proxy}`."""
+    """Told on standard input: `{socket, urls, below, engines, server}`."""
     told: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(told["socket"])
     listener.listen()
     samples = Samples()
     with contextlib.suppress(UserError):  # without the key the run itself says so
-        key = api_key(Server(api_key_env=told["api_key_env"]))
-        apis = [
-            ServerApi(url, key, _METRICS_TIMEOUT_S, proxy=told["proxy"]) for url in told["urls"]
-        ]
+        server, run = Server(**told["server"]), Run(transport="requests")
+        targets = [target_of(url, server, run) for url in told["urls"]]
+        apis = [ServerApi(target, _METRICS_TIMEOUT_S) for target in targets]
         threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
     sample(listener, Activity(told["below"], told["engines"]), samples)
     return 0

@@ -50,8 +50,7 @@ def sampling(
             "urls": urls,
             "below": parent,
             "engines": engines,
-            "api_key_env": server.api_key_env,
-            "proxy": server.proxy,
+            "server": server.model_dump(include={"api_key_env", "headers_env", "proxy"}),
         }
         path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from mls.server.trust import TrustingAdapter
 
 _LOOK_EVERY_S = 0.05
 
@@ -117,11 +119,11 @@ class _HttpsPool(HTTPSConnectionPool):
     ConnectionCls = _Https
 
 
-class OneAtATime(HTTPAdapter):
+class OneAtATime(TrustingAdapter):
     """An adapter with one connection to each server, registered with its thread's `Cutoff`."""
 
-    def __init__(self, servers: int) -> None:
-        super().__init__(pool_connections=servers, pool_maxsize=1)
+    def __init__(self, servers: int, context: ssl.SSLContext | None) -> None:
+        super().__init__(context, pool_connections=servers, pool_maxsize=1)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)

@@ -6,7 +6,7 @@ Its times are user-space times, which are accurate up to some 32 requests in fli
 
 from __future__ import annotations
 
-import os
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -32,8 +32,11 @@ from mls.load.transport.routing import Router
 from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.threaded.cutoff import Cutoff, OneAtATime, watched
 from mls.protocol.request import RequestBuilder, Target
+from mls.server.access import without_password
+from mls.server.trust import tls_context
 
 _CONNECT_S = 10
+_ROOT_S = 3
 
 
 class ThreadsTransport:
@@ -70,18 +73,29 @@ class ThreadsTransport:
 
     def connect(self, places: int) -> None:
         servers = len(self._targets)
-        self._sessions = [_session(self._targets[0].proxy, servers) for _ in range(places)]
+        context = tls_context() if any(one.tls for one in self._targets) else None
+        proxy = self._targets[0].proxy
+        self._sessions = [_session(proxy, servers, context) for _ in range(places)]
         self._cutoffs = [Cutoff() for _ in range(places)]
         for target in self._targets:
             limit_ns = time.monotonic_ns() + _CONNECT_S * NS_PER_S
             try:
                 with watched(self._cutoffs), self._cutoffs[0].at(limit_ns):
-                    self._sessions[0].get(target.url, timeout=_CONNECT_S).close()
+                    # any answer will do, and none as well: that there is a connection is what counts
+                    self._sessions[0].get(
+                        target.url,
+                        timeout=(_CONNECT_S, _ROOT_S),
+                        stream=True,
+                        allow_redirects=False,
+                    ).close()
+            except requests.exceptions.ReadTimeout:
+                pass
             except requests.exceptions.SSLError as error:
                 raise UserError(no_trusted_tls(target.url, str(error))) from None
             except requests.RequestException as error:
+                via = f" through the proxy {without_password(proxy)}" if proxy else ""
                 raise UserError(
-                    f"The server at {target.url} can't be reached ({type(error).__name__}); "
+                    f"The server at {target.url} can't be reached{via} ({type(error).__name__}); "
                     "expected a running server: start it, or correct the URL."
                 ) from None
 
@@ -165,7 +179,7 @@ class ThreadsTransport:
         """Make one attempt. Returns the Retry-After header. Raises as `requests` and urllib3 do."""
         session = self._sessions[exchange.slot]
         response = session.post(
-            self._target(exchange).url.rstrip("/") + self._run.endpoint,
+            self._builder.url(exchange.server),
             data=self._builder.body(exchange.job),
             headers=self._builder.headers(exchange.job),
             stream=True,
@@ -175,6 +189,7 @@ class ThreadsTransport:
         with response:
             raw = response.raw
             exchange.status = response.status_code
+            exchange.location = response.headers.get("Location")
             kind = response.headers.get("Content-Type", "").lower()
             exchange.event_stream = kind.startswith("text/event-stream")
             # read1 hands out what has come; iter_content would wait for full blocks
@@ -233,13 +248,12 @@ def _kind(error: Exception, exchange: Exchange) -> str:
     return "reset"
 
 
-def _session(proxy: str | None, servers: int) -> requests.Session:
+def _session(proxy: str | None, servers: int, context: ssl.SSLContext | None) -> requests.Session:
     session = requests.Session()
     # no proxy and no key of a .netrc unless the config asks for it
     session.trust_env = False
     session.proxies = {"http": proxy, "https": proxy} if proxy else {}
     session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]
-    session.verify = os.environ.get("SSL_CERT_FILE", True)  # as the main transport does
-    session.mount("http://", OneAtATime(servers))
-    session.mount("https://", OneAtATime(servers))
+    session.mount("http://", OneAtATime(servers, context))
+    session.mount("https://", OneAtATime(servers, context))
     return session

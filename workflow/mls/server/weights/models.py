@@ -16,9 +16,9 @@ from mls.config.config import Config, ModelSource
 from mls.config.parse import nearest
 from mls.core.errors import UserError
 from mls.core.files import unwritable, write_json
-from mls.server.gguf import GgufFacts, model_files, read_gguf, split_of
-from mls.server.model_files import ModelPart, PartName, described_parts
-from mls.server.pieces import all_parts, pieces_of
+from mls.server.weights.gguf import GgufFacts, model_files, read_gguf, split_of
+from mls.server.weights.model_files import ModelPart, PartName, described_parts
+from mls.server.weights.pieces import all_parts, pieces_of
 
 SCHEMA_VERSION = 1
 

@@ -12,7 +12,7 @@ from gguf import GGUFReader, GGUFValueType, Keys, LlamaFileType
 from pydantic import BaseModel, ConfigDict
 
 from mls.core.errors import UserError
-from mls.server.model_files import part_name
+from mls.server.weights.model_files import part_name
 
 _MAGIC = b"GGUF"
 _DAMAGED = (ValueError, KeyError, IndexError, OverflowError, struct.error)

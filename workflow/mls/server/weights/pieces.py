@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from mls.config.config import ModelSource
 from mls.core.errors import UserError
-from mls.server.downloads import copy_from_package, copy_from_url, hub_token, hub_url
-from mls.server.model_files import part_name
+from mls.server.weights.downloads import copy_from_package, copy_from_url, hub_token, hub_url
+from mls.server.weights.model_files import part_name
 
 
 class Piece(NamedTuple):

@@ -1,0 +1,96 @@
+"""Where requests go, however a server's URL and an endpoint are written."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from mls.core.errors import UserError
+from mls.protocol.values import plain
+
+_ENDPOINTS = (["chat", "completions"], ["completions"], ["completion"], ["embeddings"])
+_VERSION = "v1"
+
+
+def endpoint_url(url: str, endpoint: str) -> str:
+    """The URL that requests are POSTed to: the endpoint below the server's URL.
+
+    Words that end the one and begin the other count once, so `/v1` may stand in either or in both,
+    and the URL may be the endpoint's own. Raises `UserError` for the URL of another endpoint, and
+    for one with a query.
+    """
+    parts = urlsplit(url)
+    words = _words(parts.path)
+    wanted = _words(endpoint.partition("?")[0])
+    most = min(len(words), len(wanted))
+    shared = next((n for n in range(most, 0, -1) if words[-n:] == wanted[:n]), 0)
+    if parts.query or parts.fragment or (not shared and _endpoint_words(words)):
+        root, own = _split(parts)
+        place = f"server.url (--server) to {root}" if root != url else ""
+        other = (
+            f"run.endpoint (--endpoint) to {own}" if own != "/" else "run.endpoint, with the query"
+        )
+        advice = " and ".join(filter(None, [place, other]))
+        raise UserError(f"{plain(url)} is not a server's URL but an endpoint's: set {advice}.")
+    return f"{_origin(parts)}{_path(words[: len(words) - shared])}{endpoint}"
+
+
+def root_url(url: str, endpoint: str) -> str:
+    """The server's root, below which its paths such as `/v1/models` and `/props` are.
+
+    It ends before `/v1` and before the endpoint's own words; a prefix counts wherever it is written.
+    Raises as `endpoint_url` does.
+    """
+    parts = urlsplit(endpoint_url(url, endpoint))
+    words = _words(parts.path)
+    own = _endpoint_words(words)
+    words = words[: len(words) - own] if own else _words(urlsplit(url).path)
+    if words[-1:] == [_VERSION]:
+        words.pop()
+    return _origin(parts) + _path(words)
+
+
+def redirection(url: str, location: str) -> str:
+    """What to do about a redirect, in words that go on a sentence about `url`.
+
+    location: the header of that name, which may be relative.
+    """
+    try:
+        to = urlsplit(urljoin(url, location))
+    except ValueError:
+        return f"redirected to {plain(location)} (Location), which is no URL"
+    where = f"redirected to {plain(to.geturl())} (Location), which is not followed"
+    if not _endpoint_words(_words(to.path)):
+        return f"{where}; set server.url to the API's own URL"
+    root, endpoint = _split(to)
+    same = root == _split(urlsplit(url))[0]
+    keys = [] if same else [f"server.url to {plain(root)}"]
+    return f"{where}; set {' and '.join([*keys, f'run.endpoint to {plain(endpoint)}'])}"
+
+
+def _split(parts: SplitResult) -> tuple[str, str]:
+    """(root, endpoint with `/v1` and query) of an endpoint's URL; of another URL endpoint `/`."""
+    words = _words(parts.path)
+    own = _endpoint_words(words)
+    if own and words[-own - 1 : -own] == [_VERSION]:
+        own += 1
+    root = _origin(parts) + _path(words[: len(words) - own])
+    end = "/" if parts.path.endswith("/") or not own else ""
+    query = f"?{parts.query}" if parts.query and own else ""
+    return root, _path(words[len(words) - own :]) + end + query
+
+
+def _endpoint_words(words: list[str]) -> int:
+    """How many of the last words of a path are those of an endpoint."""
+    return next((len(each) for each in _ENDPOINTS if words[-len(each) :] == each), 0)
+
+
+def _words(path: str) -> list[str]:
+    return [word for word in path.split("/") if word]
+
+
+def _path(words: list[str]) -> str:
+    return "".join(f"/{word}" for word in words)
+
+
+def _origin(parts: SplitResult) -> str:
+    return f"{parts.scheme}://{parts.netloc}"
