@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.servers.misbehaving import Misbehaving, Talk, chunked
 from tests.servers.misbehaving import reply as http_reply
 
+from mls.commands.probe import probe_server
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 from mls.protocol.request import Target
@@ -290,3 +292,15 @@ def test_a_proxys_password_is_not_shown() -> None:
     with pytest.raises(UserError, match=r"the proxy http://127\.0\.0\.1:9 doesn't") as error:
         api.models()
     assert "s3cret" not in str(error.value)
+
+
+def test_the_key_of_mls_probe_without_a_config(
+    make_server: Any, chat: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "s3cret")
+    server = make_server({CHAT: chat})
+    probe_server([f"{server.url}/v1/"], None, "gpt", "MY_KEY", tmp_path / "probe.json")
+    assert {seen.headers["Authorization"] for seen in server.seen} == {"Bearer s3cret"}
+    assert json.loads((tmp_path / "probe.json").read_text())["served_as"] == "gpt"
+    with pytest.raises(UserError, match="--server: expected a URL"):
+        probe_server(["localhost:80"], None, None, None, None)
