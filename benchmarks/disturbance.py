@@ -39,7 +39,7 @@ _SERVER = "MLS_SERVER"
 def _model_file() -> Path:
     """The default sweep's model, fetched when it is not there yet."""
     from mls.config.parse import load_config
-    from mls.server.models import fetch
+    from mls.server.weights.models import fetch
 
     config = load_config(ROOT / "config" / "config.yaml")
     name, source = next(iter(config.models.items()))

@@ -33,7 +33,7 @@ from mls.core.units import NS_PER_MS
 from mls.load.mpi.gather import gather
 from mls.load.records import records
 from mls.load.transport.exchange import Exchange
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 from mls.protocol.request import RequestBuilder, Target
 
 CHUNKS = 64
@@ -128,18 +128,18 @@ def on_ranks(chunks: int, output: Path | None) -> None:
 def parsing(chunks: int) -> None:
     """One rank's replies put into its file, read back, and parsed into records."""
     requests = max(1, chunks // CHUNKS)
-    finished = Finished(most_bytes=0)
+    spool = ExchangeSpool(most_bytes=0)
     put_s = 0.0
     for job in range(requests):
         made = _exchange(job)
-        took, _ = _timed(lambda made=made: finished.add(made))
+        took, _ = _timed(lambda made=made: spool.add(made))
         put_s += took
     made_mib = _peak_mib()
     builder = RequestBuilder(
         [Target("http://127.0.0.1:1")], Run(), served_as=None, seed=1, run_id="growth"
     )
     parse_s, rows = _timed(
-        lambda: sum(t.num_rows for t in records(finished, builder, rank=0, keep_output=False))
+        lambda: sum(t.num_rows for t in records(spool, builder, rank=0, keep_output=False))
     )
     assert rows == requests
     own = {"put_away_us": 1e6 * put_s / chunks, "parse_us": 1e6 * parse_s / chunks}

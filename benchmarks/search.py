@@ -30,7 +30,7 @@ from mls.analysis.answer import answer
 from mls.analysis.study import read_study
 from mls.config.cells import cells, run_path
 from mls.config.config import Config
-from mls.config.decisions import Wanted, decision_path, repeats_of
+from mls.config.decisions import PlannedRun, decision_path, repeats_of
 from mls.config.parse import parse_config
 from mls.core.files import write_json
 
@@ -98,7 +98,7 @@ def _search(seed: int, goal: str, folder: Path) -> dict[str, object]:
     }
 
 
-def _measure(config: Config, path: Path, run: Wanted, results: Path) -> None:
+def _measure(config: Config, path: Path, run: PlannedRun, results: Path) -> None:
     url = str(config.server.url)
     output = results / "runs" / run_path(config, run.cell, run.repeat)
     command = generator_command(url, output, config=path, repeat=run.repeat)

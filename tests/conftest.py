@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mls.config.config import ModelSource
-from mls.server.models import fetch
+from mls.server.weights.models import fetch
 
 # a shell has what it starts in the background ignore SIGINT, and so would what the tests start
 signal.signal(signal.SIGINT, signal.default_int_handler)

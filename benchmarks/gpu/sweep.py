@@ -18,6 +18,7 @@ from pathlib import Path
 from mls.config.cells import Cell, cells, run_path
 from mls.config.config import Config
 from mls.config.parse import load_config
+from mls.core.run_folder import RUN
 from mls.gpu.inventory import visible_cards
 
 HERE = Path(__file__).parent
@@ -116,8 +117,10 @@ def main() -> int:
             print(f"{'ok  ' if good else 'FAIL'} {run_path(config, cell, repeat)}", flush=True)
             missing += not good
     for path, config in ready.items():
-        for command in ("aggregate", "report", "archive"):
-            call(command, "--config", path)
+        call("aggregate", "--config", path)
+        call("report", "--config", path)
+        if any(Path(config.results, "runs").rglob(RUN)):  # of nothing there is no archive
+            call("archive", "--partial", "--config", path)
         keep(config, options.output / config.name)
     print(f"{measured} runs measured, {missing} not", flush=True)
     return 1 if missing or len(ready) < len(paths) else 0

@@ -18,13 +18,13 @@ DEADLINE_S = 60
 _DRIVER = """
 import json, sys
 from pathlib import Path
-from mls.host.pinning import Pinned
+from mls.host.pinning import CpuSets
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.server.engine.managed import serve
 given = json.loads(sys.argv[1])
 model = Path(given["model"]) if given["model"] else None
-server, pinned = Server(**given["server"]), Pinned(*map(frozenset, given["pinned"]))
+server, pinned = Server(**given["server"]), CpuSets(*map(frozenset, given["pinned"]))
 try:
     sys.exit(serve(server, model, "m", sys.argv[2:], Path(given["log"]), pinned=pinned))
 except UserError as error:

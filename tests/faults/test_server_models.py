@@ -12,7 +12,7 @@ import pytest
 
 from mls.config.config import ModelSource
 from mls.core.errors import UserError
-from mls.server.models import fetch
+from mls.server.weights.models import fetch
 
 WRONG = "0" * 64
 

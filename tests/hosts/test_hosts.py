@@ -26,7 +26,7 @@ from mls.config.parse import parse_config
 from mls.core.units import NS_PER_MS
 from mls.host.launch.launchers import command
 from mls.host.launch.programs import mpi_environment
-from mls.server.models import describe_model
+from mls.server.weights.models import describe_model
 
 RANKS_ON = ("near", "off", "far")
 AHEAD_S = {"off": 1_000, "far": 50_000}  # the clock of `near` is this machine's

@@ -25,6 +25,8 @@ from mls.core.units import NS_PER_MS, NS_PER_US
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
 LAG_NS = 40 * NS_PER_US
 NO_CHUNKS = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
+ENVIRONMENT = "0" * 64
+"""Digest of the environment in which it was measured."""
 
 
 @dataclass(frozen=True)
@@ -201,13 +203,15 @@ def write_repeat(
         cell=cell,
         repeat=repeat,
         config={
+            "name": planned.name,
             "run": cell_settings.run.model_dump(),
             "server": cell_settings.server.model_dump(),
             "load": cell_settings.load.model_dump(),
+            "workload": cell_settings.workload.model_dump(),
             "seed": cell_settings.seed,
-            "model": {"file_sha256": "b" * 64},
+            "model": cell_settings.model.model_dump(exclude_none=True) | {"file_sha256": "b" * 64},
         },
-        environment={"digest": "0" * 64, "host": "testhost"},
+        environment={"digest": ENVIRONMENT, "host": "testhost"},
         server={
             "url": "http://127.0.0.1:40000",
             "before": {"build": "b6500-abc", "slots": 8, "ctx_per_slot": 1024, "metrics": None},
@@ -244,6 +248,7 @@ def write_results(planned: Config, results: Path) -> None:
             "python": "3.11.2",
             "mpi": {"implementation": "MPICH", "version": "5.0"},
             "host": {"cpu": "Test CPU", "cores": 2, "governor": None},
+            "digest": ENVIRONMENT,
             "packages": {
                 f"package-{i}": {"version": f"1.{i}", "sha256": f"{i:064x}"} for i in range(40)
             },

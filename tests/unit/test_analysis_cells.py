@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import Load, config, load_of, table, write_repeat, write_results
 
-from mls.analysis.checks.cells import Within, enough_requests, repeats_agree
+from mls.analysis.checks.cells import BatchSpread, enough_requests, repeats_agree
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.config.sections.checks import Checks
@@ -88,7 +88,7 @@ def test_repeats_agree_when_twice_the_spread_would_have_shown():
 )
 def test_what_would_have_shown_does_so_all_the_more_when_it_is_greater(within, means, freedom):
     """Of quiet hosts it was unknown at times: scipy's distribution has gaps where it is nearly 0."""
-    batches = Within(within**2, freedom, 8.0)
+    batches = BatchSpread(within**2, freedom, 8.0)
     sizes = [0.01 * 2 ** (step / 4) for step in range(28)]
     shown = [batches.excludes(np.array(means), size) for size in sizes]
     assert shown == sorted(shown)

@@ -1,11 +1,10 @@
 """`repeats: auto` and `search`, on servers whose truth is known: what is measured, and when it stops."""
 
-import itertools
 import json
 import shutil
 
-import numpy as np
 import pytest
+from tests.unit.adaptive_sweeps import auto, measure, uneven
 from tests.unit.pages import page
 from tests.unit.slots import ALONE_MS, TOKENS, slot_records
 from tests.unit.synthetic import (
@@ -15,7 +14,6 @@ from tests.unit.synthetic import (
     table,
     to_table,
     write_failure,
-    write_json,
     write_repeat,
 )
 
@@ -24,50 +22,15 @@ from mls.analysis.answer import answer
 from mls.analysis.result_sets import opened
 from mls.analysis.study import read_study
 from mls.config.cells import cells, parse_cell
-from mls.config.decisions import decision_path, planned, repeats_of
+from mls.config.decisions import decision_path, planned
+from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
 MANY = {"max_tokens": TOKENS, "iters": 48}
 
 
-def measure(sweep, results, records):
-    """Measure and decide until all is done, as the workflow does. Returns the last decisions.
-
-    records: (cell, repeat) → the raw records of that run.
-    """
-    last = []
-    for first in cells(sweep):
-        runs = repeats_of(sweep, first)
-        for round_ in itertools.count(1):
-            for run in runs:
-                write_repeat(sweep, results, run.cell, run.repeat, records(run.cell, run.repeat))
-            decision = decide(sweep, results, first, round_)
-            path = results / decision_path(sweep, decision.line, round_)
-            write_json(path, decision.model_dump(mode="json"))
-            runs = decision.runs
-            if not runs:
-                break
-        last.append(decision)
-    return last
-
-
-def uneven(spread, seed=1):
-    """Repeats whose pace differs by that standard deviation."""
-
-    def records(cell, repeat):
-        rng = np.random.default_rng((seed, cell["inflight"], repeat))
-        pace = 10 * np.exp(spread * rng.standard_normal())
-        return table(Load(places=cell["inflight"], requests=40, tokens=32, itl_ms=pace))
-
-    return records
-
-
 def four_slots(seed):
     return lambda cell, repeat: slot_records(cell["inflight"], (seed, cell["inflight"], repeat))
-
-
-def auto(**precision):
-    return config(repeats="auto", sweep={"inflight": [2]}, precision=precision)
 
 
 def test_repeats_are_added_until_the_interval_is_narrow(tmp_path):
@@ -316,3 +279,11 @@ def test_a_decision_file_can_be_read_by_people(tmp_path):
     assert data["stopped"] == "width" and data["seen"][0]["repeats"] == 3
     shutil.rmtree(tmp_path / "plan")
     assert len(planned(sweep, tmp_path)[0][1]) == 3
+
+
+def test_a_config_that_was_written_and_read_again_has_the_same_decisions(tmp_path):
+    sweep = auto(width=0.04, min=3, max=30)
+    measure(sweep, tmp_path, uneven(0.05))
+    again = parse_config(json.loads(sweep.model_dump_json()))
+    assert planned(again, tmp_path) == planned(sweep, tmp_path)
+    assert len(planned(again, tmp_path)[0][1]) > 3

@@ -10,7 +10,7 @@ from tests.unit.gpus import NO_CARD, needs_card, needs_none
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.gpu.device import CardError, Processed, card_of, cupy
+from mls.gpu.device import CardError, PostResult, card_of, cupy
 from mls.gpu.kernel import reference
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.mpi.roles import Role
@@ -45,8 +45,8 @@ class HostCard:
         self.busy[slot] = (checksum, left - 1)
         return left <= 0
 
-    def result(self, slot: int) -> Processed:
-        return Processed(self.busy.pop(slot)[0], 1.0, 0.25, 0.5)
+    def result(self, slot: int) -> PostResult:
+        return PostResult(self.busy.pop(slot)[0], 1.0, 0.25, 0.5)
 
     def close(self) -> None:
         self.closed = True
@@ -110,7 +110,7 @@ def test_a_lost_card_ends_the_work_but_not_the_load():
     queue.submit(1, [b"reply"])
     queue.submit(2, [b"reply"])
     queue.drain()
-    assert not queue.results and "illegal memory access" in queue.failed
+    assert not queue.results and "illegal memory access" in queue.failure
 
 
 def test_what_was_processed_while_warming_up_is_forgotten():
@@ -169,7 +169,7 @@ def test_a_real_card_gives_the_references_checksums():
     for job, data in replies.items():
         queue.submit(job, [data])
     queue.drain()
-    assert queue.failed is None
+    assert queue.failure is None
     for job, data in replies.items():
         result = queue.results[job]
         assert result.checksum == reference(data, 4096)

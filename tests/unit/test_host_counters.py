@@ -44,7 +44,7 @@ def test_only_a_serve_that_we_are_below_counts(monkeypatch):
 
 
 def test_a_rank_without_a_launcher_owns_nothing_of_its_shell(monkeypatch):
-    for name in (counters.SERVE_PID, *counters._LAUNCHED):
+    for name in (counters.SERVE_PID, *counters._LAUNCHER_VARIABLES):
         monkeypatch.delenv(name, raising=False)
     assert counters._root().pid == os.getpid()
     monkeypatch.setenv("PMI_RANK", "0")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mls.host.usage.foreign_servers import Origin, origin
-from mls.host.usage.processes import Entry, Spent, above, below, table
+from mls.host.usage.processes import CpuCounter, Entry, above, below, table
 
 INIT, SHELL, OURS = 1, 10, 90
 TERMINAL, ELSEWHERE = 10, 40  # sessions
@@ -142,7 +142,7 @@ STEPS = st.lists(
 
 @given(steps=STEPS, waited=st.booleans())
 def test_time_neither_vanishes_with_a_process_nor_runs_backwards(steps, waited):
-    life, spent, last = Life(), Spent(), 0.0
+    life, spent, last = Life(), CpuCounter(), 0.0
     for what, pid, s in steps:
         if what == "begin" and pid not in life.known:
             life.begin(pid)

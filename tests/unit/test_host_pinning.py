@@ -10,7 +10,7 @@ from mls.config.parse import parse_config
 from mls.config.sections.pin import Pin, read_cpus, write_cpus
 from mls.core.errors import UserError
 from mls.host import pinning
-from mls.host.pinning import Pinned, choose
+from mls.host.pinning import CpuSets, choose
 from mls.report.text.plan import pin_words
 
 
@@ -26,7 +26,7 @@ def test_lists_of_cpus_are_written_as_the_kernel_does():
 def test_auto_gives_each_rank_a_whole_core_and_the_server_the_others(host):
     host(8, threads=2)
     choice = choose(Pin(), ranks=2, managed=True)
-    assert choice == Pinned(
+    assert choice == CpuSets(
         frozenset({0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13}), read_cpus("6-7,14-15")
     )
 
@@ -62,7 +62,7 @@ def test_a_quota_is_not_a_set_of_cores(host):
 def test_a_server_of_the_users_is_not_ours_to_pin(host):
     host(16)
     assert "not ours" in choose(Pin(), ranks=1, managed=False).why
-    assert choose(Pin(ranks="3"), 1, managed=False) == Pinned(None, frozenset({3}))
+    assert choose(Pin(ranks="3"), 1, managed=False) == CpuSets(None, frozenset({3}))
     with pytest.raises(UserError, match=r"pin\.server.*not ours.*taskset"):
         choose(Pin(server="3"), 1, managed=False)
 

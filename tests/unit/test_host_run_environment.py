@@ -29,24 +29,24 @@ def environment(tmp_path):
     made = RunEnvironment(root, (lock,))
     made.bin.mkdir(parents=True)
     (made.bin / "python").symlink_to(sys.executable)
-    made.built.write_text(json.dumps(made.wanted() | {"with": "uv"}))
+    made.stamp.write_text(json.dumps(made.contents() | {"with": "uv"}))
     return made
 
 
 def test_one_that_fits_stays(environment):
-    before = environment.built.stat()
+    before = environment.stamp.stat()
     environment.prepare()
-    assert environment.built.stat() == before
+    assert environment.stamp.stat() == before
 
 
 @pytest.mark.parametrize(
     ("change", "here"),
     [
         (lambda e: e.locks[0].write_text("numpy==3\n"), True),
-        (lambda e: e.built.write_text(json.dumps(e.wanted() | {"python": "2.7"})), True),
-        (lambda e: e.built.write_text('{"with": "uv", "locks": ["run.txt"]}'), False),
-        (lambda e: e.built.write_text(""), False),
-        (lambda e: e.built.unlink(), False),
+        (lambda e: e.stamp.write_text(json.dumps(e.contents() | {"python": "2.7"})), True),
+        (lambda e: e.stamp.write_text('{"with": "uv", "locks": ["run.txt"]}'), False),
+        (lambda e: e.stamp.write_text(""), False),
+        (lambda e: e.stamp.unlink(), False),
         (lambda e: (e.bin / "python").unlink(), False),
     ],
     ids=["lock", "python", "made by an older version", "cut off", "half made", "no interpreter"],
@@ -87,4 +87,4 @@ def test_an_installer_that_fails_is_one_sentence(environment):
     environment.locks[0].write_text("numpy==0.0.1\n")
     with pytest.raises(UserError, match="could not be built"):
         environment.prepare()
-    assert not environment.built.exists()
+    assert not environment.stamp.exists()

@@ -48,7 +48,7 @@ def test_first_token_is_the_parsers_own_first_chunk(cuts, data):
     whole = connection(*came).exchange
     if came:
         unframe(whole)
-    struck = limits.struck(looked_at, START_NS + 2 * NS_PER_S + 1)
+    struck = limits.breach(looked_at, START_NS + 2 * NS_PER_S + 1)
     assert (struck is None) == bool(parse(whole).chunk_reads)
     assert looked_at.exchange.reads == connection(*came).exchange.reads  # nothing is used up
 
@@ -57,16 +57,16 @@ def test_each_limit_strikes_at_its_own_moment():
     limits = Limits(Run(timeout_first_token_s=3, timeout_between_chunks_s=2))
     assert limits.every_ns == 200 * NS_PER_MS
     mute, begun = connection(), connection(BODY[:-60])
-    assert limits.struck(mute, START_NS + 3 * NS_PER_S) is None
-    assert limits.struck(mute, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_first_token"
-    assert limits.struck(begun, START_NS + 3 * NS_PER_S) is None
-    assert limits.struck(begun, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_between_chunks"
+    assert limits.breach(mute, START_NS + 3 * NS_PER_S) is None
+    assert limits.breach(mute, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_first_token"
+    assert limits.breach(begun, START_NS + 3 * NS_PER_S) is None
+    assert limits.breach(begun, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_between_chunks"
 
 
 def test_no_limits_are_never_looked_at():
     limits = Limits(Run())
     assert limits.every_ns == NEVER_NS
-    assert limits.struck(connection(), NEVER_NS - 1) is None
+    assert limits.breach(connection(), NEVER_NS - 1) is None
 
 
 @pytest.mark.parametrize("key", ["timeout_first_token_s", "timeout_between_chunks_s"])

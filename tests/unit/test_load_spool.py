@@ -1,4 +1,4 @@
-"""Finished exchanges: the same back from the file, in the order of jobs, whatever the disk does."""
+"""ExchangeSpool exchanges: the same back from the file, in the order of jobs, whatever the disk does."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from tests.unit.exchanges import exchange
 
 from mls.load.transport import spool as module
 from mls.load.transport.exchange import Exchange
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 
 times = st.integers(0, 2**63 - 1)
 reads = st.lists(st.tuples(st.binary(max_size=99), st.binary(max_size=16), times, times))
@@ -32,43 +32,41 @@ def raw(job, read=(), error=None):
 
 @given(st.permutations(range(6)), st.integers(0, 2000), reads, st.text() | st.none())
 def test_the_same_comes_back_in_the_order_of_jobs(order, most_bytes, read, error):
-    finished = Finished(most_bytes)
+    spool = ExchangeSpool(most_bytes)
     for job in order:
-        finished.add(raw(job, read, error))
-    assert len(finished) == 6
-    assert [fields(made) for made in finished] == [fields(raw(j, read, error)) for j in range(6)]
-    finished.close()
-    assert list(finished) == []
+        spool.add(raw(job, read, error))
+    assert len(spool) == 6
+    assert [fields(made) for made in spool] == [fields(raw(j, read, error)) for j in range(6)]
+    spool.close()
+    assert list(spool) == []
 
 
 def test_a_reply_that_was_taken_apart_comes_back_as_well():
-    finished = Finished(most_bytes=0)
+    spool = ExchangeSpool(most_bytes=0)
     made = exchange(b"a", b"b", job=3)
-    finished.add(made)
-    (copy,) = finished
+    spool.add(made)
+    (copy,) = spool
     assert copy is not made and fields(copy) == fields(made)
-    finished.close()
+    spool.close()
 
 
 def test_only_what_is_too_much_leaves_memory():
-    finished = Finished(most_bytes=2000)
+    spool = ExchangeSpool(most_bytes=2000)
     made = [raw(job, [(b"x" * 250, b"", 1, 2)]) for job in range(7)]  # each costs 500 bytes
     for one in made:
-        finished.add(one)
-    assert [copy is one for copy, one in zip(finished, made, strict=True)] == [False] * 3 + [
-        True
-    ] * 4
-    finished.close()
+        spool.add(one)
+    assert [copy is one for copy, one in zip(spool, made, strict=True)] == [False] * 3 + [True] * 4
+    spool.close()
 
 
 def test_nothing_is_left_in_the_folder_nor_of_the_thread(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    finished = Finished(most_bytes=0)
-    finished.add(raw(0, [(b"x", b"", 1, 2)]))
-    assert len(finished) == 1
+    spool = ExchangeSpool(most_bytes=0)
+    spool.add(raw(0, [(b"x", b"", 1, 2)]))
+    assert len(spool) == 1
     assert list(tmp_path.iterdir()) == []
-    assert "finished" not in {thread.name for thread in threading.enumerate()}
-    finished.close()
+    assert "spool" not in {thread.name for thread in threading.enumerate()}
+    spool.close()
 
 
 @pytest.mark.parametrize("short", [False, True], ids=["refused", "written in part"])
@@ -86,10 +84,10 @@ def test_a_full_disk_loses_nothing(monkeypatch, short):
 
     monkeypatch.setattr(os, "pwritev", full)
     monkeypatch.setattr(module, "_BATCH", 1)
-    finished = Finished(most_bytes=0)
+    spool = ExchangeSpool(most_bytes=0)
     for job in (4, 3, 2, 1, 0):
-        finished.add(raw(job, [(b"x" * 50, b"", 1, 2)]))
-    assert [made.job for made in finished] == [0, 1, 2, 3, 4]
+        spool.add(raw(job, [(b"x" * 50, b"", 1, 2)]))
+    assert [made.job for made in spool] == [0, 1, 2, 3, 4]
     assert room == -1  # one attempt failed, and there was no other
-    assert all(made.reads == [(b"x" * 50, b"", 1, 2)] for made in finished)
-    finished.close()
+    assert all(made.reads == [(b"x" * 50, b"", 1, 2)] for made in spool)
+    spool.close()

@@ -1,6 +1,7 @@
 """The history page over archives and folders."""
 
 import json
+import zipfile
 
 import pytest
 from tests.unit.pages import Page
@@ -83,3 +84,15 @@ def test_of_embeddings_the_history_counts_requests(tmp_path):
 def test_a_folder_without_results_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="no archive and no folder of results"):
         history(tmp_path)
+
+
+def test_an_archive_without_a_result_is_left_out_with_a_reason(folder, tmp_path):
+    empty = tmp_path / "empty.zip"
+    with zipfile.ZipFile(empty, "w") as opened:
+        opened.writestr("config.json", config(name="default").model_dump_json())
+    with pytest.raises(UserError, match=r"empty\.zip has no result of any of the 6 repeats"):
+        history(tmp_path)
+    for packed in folder.glob("*.zip"):
+        (tmp_path / packed.name).symlink_to(packed)
+    (reason,) = history(tmp_path).unread
+    assert "its config (default) plans" in reason

@@ -8,34 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.gguf_files import write_gguf
 
 from mls.config.config import ModelSource
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
-from mls.server.gguf import read_gguf
-from mls.server.models import describe_model, fetch, load_descriptor
+from mls.server.weights.gguf import read_gguf
+from mls.server.weights.models import describe_model, fetch, load_descriptor
 
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real GGUF file of a few kB, with a vocabulary, written by the library."""
-    import numpy as np
-    from gguf import GGUFWriter
-
-    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
-    writer = GGUFWriter(path, "llama")
-    writer.add_name("Tiny")
-    writer.add_file_type(1)
-    writer.add_context_length(256)
-    writer.add_token_list(["a", "bc", "äöü", ""])
-    writer.add_token_scores([0.5, 1.5, 2.5, 3.5])
-    writer.add_chat_template("{{ messages }}")
-    writer.add_tensor("w", np.ones((8, 32), dtype=np.float16))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    """A real GGUF file with a vocabulary."""
+    return write_gguf(tmp_path_factory.mktemp("gguf"), "tiny")[0]
 
 
 def sha256(path: Path) -> str:
@@ -43,7 +28,7 @@ def sha256(path: Path) -> str:
 
 
 def test_facts_of_the_real_model(smollm2: Path) -> None:
-    facts = read_gguf(smollm2)
+    facts = read_gguf([smollm2])
     assert facts.architecture == "llama"
     assert facts.n_params == 134_515_008
     assert facts.quantization == "Q4_1"
@@ -52,7 +37,7 @@ def test_facts_of_the_real_model(smollm2: Path) -> None:
 
 
 def test_facts_stand_after_arrays_of_every_kind(tiny_gguf: Path) -> None:
-    facts = read_gguf(tiny_gguf)
+    facts = read_gguf([tiny_gguf])
     assert facts.model_name == "Tiny"
     assert facts.n_params == 8 * 32
     assert facts.quantization == "F16"

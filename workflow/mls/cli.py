@@ -51,7 +51,7 @@ def model(
     """Fetch a model file, check it, and say what it is."""
     from mls.config.parse import load_config
     from mls.core.files import write_json
-    from mls.server.models import describe_model
+    from mls.server.weights.models import describe_model
 
     write_json(output, describe_model(name, load_config(config), output.parent))
 
@@ -192,21 +192,27 @@ def reproduce(
 
 
 @app.command()
-def archive(config: ConfigFile) -> None:
+def archive(
+    config: ConfigFile,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Also when planned repeats have no result yet.")
+    ] = False,
+) -> None:
     """Zip page, tables, raw records, config and locks, with a manifest of SHA-256 sums."""
     from mls.config.parse import load_config
     from mls.report.archive.archive import archive as pack
 
     loaded = load_config(config)
-    print(pack(loaded, Path(loaded.results)))
+    print(pack(loaded, Path(loaded.results), partial=partial))
 
 
 @app.command()
 def verify(archive: Annotated[Path, typer.Argument(help="A zip made by `mls archive`.")]) -> None:
-    """Check every file of an archive against its manifest."""
-    from mls.report.archive.archive import verify as check
+    """Check an archive's files against its manifest, and its parts against each other."""
+    from mls.report.archive.verification import verify as check
 
-    print(f"{archive}: {check(archive)} files, all as in the manifest")
+    for sentence in check(archive).sentences():
+        print(f"{archive}: {sentence}")
 
 
 @app.command()

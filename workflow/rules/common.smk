@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from subprocess import CalledProcessError
@@ -37,6 +38,7 @@ from mls.config.cells import (
     settings,
 )
 from mls.config.parse import parse_config
+from mls.server.weights.model_files import local_sha256
 
 try:
     CONFIG = parse_config(config)
@@ -182,6 +184,15 @@ def cell_options(wildcards):
 def model_digest(name):
     """What a model's file depends on."""
     return data_sha256(CONFIG.models[name].model_dump(exclude={"server", "served_as"}))
+
+
+@cache
+def local_files(name):
+    """A local model's bytes: others under the same name are measured anew."""
+    path = CONFIG.models[name].path
+    if not path or urls_of(name):
+        return []
+    return local_sha256(path, Path(RESULTS, "models", f"{name}.json"))
 
 
 def settings_of(model):

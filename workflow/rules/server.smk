@@ -15,6 +15,7 @@ rule model:
         source=lambda wildcards: [
             model_digest(wildcards.model),
             *urls_of(wildcards.model),
+            *local_files(wildcards.model),
         ],
         mls=MLS,
     message:

@@ -1,4 +1,4 @@
-"""The answer in data: which cell is best for throughput, which for latency, and at what cost."""
+"""The answer as data: the best cell for throughput, the best for latency, and the cost of each."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ LATENCY = "latency_ms.p95"
 
 @dataclass(frozen=True)
 class Best:
-    """The cell with the best value of a metric among those that can be believed."""
+    """The cell with the best value of a metric, among the cells that are trusted."""
 
     metric: str
     cell: CellResult
     value: Estimate
     rivals: list[CellResult]
-    """Other cells that may be better, or may be worse: the data can't tell."""
+    """Other cells that may be better or worse: the intervals don't exclude either."""
     alike: list[CellResult]
-    """Other cells that are as good, for all practical purposes."""
+    """Other cells that are practically as good."""
     compared: int
-    """Number of other cells that it was chosen from."""
+    """Number of other cells that it was compared with."""
     at_edge: bool
-    """The best is at the highest `inflight` of the sweep: the optimum may lie beyond."""
+    """It has the highest `inflight` of the sweep: the optimum may lie beyond."""
     apart: bool
-    """Not all of them were measured together, so the intervals don't hold what changed in between."""
+    """Not all cells were measured together: the intervals leave out what changed in between."""
 
     @property
     def unclear(self) -> bool:
-        """Whether there are intervals, and they don't tell it from its rivals."""
+        """Whether there are intervals, and they don't separate it from its rivals."""
         return self.value.low is not None and bool(self.compared and self.rivals)
 
     @property
     def resolved(self) -> bool | None:
-        """None when there are no intervals (a single repeat), or nothing to compare with."""
+        """Whether it is surely the best. None without intervals or without other cells."""
         if self.apart or self.unclear:
             return False
         return None if self.value.low is None or not self.compared else True
@@ -47,33 +47,33 @@ class Best:
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """The answer for one model. The bests are None when no cell of it has a result."""
+    """The answer for one model. The bests are None when none of its cells has a result."""
 
     model: str
     cells: list[CellResult]
     throughput: Best | None
     latency: Best | None
     knee: Knee | None
-    """Along inflight, through the best cell for throughput."""
+    """The knee among the cells that differ from the best for throughput in inflight only."""
     under_slo: UnderSlo | None
     """None without objectives, or without a cell to choose from."""
     goodput: Best | None
     gain: Estimate | None
-    """Throughput at the best cell for throughput, over that at the best for latency."""
+    """Throughput of the best cell for throughput, over that of the best for latency."""
     cost: Estimate | None
-    """Mean latency at the best cell for throughput, over that at the best for latency."""
+    """Mean latency of the best cell for throughput, over that of the best for latency."""
     distrusted: list[CellResult]
     """Cells left out of the choice because a check failed on them."""
     trusted: bool
-    """False: each cell failed a check, so the bests are of figures that can't be believed."""
+    """False when each cell failed a check: then the bests are of figures that can't be believed."""
     apart: list[tuple[CellResult, float]]
-    """Cells of the choice that were not measured together with most others, each with the gap in s."""
+    """Candidates that were not measured together with most others, each with the gap in s."""
 
 
 @dataclass(frozen=True)
 class Answer:
     rate: Rate
-    """What throughput is, in the window or of whole runs."""
+    """The figure that stands for throughput: of the window, or of whole runs."""
     models: list[ModelAnswer]
     failed: list[CellResult]
     """Cells in which a repeat has no result."""
@@ -96,8 +96,8 @@ def _model(study: Study, name: str) -> ModelAnswer:
     distrusted = [cell for cell in measured if cell.checks("fail")]
     believed = [cell for cell in measured if not cell.checks("fail")]
     candidates = believed or measured
-    throughput = _best(rate, candidates, highest=True, rather=LATENCY)
-    latency = _best(LATENCY, candidates, highest=False, rather=rate)
+    throughput = _best(rate, candidates, highest=True, tie_break=LATENCY)
+    latency = _best(LATENCY, candidates, highest=False, tie_break=rate)
     gain = cost = None
     if throughput and latency and throughput.cell is not latency.cell:
         gain = intervals.ratio(throughput.cell.values(rate), latency.cell.values(rate))
@@ -111,7 +111,7 @@ def _model(study: Study, name: str) -> ModelAnswer:
         knee=knee(_line(throughput.cell, candidates), rate) if throughput else None,
         under_slo=under_slo(study.config.slo, candidates, rate),
         goodput=_best(
-            f"{study.rates}.good_requests_per_s", candidates, highest=True, rather=LATENCY
+            f"{study.rates}.good_requests_per_s", candidates, highest=True, tie_break=LATENCY
         ),
         gain=gain,
         cost=cost,
@@ -122,54 +122,52 @@ def _model(study: Study, name: str) -> ModelAnswer:
 
 
 def _line(through: CellResult, cells: list[CellResult]) -> list[CellResult]:
-    """Cells that differ from one in inflight only."""
+    """The cells that differ from `through` in inflight only."""
 
-    def rest(cell: CellResult) -> dict[str, object]:
+    def other_axes(cell: CellResult) -> dict[str, object]:
         return {axis: value for axis, value in cell.cell.items() if axis != "inflight"}
 
-    return [cell for cell in cells if rest(cell) == rest(through)]
+    return [cell for cell in cells if other_axes(cell) == other_axes(through)]
 
 
-def _best(metric: str, cells: list[CellResult], *, highest: bool, rather: str) -> Best | None:
-    """The best cell; of those that are practically alike, the one that is better by `rather`."""
-    known = [cell for cell in cells if metric in cell.estimates]
-    if not known:
+def _best(metric: str, cells: list[CellResult], *, highest: bool, tie_break: str) -> Best | None:
+    """The best cell. Among practically alike cells the metric `tie_break` decides."""
+    candidates = [cell for cell in cells if metric in cell.estimates]
+    if not candidates:
         return None
 
     def cost(cell: CellResult, by: str) -> tuple[float, int]:
         value = cell.estimates[by].value if by in cell.estimates else 0.0
         return (value if by == LATENCY else -value, cell.cell["inflight"])
 
-    top = min(known, key=lambda cell: cost(cell, metric))
-    worse = {id(cell): _how_much_worse(top, cell, metric, highest) for cell in known}
-    equals = [cell for cell in known if cell is top or alike(worse[id(cell)])]
-    best = min(equals, key=lambda cell: cost(cell, rather))
+    top = min(candidates, key=lambda cell: cost(cell, metric))
+    deficits = {id(cell): _deficit(top, cell, metric, highest) for cell in candidates}
+    equals = [cell for cell in candidates if cell is top or alike(deficits[id(cell)])]
+    best = min(equals, key=lambda cell: cost(cell, tie_break))
     value = best.estimates[metric]
-    others = [cell for cell in known if not any(cell is one for one in equals)]
-    rivals = [cell for cell in others if not _told_apart(worse[id(cell)])]
-    most = max(cell.cell["inflight"] for cell in known)
-    edge = len({cell.cell["inflight"] for cell in known}) > 1 and best.cell["inflight"] == most
+    others = [cell for cell in candidates if not any(cell is one for one in equals)]
+    rivals = [cell for cell in others if not _distinct(deficits[id(cell)])]
+    most = max(cell.cell["inflight"] for cell in candidates)
+    edge = len({cell.cell["inflight"] for cell in candidates}) > 1 and best.cell["inflight"] == most
     return Best(
         metric,
         best,
         value,
         rivals,
         [cell for cell in equals if cell is not best],
-        len(known) - 1,
+        len(candidates) - 1,
         edge,
-        bool(apart(known)),
+        bool(apart(candidates)),
     )
 
 
-def _how_much_worse(
-    top: CellResult, cell: CellResult, metric: str, highest: bool
-) -> Estimate | None:
-    """How many times worse than the top a cell is, by the repeats' own figures."""
+def _deficit(top: CellResult, cell: CellResult, metric: str, highest: bool) -> Estimate | None:
+    """How many times worse than the top a cell is, by the figures of the repeats."""
     if cell is top:
         return None
     above, below = (top, cell) if highest else (cell, top)
     return intervals.ratio(above.values(metric), below.values(metric))
 
 
-def _told_apart(worse: Estimate | None) -> bool:
+def _distinct(worse: Estimate | None) -> bool:
     return worse is not None and worse.low is not None and worse.low > 1

@@ -1,4 +1,4 @@
-"""Two sets of results, cell by cell: what changed, by how much, and can it be told from chance?"""
+"""Two sets of results, cell by cell: what changed, by how much, and whether it may be chance."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mls.analysis.study import CellResult, Study
 
 Finding = Literal["worse", "can't tell", "better", "same"]
 ORDER: tuple[Finding, ...] = ("worse", "can't tell", "better", "same")
-"""What is told of a cell with several metrics: the first of these that one of them has."""
+"""The finding on a cell with several metrics is the first of these that one of its metrics has."""
 
 MARGIN = 0.05
-"""Changes up to this fraction don't matter, unless the user says otherwise."""
-SEEN = 2
-"""`same` is said only when a change of so many margins would have shown."""
+"""Changes up to this fraction don't matter, unless the user sets another margin."""
+SAME_MARGINS = 2
+"""`same` requires that a change of this many margins would have shown."""
 
 ALPHA = 0.05
-"""Of all figures of a comparison that are called worse, or better, as many may be so by chance."""
+"""Of a comparison's figures that are called worse (or better), this share may be so by chance."""
 
 
 @dataclass(frozen=True)
 class Metric:
     name: str
-    """As in `Summary`, one figure a repeat."""
+    """The key in `Summary`, which has one figure a repeat."""
     title: str
     unit: str
     higher_is_better: bool
@@ -44,7 +44,7 @@ LATENCIES = (
 
 @dataclass(frozen=True)
 class Change:
-    """Of one metric in one cell."""
+    """The change of one metric in one cell."""
 
     metric: Metric
     base: Estimate
@@ -52,7 +52,9 @@ class Change:
     ratio: Estimate
     """New over base."""
     chance: float | None
-    """Probability of being so much worse, or more, were there no difference; None with one repeat."""
+    """Probability that a figure looks this much worse, or more, without any real difference.
+
+    None with a single repeat."""
     finding: Finding
 
 
@@ -65,13 +67,13 @@ class CellChange:
 
     @property
     def finding(self) -> Finding:
-        """`can't tell` when nothing could be compared, too."""
-        found = {change.finding for change in self.changes}
-        return next((finding for finding in ORDER if finding in found), "can't tell")
+        """The first of `ORDER` among the changes; `can't tell` when nothing could be compared."""
+        findings = {change.finding for change in self.changes}
+        return next((finding for finding in ORDER if finding in findings), "can't tell")
 
     @property
     def distrusted(self) -> list[str]:
-        """Checks that failed on either side."""
+        """Names of the checks that failed on either side."""
         return list(dict.fromkeys([*self.base.checks("fail"), *self.new.checks("fail")]))
 
 
@@ -89,9 +91,9 @@ class Comparison:
 def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
     """Compare the cells that both have. margin: the fraction that a change must exceed to matter.
 
-    Cells are the same when their axes have the same values; an axis that only one side has must
-    be constant there, and is then left out. Figures of many cells are compared, so some differ by
-    chance: see `judged_together`.
+    Cells are the same when their axes have the same values. An axis that only one side has must be
+    constant there, and is then left out. Of the many figures some differ by chance:
+    `judged_together` accounts for that.
     """
     shared = _shared_axes(base, new)
     before = {_key(cell, shared): cell for cell in base.cells if cell.ok}
@@ -104,24 +106,25 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
         Metric(rate.metric, "Throughput", rate.unit, True),
         *LATENCIES,
     )
-    both = [(before[key], cell) for key, cell in after.items() if key in before]
-    changes = judged_together([_changes(old, cell, metrics, margin) for old, cell in both])
+    pairs = [(before[key], cell) for key, cell in after.items() if key in before]
+    changes = judged_together([_changes(old, cell, metrics, margin) for old, cell in pairs])
     return Comparison(
         cells=[
-            CellChange(_named(cell, shared), old, cell, own)
-            for (old, cell), own in zip(both, changes, strict=True)
+            CellChange(_axis_values(cell, shared), old, cell, own)
+            for (old, cell), own in zip(pairs, changes, strict=True)
         ],
-        only_base=[_named(cell, shared) for key, cell in before.items() if key not in after],
-        only_new=[_named(cell, shared) for key, cell in after.items() if key not in before],
+        only_base=[_axis_values(cell, shared) for key, cell in before.items() if key not in after],
+        only_new=[_axis_values(cell, shared) for key, cell in after.items() if key not in before],
         margin=margin,
     )
 
 
 def judge_ratio(worse: Estimate, margin: float) -> Finding:
-    """worse: how many times worse the new figure is than the base, with its 95 % interval.
+    """The finding on one ratio by itself.
 
-    By itself. `worse` and `better`: by more than the margin, and the interval excludes 1. `same`:
-    neither, and the interval lies within `SEEN` margins, so that a greater change would have shown.
+    worse: how many times worse the new figure is than the base, with its 95 % interval. `worse` and
+    `better`: the change exceeds the margin, and the interval excludes 1. `same`: neither holds, and
+    the interval lies within `SAME_MARGINS` margins, so a greater change would have shown.
     """
     if worse.low is None or worse.high is None:
         return "can't tell"
@@ -129,14 +132,17 @@ def judge_ratio(worse: Estimate, margin: float) -> Finding:
         return "worse"
     if worse.high < 1 and worse.value < 1 / (1 + margin):
         return "better"
-    wide = 1 + SEEN * margin
+    wide = 1 + SAME_MARGINS * margin
     return "same" if 1 / wide <= worse.low and worse.high <= wide else "can't tell"
 
 
 def change(
     metric: Metric, base: Sequence[float], new: Sequence[float], margin: float
 ) -> Change | None:
-    """A change from one figure a repeat on either side, by itself; None when a side has none above 0."""
+    """The change of one metric by itself, from one figure a repeat on either side.
+
+    None when a side has no figure, or one that is not above 0.
+    """
     ratio = intervals.ratio(new, base)
     before, after = intervals.mean(base), intervals.mean(new)
     if ratio is None or before is None or after is None:
@@ -148,34 +154,35 @@ def change(
 
 
 def judged_together(cells: Sequence[Sequence[Change]]) -> list[list[Change]]:
-    """The changes of each cell, where what may be chance among so many is `can't tell`.
+    """The changes of each cell. A change that may be chance among so many becomes `can't tell`.
 
-    By the false discovery rate of Benjamini and Hochberg (*Journal of the Royal Statistical Society*
-    B 57, 1995), of all that might be worse and of all that might be better.
+    The method is the false discovery rate of Benjamini and Hochberg (*Journal of the Royal
+    Statistical Society* B 57, 1995), applied to all that may be worse and to all that may be
+    better.
     """
-    known = [change.chance for own in cells for change in own if change.chance is not None]
-    worse = dict(zip(known, stats.false_discovery_control(known), strict=True))
-    lower = [1 - chance for chance in known]
-    better = dict(zip(known, stats.false_discovery_control(lower), strict=True))
+    chances = [change.chance for own in cells for change in own if change.chance is not None]
+    worse = dict(zip(chances, stats.false_discovery_control(chances), strict=True))
+    lower = [1 - chance for chance in chances]
+    better = dict(zip(chances, stats.false_discovery_control(lower), strict=True))
 
-    def judged(change: Change) -> Change:
+    def judge(change: Change) -> Change:
         if change.chance is None or change.finding not in ("worse", "better"):
             return change
         rate = (worse if change.finding == "worse" else better)[change.chance]
         return change if rate <= ALPHA else replace(change, finding="can't tell")
 
-    return [[judged(change) for change in own] for own in cells]
+    return [[judge(change) for change in own] for own in cells]
 
 
 def _changes(
     base: CellResult, new: CellResult, metrics: Sequence[Metric], margin: float
 ) -> list[Change]:
-    found = (change(m, base.values(m.name), new.values(m.name), margin) for m in metrics)
-    return [one for one in found if one]
+    changes = (change(m, base.values(m.name), new.values(m.name), margin) for m in metrics)
+    return [one for one in changes if one]
 
 
 def _shared_axes(base: Study, new: Study) -> list[str]:
-    """Axes that tell cells apart on both sides, in the order of the new one."""
+    """Axes that both sides have, in the order of the new one, and all axes that vary on either."""
     there = set(base.cells[0].cell) if base.cells else set()
     here = list(new.cells[0].cell) if new.cells else []
     varying = {*base.varying, *new.varying}
@@ -186,5 +193,5 @@ def _key(cell: CellResult, axes: list[str]) -> tuple[str, ...]:
     return tuple(str(cell.cell.get(axis)) for axis in axes)
 
 
-def _named(cell: CellResult, axes: list[str]) -> dict[str, Any]:
+def _axis_values(cell: CellResult, axes: list[str]) -> dict[str, Any]:
     return {axis: cell.cell.get(axis) for axis in axes}

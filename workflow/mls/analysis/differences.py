@@ -1,4 +1,4 @@
-"""What differs between two sets of results, beside their figures."""
+"""The differences between two sets of results beside their figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST = 200
 
 @dataclass(frozen=True)
 class Difference:
-    """`base` and `new` are texts; empty: not recorded on that side."""
+    """One fact that is not the same. `base` and `new` are texts, empty where it isn't recorded."""
 
     what: str
     base: str
@@ -24,9 +24,9 @@ class Difference:
 
 
 def differences(base: Study, base_results: Path, new: Study, new_results: Path) -> list[Difference]:
-    """Server build, model file, settings and environment that are not the same, by name.
+    """Differences in server build, model file, settings and environment, at most `MOST`.
 
-    Of settings those of all cells count; axes of the sweep are no difference.
+    Settings are those of all cells. An axis that varies in a sweep is no difference.
     """
     before = _facts(base, base_results)
     after = _facts(new, new_results)
@@ -40,35 +40,35 @@ def differences(base: Study, base_results: Path, new: Study, new_results: Path) 
 
 
 def _facts(study: Study, results: Path) -> dict[str, str]:
-    """Name → its value, or all values when cells differ."""
-    found: dict[str, dict[str, None]] = {}
+    """Name → its value, or all its values when cells differ."""
+    values_by_name: dict[str, dict[str, None]] = {}
     for cell in study.cells:
         for repeat in cell.ok:
             if repeat.result is None:
                 continue
             state = repeat.result.server.get("before") or {}
-            told = {
+            entries = {
                 "server": {key: state.get(key) for key in ("build", "slots", "ctx_per_slot")},
                 "model": {str(cell.cell["model"]): repeat.result.config.get("model")},
                 "settings": {key: repeat.result.config.get(key) for key in ("run", "server")},
             }
-            for name, value in _flat(told):
-                found.setdefault(name, {})[value] = None
-    facts = {name: ", ".join(values) for name, values in found.items()}
-    described = read_json(results / "environment" / "environment.json")
-    if isinstance(described, dict):
-        known = {key: described.get(key) for key in _ENVIRONMENT}
-        facts |= {name: value for name, value in _flat(known) if name not in _NOT_SETTINGS}
+            for name, value in _leaves(entries):
+                values_by_name.setdefault(name, {})[value] = None
+    facts = {name: ", ".join(values) for name, values in values_by_name.items()}
+    environment = read_json(results / "environment" / "environment.json")
+    if isinstance(environment, dict):
+        parts = {key: environment.get(key) for key in _ENVIRONMENT}
+        facts |= {name: value for name, value in _leaves(parts) if name not in _NOT_SETTINGS}
     return facts
 
 
-def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Leaves of nested mappings as (`a.b`, text); hashes of packages are left out, versions do."""
+def _leaves(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """Leaves of nested mappings as (`a.b`, text), without the hashes of packages."""
     if not isinstance(value, dict):
         return [(prefix, "" if value is None else str(value))]
     return [
         leaf
         for key, inner in value.items()
         if not (prefix.startswith("packages") and key != "version" and not isinstance(inner, dict))
-        for leaf in _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+        for leaf in _leaves(inner, f"{prefix}.{key}" if prefix else str(key))
     ]

@@ -1,4 +1,4 @@
-"""The same cells in many result sets, over time."""
+"""The figures of the same cells in many result sets, over time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mls.analysis.study import CellResult, Study
 from mls.core.errors import UserError
 
 METRICS = ("throughput", "latency_ms.p95", "ttft_ms.p95")
-"""`throughput`: of the window, else of whole runs."""
+"""`throughput` is that of the window, else that of whole runs."""
 
 
 @dataclass(frozen=True)
@@ -25,54 +25,62 @@ class Point:
     build: str
     verdict: str
     estimates: dict[str, Estimate]
-    """By the names in `METRICS`; what isn't known is left out."""
+    """Name in `METRICS` → estimate; unknown figures are left out."""
 
 
 @dataclass(frozen=True)
 class Trend:
+    """One cell over time."""
+
     cell: dict[str, Any]
     unit: str
-    """Of `throughput`: tokens/s, or requests/s where replies are embeddings."""
+    """The unit of `throughput`: tokens/s, or requests/s where replies are embeddings."""
     points: list[Point]
-    """By time."""
+    """In the order of time."""
 
 
 @dataclass(frozen=True)
 class History:
     trends: list[Trend]
     unread: list[str]
-    """Why a result set in the folder could not be read."""
+    """For each result set that could not be read: the reason."""
 
 
 def history(folder: Path) -> History:
-    """All archives (`*.zip`) and result folders (with `runs`) in a folder, cell by cell.
+    """The trends of all archives (`*.zip`) and result folders (with `runs`) in a folder.
 
-    Raises `UserError` when there are none that can be read.
+    Raises `UserError` when none of them can be read.
     """
     sources = sorted(p for p in folder.glob("*") if p.suffix == ".zip" or (p / "runs").is_dir())
-    found: dict[str, Trend] = {}
+    by_key: dict[str, Trend] = {}
     unread: list[str] = []
     for source in sources:
         try:
             with opened(source) as results:
-                _add(found, results.study, source.name)
+                _add(by_key, results.study, source.name)
         except UserError as error:
             unread.append(str(error))
-    if not found:
+    if not by_key:
         why = f" ({'; '.join(unread[:3])})" if unread else ""
         raise UserError(f"{folder} has no archive and no folder of results that can be read{why}.")
     trends = [
         Trend(trend.cell, trend.unit, sorted(trend.points, key=lambda point: point.started_utc))
-        for trend in found.values()
+        for trend in by_key.values()
     ]
     return History(trends, unread)
 
 
-def _add(found: dict[str, Trend], study: Study, source: str) -> None:
+def _add(by_key: dict[str, Trend], study: Study, source: str) -> None:
+    """Add a study's cells to the trends. Raises `UserError` when no repeat has a result."""
+    if not study.measured:
+        raise UserError(
+            f"{source} has no result of any of the {study.planned} repeats that its config "
+            f"({study.config.name}) plans."
+        )
     for cell in study.cells:
         if cell.ok:
             key = f"{_key(cell)} in {study.rate.unit}"
-            trend = found.setdefault(key, Trend(cell.cell, study.rate.unit, []))
+            trend = by_key.setdefault(key, Trend(cell.cell, study.rate.unit, []))
             trend.points.append(_point(cell, study.rate.metric, source))
 
 
@@ -82,7 +90,7 @@ def _key(cell: CellResult) -> str:
 
 def _point(cell: CellResult, rate: str, source: str) -> Point:
     results = [repeat.result for repeat in cell.ok if repeat.result]
-    known = {
+    estimates = {
         "throughput": cell.estimates.get(rate),
         **{metric: cell.estimates.get(metric) for metric in METRICS[1:]},
     }
@@ -91,5 +99,5 @@ def _point(cell: CellResult, rate: str, source: str) -> Point:
         source=source,
         build=str((results[0].server.get("before") or {}).get("build") or ""),
         verdict=cell.verdict,
-        estimates={metric: estimate for metric, estimate in known.items() if estimate},
+        estimates={metric: estimate for metric, estimate in estimates.items() if estimate},
     )

@@ -1,4 +1,4 @@
-"""95 % intervals over repeats: a repeat, not a request, is the independent observation."""
+"""95 % intervals over repeats. A repeat, not a request, is the independent observation."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; `low` and `high` are None with a single repeat."""
+    """A value with its 95 % interval. `low` and `high` are None with a single repeat."""
 
     value: float
     low: float | None
     high: float | None
     repeats: int
     needs: int | None = None
-    """Of a percentile of too few samples: how many it needs. None: there are enough."""
+    """The samples that a percentile needs, where there are fewer; None where there are enough."""
 
     def inverse(self) -> Estimate:
-        """Of a ratio: the other way round."""
+        """The reciprocal of a ratio, with its interval."""
         if self.low is None or self.high is None:
             return Estimate(1 / self.value, None, None, self.repeats)
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low, self.repeats)
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """Mean of one figure a repeat, with Student's t interval; None without values."""
+    """Mean of one figure a repeat, with Student's t interval. None without values."""
     if not len(values):
         return None
     data = np.asarray(values, float)
@@ -42,12 +42,13 @@ def mean(values: Sequence[float]) -> Estimate | None:
 
 
 def percentiles(repeats: Sequence[Floats], percents: Sequence[int]) -> dict[int, Estimate]:
-    """Percentiles of all samples pooled, with intervals from how the repeats' own ones differ.
+    """Percentiles of the pooled samples, with intervals from the repeats' own percentiles.
 
-    repeats: the samples of each. The standard error is that of the mean of the repeats' own
-    percentiles, on logarithms, as latencies are skewed; theirs are the median-unbiased ones
-    (Hyndman and Fan's type 8), as a repeat has few samples. Times Student's t, about the pooled
-    value. How well it covers: benchmarks/coverage.py. Empty without samples.
+    repeats: the samples of each repeat. The value is the percentile of the pooled samples. The
+    interval reaches Student's t times the standard error to either side. That standard error is the
+    one of the mean of the repeats' own percentiles, on logarithms, since latencies are skewed. The
+    repeats' percentiles are the median-unbiased ones (Hyndman and Fan's type 8), since a repeat has
+    few samples. benchmarks/coverage.py measures the coverage. Empty without samples.
     """
     filled = [samples for samples in repeats if len(samples)]
     if not filled:
@@ -69,49 +70,53 @@ def _percentile(value: float, own: Floats) -> Estimate:
 
 
 def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
-    """How many times `base` the `values` are: ratio of geometric means, Welch's interval on logs."""
+    """Ratio of the geometric means of `values` and `base`, with Welch's interval on logarithms.
+
+    None when a side is empty, or has a value that is not above 0.
+    """
     if not len(values) or not len(base) or min(*values, *base) <= 0:
         return None
     repeats = min(len(values), len(base))
     if repeats < 2:
         value = float(np.exp(np.log(values).mean() - np.log(base).mean()))
         return Estimate(value, None, None, repeats)
-    apart, error, freedom = _welch(values, base)
+    difference, error, freedom = _welch(values, base)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error if error else 0.0
-    return _of_logs(apart, half, repeats)
+    return _of_logs(difference, half, repeats)
 
 
 def chance_of_more(values: Sequence[float], base: Sequence[float]) -> float | None:
-    """Probability of a ratio as high as theirs or higher, were there no difference.
+    """Probability of a ratio as high as this or higher if there were no difference.
 
-    Welch's test on logs, one-sided. None when one has a single repeat, or a value not above 0.
+    The test is Welch's on logarithms, one-sided. None when a side has fewer than two repeats, or a
+    value that is not above 0.
     """
     if min(len(values), len(base)) < 2 or min(*values, *base) <= 0:
         return None
-    apart, error, freedom = _welch(values, base)
+    difference, error, freedom = _welch(values, base)
     if not error:
-        return 0.5 - 0.5 * float(np.sign(apart))
-    return float(stats.t.sf(apart / error, freedom))
+        return 0.5 - 0.5 * float(np.sign(difference))
+    return float(stats.t.sf(difference / error, freedom))
 
 
 def _welch(values: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
     """(difference of the means of logs, its standard error, degrees of freedom)."""
     above, below = np.log(values), np.log(base)
-    apart = float(above.mean() - below.mean())
+    difference = float(above.mean() - below.mean())
     parts = np.array([above.var(ddof=1) / len(above), below.var(ddof=1) / len(below)])
     if not parts.sum():
-        return apart, 0.0, 1.0
+        return difference, 0.0, 1.0
     freedom = parts.sum() ** 2 / (parts**2 / [len(above) - 1, len(below) - 1]).sum()
-    return apart, float(np.sqrt(parts.sum())), float(freedom)
+    return difference, float(np.sqrt(parts.sum())), float(freedom)
 
 
 def ratios(groups: Sequence[Sequence[float]], families: int = 1) -> list[list[Estimate]]:
-    """Each group against each: row i, column j says how many times group j the group i is.
+    """Ratios of all pairs of groups: row i, column j is group i over group j.
 
-    Ratios of geometric means with Tukey and Kramer's intervals on logs: all of them hold together
-    in 95 of 100 cases, where `ratio`'s hold so often each. They take the spread to be the same in
-    all groups. families: of so many calls all intervals hold together. At least two groups, of at
-    least two values each, above 0.
+    Ratios are those of geometric means, with Tukey and Kramer's intervals on logarithms. All
+    intervals hold together in 95 of 100 cases; each of `ratio` holds in 95 of 100 by itself. The
+    spread is assumed to be the same in all groups. families: number of calls whose intervals hold
+    together. There must be at least two groups, with at least two values each, all above 0.
     """
     logs = [np.log(group) for group in groups]
     freedom = sum(len(own) - 1 for own in logs)
@@ -119,15 +124,15 @@ def ratios(groups: Sequence[Sequence[float]], families: int = 1) -> list[list[Es
     reach = _tukey(len(logs), freedom, 1 - (1 - CONFIDENCE) / families)
 
     def against(above: Floats, below: Floats) -> Estimate:
-        apart = float(above.mean() - below.mean())
+        difference = float(above.mean() - below.mean())
         half = reach * float(np.sqrt(spread / 2 * (1 / len(above) + 1 / len(below))))
-        return _of_logs(apart, half, min(len(above), len(below)))
+        return _of_logs(difference, half, min(len(above), len(below)))
 
     return [[against(above, below) for below in logs] for above in logs]
 
 
-def _of_logs(apart: float, half: float, repeats: int) -> Estimate:
-    low, value, high = np.exp([apart - half, apart, apart + half])
+def _of_logs(difference: float, half: float, repeats: int) -> Estimate:
+    low, value, high = np.exp([difference - half, difference, difference + half])
     return Estimate(float(value), float(low), float(high), repeats)
 
 
@@ -140,11 +145,11 @@ def _student(value: float, error: float | None, repeats: int) -> Estimate:
 
 @cache
 def _t(repeats: int) -> float:
-    """Student's t for so many repeats."""
+    """Student's t of a mean over this many repeats."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1))
 
 
 @cache
 def _tukey(groups: int, freedom: int, confidence: float) -> float:
-    """The studentized range that so many groups exceed by chance with 1 - confidence."""
+    """The studentized range that groups exceed by chance with probability 1 - confidence."""
     return float(stats.studentized_range.ppf(confidence, groups, freedom))

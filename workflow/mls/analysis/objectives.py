@@ -1,4 +1,4 @@
-"""Which cells meet the objectives (`slo`), and which of them serves the most."""
+"""The cells that meet the objectives (`slo`), and the one among them that serves the most."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ class Objective:
     """One limit, such as p95 of TTFT at 500 ms."""
 
     metric: str
-    """As in `CellResult.estimates`: `ttft_ms.p95`."""
+    """The key in `CellResult.estimates`, such as `ttft_ms.p95`."""
     limit_ms: float
 
     def standing(self, cell: CellResult) -> Standing:
-        """`unclear` when the limit lies within the interval; a figure that is not known misses."""
-        found = cell.estimates.get(self.metric)
-        if found is None:
+        """`unclear` when the limit lies in the interval; `misses` when the figure is unknown."""
+        estimate = cell.estimates.get(self.metric)
+        if estimate is None:
             return "misses"
-        low, high = _bounds(found)
+        low, high = _bounds(estimate)
         return "meets" if high <= self.limit_ms else "misses" if low > self.limit_ms else "unclear"
 
 
 @dataclass(frozen=True)
 class UnderSlo:
-    """The best cell for throughput among those whose figures are within all limits."""
+    """The best cell for throughput, among those whose figures are within all limits."""
 
     objectives: list[Objective]
     cell: CellResult | None
-    """None: no cell is within the limits."""
+    """None when no cell is within the limits."""
     value: Estimate | None
     """Its throughput."""
     unclear: list[CellResult]
-    """Cells with at least its throughput, it among them, of which the intervals don't tell whether they meet."""
+    """Cells with at least its throughput (itself included) whose standing is unclear."""
     measure: list[int]
-    """Values of inflight between it and the next that misses, not measured yet: at most two."""
+    """At most two values of inflight to measure, between it and the next that misses."""
 
     @property
     def resolved(self) -> bool:
@@ -52,26 +52,26 @@ def objectives(slo: Slo) -> list[Objective]:
     return [
         Objective(f"{name}.{percentile}", limit)
         for name, limits in slo.limits.items()
-        for percentile, limit in limits.given.items()
+        for percentile, limit in limits.by_percentile.items()
     ]
 
 
-def standing(cell: CellResult, asked: list[Objective]) -> Standing:
-    """Of a cell to all objectives together: the worst."""
-    found = {objective.standing(cell) for objective in asked}
-    return "misses" if "misses" in found else "unclear" if "unclear" in found else "meets"
+def standing(cell: CellResult, limits: list[Objective]) -> Standing:
+    """The standing of a cell to all objectives together: the worst of them."""
+    each = {objective.standing(cell) for objective in limits}
+    return "misses" if "misses" in each else "unclear" if "unclear" in each else "meets"
 
 
 def under_slo(slo: Slo, cells: list[CellResult], rate: str) -> UnderSlo | None:
-    """The answer under the objectives; None without any, or without a cell that has the `rate`."""
-    asked = objectives(slo)
-    known = [cell for cell in cells if rate in cell.estimates]
-    if not asked or not known:
+    """The answer under the objectives. None without objectives, or when no cell has the `rate`."""
+    limits = objectives(slo)
+    candidates = [cell for cell in cells if rate in cell.estimates]
+    if not limits or not candidates:
         return None
-    within = [cell for cell in known if within_limits(cell, asked)]
+    within = [cell for cell in candidates if within_limits(cell, limits)]
     if not within:
-        unclear = [cell for cell in known if standing(cell, asked) == "unclear"]
-        return UnderSlo(asked, None, None, unclear, [])
+        unclear = [cell for cell in candidates if standing(cell, limits) == "unclear"]
+        return UnderSlo(limits, None, None, unclear, [])
     top = max(within, key=lambda cell: cell.estimates[rate].value)
     equals = [
         cell
@@ -82,17 +82,17 @@ def under_slo(slo: Slo, cells: list[CellResult], rate: str) -> UnderSlo | None:
     value = best.estimates[rate]
     unclear = [
         cell
-        for cell in known
-        if standing(cell, asked) == "unclear"
+        for cell in candidates
+        if standing(cell, limits) == "unclear"
         and (cell is best or (cell.estimates[rate].value > value.value and cell not in equals))
     ]
-    return UnderSlo(asked, best, value, unclear, _between(best, top, known, asked, rate))
+    return UnderSlo(limits, best, value, unclear, _between(best, top, candidates, limits, rate))
 
 
-def within_limits(cell: CellResult, asked: list[Objective]) -> bool:
-    """Whether its figures themselves meet all objectives, whatever their intervals."""
+def within_limits(cell: CellResult, limits: list[Objective]) -> bool:
+    """Whether the cell's figures meet all objectives, whatever their intervals."""
     return all(
-        o.metric in cell.estimates and cell.estimates[o.metric].value <= o.limit_ms for o in asked
+        o.metric in cell.estimates and cell.estimates[o.metric].value <= o.limit_ms for o in limits
     )
 
 
@@ -100,10 +100,10 @@ def _between(
     best: CellResult,
     top: CellResult,
     cells: list[CellResult],
-    asked: list[Objective],
+    limits: list[Objective],
     rate: str,
 ) -> list[int]:
-    """Ends of the gap between the best and the next inflight, if more throughput may lie in it."""
+    """Ends of the gap up to the next inflight that misses, if more throughput may lie in it."""
     rest = {axis: value for axis, value in top.cell.items() if axis != "inflight"}
     later = sorted(
         (
@@ -111,7 +111,7 @@ def _between(
             for cell in cells
             if {a: v for a, v in cell.cell.items() if a != "inflight"} == rest
             and cell.cell["inflight"] > top.cell["inflight"]
-            and not within_limits(cell, asked)
+            and not within_limits(cell, limits)
         ),
         key=lambda cell: cell.cell["inflight"],
     )
@@ -122,7 +122,7 @@ def _between(
     return sorted({*gap[:1], *gap[-1:]})
 
 
-def _bounds(found: Estimate) -> tuple[float, float]:
-    low = found.value if found.low is None else found.low
-    high = found.value if found.high is None else found.high
+def _bounds(estimate: Estimate) -> tuple[float, float]:
+    low = estimate.value if estimate.low is None else estimate.low
+    high = estimate.value if estimate.high is None else estimate.high
     return low, high

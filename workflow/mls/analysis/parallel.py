@@ -1,4 +1,4 @@
-"""The same work on many things, spread over the cores."""
+"""The same work on many items, spread over the cores."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from mls.host.lifetime import die_with_parent
 from mls.host.machine import usable_cores
 
 LEAST_EACH = 16
-"""Things for which a process of its own is worth its start, which takes about a second."""
+"""The least number of items for a process. Its start takes about a second."""
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def on_cores(work: Callable[[Given], Made], things: Sequence[Given]) -> list[Made]:
-    """`work` done on each of the things, in their order; in this process when they are few.
+def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The results of `work` on each item, in the order of the items.
 
-    Else `work`, the things and what is made of them must be picklable. Raises what `work` raises,
-    and `UserError` when a process was killed.
+    Few items are worked on in this process. For many, `work`, items and results must be picklable.
+    Raises what `work` raises, and `UserError` when a process was killed.
     """
-    processes = min(usable_cores(), len(things) // LEAST_EACH)
+    processes = min(usable_cores(), len(items) // LEAST_EACH)
     if processes < 2:
-        return [work(thing) for thing in things]
-    chunk = max(1, len(things) // (4 * processes))
+        return [work(item) for item in items]
+    chunk = max(1, len(items) // (4 * processes))
     # spawned, as a fork of a process that has threads may hang; tied to this one, as it waits forever
     workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=die_with_parent)
     try:
         with workers:
-            return list(workers.map(work, things, chunksize=chunk))
+            return list(workers.map(work, items, chunksize=chunk))
     except BrokenProcessPool:
         raise UserError(
             "A process that read results was killed, most likely for want of memory: "

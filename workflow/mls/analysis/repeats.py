@@ -1,4 +1,4 @@
-"""Reading what was measured: one `Repeat` for each planned one, whatever became of it."""
+"""Reading results: one `Repeat` for each planned one, whether it has a result or not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _AGAIN = "delete its folder below runs, and it is measured again"
 
 @dataclass(frozen=True)
 class RepeatData:
-    """What a repeat left, read and assessed. telemetry: schema `TELEMETRY`; None: none was taken."""
+    """The records of a repeat and their assessment.
+
+    table: schema `REQUESTS`. telemetry: schema `TELEMETRY`, None when there is none.
+    """
 
     table: pa.Table
     telemetry: pa.Table | None
@@ -38,7 +41,7 @@ class RepeatData:
 
 @dataclass(frozen=True)
 class Repeat:
-    """One planned repeat. `result` is there if and only if its status is `ok`."""
+    """One planned repeat. It has a `result` if and only if its status is `ok`."""
 
     cell: Cell
     number: int
@@ -49,10 +52,10 @@ class Repeat:
     digest: str | None = None
     """SHA-256 of its `run.json`."""
     data: RepeatData | None = field(default=None, repr=False, compare=False)
-    """Of a repeat that is ok; large, so let go of it soon (`slim`)."""
+    """None unless the status is `ok`. The data are large: release them soon (`slim`)."""
 
     def slim(self) -> Repeat:
-        """Without the records and what is made of them."""
+        """The same repeat without its data."""
         return replace(self, data=None)
 
 
@@ -72,15 +75,15 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
         result = intact_result(folder)
         _check_records(folder)
         digest = file_sha256(folder / RUN)
-        read = _assessed(folder, result, config)
+        data = _repeat_data(folder, result, config)
     except DamagedError as why:
         return Repeat(cell, number, folder, "failed", str(why))
     except OSError as error:
-        said = f"{error.filename} can't be read ({error.strerror})."
-        return Repeat(cell, number, folder, "failed", said)
-    fresh = {"summary": read.assessment.summary, "verdicts": read.assessment.verdicts}
-    result = result.model_copy(update=fresh)
-    return Repeat(cell, number, folder, "ok", "", result, digest, read)
+        message = f"{error.filename} can't be read ({error.strerror})."
+        return Repeat(cell, number, folder, "failed", message)
+    update = {"summary": data.assessment.summary, "verdicts": data.assessment.verdicts}
+    result = result.model_copy(update=update)
+    return Repeat(cell, number, folder, "ok", "", result, digest, data)
 
 
 def _table(path: Path) -> pa.Table:
@@ -88,8 +91,8 @@ def _table(path: Path) -> pa.Table:
     return pq.ParquetFile(path).read(use_threads=False)
 
 
-def _completed(records: pa.Table) -> pa.Table:
-    """With the columns that an earlier version didn't write."""
+def _with_new_columns(records: pa.Table) -> pa.Table:
+    """The records with null columns added for those that an earlier version didn't write."""
     for name in ADDED:
         if name not in records.column_names:
             kind = REQUESTS.field(name).type
@@ -97,12 +100,13 @@ def _completed(records: pa.Table) -> pa.Table:
     return records
 
 
-def _assessed(folder: Path, result: RunResult, config: Config) -> RepeatData:
-    """The raw records, and what they come to by today's definitions and thresholds.
+def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
+    """The raw records, and their assessment by today's definitions and thresholds.
 
-    So a changed definition or threshold needs no new measurement, and never mixes with old ones.
+    A changed definition or threshold therefore needs no new measurement, and applies to all
+    repeats.
     """
-    records = _completed(_table(folder / RECORDS))
+    records = _with_new_columns(_table(folder / RECORDS))
     telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
@@ -136,9 +140,9 @@ def _check_records(folder: Path) -> None:
         names = pq.read_schema(folder / RECORDS).names
     except pa.ArrowInvalid:
         raise DamagedError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
-    absent = set(REQUESTS.names) - set(names) - set(ADDED)
-    if absent:
-        raise DamagedError(f"{RECORDS} lacks the columns {', '.join(sorted(absent))}: {_AGAIN}.")
+    missing = set(REQUESTS.names) - set(names) - set(ADDED)
+    if missing:
+        raise DamagedError(f"{RECORDS} lacks the columns {', '.join(sorted(missing))}: {_AGAIN}.")
 
 
 def _failure_message(path: Path) -> str:

@@ -24,7 +24,7 @@ SWEEP = "name~"
 
 @dataclass(frozen=True)
 class Results:
-    """name: as the user gave it. folder: valid as long as `opened` is."""
+    """One sweep's results. name: the path from the user. folder: valid within `opened`."""
 
     name: str
     folder: Path
@@ -33,9 +33,9 @@ class Results:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Results]:
-    """Read results: a folder with `runs`, one sweep's folder in it, or what `mls archive` made.
+    """The results in a folder with `runs`, in one sweep's folder in it, or in an archive.
 
-    An archive is unpacked for as long as the context lasts; check it first (`mls verify`).
+    An archive is unpacked while the context lasts. `mls verify` checks it; this doesn't.
     Raises `UserError` when there are no results, or several sweeps.
     """
     if path.is_dir():
@@ -45,8 +45,8 @@ def opened(path: Path) -> Iterator[Results]:
         return
     with TemporaryDirectory(prefix="mls-") as folder:
         try:
-            with zipfile.ZipFile(path) as packed:
-                packed.extractall(folder)
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
         except OSError as error:
             raise UserError(
                 f"{path} can't be read ({error.strerror or error}): expected a folder of results "
@@ -58,7 +58,7 @@ def opened(path: Path) -> Iterator[Results]:
 
 
 def _results(path: Path, folder: Path, pattern: str) -> Results:
-    """By the archived config, else by one that has the cells of the runs that are there."""
+    """The results by the archived config, else by a config made from the cells of the runs."""
     name = str(path)
     if (folder / CONFIG).is_file():
         return Results(name, folder, read_study(load_config(folder / CONFIG), folder))
@@ -70,22 +70,24 @@ def _results(path: Path, folder: Path, pattern: str) -> Results:
         raise UserError(
             f"{name} holds several sweeps ({names}): give the folder of one, such as {sweeps[0]}."
         )
-    found = [read_json(path) for path in sorted(sweeps[0].rglob(RUN))]
-    runs = [run for run in found if isinstance(run, dict) and isinstance(run.get("cell"), dict)]
+    contents = [read_json(path) for path in sorted(sweeps[0].rglob(RUN))]
+    runs = [run for run in contents if isinstance(run, dict) and isinstance(run.get("cell"), dict)]
     if not runs:
         raise UserError(f"{name} holds no finished run: there is no {RUN} in {sweeps[0]}.")
     config = parse_config(_as_config(sweeps[0].name.partition("~")[2], runs))
     # where results decided, cells differ in repeats, and not all combinations were measured
-    decided = (folder / PLAN / sweeps[0].name).is_dir()
-    return Results(name, folder, read_study(config, folder, _as_runs(runs) if decided else None))
+    is_adaptive = (folder / PLAN / sweeps[0].name).is_dir()
+    return Results(
+        name, folder, read_study(config, folder, _as_runs(runs) if is_adaptive else None)
+    )
 
 
 def _as_runs(runs: list[dict[str, Any]]) -> Runs:
-    found: dict[str, tuple[Cell, list[int]]] = {}
+    by_cell: dict[str, tuple[Cell, list[int]]] = {}
     for run in runs:
         cell = run["cell"]
-        found.setdefault(cell_key(cell), (cell, []))[1].append(int(run.get("repeat", 1)))
-    ordered = sorted(found.values(), key=lambda each: float(each[0].get("rate", 0)))
+        by_cell.setdefault(cell_key(cell), (cell, []))[1].append(int(run.get("repeat", 1)))
+    ordered = sorted(by_cell.values(), key=lambda each: float(each[0].get("rate", 0)))
     ordered.sort(key=lambda each: int(each[0]["inflight"]))
     return [(cell, sorted(numbers)) for cell, numbers in ordered]
 

@@ -1,4 +1,4 @@
-"""How many samples a statement needs, to be more than a guess."""
+"""How many samples a statement needs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from mls.config.sections.workload import Workload
 CONFIDENCE = 0.95
 
 MISS = 0.05
-"""Chance with which a check may pass a fault of twice its threshold."""
+"""The probability with which a check may pass a fault of twice its threshold."""
 
 
 def least_samples(percentile: float) -> int:
-    """Samples needed for their greatest to lie above the percentile with 95 % confidence.
+    """The number of samples whose greatest lies above the percentile with 95 % confidence.
 
-    The least n with 1 − q^n ≥ 0.95 (Wilks, Annals of Mathematical Statistics 12, 1941): 5 for p50,
-    29 for p90, 59 for p95, 299 for p99. With fewer there may well be no sample above it at all.
+    It is the least n with 1 − q^n ≥ 0.95 (Wilks, Annals of Mathematical Statistics 12, 1941): 5 for
+    p50, 29 for p90, 59 for p95, 299 for p99. With fewer, no sample at all may lie above it.
     """
     return math.ceil(math.log(1 - CONFIDENCE) / math.log(percentile / 100))
 
 
 def unseen_share(samples: int) -> float:
-    """The largest share of what none of so many samples shows, with 95 % confidence."""
+    """The largest share, with 95 % confidence, of an event that none of this many samples shows."""
     return 1.0 - (1 - CONFIDENCE) ** (1 / samples)
 
 
 def longer(requests: int, run: Run, load: Load, workload: Workload) -> str:
-    """Advice to measure about so many requests, in the words of the config."""
+    """Advice to measure about this many requests, in terms of config keys."""
     units = math.ceil(requests / max(1, workload.turns_apart))
     if load.open:
         return f"measure about {_round_up(units)} arrivals (run.iters or run.duration_s)"
@@ -38,6 +38,6 @@ def longer(requests: int, run: Run, load: Load, workload: Workload) -> str:
 
 
 def _round_up(count: int) -> int:
-    """To two significant digits: what it is made from isn't known better."""
+    """The count, rounded up to two significant digits: its inputs are no more precise."""
     step = 10 ** max(0, len(str(count)) - 2)
     return -(-count // step) * step

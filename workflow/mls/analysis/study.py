@@ -1,4 +1,4 @@
-"""A whole sweep, cell by cell: estimates over repeats, pooled percentiles, thinned curves."""
+"""A whole sweep, cell by cell: estimates over repeats, pooled percentiles, curves for drawing."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ from mls.analysis.repeat.gpu import Series, series
 from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.repeats import Repeat, RepeatData, read_cell
 from mls.analysis.sample_size import least_samples
-from mls.config.cells import Cell, axes
+from mls.config.cells import Cell, axes, cell_key, cells
 from mls.config.config import Config
-from mls.config.decisions import Decision, Runs, last_decisions, planned
+from mls.config.decisions import (
+    Decision,
+    Runs,
+    adaptive,
+    last_decisions,
+    line_of,
+    planned,
+)
 from mls.core.run_result import Summary, Verdict
 
 MEANS = (
@@ -67,7 +74,7 @@ GOODPUT = (
     "overall.good_requests_per_s",
     "overall.good_tokens_per_s",
 )
-"""Figures of `goodput`, averaged over repeats; there are none without objectives."""
+"""Figures of `goodput`, averaged over repeats. There are none without objectives."""
 
 POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_ms")
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
@@ -78,12 +85,14 @@ REPLIES = 2
 
 @dataclass(frozen=True)
 class CellResult:
-    """All that is known of one cell. `estimates` lacks what could not be measured."""
+    """The results of one cell."""
 
     cell: Cell
     repeats: list[Repeat]
     estimates: dict[str, Estimate]
-    """By name: those of `MEANS`, and `<distribution>.p<percentile>` of `POOLED`."""
+    """Name in `MEANS` or `GOODPUT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
+
+    Unknown figures are left out."""
     curves: dict[str, Curve]
     course: Course | None
     telemetry: dict[tuple[str, str], Series] = field(default_factory=dict)
@@ -92,13 +101,13 @@ class CellResult:
     good: tuple[dict[str, float], ...] = ()
     """Goodput of each repeat that is ok."""
     verdicts: tuple[Verdict, ...] = ()
-    """On the cell as a whole; those on each repeat are in its result."""
+    """Verdicts on the cell as a whole. Those on each repeat are in its result."""
     parts: dict[str, list[Part]] = field(default_factory=dict)
-    """By `stage` and `turn`; a list is empty where the load has none."""
+    """Column in `PARTS` → the parts that it numbers; empty where the load has none."""
     replies: tuple[str, ...] = ()
-    """What the model said first; empty unless the config asks to keep it (`run.keep_output`)."""
+    """The first replies' texts; empty unless the config keeps them (`run.keep_output`)."""
     when: When | None = None
-    """None where it isn't recorded."""
+    """When it was measured; None where that isn't recorded."""
 
     @property
     def ok(self) -> list[Repeat]:
@@ -106,17 +115,17 @@ class CellResult:
 
     @property
     def verdict(self) -> str:
-        """The worst on it or on any of its repeats; `fail` when a repeat has no result."""
+        """The worst verdict on the cell or on a repeat; `fail` when a repeat has no result."""
         if len(self.ok) < len(self.repeats):
             return "fail"
         return worst(v.status for v in self._all())
 
     def checks(self, *statuses: str) -> dict[str, int]:
-        """Checks with one of these statuses → number of repeats that have it (1: the cell)."""
+        """Check with one of these statuses → repeats that have it (1 for a check of the cell)."""
         return dict(Counter(v.check for v in self._all() if v.status in statuses))
 
     @cached_property
-    def _flat(self) -> list[dict[str, Any]]:
+    def _summaries(self) -> list[dict[str, Any]]:
         """`Summary` of each repeat that is ok, flattened."""
         return [flatten(repeat.result.summary) for repeat in self.ok if repeat.result]
 
@@ -124,16 +133,16 @@ class CellResult:
         return [*(v for repeat in self.ok for v in _verdicts(repeat)), *self.verdicts]
 
     def values(self, metric: str) -> list[float]:
-        """A figure of `Summary`, or of the goodput, in each repeat that has it."""
+        """The figure of `Summary` or of the goodput in each repeat that has it."""
         if metric in GOODPUT:
-            return [found[metric] for found in self.good if metric in found]
-        found = [flat.get(metric) for flat in self._flat]
-        return [float(value) for value in found if value is not None]
+            return [figures[metric] for figures in self.good if metric in figures]
+        figures = [summary.get(metric) for summary in self._summaries]
+        return [float(value) for value in figures if value is not None]
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What throughput is: a figure of `Summary`, and its unit."""
+    """The figure of `Summary` that stands for throughput, and its unit."""
 
     metric: str
     unit: str
@@ -141,10 +150,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class Study:
+    """The results of a sweep."""
+
     config: Config
     cells: list[CellResult]
     decisions: tuple[Decision, ...] = ()
-    """Of each line the last, where results decide what is measured."""
+    """The last decision of each line, where results decide what is measured."""
 
     @property
     def varying(self) -> list[str]:
@@ -154,57 +165,93 @@ class Study:
         ]
 
     @property
+    def planned(self) -> int:
+        """Repeats that are known to be wanted, with a result or without."""
+        return sum(len(cell.repeats) for cell in self.cells)
+
+    @property
+    def measured(self) -> int:
+        """Repeats with a result."""
+        return sum(len(cell.ok) for cell in self.cells)
+
+    @property
+    def undecided(self) -> list[str]:
+        """Lines (`cell_key`) on which the results have yet to decide whether more is measured."""
+        if not adaptive(self.config):
+            return []
+        lines = [cell_key(line_of(self.config, cell)) for cell in cells(self.config)]
+        settled = {cell_key(last.line) for last in self.decisions if not last.runs}
+        return [line for line in lines if line not in settled]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every repeat that the config, and decisions on its results, ask for is measured."""
+        return self.measured == self.planned and not self.undecided
+
+    @property
     def rates(self) -> str:
         """`throughput` when every repeat has a steady window, else `overall` for all.
 
-        One kind for the whole study: a windowed rate can't be compared with a whole run's.
+        The whole study has one kind, since rates of the window and of the whole run don't compare.
         Cells on which a check failed don't count, unless there are no others.
         """
         steady = [
             r.result is not None and r.result.summary.window_s is not None
-            for cell in self._believed
+            for cell in self._trusted_cells
             for r in cell.ok
         ]
         return "throughput" if all(steady) else "overall"
 
     @property
     def rate(self) -> Rate:
-        """Throughput in tokens/s, or in requests/s where replies have no tokens, or none that are counted."""
+        """Throughput in tokens/s, or in requests/s where replies' tokens are absent or unknown."""
         return self.rate_of(self.rates)
 
     def rate_of(self, rates: str) -> Rate:
-        """The same with `throughput` or `overall` given."""
+        """`rate` for one kind of rates: `throughput` or `overall`."""
         run = self.config.run
         endpoints = {str(cell.cell.get("endpoint", run.endpoint)) for cell in self.cells}
         embeds = all(run.model_copy(update={"endpoint": one}).embeds for one in endpoints)
         tokens = f"{rates}.completion_tokens_per_s"
-        if embeds or not all(len(cell.values(tokens)) == len(cell.ok) for cell in self._believed):
+        if embeds or not all(
+            len(cell.values(tokens)) == len(cell.ok) for cell in self._trusted_cells
+        ):
             return Rate(f"{rates}.requests_per_s", "requests/s")
         return Rate(tokens, "tokens/s")
 
     @property
-    def _believed(self) -> list[CellResult]:
-        """Cells on which no check failed; all, where there are no others."""
+    def _trusted_cells(self) -> list[CellResult]:
+        """The cells on which no check failed; all cells when there are none."""
         return [cell for cell in self.cells if not cell.checks("fail")] or self.cells
 
 
 def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study:
-    """Read all results of a config, one cell's records in memory at a time and core. Raises `UserError`.
+    """Read the results of a config. Each core has the records of one cell in memory at a time.
 
-    runs: only these; by default all that the config, and decisions on its results, ask for.
+    runs: the runs to read; by default all that the config, and decisions on its results, ask for.
+    Raises `UserError`.
     """
-    wanted = planned(config, results) if runs is None else runs
-    found = on_cores(partial(_read, config, results), wanted)
-    found = [replace(c, when=w) for c, w in zip(found, whens(found, config.checks), strict=True)]
-    same = [v if c.ok else None for c, v in zip(found, same_thing_measured(found), strict=True)]
-    found = _with(found, same)
-    found = _with(found, ranks_alike(found, Study(config, found).rate.metric, config.checks))
-    found = _with(found, measured_together(found, config.checks))
-    return Study(config, found, tuple(last_decisions(config, results)))
+    plan = planned(config, results) if runs is None else runs
+    cell_results = on_cores(partial(_read, config, results), plan)
+    cell_results = [
+        replace(c, when=w)
+        for c, w in zip(cell_results, whens(cell_results, config.checks), strict=True)
+    ]
+    verdicts = [
+        v if c.ok else None
+        for c, v in zip(cell_results, same_thing_measured(cell_results), strict=True)
+    ]
+    cell_results = _with_verdicts(cell_results, verdicts)
+    cell_results = _with_verdicts(
+        cell_results,
+        ranks_alike(cell_results, Study(config, cell_results).rate.metric, config.checks),
+    )
+    cell_results = _with_verdicts(cell_results, measured_together(cell_results, config.checks))
+    return Study(config, cell_results, tuple(last_decisions(config, results)))
 
 
-def _with(cells: list[CellResult], verdicts: Sequence[Verdict | None]) -> list[CellResult]:
-    """Each cell with a further verdict, where it has one."""
+def _with_verdicts(cells: list[CellResult], verdicts: Sequence[Verdict | None]) -> list[CellResult]:
+    """The cells, each with its further verdict (None: it has none)."""
     return [
         replace(c, verdicts=(*c.verdicts, v)) if v else c
         for c, v in zip(cells, verdicts, strict=True)
@@ -212,65 +259,65 @@ def _with(cells: list[CellResult], verdicts: Sequence[Verdict | None]) -> list[C
 
 
 def flatten(summary: Summary) -> dict[str, Any]:
-    """`Summary` as one level, keys joined by dots; what differs in length from run to run is left out."""
-    found: dict[str, Any] = {}
+    """`Summary` in one level, keys joined by dots. Lists and the kinds of errors are left out."""
+    figures: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, inner)
         elif not isinstance(value, list):
-            found[prefix] = value
+            figures[prefix] = value
 
     walk("", summary.model_dump(exclude={"requests": {"errors"}}))
-    return found
+    return figures
 
 
 def _verdicts(repeat: Repeat) -> list[Verdict]:
     return repeat.result.verdicts if repeat.result else []
 
 
-def _read(config: Config, results: Path, wanted: tuple[Cell, list[int]]) -> CellResult:
-    cell, numbers = wanted
+def _read(config: Config, results: Path, plan: tuple[Cell, list[int]]) -> CellResult:
+    cell, numbers = plan
     return _cell(config, cell, read_cell(config, results, cell, numbers))
 
 
 def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
-    bare = CellResult(cell, [repeat.slim() for repeat in repeats], {}, {}, None)
-    if not bare.ok:
-        return bare
-    read = [repeat.data for repeat in repeats if repeat.data is not None]
-    good = tuple(goodput(r.table, config.slo, r.assessment.timeline) for r in read)
-    bare = replace(bare, good=good)
-    drawn = [r.assessment.samples for r in read]
-    raw = {name: [found[name] for found in drawn] for name in POOLED}
-    latencies = raw["latency_ms"]
+    result = CellResult(cell, [repeat.slim() for repeat in repeats], {}, {}, None)
+    if not result.ok:
+        return result
+    data = [repeat.data for repeat in repeats if repeat.data is not None]
+    good = tuple(goodput(r.table, config.slo, r.assessment.timeline) for r in data)
+    result = replace(result, good=good)
+    samples = [r.assessment.samples for r in data]
+    distributions = {name: [own[name] for own in samples] for name in POOLED}
+    latencies = distributions["latency_ms"]
     verdicts = (
         enough_requests(sum(map(len, latencies)), config.checks),
         repeats_agree(
-            [repeat.number for repeat in bare.ok],
+            [repeat.number for repeat in result.ok],
             latencies,
-            [_levels(r) for r in read],
+            [_levels(r) for r in data],
             config.checks,
         ),
     )
-    first = read[0]
-    sampled = next((r.telemetry for r in read if r.telemetry is not None), None)
+    first = data[0]
+    telemetry = next((r.telemetry for r in data if r.telemetry is not None), None)
     return replace(
-        bare,
-        estimates=_means(bare) | _percentiles(raw),
-        curves={name: curve(np.concatenate(found)) for name, found in raw.items()},
-        course=course(bare.ok[0].number, first.assessment.timeline),
-        telemetry=series(sampled) if sampled is not None else {},
+        result,
+        estimates=_means(result) | _percentiles(distributions),
+        curves={name: curve(np.concatenate(own)) for name, own in distributions.items()},
+        course=course(result.ok[0].number, first.assessment.timeline),
+        telemetry=series(telemetry) if telemetry is not None else {},
         dots=dots(first.table),
-        parts={column: parts([r.table for r in read], column) for column in PARTS},
+        parts={column: parts([r.table for r in data], column) for column in PARTS},
         replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         verdicts=verdicts,
     )
 
 
 def _levels(data: RepeatData) -> Floats:
-    """Mean latencies of the batches of the window; of the whole run when there is none."""
+    """Mean latencies of the batches of the window; without a window, of the whole run."""
     over_time = data.assessment.timeline
     if over_time.window is None:  # as if no place had to be full
         over_time = timeline(data.table, None)
@@ -278,14 +325,14 @@ def _levels(data: RepeatData) -> Floats:
 
 
 def _means(cell: CellResult) -> dict[str, Estimate]:
-    found = {metric: intervals.mean(cell.values(metric)) for metric in (*MEANS, *GOODPUT)}
-    return {metric: estimate for metric, estimate in found.items() if estimate is not None}
+    means = {metric: intervals.mean(cell.values(metric)) for metric in (*MEANS, *GOODPUT)}
+    return {metric: estimate for metric, estimate in means.items() if estimate is not None}
 
 
-def _percentiles(raw: dict[str, list[Floats]]) -> dict[str, Estimate]:
-    """raw: samples of each repeat, by distribution."""
+def _percentiles(distributions: dict[str, list[Floats]]) -> dict[str, Estimate]:
+    """distributions: name → samples of each repeat."""
     estimates = {}
-    for name, repeats in raw.items():
+    for name, repeats in distributions.items():
         count = sum(map(len, repeats))
         for percent, one in intervals.percentiles(repeats, POOLED_PERCENTILES).items():
             least = least_samples(percent)

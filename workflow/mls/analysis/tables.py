@@ -1,4 +1,4 @@
-"""The tidy tables: one row a repeat, and one row a cell, as CSV and as Parquet."""
+"""The tidy tables in CSV and Parquet: `summary`, one row a repeat, and `cells`, one row a cell."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ from mls.config.config import Config
 from mls.core.files import write
 
 Row = dict[str, Any]
+TABLES = ("summary.csv", "summary.parquet", "cells.csv", "cells.parquet")
+"""One row a repeat, and one row a cell."""
+
 PERCENTILES = {f"p{percentile}" for percentile in POOLED_PERCENTILES}
 
 
@@ -36,17 +39,21 @@ def aggregate(config: Config, results: Path) -> None:
     Every repeat and every cell of the config has its row, measured or not.
     Raises `UserError` when the tables can't be written.
     """
-    study = read_study(config, results)
+    for name, data in tables(read_study(config, results)).items():
+        write(results / name, data)
+
+
+def tables(study: Study) -> dict[str, bytes]:
+    """Both tables in both formats: file name (`TABLES`) → content."""
     repeats = [row for cell in study.cells for row in _repeat_rows(cell)]
-    _write(results / "summary", repeats)
-    _write(results / "cells", cell_rows(study))
+    return _files("summary", repeats) | _files("cells", cell_rows(study))
 
 
 def cell_rows(study: Study) -> list[Row]:
     """One row a cell: axes, repeats, verdict, then each estimate with its 95 % interval.
 
-    Means are over repeats; percentiles are of the raw samples of all repeats, pooled, and
-    `supported` when there are enough of them.
+    Means are over repeats. Percentiles are of the pooled raw samples of all repeats; `supported`
+    says whether there are enough samples.
     """
     return [_cell_row(cell) for cell in study.cells]
 
@@ -64,12 +71,12 @@ def _cell_row(cell: CellResult) -> Row:
         *GOODPUT,
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
-        found: Estimate | None = cell.estimates.get(metric)
-        row[metric] = found.value if found else None
-        row[f"{metric}.ci95_low"] = found.low if found else None
-        row[f"{metric}.ci95_high"] = found.high if found else None
+        estimate: Estimate | None = cell.estimates.get(metric)
+        row[metric] = estimate.value if estimate else None
+        row[f"{metric}.ci95_low"] = estimate.low if estimate else None
+        row[f"{metric}.ci95_high"] = estimate.high if estimate else None
         if metric.startswith(POOLED) and metric.rpartition(".")[2] in PERCENTILES:
-            row[f"{metric}.supported"] = found.needs is None if found else None
+            row[f"{metric}.supported"] = estimate.needs is None if estimate else None
     return row
 
 
@@ -92,18 +99,20 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _write(stem: Path, rows: list[Row]) -> None:
+def _files(stem: str, rows: list[Row]) -> dict[str, bytes]:
     # a failed repeat has fewer keys, so the fullest rows give the order of columns
     names = list(dict.fromkeys(key for row in sorted(rows, key=len, reverse=True) for key in row))
     text = io.StringIO()
     table = csv.DictWriter(text, names, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
-    write(stem.with_suffix(".csv"), text.getvalue())
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
-    write(stem.with_suffix(".parquet"), sink.getvalue().to_pybytes())
+    return {
+        f"{stem}.csv": text.getvalue().encode(),
+        f"{stem}.parquet": sink.getvalue().to_pybytes(),
+    }
 
 
 def _column(values: list[Any]) -> pa.Array:

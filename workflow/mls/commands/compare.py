@@ -1,4 +1,4 @@
-"""`mls compare`: from two sets of results to the page, the lines and the exit status."""
+"""`mls compare`: the comparison of two sets of results, as a page, lines and an exit status."""
 
 from __future__ import annotations
 
@@ -9,31 +9,32 @@ from mls.analysis.comparison import MARGIN, compare
 from mls.analysis.differences import differences
 from mls.analysis.result_sets import opened
 from mls.core.errors import UserError
-from mls.report.pages.comparison import compared, lines, render
+from mls.report.pages.comparison import comparison_view, lines, render
 
 WORSE = 2
-"""Exit status when a cell is worse; 1 is for what went wrong."""
+"""Exit status when a cell is worse; 1 is that of an error."""
 
 
 def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | None) -> int:
-    """Compare, write the page, print a line for each cell. Returns the exit status.
+    """Compare, write the page and print a line for each cell. Returns the exit status.
 
-    fail_if_worse: such as `5%`: the margin, and that the status tells of it. Raises `UserError`.
+    fail_if_worse: the margin, such as `5%`. With it, the status is `WORSE` when a cell is worse.
+    Raises `UserError`.
     """
     margin = MARGIN if fail_if_worse is None else _fraction(fail_if_worse)
     with opened(base) as before, opened(new) as after:
-        found = compare(before.study, after.study, margin)
-        differ = differences(before.study, before.folder, after.study, after.folder)
-        shown = compared(before, after, found, differ)
-    if not found.cells:
+        comparison = compare(before.study, after.study, margin)
+        setup_differences = differences(before.study, before.folder, after.study, after.folder)
+        view = comparison_view(before, after, comparison, setup_differences)
+    if not comparison.cells:
         raise UserError(f"{base} and {new} have no measured cell in common.")
-    render(shown, output)
-    print("\n".join(lines(shown)))
-    return WORSE if fail_if_worse is not None and found.worse() else 0
+    render(view, output)
+    print("\n".join(lines(view)))
+    return WORSE if fail_if_worse is not None and comparison.worse() else 0
 
 
 def _fraction(text: str) -> float:
-    given = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
-    if not given or float(given[1]) <= 0:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", text)
+    if not match or float(match[1]) <= 0:
         raise UserError(f"--fail-if-worse: expected a percentage above 0 such as 5%, not {text!r}.")
-    return float(given[1]) / 100
+    return float(match[1]) / 100

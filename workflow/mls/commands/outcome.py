@@ -25,7 +25,7 @@ from mls.core.files import write
 from mls.core.run_folder import FAILURE, PARTIAL, RECORDS, RUN, TELEMETRY, discard_parts
 from mls.core.run_result import RankCost, RunResult, Summary, Verdict
 from mls.core.units import NS_PER_S
-from mls.host.pinning import pinned
+from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
@@ -98,7 +98,11 @@ class Outcome:
         for each, facts in zip(self._each, self._engines, strict=False):
             each["engine"] = facts
         self._noise = Noise(self._foreign)
-        self._host = {"server": self._where(), "pinned": pinned(), "before": self._noise.sample()}
+        self._host = {
+            "server": self._where(),
+            "pinned": pinning_record(),
+            "before": self._noise.sample(),
+        }
 
     def after(self, apis: list[ServerApi]) -> None:
         """Take the server's state after the load. Never raises: it may have died."""

@@ -1,4 +1,4 @@
-"""`mls reproduce`: measures an archive's config again, and compares the new results with the archived."""
+"""`mls reproduce`: measures an archive's config again, and compares new and archived results."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from mls.config.parse import parse_config
 from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
 from mls.core.files import write_json
-from mls.report.archive.archive import verify
+from mls.report.archive.verification import verify
 
 ROOT = PACKAGE.parent.parent
 """The checkout, whose Snakefile does the measuring."""
 
 
 def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | None) -> int:
-    """Verify the archive, measure its config into `results`, compare. Returns the exit status.
+    """Verify the archive, measure its config into `results`, and compare. Returns the exit status.
 
     The new page has the archive as its baseline; `reproduced.html` in `results` is the comparison.
-    Raises `UserError` when the archive is not as it was made, or nothing could be measured.
+    Raises `UserError` when the archive is not as it was made, its parts don't belong together, or
+    nothing could be measured.
     """
     verify(archive)
     config = _config(archive, results)
@@ -39,9 +40,9 @@ def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | Non
 
 def _config(archive: Path, results: Path) -> dict[str, object]:
     """The archived config, writing to `results`, with the archive as baseline."""
-    with zipfile.ZipFile(archive) as packed:
+    with zipfile.ZipFile(archive) as bundle:
         try:
-            config: dict[str, object] = json.loads(packed.read(CONFIG))
+            config: dict[str, object] = json.loads(bundle.read(CONFIG))
         except KeyError:
             raise UserError(
                 f"{archive} has no {CONFIG}: it wasn't made by `mls archive`."
@@ -57,8 +58,8 @@ def _snakemake() -> str:
         raise UserError(
             f"There is no Snakefile in {ROOT}: run this from a checkout of the project."
         )
-    beside = ROOT / ".venv" / "bin" / "snakemake"
-    found = str(beside) if beside.is_file() else shutil.which("snakemake")
-    if not found:
+    candidate = ROOT / ".venv" / "bin" / "snakemake"
+    program = str(candidate) if candidate.is_file() else shutil.which("snakemake")
+    if not program:
         raise UserError("snakemake was not found: run `make report` once, which installs it.")
-    return found
+    return program

@@ -1,4 +1,4 @@
-"""`mls serve`: from the config (or a bare model file) to a server with a command beside it."""
+"""`mls serve`: starts the config's server, or one of a bare model file, and a command beside it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mls.core.run_folder import RUN, begin, end, write_failure
 from mls.host.address import reachable_address
 from mls.host.launch.launchers import hosts
 from mls.host.launch.programs import mpi_environment
-from mls.host.pinning import NOT_PINNED, Pinned, choose
+from mls.host.pinning import NOT_PINNED, CpuSets, choose
 from mls.host.usage.counters import SERVE_PID
 from mls.server.engine.managed import serve
-from mls.server.gguf import check_gguf
-from mls.server.models import load_descriptor
+from mls.server.weights.gguf import check_gguf
+from mls.server.weights.models import load_descriptor
 
 
 def serve_for(
@@ -32,9 +32,9 @@ def serve_for(
     output: Path | None,
     probe: Path | None,
 ) -> int:
-    """Exit status of COMMAND, run beside the server that the options ask for.
+    """Run `command` beside the server that the options describe. Returns its exit status.
 
-    Raises `UserError`; a failure is then also recorded in `output`.
+    Raises `UserError`. `output` is the folder of a run, in which a failure is recorded.
     """
     if output:
         begin(output)
@@ -45,9 +45,9 @@ def serve_for(
             raise UserError(
                 f"{probe} is missing: the server did not pass its probe; the probe's log says why."
             )
-        server, file, alias, pinned = _what_to_serve(config, cell, repeat, model)
+        server, file, alias, cpu_sets = _what_to_serve(config, cell, repeat, model)
         log = log or Path("llama-server.log")
-        status = serve(server, file, alias, command, log, pinned=pinned)
+        status = serve(server, file, alias, command, log, pinned=cpu_sets)
     except UserError as error:
         if output:
             write_failure(output, str(error))
@@ -62,7 +62,7 @@ def serve_for(
 
 
 def _why(status: int) -> str | None:
-    """What a command's exit status tells of a failed run."""
+    """The message about a run that ended with this exit status; None when it succeeded."""
     if not status:
         return None
     if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
@@ -76,30 +76,30 @@ def _why(status: int) -> str | None:
 
 
 def _what_to_serve(
-    config: Path | None, cell: list[str], repeat: int, model: str | None
-) -> tuple[Server, Path | None, str, Pinned]:
-    """(server, model file, the model's name, who gets which CPUs)."""
-    if config is None:
+    path: Path | None, cell: list[str], repeat: int, model: str | None
+) -> tuple[Server, Path | None, str, CpuSets]:
+    """(server, model file, the model's name, CPUs of server and ranks). Raises `UserError`."""
+    if path is None:
         if model is None:
             raise UserError("Give --model FILE, or --config with --cell.")
         return Server(), check_gguf(Path(model)), Path(model).stem, NOT_PINNED
-    loaded = load_config(config)
-    point = parse_cell(loaded, cell) if cell else cells(loaded)[0]
-    resolved = settings(loaded, point, repeat)
+    config = load_config(path)
+    point = parse_cell(config, cell) if cell else cells(config)[0]
+    point_settings = settings(config, point, repeat)
     name = str(point["model"])
-    ranks_here = -(-resolved.run.ranks // max(1, len(hosts(loaded.mpi))))
-    pinned = choose(loaded.pin, ranks_here, managed=not resolved.server.addresses)
-    server = _reachable(loaded, resolved.server)
+    ranks_here = -(-point_settings.run.ranks // max(1, len(hosts(config.mpi))))
+    cpu_sets = choose(config.pin, ranks_here, managed=not point_settings.server.addresses)
+    server = _reachable(config, point_settings.server)
     if server.addresses:
-        return server, None, name, pinned
-    descriptor = load_descriptor(Path(loaded.results) / "models" / f"{name}.json")
-    return server, Path(descriptor.path), resolved.served_as or name, pinned
+        return server, None, name, cpu_sets
+    descriptor = load_descriptor(Path(config.results) / "models" / f"{name}.json")
+    return server, Path(descriptor.path), point_settings.served_as or name, cpu_sets
 
 
 def _reachable(config: Config, server: Server) -> Server:
-    """The server, listening where all hosts of the ranks can reach it. Raises `UserError`."""
-    named = hosts(config.mpi)
-    if not named:
+    """The server with a listening address that all hosts of the ranks reach. Raises `UserError`."""
+    names = hosts(config.mpi)
+    if not names:
         return server
-    address = reachable_address(named[0], "mpi.hostfile" if config.mpi.hostfile else "mpi.hosts")
+    address = reachable_address(names[0], "mpi.hostfile" if config.mpi.hostfile else "mpi.hosts")
     return server if server.host else server.model_copy(update={"host": address})

@@ -70,12 +70,12 @@ class Settings:
     @property
     def files(self) -> list[Path]:
         """Files whose content the measurement depends on. Raises `UserError` when one is missing."""
-        named = [("load.file", self.load.file), ("workload.file", self.workload.file)]
-        found = [(key, Path(name).expanduser()) for key, name in named if name]
-        for key, path in found:
+        names = [("load.file", self.load.file), ("workload.file", self.workload.file)]
+        paths = [(key, Path(name).expanduser()) for key, name in names if name]
+        for key, path in paths:
             if not path.exists():
                 raise UserError(f"{key}: {path} is not there; correct the path.")
-        return [path / "run.json" if path.is_dir() else path for _, path in found]
+        return [path / "run.json" if path.is_dir() else path for _, path in paths]
 
 
 def axes(config: Config) -> list[str]:
@@ -83,31 +83,31 @@ def axes(config: Config) -> list[str]:
 
     An axis that is searched comes last, unless it is inflight.
     """
-    searched = [config.search.axis] if config.search else []
-    return list(dict.fromkeys([*ALWAYS, *config.sweep, *searched]))
+    search_axes = [config.search.axis] if config.search else []
+    return list(dict.fromkeys([*ALWAYS, *config.sweep, *search_axes]))
 
 
 def cells(config: Config) -> list[Cell]:
-    """All cells, the first axis varying slowest. Raises `UserError` for an axis or value that is not valid.
+    """All cells; the first axis varies slowest. A searched axis has the first value of its search.
 
-    Of an axis that is searched they have the value at which the search begins.
+    Raises `UserError` for an axis or a value that is not valid.
     """
     _check_axes(config)
     values = [config.sweep.get(axis) or [_default(config, axis)] for axis in axes(config)]
-    found = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
-    for cell in found:
+    points = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
+    for cell in points:
         settings(config, cell, repeat=1)
         if config.search:
             highest = cell | {config.search.axis: tidy(config.search.high)}
             _check_search(settings(config, highest, repeat=1), config.search)
-    return found
+    return points
 
 
 def tidy(value: float) -> int | float:
-    """A searched value as it stands in paths: whole numbers as such, others to `DIGITS`."""
+    """A searched value as in paths: a whole number, or one of `DIGITS` significant digits."""
     exact = float(value)
-    rounded = exact if exact.is_integer() else float(f"{exact:.{DIGITS}g}")
-    return int(rounded) if rounded.is_integer() else rounded
+    number = exact if exact.is_integer() else float(f"{exact:.{DIGITS}g}")
+    return int(number) if number.is_integer() else number
 
 
 def settings(config: Config, cell: Cell, repeat: int) -> Settings:
@@ -137,7 +137,7 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         run["duration_s"] = None
     elif "duration_s" in cell:
         run["iters"] = run["rounds"] = None
-    found = Settings(
+    candidate = Settings(
         cell=cell,
         repeat=repeat,
         seed=repeat_seed(config, cell, repeat),
@@ -148,8 +148,8 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         load=_valid(Load, load, "load"),
         workload=_valid(Workload, workload, "workload"),
     )
-    _check_load(found)
-    return found
+    _check_load(candidate)
+    return candidate
 
 
 def _check_search(highest: Settings, search: Search) -> None:
@@ -161,11 +161,11 @@ def _check_search(highest: Settings, search: Search) -> None:
         )
 
 
-def _check_load(given: Settings) -> None:
-    """What must hold between the sections. Raises `UserError` naming the key."""
-    load, run, workload = given.load, given.run, given.workload
-    if load.missing:
-        key = load.missing[0]
+def _check_load(candidate: Settings) -> None:
+    """Check what must hold between the sections. Raises `UserError` naming the key."""
+    load, run, workload = candidate.load, candidate.run, candidate.workload
+    if load.missing_keys:
+        key = load.missing_keys[0]
         raise UserError(f"load.{key}: this key is missing; kind {load.kind} needs it.")
     if load.open and run.rounds:
         raise UserError(
@@ -176,14 +176,14 @@ def _check_load(given: Settings) -> None:
         raise UserError(
             "run.iters and run.duration_s: stages end by their own durations; leave these out."
         )
-    if run.transport != "epoll" and (load.open or given.thinks or workload.turns_apart):
+    if run.transport != "epoll" and (load.open or candidate.thinks or workload.turns_apart):
         what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
         raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
     if workload.kind == "conversation" and (load.open or not run.chats):
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
-    if given.server.policy == "sticky" and not workload.turns_apart:
+    if candidate.server.policy == "sticky" and not workload.turns_apart:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
         raise UserError(
@@ -202,7 +202,7 @@ def _check_load(given: Settings) -> None:
             f"not {load.max_inflight}."
         )
     lengths = (workload.prompt_tokens, workload.output_tokens)
-    if load.kind != "trace" and any(known and known.greatest is None for known in lengths):
+    if load.kind != "trace" and any(length and length.greatest is None for length in lengths):
         raise UserError("workload: lengths of a `trace` go with load.kind trace.")
 
 
@@ -215,9 +215,9 @@ def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
 def run_order(config: Config) -> list[tuple[str, int]]:
     """(`cell_key`, repeat) of all runs in the order to measure them.
 
-    Repeats are blocks: the first of every cell, then the second of every cell, the cells shuffled
-    anew in each by the config's seed. So a machine that drifts favours no cell. Where the results
-    decide, it is the order of all that may come; what is searched stands for its first cell.
+    Repeats are blocks: the first repeat of every cell, then the second of every cell, and so on.
+    The config's seed shuffles the cells of each block anew, so a machine that drifts favours no
+    cell. Where results decide, the list has every run that may come; a search has its first cell.
     """
     keys = [cell_key(cell) for cell in cells(config)]
     return [
@@ -242,26 +242,26 @@ def run_path(config: Config, cell: Cell, repeat: int) -> str:
 
 
 def parse_cell(config: Config, assignments: list[str]) -> Cell:
-    """A cell from `axis=value` strings: the one of `cells(config)` whose values print like that.
+    """The cell of `cells(config)` whose values print as in these `axis=value` strings.
 
-    Of a searched axis any value within its bounds will do.
+    A searched axis may have any value within the bounds of its search.
     Raises `UserError` when the config has no such cell.
     """
-    asked = dict(item.partition("=")[::2] for item in assignments)
+    texts = dict(item.partition("=")[::2] for item in assignments)
     for cell in cells(config):
-        point = cell | _searched(config, asked)
-        if all(str(point.get(axis)) == value for axis, value in asked.items()):
+        point = cell | _search_value(config, texts)
+        if all(str(point.get(axis)) == value for axis, value in texts.items()):
             return point
-    raise UserError(f"The config has no cell {asked}: its axes are {', '.join(axes(config))}.")
+    raise UserError(f"The config has no cell {texts}: its axes are {', '.join(axes(config))}.")
 
 
-def _searched(config: Config, asked: dict[str, str]) -> Cell:
-    """Of the asked values that of the searched axis, when it is within its bounds."""
+def _search_value(config: Config, texts: dict[str, str]) -> Cell:
+    """The searched axis with its value in `texts`; empty when it has none within the bounds."""
     search = config.search
-    if search is None or search.axis not in asked:
+    if search is None or search.axis not in texts:
         return {}
     try:
-        value = float(asked[search.axis])
+        value = float(texts[search.axis])
     except ValueError:
         return {}
     whole = value.is_integer() or search.axis != "inflight"
@@ -275,14 +275,14 @@ def _default(config: Config, axis: str) -> Any:
 
 
 def _check_axes(config: Config) -> None:
-    known = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
+    names = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
     if config.search and config.search.axis in config.sweep:
         raise UserError(
             f"sweep.{config.search.axis}: `search` chooses its values; leave it out of `sweep`."
         )
     for axis, values in config.sweep.items():
-        if axis not in known:
-            raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, known)}.")
+        if axis not in names:
+            raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, names)}.")
         if not values:
             raise UserError(f"sweep.{axis}: expected at least one value.")
         if len({str(v) for v in values}) != len(values):

@@ -77,7 +77,7 @@ class Mpi(Section):
 class ModelSource(Section):
     """Where a model file comes from: exactly one of package, path, hub_repo or url.
 
-    With a server that is already running (`server.url`) none is needed.
+    A server that is already running (`server.url`) needs none of them.
     """
 
     package: str | list[str] | None = Field(
@@ -103,10 +103,10 @@ class ModelSource(Section):
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSource:
-        given = [k for k in ("package", "path", "hub_repo", "url") if getattr(self, k)]
-        if len(given) > 1:
+        sources = [k for k in ("package", "path", "hub_repo", "url") if getattr(self, k)]
+        if len(sources) > 1:
             raise ValueError(
-                f"give one of package, path, hub_repo and url, not {' and '.join(given)}"
+                f"give one of package, path, hub_repo and url, not {' and '.join(sources)}"
             )
         if (self.package or self.hub_repo) and not self.file:
             raise ValueError("`file` must say which file of the package or repository is the model")
@@ -168,7 +168,7 @@ class Config(Section):
 
     @property
     def least_repeats(self) -> int:
-        """Repeats that every cell gets, whatever comes out."""
+        """Repeats that every cell gets, whatever the results are."""
         return self.precision.min if self.repeats == "auto" else self.repeats
 
     @property
@@ -177,8 +177,8 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _precision_of_auto(self) -> Config:
-        given = self.precision.model_copy(update={"budget_s": None} if self.search else {})
-        if self.repeats != "auto" and given != Precision():
+        precision = self.precision.model_copy(update={"budget_s": None} if self.search else {})
+        if self.repeats != "auto" and precision != Precision():
             raise ValueError(f"precision goes with repeats: auto, not with repeats: {self.repeats}")
         return self
 

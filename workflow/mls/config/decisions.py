@@ -1,7 +1,7 @@
-"""What is measured when the results decide: first runs, then decision after decision.
+"""The runs of a sweep in which results decide what is measured next.
 
-A line is a cell without the axis that is searched (without a search: a cell). Each line has a
-chain of decisions of its own, one file each; every one names the runs to add, the last none.
+A line is a cell without the searched axis; without a search it is a cell. Each line has a chain
+of decisions, each in a file of its own. A decision names the runs to add; the last names none.
 """
 
 from __future__ import annotations
@@ -34,49 +34,50 @@ Reason = Literal[
     "all meet",
     "none meets",
 ]
-"""Why measuring stopped: the interval is narrow, or its figure is not known; limits of the config;
-the search found its value, or couldn't tell, or met the end of its range on either side."""
+"""Why measuring stopped. `width`: the interval is narrow enough. `unknown`: the figure has none.
+`most repeats`, `budget`: a limit of the config is reached. `found`, `not resolved`: the search has
+its value, or can't resolve it. `all meet`, `none meets`: its upper or lower end is reached."""
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Wanted(_Strict):
+class PlannedRun(_Strict):
     """A run to measure."""
 
     cell: dict[str, Any]
     repeat: int
 
 
-class Seen(_Strict):
-    """What a decision was made from: one figure of one cell, as it stood."""
+class Observation(_Strict):
+    """One figure of one cell, as it was when the decision was made from it."""
 
     value: int | float | None
-    """Of the searched axis; None without a search."""
+    """Value of the searched axis; None without a search."""
     repeats: int
     metric: str
     measured: float | None
     low: float | None
     high: float | None
     standing: Standing | None = None
-    """Of the cell, to all objectives and checks together; None where there are none to meet."""
+    """Whether the cell meets all objectives and checks together; None where there are none."""
 
 
 class Decision(_Strict):
     round: int
     line: dict[str, Any]
     rules: str
-    """Digest of the keys that it was made by (`rules_digest`)."""
-    runs: list[Wanted]
-    """To be measured next; empty: the line is done."""
+    """Digest of the keys that decide (`rules_digest`)."""
+    runs: list[PlannedRun]
+    """Runs to measure next; empty when the line is done."""
     stopped: Reason | None = None
-    """Set if and only if there are no more runs."""
+    """Set if and only if `runs` is empty."""
     found: int | float | None = None
-    """What a search has found, once it is done."""
+    """The value that a search has found; None before its end, and when it finds none."""
     message: str
-    """Why, in a sentence."""
-    seen: list[Seen] = []
+    """The reason for the decision, as a sentence."""
+    seen: list[Observation] = []
 
 
 def adaptive(config: Config) -> bool:
@@ -85,23 +86,23 @@ def adaptive(config: Config) -> bool:
 
 
 def line_of(config: Config, cell: Cell) -> Cell:
-    """The line that a cell is on."""
-    searched = config.search.axis if config.search else None
-    return {axis: value for axis, value in cell.items() if axis != searched}
+    """The line of a cell: the cell without the searched axis."""
+    search_axis = config.search.axis if config.search else None
+    return {axis: value for axis, value in cell.items() if axis != search_axis}
 
 
 def decision_path(config: Config, line: Cell, round_: int) -> str:
-    """Of a decision's file, below the results."""
+    """Path of a decision's file, relative to the results."""
     return f"{PLAN}/name~{config.name}/{cell_key(line)}/round~{round_}.json"
 
 
-def repeats_of(config: Config, cell: Cell) -> list[Wanted]:
-    """The repeats that a cell gets whatever comes out."""
-    return [Wanted(cell=cell, repeat=n) for n in range(1, config.least_repeats + 1)]
+def repeats_of(config: Config, cell: Cell) -> list[PlannedRun]:
+    """The runs that a cell gets, whatever the results are."""
+    return [PlannedRun(cell=cell, repeat=n) for n in range(1, config.least_repeats + 1)]
 
 
 def decisions(config: Config, results: Path, line: Cell) -> Iterator[Decision]:
-    """The decisions on a line that were made by the config's rules, up to the last or the first missing."""
+    """The decisions on a line, in order, up to the first that is missing or has other rules."""
     rules = rules_digest(config)
     for round_ in itertools.count(1):
         path = results / decision_path(config, line, round_)
@@ -117,27 +118,27 @@ def decisions(config: Config, results: Path, line: Cell) -> Iterator[Decision]:
 
 
 def planned(config: Config, results: Path) -> Runs:
-    """(cell, its repeats) of all runs that are known to be wanted, in the order of the sweep.
+    """(cell, numbers of its repeats) of all runs that are planned so far, in the sweep's order.
 
-    From the config and the decisions, never from what happens to lie in the folder.
+    The plan comes from the config and the decisions, never from the runs that the folder has.
     """
-    found: Runs = []
+    plan: Runs = []
     for first in cells(config):
         runs = repeats_of(config, first)
         if adaptive(config):
             for decision in decisions(config, results, line_of(config, first)):
                 runs += decision.runs
-        found += by_cell(config, runs)
-    return found
+        plan += by_cell(config, runs)
+    return plan
 
 
 def last_decisions(config: Config, results: Path) -> list[Decision]:
-    """How far each line has come, of those on which anything was decided."""
+    """The last decision on each line that has one, in the order of the sweep."""
     return [chain[-1] for chain in _chains(config, results) if chain]
 
 
 def decision_files(config: Config, results: Path) -> list[Path]:
-    """All that was decided, in the order of the sweep."""
+    """The files of all decisions, in the order of the sweep."""
     return [
         results / decision_path(config, decision.line, decision.round)
         for chain in _chains(config, results)
@@ -151,18 +152,19 @@ def _chains(config: Config, results: Path) -> list[list[Decision]]:
     return [list(decisions(config, results, line_of(config, cell))) for cell in cells(config)]
 
 
-def by_cell(config: Config, runs: list[Wanted]) -> Runs:
-    """Runs of one line, gathered by cell; searched values in ascending order."""
-    found: dict[str, tuple[Cell, list[int]]] = {}
+def by_cell(config: Config, runs: list[PlannedRun]) -> Runs:
+    """Runs of one line, grouped by cell, in ascending order of the searched value."""
+    groups: dict[str, tuple[Cell, list[int]]] = {}
     for run in runs:
-        found.setdefault(cell_key(run.cell), (run.cell, []))[1].append(run.repeat)
+        groups.setdefault(cell_key(run.cell), (run.cell, []))[1].append(run.repeat)
     if config.search:
         axis = config.search.axis
-        return sorted(found.values(), key=lambda each: float(each[0][axis]))
-    return list(found.values())
+        return sorted(groups.values(), key=lambda each: float(each[0][axis]))
+    return list(groups.values())
 
 
 def rules_digest(config: Config) -> str:
-    """Of what decisions are made by, besides the figures."""
+    """Digest of the keys of the config that decide, beside the figures."""
     rules = [config.precision, config.search, config.checks, config.slo]
-    return data_sha256([config.repeats, *(each and each.model_dump() for each in rules)])
+    # by way of JSON, in which 300 as a default and 300.0 as it was read again are the same
+    return data_sha256([config.repeats, *(each and each.model_dump_json() for each in rules)])

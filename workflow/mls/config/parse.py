@@ -1,4 +1,4 @@
-"""Reading a config file, and saying in one sentence what is wrong with it."""
+"""Reads a config file, and explains in one sentence what is wrong with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def load_config(path: Path) -> Config:
 
 
 def parse_config(data: Any) -> Config:
-    """Validate a config's data. Raises `UserError` with the key, what was expected and the nearest key."""
+    """Validate a config's data. Raises `UserError` with the key and what is expected there."""
     if not isinstance(data, Mapping):
         raise UserError("The config is empty: expected keys such as `models`, `run` and `sweep`.")
     try:
@@ -58,28 +58,28 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     if first["type"] == "missing":
         return f"{path}: this key is missing{more}."
     message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    plain = isinstance(given, str | int | float | bool) or given is None
-    shown = f", not {given!r}" if plain and first["type"] != SECRET_INPUT else ""
-    return f"{path or 'config'}: {message[0].lower()}{message[1:]}{shown}{more}."
+    value = first["input"]
+    plain = isinstance(value, str | int | float | bool) or value is None
+    suffix = f", not {value!r}" if plain and first["type"] != SECRET_INPUT else ""
+    return f"{path or 'config'}: {message[0].lower()}{message[1:]}{suffix}{more}."
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """`; did you mean 'x'?` for the nearest of the choices, or nothing when none is near."""
-    found = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    """` (did you mean 'x'?)` for the nearest of the choices; empty when none is near."""
+    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _keys_at(kind: type[BaseModel], parents: Iterable[Any]) -> list[str]:
-    current: Any = kind
+    level: Any = kind
     for part in parents:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            current = current.model_fields[str(part)].annotation
+        if isinstance(level, type) and issubclass(level, BaseModel):
+            level = level.model_fields[str(part)].annotation
         else:  # dict[name, Section]
-            current = typing.get_args(current)[-1]
-        if isinstance(current, types.UnionType):
-            current = typing.get_args(current)[0]
-    return list(current.model_fields)
+            level = typing.get_args(level)[-1]
+        if isinstance(level, types.UnionType):
+            level = typing.get_args(level)[0]
+    return list(level.model_fields)
 
 
 def _first_line(error: Exception) -> str:

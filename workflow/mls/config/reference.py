@@ -1,4 +1,4 @@
-"""What is generated from the typed models: JSON Schemas, and the config's reference."""
+"""The files that are generated from the typed models: JSON Schemas, and the config's reference."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def generated_files() -> list[tuple[Path, str]]:
 
 
 def config_reference() -> str:
-    """`config/README.md`."""
+    """The text of `config/README.md`."""
     parts = [
         "# Every key of the config",
         "",
@@ -93,13 +93,13 @@ def _table(section: type[Section], leave_out: set[str] = frozenset()) -> list[st
 
 def _type(field: FieldInfo) -> str:
     limits = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    said = [
+    bounds = [
         f"{sign} {getattr(limit, name):,}".replace(",", "\u202f")
         for limit in field.metadata
         for name, sign in limits.items()
         if getattr(limit, name, None) is not None
     ]
-    return ", ".join([_name(field.annotation), *said])
+    return ", ".join([_name(field.annotation), *bounds])
 
 
 def _name(kind: Any) -> str:

@@ -1,1 +1,1 @@
-"""Errors, units, files, digests, and the records and results of a repeat. Knows no other layer."""
+"""Errors, units, files, digests, records and results of a repeat. Imports no other layer."""

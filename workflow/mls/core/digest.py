@@ -25,9 +25,8 @@ def data_sha256(data: Any) -> str:
 def sources_sha256(*layers: str) -> str:
     """Hex SHA-256 over the names and bytes of the package's Python sources and templates.
 
-    layers: folders to take, such as "load", and single files, such as "commands/run.py". Without
-    layers: the whole package.
-    Raises `FileNotFoundError` for one that is not there.
+    layers: folders, such as "load", and files, such as "commands/run.py". Without any, the digest
+    is of the whole package. Raises `FileNotFoundError` when one of them does not exist.
     """
     roots = [PACKAGE / layer for layer in layers] if layers else [PACKAGE]
     for root in roots:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place, then renamed."""
+"""Files that are whole or absent: each is written beside its place, then renamed."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def write(path: Path, data: bytes | str) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises `UserError` when no file can be written to a folder, which is made if it is missing."""
+    """Make the folder if it is missing, and write a trial file to it. Raises `UserError`."""
     trial = folder / ".writable"
     write(trial, "yes")
     trial.unlink(missing_ok=True)
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """What to tell a user when writing failed with this error."""
+    """The error for a user when writing to `path` has failed with `error`."""
     advice = _ADVICE.get(error.errno or 0, "check the folder and run it again")
     return UserError(f"{path} can't be written ({error.strerror}): {advice}.")
 

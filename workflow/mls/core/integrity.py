@@ -1,4 +1,4 @@
-"""Is a finished repeat still what it was? Told by SHA-256, without reading its records."""
+"""Whether a finished repeat is unchanged, by the SHA-256 of its files. Records are not parsed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class DamagedError(Exception):
 
 
 def intact_result(folder: Path) -> RunResult:
-    """A repeat's `run.json`, when all files beside it are still those that it was made from.
+    """The result in a repeat's `run.json`, once every file that it lists has the listed SHA-256.
 
-    Raises `DamagedError`, or `OSError` for what can't be read.
+    Raises `DamagedError` when a file is missing, corrupt or changed, and `OSError` when a file
+    can't be read.
     """
     result = _valid(folder / RUN)
     if RECORDS not in result.files:
@@ -41,28 +42,28 @@ def intact_result(folder: Path) -> RunResult:
 
 
 def set_aside_damaged(folders: Iterable[Path]) -> list[str]:
-    """Rename the `run.json` of each damaged repeat, so that it counts as not measured.
+    """Rename the `run.json` of each damaged repeat, so that the repeat counts as not measured.
 
-    Folders without one are passed over. Returns a sentence for each; raises `UserError` when a
-    file can't be renamed.
+    A folder without a `run.json` is skipped. Returns a sentence for each damaged repeat. Raises
+    `UserError` when a file can't be read or renamed.
     """
-    said = []
+    sentences = []
     for folder in folders:
         if not (folder / RUN).is_file():
             continue
         try:
             intact_result(folder)
-        except DamagedError as why:
+        except DamagedError as damage:
             try:
                 (folder / RUN).replace(folder / ASIDE)
             except OSError as error:
                 raise unwritable(folder / ASIDE, error) from None
-            said.append(f"{folder}: {why} (Until then its {RUN} is kept as {ASIDE}.)")
+            sentences.append(f"{folder}: {damage} (Until then its {RUN} is kept as {ASIDE}.)")
         except OSError as error:
             raise UserError(
                 f"{error.filename} can't be read ({error.strerror}): allow reading it."
             ) from None
-    return said
+    return sentences
 
 
 def _valid(path: Path) -> RunResult:

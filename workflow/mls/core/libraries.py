@@ -12,19 +12,19 @@ _PACKAGES = {
     "libstdc++.so.6": "libstdc++6",
     "libz.so.1": "zlib1g",
 }
-_LACKING = re.compile(r"(\S+\.so[\w.]*): cannot open shared object file")
+_LOADER_MESSAGE = re.compile(r"(\S+\.so[\w.]*): cannot open shared object file")
 
 
 def lacking(text: str) -> list[str]:
-    """Names of the shared libraries that the dynamic loader, in this text, says it can't find."""
-    return list(dict.fromkeys(_LACKING.findall(text)))
+    """Names of the shared libraries that the dynamic loader reports in `text` as not found."""
+    return list(dict.fromkeys(_LOADER_MESSAGE.findall(text)))
 
 
 def advice(libraries: list[str]) -> str:
-    """What to do about them: Debian's packages are named where they are known."""
+    """How to install the libraries, with the names of Debian's packages that are known."""
     noun = "library" if len(libraries) == 1 else "libraries"
-    said = f"install the system {noun} {', '.join(libraries)}"
+    sentence = f"install the system {noun} {', '.join(libraries)}"
     packages = [_PACKAGES[name] for name in libraries if name in _PACKAGES]
     if not packages:
-        return said
-    return f"{said} (Debian and Ubuntu: sudo apt-get install {' '.join(packages)})"
+        return sentence
+    return f"{sentence} (Debian and Ubuntu: sudo apt-get install {' '.join(packages)})"

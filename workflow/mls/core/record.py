@@ -14,7 +14,7 @@ REQUESTS = pa.schema(
         ("rank", pa.int32()),
         ("slot", pa.int32()),  # place on its rank, 0…
         ("scheduled_ns", pa.int64()),  # when its place became free; open loop: when it was due
-        ("server", pa.int32()),  # that it went to, 0… of `server.urls`; null with one server
+        ("server", pa.int32()),  # its index in `server.urls`, 0…; null with one server
         ("start_ns", pa.int64()),  # before the first byte was handed to the kernel (first attempt)
         ("connected_ns", pa.int64()),  # null on a connection that was open already
         ("first_chunk_ns", pa.int64()),  # arrival of the first content-bearing chunk
@@ -79,4 +79,4 @@ TELEMETRY = pa.schema(
         ("value", pa.float64()),
     ]
 )
-"""One row a sample of one figure: the columns of `telemetry.parquet`, in the order of time."""
+"""The columns of `telemetry.parquet`: one row for each sample of one figure, in order of time."""

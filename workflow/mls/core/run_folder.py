@@ -1,6 +1,6 @@
-"""The folder of a run: the files in it, and what a run without a result leaves there.
+"""The folder of a run: the names of its files, and the failure of a run without a result.
 
-`mls serve` uses it, and so do the ranks.
+Both `mls serve` and the ranks use it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RUN, RECORDS, TELEMETRY = "run.json", "requests.parquet", "telemetry.parquet"
 FAILURE = "failure.json"
 ASIDE = "run.damaged.json"
 PARTIAL = "requests.partial.parquet"
-"""Records of a run that failed: under a name of their own they outlive the workflow's clean-up."""
+"""Records of a run that failed. The workflow's clean-up leaves a file of this name alone."""
 
 PARTS = ".parts"
 """Folder of the ranks' records until they are merged."""
@@ -39,15 +39,15 @@ def make_parts(output: Path) -> Path:
 
 
 def discard_parts(output: Path) -> None:
-    """Remove what a run needed for gathering, also one that didn't come to its end."""
+    """Remove the parts of the run in `output`, whether or not the run came to its end."""
     shutil.rmtree(output / PARTS, ignore_errors=True)
 
 
 def begin(output: Path) -> None:
-    """Clear away what an earlier try left in a run's folder.
+    """Remove an earlier attempt's files from a run's folder, and write a `failure.json` to it.
 
-    A `failure.json` stands there from now on, for a run that can't leave one itself: it was killed.
-    Raises `UserError` when the folder can't be written to: better now than after the load.
+    This file is the message of a run that is killed, which can't write one itself. Raises
+    `UserError` when the folder can't be written to: better now than after the load.
     """
     discard_parts(output)
     try:
@@ -59,17 +59,17 @@ def begin(output: Path) -> None:
 
 
 def end(output: Path, problem: str | None) -> None:
-    """After `begin`: the run has ended, with this problem unless it has told a better one itself.
+    """Record the end of the run that `begin` began. problem: why it failed; None: it did not.
 
-    What it took for a result when its server had died, or before it was ended, is none: it is
-    set aside.
+    A failure that the run has recorded itself is kept, as it is more exact. The `run.json` of a
+    failed run is no result: its server had died, or the run was ended. It is renamed to `ASIDE`.
     """
     if problem is None:
         (output / FAILURE).unlink(missing_ok=True)
         return
     with contextlib.suppress(OSError):
         (output / RUN).replace(output / ASIDE)
-    if (told := read_json(output / FAILURE)) is None or told.get("message") == _CUT_OFF:
+    if (failure := read_json(output / FAILURE)) is None or failure.get("message") == _CUT_OFF:
         write_failure(output, problem)
 
 
@@ -88,7 +88,7 @@ def _failure(output: Path, message: str) -> str:
 
 
 def _from_path(output: Path) -> tuple[dict[str, Any], int]:
-    """Cell and repeat as the folder's own name tells them (see `cells.run_path`)."""
+    """Cell and repeat by the folder's path (see `cells.run_path`)."""
     pairs = dict(part.split("~", 1) for part in output.parts if "~" in part)
     pairs.pop("name", None)
     return pairs, int(pairs.pop("repeat", "1"))

@@ -14,7 +14,7 @@ class Part(BaseModel):
 
 
 class Distribution(Part):
-    """Of all values pooled over ranks; everything but n is null when n is 0. `std` has n − 1."""
+    """Statistics of all ranks' values. Without values, all but n are null. `std` has n − 1."""
 
     n: int
     mean: float | None = None
@@ -53,7 +53,7 @@ class Throughput(Part):
 
 
 class Overall(Part):
-    """Rates over the whole run (the seed's figures)."""
+    """Rates over the whole run, its start and its end included."""
 
     requests_per_s: float
     completion_tokens_per_s: float | None
@@ -67,7 +67,7 @@ class Inflight(Part):
 
 
 class ServerSide(Part):
-    """The server's own word: `timings` of the replies, `/metrics` before and after."""
+    """The server's own figures: `timings` of its replies, and `/metrics` before and after."""
 
     predicted_per_second: Distribution
     prompt_per_second: Distribution
@@ -81,11 +81,11 @@ class RankCost(Part):
     requests: int
     cpu_s: float
     cpu_fraction: float
-    cpus: str | None = Field(None, description="That it may run on, such as `0-3,8`.")
+    cpus: str | None = Field(None, description="CPUs that it may run on, such as `0-3,8`.")
 
 
 class Client(Part):
-    """What the measuring cost, and the proof that the client kept up."""
+    """The cost of measuring, and the evidence that the client kept up."""
 
     cpu_s: float
     busiest_rank_cpu_fraction: float
@@ -108,9 +108,9 @@ class Post(Part):
 
 
 class Gpu(Part):
-    """The cards that were used, over the whole run; null where it isn't known.
+    """The cards that were used, over the whole run. A figure that isn't known is null.
 
-    Memory, power and energy are sums over the cards, the others are of all samples of all cards.
+    Memory, power and energy are sums over the cards; other figures are of all samples of all cards.
     """
 
     post: Post | None

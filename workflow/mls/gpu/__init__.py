@@ -1,1 +1,1 @@
-"""Accelerators: what is there, what they are doing, and work on replies."""
+"""Accelerators: their inventory, their telemetry, and the post-processing of replies on them."""

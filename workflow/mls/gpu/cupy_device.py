@@ -1,4 +1,4 @@
-"""One card through CuPy: a stream of its own, buffers that are there before the load is."""
+"""One card through CuPy, with a stream of its own and buffers allocated before the load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mls.core.units import MIB
-from mls.gpu.device import CardError, Processed
+from mls.gpu.device import CardError, PostResult
 from mls.gpu.inventory import index_on_host
 from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS
 
@@ -21,7 +21,7 @@ _BLOCKS_PER_SM = 8  # of 256 threads: as many as fit
 
 @dataclass(frozen=True)
 class _Slot:
-    """Where one piece lies on host and device, and the marks around its work."""
+    """The buffers of one piece on host and device, and the CUDA events around its work."""
 
     host: Any
     device: int
@@ -31,17 +31,17 @@ class _Slot:
 
 
 class CupyCard:
-    """See `device.Card`. All its work is asynchronous, on a non-blocking stream.
+    """A `device.Card`. All its work is asynchronous, on a non-blocking stream.
 
-    Memory, on host (pinned) and device alike, is taken at once: as many slots of
-    `SLOT_BYTES` as the cap has room for. The CUDA context, which each process has on its card,
-    comes on top of it.
+    The constructor allocates all memory, as much on the host (pinned) as on the device: as many
+    slots of `SLOT_BYTES` as `memory_mib` has room for. The CUDA context of the process takes
+    further memory of the card.
     """
 
     slot_bytes = SLOT_BYTES
 
     def __init__(self, cupy: Any, index: int, memory_mib: int, work: int) -> None:
-        """work: steps a byte. Raises `CardError`."""
+        """index: the card's number in CUDA. work: steps for each byte. Raises `CardError`."""
         self._cupy = cupy
         self._steps = np.uint32(work // LANES)
         self._device = cupy.cuda.Device(index)
@@ -63,50 +63,50 @@ class CupyCard:
 
     def start(self, slot: int, data: memoryview, first: int) -> None:
         """Begin the work on at most `slot_bytes` bytes. Raises `CardError`."""
-        own, size = self._slots[slot], len(data)
+        place, size = self._slots[slot], len(data)
         runtime, stream = self._cupy.cuda.runtime, self._stream
-        own.host[:size] = np.frombuffer(data, np.uint8)
-        own.sum_host[0] = 0
-        begin, copied, computed, done = own.events
+        place.host[:size] = np.frombuffer(data, np.uint8)
+        place.sum_host[0] = 0
+        begin, copy_end, kernel_end, end = place.events
         with self._on_card(), stream:
             begin.record(stream)
             runtime.memcpyAsync(
-                own.device, own.host.ctypes.data, size, runtime.memcpyHostToDevice, stream.ptr
+                place.device, place.host.ctypes.data, size, runtime.memcpyHostToDevice, stream.ptr
             )
-            runtime.memsetAsync(own.sum_device, 0, _SUM_BYTES, stream.ptr)
-            copied.record(stream)
+            runtime.memsetAsync(place.sum_device, 0, _SUM_BYTES, stream.ptr)
+            copy_end.record(stream)
             blocks = min(-(-size * LANES // THREADS), self._blocks)
             self._kernel((blocks,), (THREADS,), (
-                own.device, np.uint32(size), np.uint32(first % 2**32), self._steps,
-                np.uint32(MULTIPLIER), np.uint32(INCREMENT), own.sum_device,
+                place.device, np.uint32(size), np.uint32(first % 2**32), self._steps,
+                np.uint32(MULTIPLIER), np.uint32(INCREMENT), place.sum_device,
             ))  # fmt: skip
-            computed.record(stream)
+            kernel_end.record(stream)
             runtime.memcpyAsync(
-                own.sum_host.ctypes.data, own.sum_device, _SUM_BYTES,
+                place.sum_host.ctypes.data, place.sum_device, _SUM_BYTES,
                 runtime.memcpyDeviceToHost, stream.ptr,
             )  # fmt: skip
-            done.record(stream)
+            end.record(stream)
 
     def done(self, slot: int) -> bool:
-        """Whether its work is over; never waits. Raises `CardError`."""
+        """Whether the work of a slot is over. Returns at once. Raises `CardError`."""
         with self._on_card():
             return bool(self._slots[slot].events[3].done)
 
-    def result(self, slot: int) -> Processed:
+    def result(self, slot: int) -> PostResult:
         """Checksum and times of a slot whose work is over. Raises `CardError`."""
-        own = self._slots[slot]
-        begin, copied, computed, done = own.events
-        between = self._cupy.cuda.get_elapsed_time
+        place = self._slots[slot]
+        begin, copy_end, kernel_end, end = place.events
+        elapsed_ms = self._cupy.cuda.get_elapsed_time
         with self._on_card():
-            return Processed(
-                checksum=int(own.sum_host[0]),
-                total_ms=between(begin, done),
-                copy_ms=between(begin, copied),
-                kernel_ms=between(copied, computed),
+            return PostResult(
+                checksum=int(place.sum_host[0]),
+                total_ms=elapsed_ms(begin, end),
+                copy_ms=elapsed_ms(begin, copy_end),
+                kernel_ms=elapsed_ms(copy_end, kernel_end),
             )
 
     def close(self) -> None:
-        """Give all memory back to the card and to the host."""
+        """Free all memory on the card and on the host."""
         with contextlib.suppress(CardError), self._on_card():
             self._stream.synchronize()
             self._slots = []
@@ -127,10 +127,10 @@ class CupyCard:
 
     @contextlib.contextmanager
     def _on_card(self) -> Iterator[None]:
-        """Within: this card is the current one, and CUDA's errors are `CardError`s."""
+        """A context in which this card is the current one and CUDA's errors become `CardError`."""
         try:
             with self._device:
                 yield
         except (RuntimeError, MemoryError, self._cupy.cuda.compiler.CompileException) as error:
-            said = str(error).splitlines() or [type(error).__name__]
-            raise CardError(said[0]) from None
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise CardError(lines[0]) from None

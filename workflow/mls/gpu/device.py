@@ -1,4 +1,4 @@
-"""A card that this process can compute on: what it does, whether there is one, and if not, why."""
+"""The card that a process computes on: its protocol, and the search for a usable one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any, Protocol
 
 
 class NoCardError(Exception):
-    """Why no card can be used, in a few words."""
+    """No card can be used. The text gives the reason in a few words."""
 
 
 class CardError(Exception):
-    """What a card, or CUDA, said was wrong."""
+    """A card, or CUDA, has failed. The text is the first line of its message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Processed:
-    """Result of a reply, or of a piece of one. Times in ms by CUDA events."""
+class PostResult:
+    """Result of post-processing a reply, or a piece of one. Times are in ms, by CUDA events."""
 
     checksum: int = 0
     total_ms: float = 0.0
@@ -26,9 +26,9 @@ class Processed:
     copy_ms: float = 0.0
     kernel_ms: float = 0.0
 
-    def __add__(self, other: Processed) -> Processed:
-        """Of two pieces of one reply."""
-        return Processed(
+    def __add__(self, other: PostResult) -> PostResult:
+        """The result of two pieces of one reply together."""
+        return PostResult(
             (self.checksum + other.checksum) % 2**64,
             self.total_ms + other.total_ms,
             self.copy_ms + other.copy_ms,
@@ -37,7 +37,7 @@ class Processed:
 
 
 class Card(Protocol):
-    """Where the work is done: so many slots, each for one piece at a time, done in order."""
+    """A card with slots. Each slot holds one piece at a time; pieces are done in order of start."""
 
     slots: int
     slot_bytes: int
@@ -48,7 +48,7 @@ class Card(Protocol):
 
     def done(self, slot: int) -> bool: ...
 
-    def result(self, slot: int) -> Processed: ...
+    def result(self, slot: int) -> PostResult: ...
 
     def close(self) -> None: ...
 
@@ -75,7 +75,7 @@ def cupy() -> Any:
 
 
 def card_of(local_rank: int, cards: int) -> int:
-    """Index of the card of a worker rank: the ranks of a host go round its cards."""
+    """Index of the card of a worker rank: the ranks of a host take its cards in turn."""
     return local_rank % cards
 
 

@@ -1,4 +1,4 @@
-"""Which GPUs, driver and CUDA a host has, by NVML."""
+"""The GPUs of a host, its driver and its CUDA version, by NVML."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _Answer = TypeVar("_Answer")
 
 
 def describe() -> dict[str, Any]:
-    """`{devices, driver, cuda, reason}`: devices is null when there are none, and reason says why.
+    """`{devices, driver, cuda, reason}`. Without a device, `devices` is null and `reason` says why.
 
-    `cuda` is the newest version that the driver supports. Memory in MiB, power in W.
+    `cuda` is the newest version that the driver supports. Memory is in MiB, power in W.
     """
     try:
         import pynvml
@@ -40,14 +40,15 @@ def describe() -> dict[str, Any]:
 
 
 def visible_cards() -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` may be set to for a process that is to have one card: one for each.
+    """The usable cards, each as a `CUDA_VISIBLE_DEVICES` for a process of that card alone.
 
-    Those of that variable, where it is set (a batch system does that); else all of the host, by UUID,
-    as CUDA and NVML count them in different orders. None without a driver.
+    Where that variable is set, as a batch system does, its cards are the usable ones. Elsewhere all
+    cards of the host are, by UUID, as CUDA and NVML number them in different orders. The list is
+    empty without a driver.
     """
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [word.strip() for word in given.split(",") if word.strip()]
+    variable = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if variable is not None:
+        return [word.strip() for word in variable.split(",") if word.strip()]
     return _by_nvml(
         lambda nvml: [
             _text(nvml.nvmlDeviceGetUUID(nvml.nvmlDeviceGetHandleByIndex(index)))
@@ -58,9 +59,9 @@ def visible_cards() -> list[str]:
 
 
 def index_on_host(pci_bus_id: str) -> int | None:
-    """The number that telemetry has a card under, which CUDA may count otherwise; None: not told.
+    """A card's number on the host, which telemetry uses; None when NVML doesn't know the card.
 
-    With `CUDA_VISIBLE_DEVICES=1` CUDA's card 0 is the host's card 1.
+    CUDA may number cards otherwise: with `CUDA_VISIBLE_DEVICES=1` its card 0 is the host's card 1.
     """
     return _by_nvml(
         lambda nvml: int(
@@ -71,7 +72,7 @@ def index_on_host(pci_bus_id: str) -> int | None:
 
 
 def _by_nvml(ask: Callable[[Any], _Answer], otherwise: _Answer) -> _Answer:
-    """What NVML answers; `otherwise` where there is no NVML, no driver, or no answer."""
+    """The answer of NVML to `ask`; `otherwise` without NVML, without a driver, and on an error."""
     try:
         import pynvml
 
@@ -103,10 +104,10 @@ def _device(nvml: Any, index: int) -> dict[str, Any]:
     }
 
 
-def _optional(nvml: Any, read: Any) -> Any:
-    """A value that not every device has."""
+def _optional(nvml: Any, query: Any) -> Any:
+    """The value of `query`; None when the device doesn't have it."""
     try:
-        return read()
+        return query()
     except nvml.NVMLError:
         return None
 

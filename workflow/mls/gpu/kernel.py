@@ -1,10 +1,10 @@
-"""The work on a reply's bytes: a CUDA kernel, and the same arithmetic in NumPy.
+"""The post-processing of a reply's bytes: a CUDA kernel, and the same arithmetic in NumPy.
 
 Each byte has `LANES` lanes. A lane starts from the byte's value and position and takes
 `work / LANES` steps `x ← x · MULTIPLIER + INCREMENT` (mod 2³²; the constants are those of
 *Numerical Recipes*' linear congruential generator, Press et al., 3rd ed., 7.1). The checksum is
-the sum of all lanes' last x (mod 2⁶⁴). All of it is integer arithmetic, which has one result
-whatever the order, so the two must agree to the last bit.
+the sum of all lanes' last x (mod 2⁶⁴). All arithmetic is on integers, whose sums don't depend on
+the order, so the two must agree to the last bit.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ extern "C" __global__ void post(
 def reference(data: bytes | NDArray[np.uint8], work: int, first: int = 0) -> int:
     """The checksum that the kernel must give.
 
-    data: the bytes; work: steps a byte, a multiple of `LANES`; first: position of `data[0]` in
-    the whole reply. Takes all steps of a lane at once, as n steps are again one of the form
-    x · m + c: so it costs the same for any work.
+    data: the bytes. work: steps for each byte, a multiple of `LANES`. first: position of `data[0]`
+    in the whole reply. Any number of steps together is one step of the form x · m + c, so the cost
+    doesn't depend on `work`.
     """
     values = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
     multiplier, increment = affine_power(work // LANES)
@@ -65,7 +65,7 @@ def reference(data: bytes | NDArray[np.uint8], work: int, first: int = 0) -> int
 
 
 def affine_power(steps: int) -> tuple[int, int]:
-    """(m, c) of `x ← x · m + c` (mod 2³²) that is the step taken so many times."""
+    """(m, c) of the step `x ← x · m + c` (mod 2³²) that equals `steps` steps of the generator."""
     m, c = 1, 0
     factor, constant = MULTIPLIER, INCREMENT
     while steps:

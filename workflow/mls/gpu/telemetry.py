@@ -1,4 +1,4 @@
-"""What each card is doing, by NVML: one sample is some ten figures of each card."""
+"""Telemetry of the cards, by NVML: one sample has some ten figures of each card."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Sample = tuple[str, str, float]
 
 
 class Cards:
-    """All cards of the host; none where there is no NVML, no driver or no card."""
+    """All cards of the host. There are none without NVML, without a driver and without a card."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
@@ -28,21 +28,21 @@ class Cards:
             return
         except pynvml.NVMLError:
             return
-        self._unable: set[tuple[int, str]] = set()
+        self._gaps: set[tuple[int, str]] = set()
 
     def sample(self, server_pids: Collection[int]) -> Iterator[Sample]:
-        """One sample of each card. What a card can't tell is asked once and left out.
+        """One sample of each card. A figure that a card doesn't have is left out from then on.
 
         server_pids: the server's processes, whose memory on the card is a figure of its own.
         """
         for index, handle in enumerate(self._handles):
-            for name, read in self._figures(handle, server_pids).items():
-                if (index, name) in self._unable:
+            for name, query in self._figures(handle, server_pids).items():
+                if (index, name) in self._gaps:
                     continue
                 try:
-                    value = read()
+                    value = query()
                 except self._nvml.NVMLError:
-                    self._unable.add((index, name))
+                    self._gaps.add((index, name))
                     continue
                 if value is not None:
                     yield f"gpu{index}", name, float(value)
@@ -68,10 +68,13 @@ class Cards:
         }
 
     def _memory_of(self, handle: Any, pids: Collection[int]) -> float | None:
-        """None when the driver doesn't say, as where it sees other process ids than this host's."""
-        used = [
+        """Memory of the processes on the card in MiB; None when the driver reports none of them.
+
+        That happens where the driver sees other process ids than this host.
+        """
+        sizes = [
             process.usedGpuMemory
             for process in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
             if process.pid in pids and process.usedGpuMemory is not None
         ]
-        return sum(used) / MIB if used else None
+        return sum(sizes) / MIB if sizes else None

@@ -1,1 +1,1 @@
-"""The machine: its processes, its MPI, its packages and hardware. Knows no HTTP."""
+"""The machine: its processes, its MPI, its packages and its hardware. Nothing here uses HTTP."""

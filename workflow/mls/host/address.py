@@ -10,18 +10,18 @@ from mls.core.errors import UserError
 
 
 def reachable_address(first: str, key: str = "mpi.hosts") -> str:
-    """The address of this host that its name `first`, the first of several hosts, stands for.
+    """The IPv4 address of this host by `first`, the name of the first of several hosts.
 
-    Raises `UserError` when the name isn't known, is another host's, or is a loopback address
-    here, which other hosts can't reach.
+    key: the config's key that the name is from. Raises `UserError` when the name isn't known, is
+    another host's, or stands for a loopback address here, which other hosts can't reach.
     """
     try:
-        found = socket.getaddrinfo(first, 0, socket.AF_INET, socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(first, 0, socket.AF_INET, socket.SOCK_STREAM)
     except OSError:
         raise UserError(
             f"{key}: {first} has no IPv4 address; give a name that this host knows, or an address."
         ) from None
-    address = str(found[0][4][0])
+    address = str(addresses[0][4][0])
     if ipaddress.ip_address(address).is_loopback:
         raise UserError(
             f"{key}: {first} is {address} here, which other hosts can't reach; give the first host "

@@ -1,4 +1,4 @@
-"""`mls environment`: checks the run environment and says what it is → `environment.json`."""
+"""`mls environment`: checks and describes the run environment → `environment.json`."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ RUN_TIME_MODULES = (
 
 
 def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
-    """Check the environment that this process runs in, then describe it.
+    """Check the environment that this process runs in, and describe it.
 
-    root: folder with pyproject.toml and requirements/*.txt; what isn't there is not checked.
-    `digest` covers what can change a result: packages, Python, MPI, engine, hardware.
+    root: folder with pyproject.toml and requirements/*.txt. A file that isn't there is not checked
+    against. `digest` covers what can change a result: packages, Python, MPI, engine and hardware.
     Raises `UserError`.
     """
     manager, extras = config.environment.manager, config.environment.extras
-    checked = check(config.mpi, manager, engine=needs_engine(config))
+    checks = check(config.mpi, manager, engine=needs_engine(config))
     pyproject = root / "pyproject.toml"
     requirements = (
         packages.check_requirements(pyproject, extras, manager) if pyproject.exists() else None
     )
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "manager": manager,
         "python": {
@@ -74,13 +74,16 @@ def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
         "gpu": gpu.describe(),
         "git": git.describe(root),
         "sources_sha256": sources_sha256(),
-        "checked": checked,
+        "checked": checks,
     }
-    return found | {"digest": digest(found), "warnings": _warnings(found)}
+    return facts | {"digest": digest(facts), "warnings": _warnings(facts)}
 
 
 def check(mpi: Mpi, manager: str, *, engine: bool = True) -> dict[str, Any]:
-    """Imports, the engine's version and an MPI hello, of 2 ranks or one a host. Raises `UserError` for the first that fails."""
+    """Import the modules (engine: its own, too), and run an MPI hello of 2 ranks or one a host.
+
+    Returns `{imports, mpi_hello}`. Raises `UserError` for the first check that fails.
+    """
     modules = [*RUN_TIME_MODULES, *([ENGINE] if engine else [])]
     packages.check_imports(modules, manager=manager)
     ranks = max(programs.HELLO_RANKS, len(launchers.hosts(mpi)))
@@ -88,7 +91,7 @@ def check(mpi: Mpi, manager: str, *, engine: bool = True) -> dict[str, Any]:
 
 
 def engine_version() -> dict[str, Any]:
-    """`{name, version, build, reason}` of the embedded engine; version is null when it isn't there."""
+    """`{name, version, build, reason}` of the embedded engine. Without it, version is null."""
     try:
         module = import_module(ENGINE)
     except ImportError as error:
@@ -107,12 +110,12 @@ def needs_engine(config: Config) -> bool:
     return any(not server.addresses and server.engine == ENGINE for server in servers)
 
 
-def digest(described: dict[str, Any]) -> str:
-    """SHA-256 of the parts that can change a result. Not part of it: where things lie, git, checks.
+def digest(facts: dict[str, Any]) -> str:
+    """SHA-256 of the facts that can change a result. Paths, git and the checks are not among them.
 
-    Hashes of RECORD files are left out: installers write different ones for the same package.
+    Hashes of RECORD files are left out, as installers write different ones for the same package.
     """
-    host = described["host"]
+    host = facts["host"]
     return data_sha256(
         {
             "packages": {
@@ -120,31 +123,31 @@ def digest(described: dict[str, Any]) -> str:
                     package["version"],
                     package["hashes"] if package["hashes_of"] == "lock" else None,
                 ]
-                for name, package in described["packages"].items()
+                for name, package in facts["packages"].items()
             },
-            "python": [described["python"]["implementation"], described["python"]["version"]],
-            "mpi": described["mpi"]["library"],
-            "engine": [described["engine"]["version"], described["engine"]["build"]],
+            "python": [facts["python"]["implementation"], facts["python"]["version"]],
+            "mpi": facts["mpi"]["library"],
+            "engine": [facts["engine"]["version"], facts["engine"]["build"]],
             "cpu": [host["cpu"], host["cores"], host["machine"], round(host["memory_gib"])],
-            "gpu": [described["gpu"]["devices"], described["gpu"]["driver"]],
+            "gpu": [facts["gpu"]["devices"], facts["gpu"]["driver"]],
         }
     )
 
 
 def _locks(config: Config, root: Path) -> list[Path]:
-    """The locks that the environment was built from: only uv's is."""
+    """The locks that the environment was built from. Only uv's environment has any."""
     if config.environment.manager != "uv":
         return []
     names = ["run", *config.environment.extras]
     return [lock for name in names if (lock := root / "requirements" / f"{name}.txt").exists()]
 
 
-def _warnings(described: dict[str, Any]) -> list[str]:
-    governor = described["host"]["governor"]
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    governor = facts["host"]["governor"]
     return [
         *(
             f"{row['requirement']} is asked for, {row['installed']} is installed."
-            for row in described["requirements"] or []
+            for row in facts["requirements"] or []
             if not row["satisfied"]
         ),
         *(

@@ -1,4 +1,4 @@
-"""The checkout: commit and whether anything in it was changed."""
+"""The checkout: its commit, and whether anything in it was changed."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ _TIMEOUT_S = 30
 
 
 def describe(root: Path) -> dict[str, Any]:
-    """`{commit, dirty, reason}`; commit and dirty are null when git can't tell, and reason says why."""
+    """`{commit, dirty, reason}`. Where git fails, the first two are null and reason says why."""
     try:
         top = _git(root, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != root.resolve():
-            return _unknown("not a git checkout of its own")
+            return _none("not a git checkout of its own")
         return {
             "commit": _git(root, "rev-parse", "HEAD"),
             "dirty": bool(_git(root, "status", "--porcelain")),
             "reason": None,
         }
     except FileNotFoundError:
-        return _unknown("git is not installed")
+        return _none("git is not installed")
     except subprocess.TimeoutExpired:
-        return _unknown(f"git didn't answer within {_TIMEOUT_S} s")
+        return _none(f"git didn't answer within {_TIMEOUT_S} s")
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines()
-        return _unknown(said[0] if said else f"git ended with status {error.returncode}")
+        lines = (error.stderr or "").strip().splitlines()
+        return _none(lines[0] if lines else f"git ended with status {error.returncode}")
 
 
 def _git(root: Path, *arguments: str) -> str:
     # --no-optional-locks: looking must not write to the user's index
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S)
-    return done.stdout.strip()
+    process = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S
+    )
+    return process.stdout.strip()
 
 
-def _unknown(reason: str) -> dict[str, Any]:
+def _none(reason: str) -> dict[str, Any]:
     return {"commit": None, "dirty": None, "reason": reason}

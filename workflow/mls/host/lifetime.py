@@ -1,4 +1,4 @@
-"""Processes that end when they should: with their parent, and with all that they started."""
+"""Lifetimes of processes: a process ends with its parent, and with all that it started."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import psutil
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_REST_GRACE_S = 2
-_KILLED_WITHIN_S = 5
+_TERM_GRACE_S = 2
+_KILL_WAIT_S = 5
 # loaded now: nothing may be imported between fork and exec
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -22,10 +22,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def die_with_parent(sig: int = signal.SIGTERM, parent: int | None = None) -> None:
     """Have the kernel send `sig` to this process when its parent ends, however it ends.
 
-    parent: the parent's id, when the caller knows it. A parent that ended before this call can't
-    be waited for any more: then the signal is raised at once. Linux only; elsewhere nothing
-    happens. Raises `OSError`. See prctl(2), PR_SET_PDEATHSIG: the "parent" is the *thread*
-    that started this process, and exec keeps the setting.
+    parent: the parent's id, when the caller knows it. When the parent ended before this call, the
+    signal is raised at once. Linux only; elsewhere the call does nothing. Raises `OSError`. See
+    prctl(2), PR_SET_PDEATHSIG: the "parent" is the *thread* that started this process, and exec
+    keeps the setting.
     """
     if _LIBC is None:
         return
@@ -36,14 +36,14 @@ def die_with_parent(sig: int = signal.SIGTERM, parent: int | None = None) -> Non
 
 
 LAUNCHER_PID = "MLS_LAUNCHER_PID"
-"""Set by the workflow: the Snakemake that starts a job."""
+"""Environment variable by which the workflow passes the id of the Snakemake that starts a job."""
 
 
 def die_with_launcher() -> None:
-    """`die_with_parent`, for a parent that may have ended while this program was being loaded.
+    """End with the parent, as by `die_with_parent`, even if it ended while this program was loaded.
 
-    Then this process has been adopted by another, and nothing would ever end it: the environment
-    tells whose end it has missed.
+    In that case another process has adopted this one, and `die_with_parent` alone would never end
+    it. `LAUNCHER_PID` in the environment identifies the parent.
     """
     die_with_parent()
     die_with_workflow()
@@ -52,7 +52,7 @@ def die_with_launcher() -> None:
 def die_with_workflow() -> None:
     """Have this process end with the Snakemake that started it, if one did.
 
-    What is only somewhere below it has a parent of its own to end with.
+    A process further below that Snakemake ends with its own parent instead.
     """
     launcher = os.environ.get(LAUNCHER_PID, "")
     if not launcher.isdigit():
@@ -72,9 +72,9 @@ def _runs(pid: int) -> bool:
 
 @contextlib.contextmanager
 def adopting_orphans() -> Iterator[None]:
-    """Within: descendants whose parent ends become children of this process, not of init.
+    """A context in which orphaned descendants become children of this process, not of init.
 
-    So `end_children` finds those as well. Linux only, see PR_SET_CHILD_SUBREAPER.
+    `end_children` then finds them as well. Linux only, see PR_SET_CHILD_SUBREAPER in prctl(2).
     """
     if _LIBC is None:
         yield
@@ -87,7 +87,7 @@ def adopting_orphans() -> Iterator[None]:
 
 
 def end_children(keep: Container[int] = (), grace_s: float = 2) -> list[int]:
-    """End all trees below this process except those of the ids to keep; return what was killed."""
+    """End all trees below this process but those of `keep`; return the ids that were killed."""
     children = [child.pid for child in psutil.Process().children() if child.pid not in keep]
     return [pid for child in children for pid in end_tree(child, grace_s)]
 
@@ -95,10 +95,10 @@ def end_children(keep: Container[int] = (), grace_s: float = 2) -> list[int]:
 def end_tree(pid: int, grace_s: float = 10) -> list[int]:
     """End a process and all that it started; return the ids that had to be killed.
 
-    The process itself is told first, and has `grace_s` to end what it started in its own way
-    (mpirun its ranks); what is left then is terminated, and killed two seconds later. Descendants
-    are taken by identity, so a reused id is never hit; those of a process that ended before
-    this call are out of reach. Of children of this process the exit status is consumed here.
+    The process itself gets SIGTERM first and has `grace_s` to end what it started in its own way,
+    as mpirun ends its ranks. The rest then gets SIGTERM, and SIGKILL two seconds later. Processes
+    are identified by id and start time, so a reused id is never hit. Descendants of a process that
+    ended before this call are out of reach. The exit status of a child of this process is consumed.
     """
     try:
         root = psutil.Process(pid)
@@ -110,10 +110,10 @@ def end_tree(pid: int, grace_s: float = 10) -> list[int]:
     # what they started meanwhile belongs to the tree as well
     tree = _with_children(tree)
     _send(tree, signal.SIGTERM)
-    _, alive = psutil.wait_procs(tree, timeout=_REST_GRACE_S)
+    _, alive = psutil.wait_procs(tree, timeout=_TERM_GRACE_S)
     alive = _with_children(alive)
     _send(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=_KILLED_WITHIN_S)
+    psutil.wait_procs(alive, timeout=_KILL_WAIT_S)
     return [process.pid for process in alive]
 
 
@@ -124,14 +124,14 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _with_children(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-    found: dict[psutil.Process, None] = {}
+    tree: dict[psutil.Process, None] = {}
     for process in processes:
-        found[process] = None
+        tree[process] = None
         try:
-            found.update(dict.fromkeys(process.children(recursive=True)))
+            tree.update(dict.fromkeys(process.children(recursive=True)))
         except psutil.NoSuchProcess:
             continue
-    return list(found)
+    return list(tree)
 
 
 def _send(processes: Iterable[psutil.Process], sig: int) -> None:

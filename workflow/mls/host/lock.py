@@ -1,4 +1,4 @@
-"""One at a time in a folder: locks that the kernel takes back when their holder ends, however it ends."""
+"""Locks of a folder. The kernel releases a lock when its holder ends, however the holder ends."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from pathlib import Path
 from mls.core.errors import UserError
 from mls.core.files import unwritable
 
-_held: list[int] = []
+_handles: list[int] = []
 
 
 def only_one(path: Path) -> None:
-    """Lock a file for as long as this process lives; what it starts doesn't hold the lock.
+    """Lock a file for as long as this process lives. Its children don't hold the lock.
 
-    Raises `UserError` when another process holds it, or when the file can't be written. On a file
-    system without locks it says so on stderr and goes on.
+    Raises `UserError` when another process holds the lock, or when the file can't be written. On a
+    file system without locks the function warns on stderr and returns.
     """
-    handle = _opened(path)
+    handle = _open(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,7 +36,7 @@ def only_one(path: Path) -> None:
         os.close(handle)
         _say_unlocked(path, error)
         return
-    _held.append(handle)
+    _handles.append(handle)
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -50,13 +50,14 @@ def only_one(path: Path) -> None:
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[bool]:
-    """Lock a file for as long as this process lives, as others may, too.
+    """Lock a file for as long as this process lives; other processes may share the lock.
 
-    Within: whether this process is the only one so far, and then it stays so, as others wait; what
-    it starts doesn't hold the lock. Raises `UserError` when the file can't be written. On a file
-    system without locks it says so on stderr and goes on as if it were the only one.
+    The context's value is whether this process is the only holder. If it is, others wait until the
+    context ends. Children of this process don't hold the lock. Raises `UserError` when the file
+    can't be written. On a file system without locks the function warns on stderr, and the value is
+    True.
     """
-    handle = _opened(path)
+    handle = _open(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,10 +75,10 @@ def shared(path: Path) -> Iterator[bool]:
     except BaseException:
         os.close(handle)
         raise
-    _held.append(handle)
+    _handles.append(handle)
 
 
-def _opened(path: Path) -> int:
+def _open(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

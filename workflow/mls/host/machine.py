@@ -19,7 +19,7 @@ _NODES = Path("/sys/devices/system/node")
 
 
 def describe() -> dict[str, Any]:
-    """The host as `environment.json` keeps it. Memory in GiB; what isn't known is null."""
+    """The host as recorded in `environment.json`. Memory is in GiB; an unknown value is null."""
     return {
         "name": socket.gethostname(),
         "os": _distribution(),
@@ -39,14 +39,14 @@ def describe() -> dict[str, Any]:
 
 
 def boot_id() -> str:
-    """What tells one running host from another; containers of one host share it."""
+    """An identifier of the running host; containers of one host share it."""
     return _read(Path("/proc/sys/kernel/random/boot_id")) or socket.gethostname()
 
 
 def clock_id() -> str:
-    """What tells one `CLOCK_MONOTONIC` from another: the host, and the time namespace on it.
+    """An identifier of this process's `CLOCK_MONOTONIC`: the host, and the time namespace on it.
 
-    See time_namespaces(7): a container may have a monotonic clock of its own.
+    A container may have a monotonic clock of its own, see time_namespaces(7).
     """
     try:
         namespace = Path("/proc/self/ns/time").readlink()
@@ -56,15 +56,15 @@ def clock_id() -> str:
 
 
 def usable_cores(cpus: Collection[int] | None = None) -> int:
-    """Physical cores that this process may use: its affinity and its container's CPU quota count.
+    """Physical cores that this process may use, by its affinity and its container's CPU quota.
 
-    cpus: of a process that will be kept on these; default: of this one.
+    cpus: the CPUs of another process, which then count instead of this process's affinity.
     """
     if cpus is not None:
         count = len(cores(cpus))
     elif hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-        count = min(allowed, psutil.cpu_count(logical=False) or allowed)
+        logical = len(os.sched_getaffinity(0))
+        count = min(logical, psutil.cpu_count(logical=False) or logical)
     else:
         count = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
@@ -74,34 +74,34 @@ def usable_cores(cpus: Collection[int] | None = None) -> int:
 
 
 def affinity() -> str | None:
-    """The CPUs that this process may use, as `0-3,8`; null where the system doesn't say."""
+    """The CPUs that this process may use, as `0-3,8`; None where the system doesn't say."""
     return write_cpus(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def cores(cpus: Collection[int]) -> list[frozenset[int]]:
-    """The physical cores of these CPUs, in their order: of each those CPUs (threads) that it has.
+    """The physical cores of these CPUs, in order; each core as the set of its CPUs among them.
 
-    Where the kernel doesn't say which CPUs share a core, each is one. Linux only.
+    Where the kernel doesn't say which CPUs share a core, each CPU is a core. Linux only.
     """
-    found: dict[str, set[int]] = {}
+    by_siblings: dict[str, set[int]] = {}
     for cpu in sorted(cpus):
         siblings = _read(_CPU / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
-        found.setdefault(siblings, set()).add(cpu)
-    return [frozenset(threads) for threads in found.values()]
+        by_siblings.setdefault(siblings, set()).add(cpu)
+    return [frozenset(threads) for threads in by_siblings.values()]
 
 
 def numa_nodes(cpus: Collection[int]) -> list[frozenset[int]]:
-    """Those of these CPUs that each NUMA node has, without nodes that have none of them.
+    """The NUMA nodes of these CPUs; each node as the set of its CPUs among them.
 
-    One node with all of them where the kernel doesn't say. Linux only.
+    Where the kernel doesn't list its nodes, one node has all of these CPUs. Linux only.
     """
-    listed = sorted(_NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
-    nodes = [read_cpus(text) & set(cpus) for path in listed if (text := _read(path))]
+    paths = sorted(_NODES.glob("node[0-9]*/cpulist"), key=lambda path: int(path.parent.name[4:]))
+    nodes = [read_cpus(text) & set(cpus) for path in paths if (text := _read(path))]
     return [node for node in nodes if node] or [frozenset(cpus)]
 
 
 def governor() -> str | None:
-    """The CPU frequency governor, or all of them when CPUs differ; null where there is none."""
+    """The CPU frequency governor, or all of them when CPUs differ; None where there is none."""
     return _each_cpu("cpufreq/scaling_governor")
 
 
@@ -122,7 +122,7 @@ def _distribution() -> str:
 
 
 def _each_cpu(name: str) -> str | None:
-    """The value that all CPUs share, or all their values; null where the kernel has none."""
+    """The value that all CPUs share, or all their values; None where the kernel has none."""
     values = {_read(path) for path in _CPU.glob(f"cpu[0-9]*/{name}")}
     return ", ".join(sorted(value for value in values if value)) or None
 
@@ -136,7 +136,7 @@ def _turbo() -> bool | None:
 
 
 def _virtual_machine() -> bool | None:
-    """True under a hypervisor (x86 says so in the CPU's flags); null where it can't be told."""
+    """Whether the host runs under a hypervisor, by x86's CPU flags; None without such flags."""
     for line in (_read(Path("/proc/cpuinfo")) or "").splitlines():
         if line.startswith("flags"):
             return "hypervisor" in line.split()

@@ -1,4 +1,4 @@
-"""Installed packages: versions, hashes, and whether they are what the project asks for."""
+"""Installed packages: their versions and hashes, and checks against the project's requirements."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Pin:
 def read_lock(path: Path) -> dict[str, Pin]:
     """Canonical package name → its pin, from a requirements file with `==` pins and `--hash`es.
 
-    Lines for other platforms or Python versions are left out. Raises `UserError`.
+    Lines for other platforms or Python versions are left out. Raises `UserError` when the file
+    can't be read or a line is not a pin.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -71,16 +72,17 @@ def read_lock(path: Path) -> dict[str, Pin]:
 def installed(locks: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
     """Name → `{version, hashes, hashes_of}` of every installed package, sorted by name.
 
-    hashes: those of the lock when it pins this very version (`hashes_of: lock`), else that of
-    the package's RECORD file, which lists its files with theirs (`RECORD`), else none (null).
+    The hashes are those of the lock when it pins this version (`hashes_of: lock`). Else there is
+    one, of the package's RECORD file (`RECORD`), which lists the hashes of all files. Without that
+    file there is none, and `hashes_of` is null.
     """
     pins: dict[str, Pin] = {}
     for lock in locks:
         pins |= read_lock(lock)
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for distribution in metadata.distributions():
         name = canonicalize_name(distribution.metadata["Name"])
-        if name in found:  # the first on the path is the one that is imported
+        if name in entries:  # the first on the path is the one that is imported
             continue
         pin = pins.get(name)
         if pin and pin.version == distribution.version:
@@ -89,12 +91,12 @@ def installed(locks: Iterable[Path] = ()) -> dict[str, dict[str, Any]]:
             record = distribution.read_text("RECORD")
             hashes = [f"sha256:{hashlib.sha256(record.encode()).hexdigest()}"] if record else []
             source = "RECORD" if record else ""
-        found[name] = {
+        entries[name] = {
             "version": distribution.version,
             "hashes": hashes,
             "hashes_of": source or None,
         }
-    return dict(sorted(found.items()))
+    return dict(sorted(entries.items()))
 
 
 def check_requirements(
@@ -102,9 +104,9 @@ def check_requirements(
 ) -> list[dict[str, Any]]:
     """Each requirement of the project: `{requirement, installed, satisfied}`.
 
-    extras: names of its optional dependencies to check as well. manager: what built the
-    environment, for the advice. A version out of range is only
-    recorded: on a cluster one takes what there is. Raises `UserError` naming all that are missing.
+    extras: the optional dependencies to check as well. manager: what built the environment, for
+    the advice. A version out of range is recorded and no error, as a cluster has its own versions.
+    Raises `UserError` naming all packages that are missing.
     """
     try:
         project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
@@ -122,37 +124,39 @@ def check_requirements(
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             version = None
-        satisfied = version is not None and requirement.specifier.contains(
-            version, prereleases=True
-        )
-        rows.append({"requirement": str(requirement), "installed": version, "satisfied": satisfied})
-    missing = [row["requirement"] for row in rows if row["installed"] is None]
-    if missing:
-        raise UserError(f"The environment lacks {', '.join(missing)}; {_packages_advice(manager)}.")
+        in_range = version is not None and requirement.specifier.contains(version, prereleases=True)
+        rows.append({"requirement": str(requirement), "installed": version, "satisfied": in_range})
+    absent = [row["requirement"] for row in rows if row["installed"] is None]
+    if absent:
+        raise UserError(f"The environment lacks {', '.join(absent)}; {_packages_advice(manager)}.")
     return rows
 
 
 def check_imports(
     modules: Iterable[str], python: str = sys.executable, manager: str = "current"
 ) -> None:
-    """Import the modules in a process of its own. Raises `UserError` naming all that can't be."""
-    done = subprocess.run(
+    """Import the modules in a process of its own.
+
+    Raises `UserError` naming all modules that can't be imported.
+    """
+    process = subprocess.run(
         [python, "-c", _IMPORT_ALL, *modules], capture_output=True, text=True, errors="replace"
     )
-    if done.returncode != 0:
+    if process.returncode != 0:
         raise UserError(
             f"The environment's modules can't be imported: Python ended with status "
-            f"{done.returncode} ({(done.stderr.strip().splitlines() or ['no message'])[-1]})."
+            f"{process.returncode} ({(process.stderr.strip().splitlines() or ['no message'])[-1]})."
         )
-    failed = [line.partition("\t")[::2] for line in done.stdout.splitlines() if "\t" in line]
-    if failed:
-        said = "; ".join(f"{name} ({why})" for name, why in failed)
-        libraries = lacking(done.stdout)
-        todo = [advice(libraries)] if libraries else []
-        if not all(lacking(why) for _, why in failed):
-            todo.append(_packages_advice(manager))
+    failures = [line.partition("\t")[::2] for line in process.stdout.splitlines() if "\t" in line]
+    if failures:
+        details = "; ".join(f"{name} ({why})" for name, why in failures)
+        libraries = lacking(process.stdout)
+        steps = [advice(libraries)] if libraries else []
+        if not all(lacking(why) for _, why in failures):
+            steps.append(_packages_advice(manager))
         raise UserError(
-            f"Modules that can't be imported in this environment: {said}; {', and '.join(todo)}."
+            f"Modules that can't be imported in this environment: {details}; "
+            f"{', and '.join(steps)}."
         )
 
 

@@ -1,7 +1,7 @@
-"""`.venv-run` of a checkout: does it fit its locks and its place, and building it when it doesn't.
+"""`.venv-run` of a checkout: the check that it fits its locks and its place, and its build.
 
-Runs under the launcher's interpreter: it needs nothing but the standard library, what Snakemake
-needs, and `model`.
+This module runs under the launcher's interpreter. It needs nothing but the standard library,
+Snakemake's own dependencies, and `core`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mls.host.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
 from mls.host.lock import shared
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-"""The launcher's, which the run environment is built with."""
+"""Version of the launcher's Python, with which the run environment is built."""
 
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """The run environment of the checkout `root`, as hash-pinned locks say."""
+    """The run environment of the checkout `root`, by its hash-pinned locks."""
 
     root: Path
     locks: tuple[Path, ...]
@@ -41,34 +41,34 @@ class RunEnvironment:
         return self.folder / "bin"
 
     @property
-    def built(self) -> Path:
-        """Written last: what the environment was built as."""
+    def stamp(self) -> Path:
+        """The file that a build writes last: `contents` of the environment that was built."""
         return self.folder / "built.json"
 
     def is_here(self) -> bool:
-        """Whether it was built for this place, which its programs name, and its interpreter is there."""
-        said = read_json(self.built) or {}
-        return said.get("place") == str(self.folder) and (self.bin / "python").exists()
+        """Whether it was built in this place, which its programs name, and has its interpreter."""
+        record = read_json(self.stamp) or {}
+        return record.get("place") == str(self.folder) and (self.bin / "python").exists()
 
     def is_described(self, path: Path) -> bool:
-        """Whether an environment.json says what it is here, and not in another place."""
-        said = read_json(path) or {"python": {"executable": ""}}
-        return Path(said["python"]["executable"]).parent == self.bin
+        """Whether an environment.json describes this environment, and not one in another place."""
+        record = read_json(path) or {"python": {"executable": ""}}
+        return Path(record["python"]["executable"]).parent == self.bin
 
     def fits(self) -> bool:
-        """Whether it is here, and is what its locks and the launcher's Python would make it."""
-        said = read_json(self.built) or {}
-        return self.is_here() and said == said | self.wanted()
+        """Whether it is here, and its stamp has the present locks and the launcher's Python."""
+        record = read_json(self.stamp) or {}
+        return self.is_here() and record == record | self.contents()
 
-    def wanted(self) -> dict[str, Any]:
-        """What `built` is to say."""
+    def contents(self) -> dict[str, Any]:
+        """What the stamp of an environment that fits has: its place, Python, and locks' SHA-256."""
         locks = {lock.name: file_sha256(lock) for lock in self.locks}
         return {"place": str(self.folder), "python": PYTHON, "locks": locks}
 
     def prepare(self) -> None:
-        """Build it unless it fits. From now on no other process builds it anew, until this one ends.
+        """Build it unless it fits. No other process builds it anew until this process ends.
 
-        Raises `UserError`: it can't be built, or others are at work in one that doesn't fit.
+        Raises `UserError` when the build fails, or when others use one that doesn't fit.
         """
         with shared(self.root / ".snakemake" / "mls" / "venv-run.lock") as alone:
             if self.fits():
@@ -93,8 +93,11 @@ class RunEnvironment:
                 )
 
     def build(self) -> None:
-        """Build it, with uv when there is one, else venv and pip. Raises `CalledProcessError`, `OSError`."""
-        self.built.unlink(missing_ok=True)
+        """Build it, with uv when there is one, else with venv and pip.
+
+        Raises `CalledProcessError` and `OSError`.
+        """
+        self.stamp.unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         beside = Path(sys.executable).with_name("uv")
         uv = str(beside) if beside.exists() else shutil.which("uv")
@@ -102,8 +105,8 @@ class RunEnvironment:
         environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
         for command in self._commands(uv):
             subprocess.run(command, check=True, env=environ, preexec_fn=die_with_parent)
-        said = self.wanted() | {"with": "uv" if uv else "pip"}
-        self.built.write_text(json.dumps(said, indent=1) + "\n")
+        record = self.contents() | {"with": "uv" if uv else "pip"}
+        self.stamp.write_text(json.dumps(record, indent=1) + "\n")
 
     def _commands(self, uv: str | None) -> list[list[str]]:
         """The installer's command lines, in order."""
@@ -120,7 +123,7 @@ class RunEnvironment:
 
 
 def main() -> int:
-    """Build it. A failing installer's own message is enough."""
+    """Build it, and return an exit status. A failing installer's own message is enough."""
     die_with_launcher()
     root, *locks = map(Path, sys.argv[1:])
     try:

@@ -1,4 +1,4 @@
-"""Last words, of a process that is about to take its launcher down with it."""
+"""The last message of a process whose end makes its launcher end."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _WITHIN_S = 1
 def tell(text: str) -> None:
     """Write text to stderr in one piece, and wait a second at most until it has been read.
 
-    A launcher that is told to abort ends without what lies unread in its pipes (MPICH's hydra cut
-    a traceback short), and what is written line by line is read in pieces. Anything but a pipe is
-    not waited for, and nobody there to read is no error. See FIONREAD in pipe(7).
+    A launcher that aborts loses the text that is unread in its pipes: MPICH's hydra cuts a
+    traceback short. Text in one piece is read in one piece. There is no wait when stderr is not a
+    pipe, and no error when nobody reads it. See FIONREAD in pipe(7).
     """
     with contextlib.suppress(OSError):
         sys.stderr.write(text.rstrip("\n") + "\n")
         sys.stderr.flush()
         until = time.monotonic() + _WITHIN_S
-        while _unread(sys.stderr.fileno()) and time.monotonic() < until:
+        while _backlog_bytes(sys.stderr.fileno()) and time.monotonic() < until:
             time.sleep(_LOOK_EVERY_S)
 
 
-def _unread(fd: int) -> int:
-    """Bytes of a pipe that its reader hasn't taken; 0 for anything else."""
+def _backlog_bytes(fd: int) -> int:
+    """Bytes in a pipe that are not read yet; 0 for anything but a pipe."""
     if not stat.S_ISFIFO(os.fstat(fd).st_mode):
         return 0
     count = array.array("i", [0])

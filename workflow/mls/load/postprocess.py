@@ -1,4 +1,4 @@
-"""Post-processing of replies on the rank's card, as a transport sees it."""
+"""Post-processing of replies on the rank's card: the interface for transports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mls.config.sections.run import Run
-from mls.gpu.device import Processed
+from mls.gpu.device import PostResult
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.mpi.roles import Role
 from mls.load.transport.exchange import Exchange
@@ -15,13 +15,13 @@ _OK = 200
 
 
 class Posting:
-    """Hands a rank's complete replies to its card, and gives their times out at the end.
+    """Hands a rank's complete replies to its card, and returns the times at the end.
 
-    `finished` and `poll` are called while load is running and return at once.
+    `finished` and `poll` return at once, since they are called while load is running.
     """
 
     def __init__(self, run: Run, local_rank: int) -> None:
-        """local_rank: this worker's number on its host. Raises `UserError`, see `open_queue`."""
+        """local_rank: number of this worker on its host. Raises `UserError`, see `open_queue`."""
         self._queue: PostQueue | None
         self._wrong_job: int | None = None
         self._queue, self._facts = open_queue(
@@ -33,18 +33,18 @@ class Posting:
 
     @property
     def active(self) -> bool:
-        """Whether there is anything to do after a reply."""
+        """Whether replies are post-processed."""
         return self._queue is not None
 
     def finished(self, exchange: Exchange) -> None:
-        """An exchange is over: hand its reply in when it is a good one."""
+        """Hand in the reply of a complete exchange, unless it failed."""
         if self._queue and exchange.error is None and exchange.status == _OK:
-            # what was read of the connection; a transport that unframes by itself has bodies only
-            reads = [read[0] for read in exchange.reads]
+            # the raw reads of the connection; a transport that unframes by itself has bodies only
+            reads = [data for data, *_ in exchange.reads]
             self._queue.submit(exchange.job, reads or [data for data, _ in exchange.pieces])
 
     def poll(self) -> None:
-        """Take out what is done, start what waits."""
+        """Collect results, and start the next replies that wait."""
         if self._queue:
             self._queue.poll()
 
@@ -53,21 +53,21 @@ class Posting:
         if self._queue:
             self._queue.forget()
 
-    def conclude(self) -> tuple[Mapping[int, Processed], dict[str, Any]]:
-        """(times by job, what to record: `{card, name, reason, failed}`), once the load is over.
+    def conclude(self) -> tuple[Mapping[int, PostResult], dict[str, Any]]:
+        """(times by job, facts to record: `{card, name, reason, failed}`). After the load.
 
-        Waits for the rest and checks the first reply's checksum against the reference. The
-        card's memory is given back.
+        Waits for the remaining replies, checks the first reply's checksum against the reference,
+        and frees the card's memory.
         """
         if self._queue is None:
             return {}, self._facts | {"failed": None}
         self._queue.drain()
         self._wrong_job = self._queue.wrong_job()
         self._queue.close()
-        return self._queue.results, self._facts | {"failed": self._queue.failed}
+        return self._queue.results, self._facts | {"failed": self._queue.failure}
 
     def judged(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
-        """The exchanges, one with a wrong checksum as an error. After `conclude`."""
+        """The exchanges; one with a wrong checksum becomes an error. After `conclude`."""
         for exchange in exchanges:
             if exchange.job == self._wrong_job:
                 text = "the card's checksum of the reply is not the reference's"

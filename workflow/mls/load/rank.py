@@ -31,7 +31,7 @@ from mls.load.transport.base import Pacing, Transport
 from mls.load.transport.epoll import EpollTransport
 from mls.load.transport.exchange import JobSource
 from mls.load.transport.pacing import ClosedLoop, OpenLoop, Users
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.threaded.threads import ThreadsTransport
 from mls.load.workload.arrivals import Arrivals
 from mls.load.workload.bodies import WorkloadBodies
@@ -41,15 +41,16 @@ from mls.protocol.request import RequestBuilder
 _HEAD_START_NS = 20 * NS_PER_MS
 
 Progress = Callable[[int], None]
-"""Called on rank 0 now and then with the number of requests handed out so far."""
+"""A function that rank 0 calls now and then with the number of requests handed out so far."""
 
 
 @dataclass(frozen=True)
 class Harvest:
-    """Rank 0's harvest. table, file: see `gather.Pooled`.
+    """The outcome of a run on rank 0. table, file: see `gather.PooledRecords`.
 
-    ranks: one dict a rank: rank, host, requests, cpus, cpu_s, wall_s, clock, wall_clock_steps,
-    offset (see `ToRank0.facts`), gone, post (`{card, name, reason, failed}`; None: not a worker).
+    ranks: one dict a rank with the keys rank, host, requests, cpus, cpu_s, wall_s, clock,
+    wall_clock_steps, offset (see `ToRank0.facts`), gone, and post (`{card, name, reason, failed}`,
+    None of a rank that is no worker).
     """
 
     table: pa.Table
@@ -60,17 +61,17 @@ class Harvest:
 
 @dataclass(frozen=True)
 class _Worker:
-    """What a rank that sends has besides."""
+    """The transport and the post-processing of a rank that sends."""
 
     transport: Transport
     posting: Posting
 
 
 @dataclass(frozen=True)
-class _Loaded:
-    """What the load left on one rank. wall_s: from the common start to this rank's last reply."""
+class _LoadOutcome:
+    """The outcome of the load on one rank. wall_s: from the common start to its last reply."""
 
-    finished: Finished
+    spool: ExchangeSpool
     start_unix_ns: int
     wall_s: float
     cpu_s: float
@@ -79,7 +80,7 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Plan:
-    """A run as one rank knows it. places: its share of the requests in flight."""
+    """The run as one rank carries it out. places: the rank's share of the requests in flight."""
 
     spec: RunSpec
     role: Role
@@ -96,12 +97,10 @@ def perform(
     ready: Callable[[], None],
     output: Path | None = None,
 ) -> Harvest | None:
-    """Run on all ranks of `comm`; the harvest on rank 0, None elsewhere.
+    """Run on all ranks of `comm`. Returns the harvest on rank 0, None elsewhere.
 
-    ready: called on rank 0 when the warm-up is over and nothing else has been sent. output: the
-    run's folder; without it nothing is written.
-
-    Raises `UserError` on every rank when any of them can't take part.
+    ready: called on rank 0 after the warm-up and before the load. output: the run's folder; without
+    it nothing is written. Raises `UserError` on every rank when any of them can't take part.
     """
     role = roles.assign(comm, spec.run)
     bodies = spec.bodies()
@@ -117,18 +116,18 @@ def perform(
     _warm_up(comm, plan, worker)
     if comm.rank == 0:
         ready()
-    loaded = _load(comm, plan, worker, progress)
-    tables, facts = _close(comm, plan, worker, loaded)
+    outcome = _load(comm, plan, worker, progress)
+    tables, facts = _close(comm, plan, worker, outcome)
     pooled = gather(comm, tables, output)
-    loaded.finished.close()
+    outcome.spool.close()
     ranks = comm.gather(facts, root=0)
     if pooled is None or ranks is None:
         return None
-    return Harvest(pooled.table, pooled.file, ranks, loaded.start_unix_ns)
+    return Harvest(pooled.table, pooled.file, ranks, outcome.start_unix_ns)
 
 
 def _connect(comm: MPI.Intracomm, plan: _Plan) -> _Worker | None:
-    """The transport of a rank that sends, with its connections open; None of one that doesn't."""
+    """The worker of a rank that sends, with its connections open; None on other ranks."""
     transport: Transport | None = None
     posting: Posting | None = None
     problem = None
@@ -149,7 +148,7 @@ def _connect(comm: MPI.Intracomm, plan: _Plan) -> _Worker | None:
 
 
 def _warm_up(comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None) -> None:
-    """Send the warm-up's requests, and build those of the load ahead."""
+    """Send the requests of the warm-up, and build those of the load in advance."""
     if worker:
         total = plan.spec.run.warmup
         if count := plan.role.share(total):
@@ -163,8 +162,10 @@ def _warm_up(comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None) -> None:
     wait_all(comm)
 
 
-def _load(comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, progress: Progress) -> _Loaded:
-    """From the common start until every rank has its last reply."""
+def _load(
+    comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, progress: Progress
+) -> _LoadOutcome:
+    """Send the load, from the common start until every rank has its last reply."""
     offset = clock_sync.offset_to_rank0(comm, plan.role.clock_ids)
     # an open loop's jobs are no one's to hand out: its schedule is their division
     kind, limit = ("static", 0) if plan.schedule else (plan.spec.run.dispatch, plan.spec.requests)
@@ -175,9 +176,9 @@ def _load(comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, progress: Pr
     start_ns = _agreed_start(comm, offset)
     start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
     cpu_before = _cpu_s()
-    finished = Finished()
+    spool = ExchangeSpool()
     if worker:
-        finished = worker.transport.run(_pacing(plan, source, start_ns))
+        spool = worker.transport.run(_pacing(plan, source, start_ns))
     cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
     _wait_for_workers(comm, source, progress)
     if not worker:  # the scheduling rank's load is the waiting
@@ -187,37 +188,37 @@ def _load(comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, progress: Pr
     source.close()
     to_rank0 = ToRank0(offset, clock_sync.offset_to_rank0(comm, plan.role.clock_ids))
     wall_s = (end_ns - start_ns) / NS_PER_S
-    return _Loaded(finished, start_unix_ns, wall_s, cpu_s, to_rank0)
+    return _LoadOutcome(spool, start_unix_ns, wall_s, cpu_s, to_rank0)
 
 
 def _close(
-    comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, loaded: _Loaded
+    comm: MPI.Intracomm, plan: _Plan, worker: _Worker | None, outcome: _LoadOutcome
 ) -> tuple[Iterator[pa.Table], dict[str, Any]]:
-    """The rank's records, parsed as they are drawn, and its facts (see `Harvest.ranks`)."""
+    """The rank's records, which are parsed lazily, and its facts (see `Harvest.ranks`)."""
     load = plan.spec.settings.load
     transport = worker.transport if worker else None
     if transport:
         transport.close()
-    processed, post = worker.posting.conclude() if worker else ({}, None)
+    post_results, post = worker.posting.conclude() if worker else ({}, None)
     tables = records(
-        worker.posting.judged(loaded.finished) if worker else loaded.finished,
+        worker.posting.judged(outcome.spool) if worker else outcome.spool,
         plan.builder,
         rank=comm.rank,
         keep_output=plan.spec.run.keep_output,
-        to_rank0=loaded.to_rank0,
-        processed=processed,
+        to_rank0=outcome.to_rank0,
+        post_results=post_results,
         stages=plan.schedule.stage if plan.schedule and load.stages else None,
     )
     facts = {
         "rank": comm.rank,
         "host": MPI.Get_processor_name(),
-        "requests": len(loaded.finished),
+        "requests": len(outcome.spool),
         "cpus": machine.affinity(),
-        "cpu_s": loaded.cpu_s,
-        "wall_s": loaded.wall_s,
+        "cpu_s": outcome.cpu_s,
+        "wall_s": outcome.wall_s,
         "clock": transport.clock if transport else None,
         "wall_clock_steps": transport.wall_clock_steps if transport else 0,
-        "offset": loaded.to_rank0.facts,
+        "offset": outcome.to_rank0.facts,
         "gone": transport.gone if transport else None,
         "post": post,
     }
@@ -257,7 +258,7 @@ def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:
 
 
 def _jobs(plan: _Plan) -> range:
-    """The jobs whose requests this rank builds before the load."""
+    """The jobs whose requests this rank builds in advance."""
     if plan.schedule:
         return range(plan.role.worker, len(plan.schedule), plan.role.workers)
     turns = plan.spec.turns
@@ -265,7 +266,7 @@ def _jobs(plan: _Plan) -> range:
 
 
 def starts(start_ns: int, run: Run, role: Role, places: int) -> list[int]:
-    """When each of a worker's places sends its first request."""
+    """The moments at which a worker's places send their first requests, in ns."""
     step_ns = run.ramp_s * NS_PER_S / run.inflight
     return [
         start_ns + int(step_ns * (place * role.workers + role.worker)) for place in range(places)
@@ -273,7 +274,7 @@ def starts(start_ns: int, run: Run, role: Role, places: int) -> list[int]:
 
 
 def _allow_open_files() -> None:
-    """Raise this process's soft limit of open files to its hard one: each place and each part needs one."""
+    """Raise the soft limit of open files to the hard one: each place and each part needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,4 +1,4 @@
-"""From exchanges to tables of request records."""
+"""Tables of request records, made of exchanges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mls.core.record import REQUESTS
-from mls.gpu.device import Processed
+from mls.gpu.device import PostResult
 from mls.load.replies import parse
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
@@ -35,15 +35,15 @@ def records(
     rank: int,
     keep_output: bool,
     to_rank0: Callable[[int], int] = _same,
-    processed: Mapping[int, Processed] | None = None,
+    post_results: Mapping[int, PostResult] | None = None,
     stages: NDArray[np.int64] | None = None,
 ) -> Iterator[pa.Table]:
-    """Tables (schema `REQUESTS`) of a rank's exchanges, in the order in which they come; at least one.
+    """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
-    A table ends with the request that brings it to 50,000 chunks: while it is made, each costs a
-    hundred bytes. builder: what made their requests; to_rank0: brings a time of this rank's clock,
-    in ns, to rank 0's; processed: by job, what the rank's card did with the reply; stages: of each
-    job, where the load has stages.
+    builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
+    rank 0's. post_results: job → result of the reply's post-processing. stages: number of each job's
+    stage, None when the load has no stages. A table ends with the request that brings it to 50,000
+    chunks: while it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
     chunks = 0
@@ -59,15 +59,15 @@ def records(
         row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
-        post = (processed or {}).get(exchange.job)
+        post = (post_results or {}).get(exchange.job)
         row["post_ms"] = post and post.total_ms
         row["post_copy_ms"] = post and post.copy_ms
         row["post_kernel_ms"] = post and post.kernel_ms
-        asked = builder.asked(exchange.job)
-        row["prompt_tokens_asked"] = asked.prompt_tokens
-        row["completion_tokens_asked"] = asked.output_tokens
-        row["session"], row["turn"] = asked.session, asked.turn
-        row["prefix_group"] = asked.group
+        attributes = builder.asked(exchange.job)
+        row["prompt_tokens_asked"] = attributes.prompt_tokens
+        row["completion_tokens_asked"] = attributes.output_tokens
+        row["session"], row["turn"] = attributes.session, attributes.turn
+        row["prefix_group"] = attributes.group
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])
@@ -83,8 +83,8 @@ def _row(
     exchange: Exchange, reply: Reply, rank: int, keep_output: bool, to_rank0: Callable[[int], int]
 ) -> dict[str, Any]:
     reads = reply.chunk_reads
-    arrived, read = exchange.arrived_ns, exchange.read_ns
-    chunk_ns = [to_rank0(arrived[i]) for i in reads]
+    arrivals_ns, reads_ns = exchange.arrived_ns, exchange.read_ns
+    chunk_ns = [to_rank0(arrivals_ns[i]) for i in reads]
     end_ns, after_done_ns = _end(exchange, reply)
 
     def shifted(time_ns: int) -> int | None:
@@ -103,7 +103,7 @@ def _row(
         "end_ns": shifted(end_ns),
         "after_done_ns": after_done_ns,
         "chunk_ns": chunk_ns,
-        "chunk_lag_ns": [read[i] - arrived[i] for i in reads],
+        "chunk_lag_ns": [reads_ns[i] - arrivals_ns[i] for i in reads],
         "chunk_merged": reply.chunk_merged,
         "chunks": len(reads),
         "prompt_tokens": reply.prompt_tokens,
@@ -124,7 +124,10 @@ def _row(
 
 
 def _end(exchange: Exchange, reply: Reply) -> tuple[int, int | None]:
-    """(when the reply was complete; for how long its connection was held after that, if it said so)."""
+    """(end of the reply, time for which its connection was held after `[DONE]`), in ns.
+
+    The second is None when the reply has no `[DONE]`.
+    """
     if reply.error is not None or reply.done_read is None:
         return exchange.end_ns, None
     done_ns = exchange.arrived_ns[reply.done_read]

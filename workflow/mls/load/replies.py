@@ -1,4 +1,4 @@
-"""An exchange's reply, parsed after the load has ended."""
+"""Parsing of an exchange's reply, after the load."""
 
 from __future__ import annotations
 

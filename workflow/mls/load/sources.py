@@ -1,4 +1,4 @@
-"""Where a transport's jobs come from, besides the hand-out of rank 0."""
+"""Sources of a transport's jobs, besides the hand-out of rank 0."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mls.load.transport.exchange import JobSource
 
 
 class WarmUp:
-    """Jobs −1, −2, …: prompts of their own, never in the records."""
+    """Jobs −1, −2, … of the warm-up. They have prompts of their own and no records."""
 
     def __init__(self, first: int, count: int) -> None:
         self._jobs = iter(range(-1 - first, -1 - first - count, -1))
@@ -42,7 +42,7 @@ class UntilTime:
 
 
 class Sessions:
-    """A source of conversations: each hand-out is the first of so many turns."""
+    """A source of conversations: each job is the first of `turns` turns."""
 
     def __init__(self, source: JobSource, turns: int) -> None:
         self._source = source

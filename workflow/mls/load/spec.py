@@ -1,4 +1,4 @@
-"""One run as every rank knows it: against which servers, how much, and of what."""
+"""The specification of one run, the same on every rank: servers, amount and kind of load."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mls.protocol.request import RequestBuilder, Target
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What to run. The same on every rank."""
+    """The specification of one run."""
 
     settings: Settings
     targets: tuple[Target, ...]
     served_as: str | None
-    """The model's name in requests, as the probe has it from the server."""
+    """The model's name in requests, from the probe of the server."""
     seed: int
     run_id: str
     materials: Materials = field(default_factory=Materials)
@@ -33,12 +33,12 @@ class RunSpec:
 
     @property
     def requests(self) -> int | None:
-        """Requests (conversations) to send; None when something else ends the run."""
+        """Number of requests (conversations) to send; None when time or a schedule ends the run."""
         return self.settings.requests
 
     @property
     def turns(self) -> int:
-        """Requests that each hand-out stands for."""
+        """Requests of each conversation; 1 without conversations."""
         return self.settings.workload.turns_apart or 1
 
     @property
@@ -54,7 +54,7 @@ class RunSpec:
         return WorkloadBodies(self.run, workload, self.served_as, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
-        """bodies: see above."""
+        """The builder of requests. bodies: see `bodies`."""
         return RequestBuilder(
             self.targets,
             self.run,
@@ -66,14 +66,14 @@ class RunSpec:
         )
 
     def schedule(self) -> Schedule | None:
-        """All arrivals of an open loop; None for a closed one."""
+        """All arrivals of an open loop; None for a closed loop."""
         load = self.settings.load
         if not load.open:
             return None
         return schedule(load, self.seed, self.requests, self.run.duration_s, self.materials.trace)
 
     def router(self) -> Router | None:
-        """Chooses the server of each request; None when there is one."""
+        """The choice of each request's server; None with a single server."""
         if len(self.targets) == 1:
             return None
         return Router(len(self.targets), self.settings.server.policy, self.turns)

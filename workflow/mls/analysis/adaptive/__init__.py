@@ -1,1 +1,1 @@
-"""What is measured next, where the results decide."""
+"""The next runs of a sweep whose results decide what is measured."""

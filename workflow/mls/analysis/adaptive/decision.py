@@ -1,6 +1,6 @@
-"""`repeats: auto` and `search`: from what a line's runs have shown to the next of them, or to the end.
+"""`repeats: auto` and `search`: the results of a line decide which runs follow, or that none does.
 
-A decision looks at nothing but the results so far, so the same results give the same decisions.
+A decision depends on nothing but the results so far: the same results give the same decisions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mls.analysis.adaptive.knee_search import knee_search
 from mls.analysis.adaptive.search import limit_search
-from mls.analysis.adaptive.steps import Step, affordable, half_width, one_more, seen
+from mls.analysis.adaptive.steps import Step, affordable, half_width, observation, one_more
 from mls.analysis.study import CellResult, Study, read_study
 from mls.config.cells import Cell, run_path
 from mls.config.config import Config
@@ -27,24 +27,24 @@ from mls.config.decisions import (
 from mls.core.errors import UserError
 
 
-def decide(config: Config, results: Path, first: Cell, round_: int) -> Decision:
-    """The decision of a round, after all runs that the rounds before it asked for.
+def decide(config: Config, results: Path, line_start: Cell, round_: int) -> Decision:
+    """The decision of a round. All runs that earlier rounds asked for must have a result.
 
-    first: the cell with which its line begins, one of `cells(config)`.
-    Raises `UserError` when a decision before it, or a run, isn't there.
+    line_start: the first cell of the line, one of `cells(config)`. round_: counts from 1.
+    Raises `UserError` when an earlier decision or a result is missing.
     """
-    line = line_of(config, first)
-    before = list(itertools.islice(decisions(config, results, line), round_ - 1))
-    if len(before) < round_ - 1:
-        missing = results / decision_path(config, line, len(before) + 1)
+    line = line_of(config, line_start)
+    earlier = list(itertools.islice(decisions(config, results, line), round_ - 1))
+    if len(earlier) < round_ - 1:
+        missing = results / decision_path(config, line, len(earlier) + 1)
         raise UserError(f"{missing} isn't there or is of another config: it is decided before.")
-    runs = [*repeats_of(config, first), *(run for each in before for run in each.runs)]
+    runs = [*repeats_of(config, line_start), *(run for each in earlier for run in each.runs)]
     study = read_study(config, results, by_cell(config, runs))
     _check_there(config, study)
     step = _step(config, line, study)
     if step.runs and not affordable(config, study.cells, step.runs):
-        said = f"{step.message} The budget of {config.precision.budget_s:g} s is spent."
-        step = replace(step, runs=[], stopped="budget", message=said)
+        message = f"{step.message} The budget of {config.precision.budget_s:g} s is spent."
+        step = replace(step, runs=[], stopped="budget", message=message)
     return Decision(
         round=round_,
         line=line,
@@ -61,8 +61,8 @@ def _check_there(config: Config, study: Study) -> None:
     for cell in study.cells:
         for repeat in cell.repeats:
             if repeat.status != "ok":
-                where = run_path(config, cell.cell, repeat.number)
-                raise UserError(f"{where} has no result to decide by: {repeat.message}")
+                path = run_path(config, cell.cell, repeat.number)
+                raise UserError(f"{path} has no result to decide by: {repeat.message}")
 
 
 def _step(config: Config, line: Cell, study: Study) -> Step:
@@ -75,22 +75,22 @@ def _step(config: Config, line: Cell, study: Study) -> Step:
 
 
 def _enough(config: Config, cell: CellResult) -> Step:
-    """`repeats: auto`: one more repeat until the interval is narrow, or there are as many as may be."""
-    asked = config.precision
-    metric: str = asked.metric
+    """`repeats: auto`: one more repeat, until the interval is narrow or the repeats are used up."""
+    precision = config.precision
+    metric: str = precision.metric
     if metric not in cell.estimates:  # no window: the rate of the whole run is what there is
         metric = metric.replace("throughput.", "overall.")
-    shown = [seen(cell, metric)]
+    figures = [observation(cell, metric)]
     width = half_width(cell.estimates.get(metric))
     count = len(cell.repeats)
     if width is None:
-        said = f"There is no interval of {metric}, which more repeats would not change."
-        return Step([], said, "unknown", seen=shown)
-    said = (
+        message = f"There is no interval of {metric}, which more repeats would not change."
+        return Step([], message, "unknown", seen=figures)
+    message = (
         f"The 95 % interval of {metric} is ± {100 * width:.1f} % after {count} repeats; "
-        f"± {100 * asked.width:g} % is asked."
+        f"± {100 * precision.width:g} % is asked."
     )
-    if width <= asked.width:
-        return Step([], said, "width", seen=shown)
+    if width <= precision.width:
+        return Step([], message, "width", seen=figures)
     runs = one_more(config, [cell])
-    return Step(runs, said, None if runs else "most repeats", seen=shown)
+    return Step(runs, message, None if runs else "most repeats", seen=figures)

@@ -1,4 +1,4 @@
-"""What a decision comes to, and what `repeats: auto` and the searches share."""
+"""The outcome of a decision, and helpers that `repeats: auto` and the searches share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult
 from mls.config.cells import Cell, axes
 from mls.config.config import Config
-from mls.config.decisions import Reason, Seen, Standing, Wanted
+from mls.config.decisions import Observation, PlannedRun, Reason, Standing
 
 
 @dataclass(frozen=True)
 class Step:
-    """The runs to add, or why there are none."""
+    """The runs to add, or the reason why there are none."""
 
-    runs: list[Wanted]
+    runs: list[PlannedRun]
     message: str
     stopped: Reason | None = None
     found: int | float | None = None
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Observation] = field(default_factory=list)
 
 
 def at(config: Config, line: Cell, value: int | float) -> Cell:
@@ -27,51 +27,55 @@ def at(config: Config, line: Cell, value: int | float) -> Cell:
     return {axis: line.get(axis, value) for axis in axes(config)}
 
 
-def one_more(config: Config, cells: list[CellResult]) -> list[Wanted]:
-    """Another repeat of each of the cells that may have one."""
+def one_more(config: Config, cells: list[CellResult]) -> list[PlannedRun]:
+    """One more repeat of each cell that has fewer than `most_repeats`."""
     return [
-        Wanted(cell=cell.cell, repeat=len(cell.repeats) + 1)
+        PlannedRun(cell=cell.cell, repeat=len(cell.repeats) + 1)
         for cell in cells
         if len(cell.repeats) < config.most_repeats
     ]
 
 
-def affordable(config: Config, cells: list[CellResult], runs: list[Wanted]) -> bool:
-    """Whether these runs fit into what is left of the budget, if they take as long as those before.
+def affordable(config: Config, cells: list[CellResult], runs: list[PlannedRun]) -> bool:
+    """Whether the runs fit into the rest of the budget.
 
-    A cell that is new is taken to last as long as the longest of the others.
+    A run is assumed to take as long as the cell's repeats did on average; of a new cell, as long as
+    those of the longest cell.
     """
     budget = config.precision.budget_s
     if budget is None:
         return True
-    took = [(cell.cell, cell.values("wall_s")) for cell in cells]
-    means = [(cell, sum(seconds) / len(seconds)) for cell, seconds in took if seconds]
+    durations = [(cell.cell, cell.values("wall_s")) for cell in cells]
+    means = [(cell, sum(seconds) / len(seconds)) for cell, seconds in durations if seconds]
     longest = max((mean for _, mean in means), default=0.0)
-    to_come = sum(next((mean for cell, mean in means if cell == run.cell), longest) for run in runs)
-    return sum(sum(seconds) for _, seconds in took) + to_come <= budget
+    cost_s = sum(next((mean for cell, mean in means if cell == run.cell), longest) for run in runs)
+    return sum(sum(seconds) for _, seconds in durations) + cost_s <= budget
 
 
-def half_width(found: Estimate | None) -> float | None:
-    """Half the interval as a fraction of the value; None without an interval or a value above 0."""
-    if found is None or found.low is None or found.high is None or found.value <= 0:
+def half_width(estimate: Estimate | None) -> float | None:
+    """Half the width of the interval, as a fraction of the value.
+
+    None without an interval, or when the value is not above 0.
+    """
+    if estimate is None or estimate.low is None or estimate.high is None or estimate.value <= 0:
         return None
-    return (found.high - found.low) / 2 / found.value
+    return (estimate.high - estimate.low) / 2 / estimate.value
 
 
-def seen(
+def observation(
     cell: CellResult,
     metric: str,
     value: int | float | None = None,
     standing: Standing | None = None,
-) -> Seen:
-    """A figure of a cell as it stands."""
-    found = cell.estimates.get(metric)
-    return Seen(
+) -> Observation:
+    """A cell's figure with its interval, as a decision records it."""
+    estimate = cell.estimates.get(metric)
+    return Observation(
         value=value,
         repeats=len(cell.repeats),
         metric=metric,
-        measured=found.value if found else None,
-        low=found.low if found else None,
-        high=found.high if found else None,
+        measured=estimate.value if estimate else None,
+        low=estimate.low if estimate else None,
+        high=estimate.high if estimate else None,
         standing=standing,
     )

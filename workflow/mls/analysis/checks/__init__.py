@@ -1,1 +1,1 @@
-"""Can the figures be believed? Checks of repeats and of cells."""
+"""Checks of repeats and of cells: can the figures be believed?"""

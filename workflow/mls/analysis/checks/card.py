@@ -8,11 +8,11 @@ from mls.analysis.sample_size import least_samples
 from mls.core.run_result import Verdict
 
 SAMPLES = least_samples(90)
-"""With fewer, clocks that are slowed a tenth of the time may be in none of them."""
+"""The least number of samples. Fewer may all miss clocks that are slowed a tenth of the time."""
 
 
 def card_at_full_clocks(evidence: Evidence) -> Verdict | None:
-    """None where there is no card."""
+    """Whether the card's clocks were slowed. None where there is no card."""
     card = evidence.summary.gpu
     if card is None or not card.devices:
         return None
@@ -26,16 +26,16 @@ def card_at_full_clocks(evidence: Evidence) -> Verdict | None:
             "clocks may have been set (`nvidia-smi -rgc` lets them go)."
         )
         return verdict("card_at_full_clocks", "warn", clock, least, message)
-    sampled = card.sm_mhz.n // len(card.devices) if card.sm_mhz else SAMPLES
-    if not share and sampled < SAMPLES:
+    samples = card.sm_mhz.n // len(card.devices) if card.sm_mhz else SAMPLES
+    if not share and samples < SAMPLES:
         message = (
-            f"Only {sampled} samples of the card's clocks were taken, which may have missed slowed "
+            f"Only {samples} samples of the card's clocks were taken, which may have missed slowed "
             f"clocks: {SAMPLES} would tell; measure longer."
         )
         return verdict("card_at_full_clocks", "unknown", share, 0.0, message)
     if not share:
-        at = "" if clock is None else f"; its SM clock was {clock:.0%} of its highest"
-        message = f"No sample of the card shows slowed clocks{at}."
+        clock_text = "" if clock is None else f"; its SM clock was {clock:.0%} of its highest"
+        message = f"No sample of the card shows slowed clocks{clock_text}."
         return verdict("card_at_full_clocks", "pass", share, 0.0, message)
     # a power cap is how cards are run; heat and their own protection are faults of the host
     status: Status = "warn" if card.throttle_reasons == [POWER_CAP] else "fail"

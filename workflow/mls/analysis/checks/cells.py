@@ -1,4 +1,4 @@
-"""Checks of whole cells: do repeats agree, are requests enough, are cells alike in all but the axes?"""
+"""Checks of whole cells: enough requests, agreement of repeats, sameness of server and host."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from mls.server.several import differing
 ALPHA = 0.01
 MEDIAN = 50
 TINY = 1e-18
-"""A variance of logarithms that is none, but for rounding."""
+"""Variances of logarithms up to this are rounding errors of 0."""
 
 
-class Measured(Protocol):
-    """What these checks must know of a cell."""
+class CellFigures(Protocol):
+    """A cell as these checks see it; `study.CellResult` is one."""
 
     @property
     def cell(self) -> Cell: ...
@@ -37,7 +37,7 @@ class Measured(Protocol):
 
 
 def enough_requests(count: int, checks: Checks) -> Verdict:
-    """Whether `count` successful requests of all repeats support the percentile asked for."""
+    """Whether `count` successful requests of all repeats support `checks.percentile`."""
     least, needed = least_samples(MEDIAN), least_samples(checks.percentile)
     name = f"p{checks.percentile}"
     if count < least:
@@ -62,50 +62,57 @@ def repeats_agree(
     batches: Sequence[Floats],
     checks: Checks,
 ) -> Verdict:
-    """Variance between repeats against that within them, of the requests' latency.
+    """Whether mean latencies of repeats differ by more than latencies within a repeat explain.
 
-    numbers, latencies: number and samples in ms of each repeat; batches: mean latencies of the
-    batches of its window, as multiples of anything. It warns when the repeats' means spread by more
-    than `checks.repeat_spread` and by more than batches within repeats explain (one-way analysis of
-    variance, on logarithms), fails from twice that on, and names the repeat that is farthest from
-    the others. It passes when repeats that spread by twice that would have been told from these.
+    numbers: the number of each repeat. latencies: its samples in ms. batches: the mean latencies of
+    the batches of its window, in any unit.
+
+    The method is a one-way analysis of variance on logarithms. The verdict is a warning when the
+    means spread by more than `checks.repeat_spread` and by more than the batches explain. It is a
+    failure when they spread by more than twice that threshold. Both name the repeat that is
+    farthest from the others. The verdict is a pass when a spread of twice the threshold would have
+    shown.
     """
-    allowed = checks.repeat_spread
-    known = [(n, x, b) for n, x, b in zip(numbers, latencies, batches, strict=True) if len(x)]
-    if len(known) < 2:
+    threshold = checks.repeat_spread
+    repeats = [(n, x, b) for n, x, b in zip(numbers, latencies, batches, strict=True) if len(x)]
+    if len(repeats) < 2:
         message = "With a single repeat nothing tells how much repeats differ."
-        return verdict("repeats_agree", "unknown", None, allowed, message)
-    means = np.array([x.mean() for _, x, _ in known])
+        return verdict("repeats_agree", "unknown", None, threshold, message)
+    means = np.array([x.mean() for _, x, _ in repeats])
     spread = float(means.std(ddof=1) / means.mean())
-    said = f"The mean latencies of {len(known)} repeats spread by {spread:.1%}"
-    within = Within.of([b for _, _, b in known])
-    chance = within.chance(means) if within else 1.0
-    if spread > allowed and chance < ALPHA:
-        who = _odd_one([n for n, _, _ in known], means)
-        message = f"{said}, far more than requests within a repeat do: {who}."
-        return verdict("repeats_agree", excess(spread, allowed), spread, allowed, message)
-    if within is None or spread > allowed or not within.excludes(means, 2 * allowed):
+    summary = f"The mean latencies of {len(repeats)} repeats spread by {spread:.1%}"
+    batch_spread = BatchSpread.of([b for _, _, b in repeats])
+    chance = batch_spread.chance(means) if batch_spread else 1.0
+    if spread > threshold and chance < ALPHA:
+        who = _odd_one([n for n, _, _ in repeats], means)
+        message = f"{summary}, far more than requests within a repeat do: {who}."
+        return verdict("repeats_agree", excess(spread, threshold), spread, threshold, message)
+    if (
+        batch_spread is None
+        or spread > threshold
+        or not batch_spread.excludes(means, 2 * threshold)
+    ):
         message = (
-            f"{said}; requests within a repeat vary so much, or are so few, that a spread of "
-            f"{2 * allowed:.0%} can't be told from chance: measure longer (run.rounds, run.iters or "
+            f"{summary}; requests within a repeat vary so much, or are so few, that a spread of "
+            f"{2 * threshold:.0%} can't be told from chance: measure longer (run.rounds, run.iters or "
             "run.duration_s)."
         )
-        return verdict("repeats_agree", "unknown", spread, allowed, message)
-    message = f"{said}; {2 * allowed:.0%} would have shown."
-    return verdict("repeats_agree", "pass", spread, allowed, message)
+        return verdict("repeats_agree", "unknown", spread, threshold, message)
+    message = f"{summary}; {2 * threshold:.0%} would have shown."
+    return verdict("repeats_agree", "pass", spread, threshold, message)
 
 
 @dataclass(frozen=True)
-class Within:
-    """How much the batches of one repeat vary, on logarithms, all repeats together."""
+class BatchSpread:
+    """The variation of batches within a repeat, on logarithms, pooled over all repeats."""
 
     variance: float
     freedom: int
     batches: float
-    """Of a repeat, on average."""
+    """Mean number of batches of a repeat."""
 
     @classmethod
-    def of(cls, batches: list[Floats]) -> Within | None:
+    def of(cls, batches: list[Floats]) -> BatchSpread | None:
         """None when there is a repeat with fewer than two batches."""
         if min(map(len, batches)) < 2:
             return None
@@ -114,32 +121,32 @@ class Within:
         return cls(squares / freedom, freedom, float(np.mean([len(own) for own in batches])))
 
     def ratio(self, means: Floats) -> float:
-        """Fisher's F: variance between the repeats over what the variance within makes of it."""
+        """Fisher's F: the variance between the repeats over the one that batches explain."""
         between = self.batches * float(np.log(means).var(ddof=1))
         if self.variance > TINY:
             return between / self.variance
         return math.inf if between > TINY else 0.0
 
     def chance(self, means: Floats) -> float:
-        """Probability of such a spread, were the repeats alike."""
+        """Probability of such a spread if the repeats were alike."""
         return float(stats.f.sf(self.ratio(means), len(means) - 1, self.freedom))
 
     def excludes(self, means: Floats, spread: float) -> bool:
-        """Whether repeats that truly spread so would have spread more, but for the chance `MISS`."""
+        """Whether repeats with this true spread would have spread more, but for chance `MISS`."""
         if self.variance <= TINY:
             return float(np.log(means).std(ddof=1)) < spread
-        others = len(means) - 1
-        apart = self.batches * others * spread**2 / self.variance
-        missed = math.nan
-        while math.isnan(missed):
+        freedom = len(means) - 1
+        noncentrality = self.batches * freedom * spread**2 / self.variance
+        miss = math.nan
+        while math.isnan(miss):
             # where it is next to nothing scipy has no number at times; the nearer, the greater it is
-            missed = float(stats.ncf.cdf(self.ratio(means), others, self.freedom, apart))
-            apart /= 2
-        return missed < MISS
+            miss = float(stats.ncf.cdf(self.ratio(means), freedom, self.freedom, noncentrality))
+            noncentrality /= 2
+        return miss < MISS
 
 
 def _odd_one(numbers: list[int], means: Floats) -> str:
-    """Which repeat is farthest from the others, in words."""
+    """The repeat that is farthest from the others, in words."""
     if len(means) == 2:
         return f"{means[0]:.4g} ms and {means[1]:.4g} ms"
     away = [abs(means[i] - np.delete(means, i).mean()) for i in range(len(means))]
@@ -151,23 +158,23 @@ def _odd_one(numbers: list[int], means: Floats) -> str:
     )
 
 
-def same_thing_measured(cells: Sequence[Measured]) -> list[Verdict]:
+def same_thing_measured(cells: Sequence[CellFigures]) -> list[Verdict]:
     """For each cell: whether its server and environment are those of the other cells.
 
-    Held against what most repeats have, so the odd ones are what fails. What the cell's axes
-    determine (slots with an axis `parallel`, the model's file with `model`) is compared only among
-    cells that agree in them.
+    The reference is what most repeats have, so the odd cells fail. A fact that an axis determines
+    (slots with an axis `parallel`, the model's file with `model`) is compared only among cells with
+    the same value of that axis.
     """
     usual = _usual([r.result for c in cells for r in c.ok if r.result])
     return [_same_thing(cell, usual) for cell in cells]
 
 
 Identity = dict[str, tuple[tuple[Any, ...], Any]]
-"""What was measured: name → (what it must be compared within, its value)."""
+"""Facts of the server and its environment: name → (the group to compare within, the value)."""
 
 
 def identity(result: RunResult) -> Identity:
-    """What must be alike in all cells: server build, slots, context, model, environment."""
+    """Facts that must be alike in all cells: server build, slots, context, model, environment."""
     state = result.server.get("before") or {}
     server = result.config.get("server") or {}
     model = result.config.get("model") or {}
@@ -183,44 +190,44 @@ def identity(result: RunResult) -> Identity:
 
 
 def _usual(results: list[RunResult]) -> dict[tuple[str, Any], Any]:
-    """(name, what it is compared within) → the value that most repeats have."""
+    """(name, group to compare within) → the value that most repeats have."""
     counts: dict[tuple[str, Any], Counter[Any]] = {}
     for result in results:
         for name, (within, value) in identity(result).items():
             if value is not None:
                 counts.setdefault((name, within), Counter())[value] += 1
-    return {key: found.most_common(1)[0][0] for key, found in counts.items()}
+    return {key: counter.most_common(1)[0][0] for key, counter in counts.items()}
 
 
-def _same_thing(cell: Measured, usual: dict[tuple[str, Any], Any]) -> Verdict:
-    check, odd, known = "same_thing_measured", [], set()
+def _same_thing(cell: CellFigures, usual: dict[tuple[str, Any], Any]) -> Verdict:
+    check, differences, names = "same_thing_measured", [], set()
     for repeat in cell.ok:
         for name, (within, value) in identity(repeat.result).items() if repeat.result else ():
             if value is None:
                 continue
-            known.add(name)
-            most = usual[name, within]
-            if value != most:
-                odd.append(
-                    f"{name} {_short(value)} in repeat {repeat.number}, {_short(most)} elsewhere"
+            names.add(name)
+            usual_value = usual[name, within]
+            if value != usual_value:
+                differences.append(
+                    f"{name} {_short(value)} in repeat {repeat.number}, {_short(usual_value)} elsewhere"
                 )
-        odd += _servers_apart(repeat)
-    if odd:
-        message = f"Not the same as in the other cells: {'; '.join(dict.fromkeys(odd))}."
-        return verdict(check, "fail", float(len(odd)), 0.0, message)
-    if not known:
+        differences += _servers_apart(repeat)
+    if differences:
+        message = f"Not the same as in the other cells: {'; '.join(dict.fromkeys(differences))}."
+        return verdict(check, "fail", float(len(differences)), 0.0, message)
+    if not names:
         return verdict(check, "unknown", None, 0.0, "The server doesn't say what it is.")
-    message = f"As in the other cells: {', '.join(sorted(known))}."
+    message = f"As in the other cells: {', '.join(sorted(names))}."
     return verdict(check, "pass", 0.0, 0.0, message)
 
 
 def _servers_apart(repeat: Repeat) -> list[str]:
-    """What the several servers of a repeat differ in."""
+    """The differences between the servers of a repeat, in words."""
     each = repeat.result.server.get("each") or [] if repeat.result else []
-    found = differing([one.get("before") or {} for one in each])
+    differences = differing([one.get("before") or {} for one in each])
     return [
         f"{name} of its servers {' and '.join(values)} in repeat {repeat.number}"
-        for name, values in found.items()
+        for name, values in differences.items()
     ]
 
 

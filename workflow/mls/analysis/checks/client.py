@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mls.analysis.checks.pace import capped
+from mls.analysis.checks.pace import cap_reached
 from mls.analysis.repeat.columns import ints, succeeded
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.analysis.repeat.samples import of_requests
@@ -13,7 +13,7 @@ from mls.core.run_result import Verdict
 
 
 def errors(evidence: Evidence) -> Verdict:
-    requests, allowed = evidence.summary.requests, evidence.checks.error_rate
+    requests, threshold = evidence.summary.requests, evidence.checks.error_rate
     rate = requests.error / requests.total if requests.total else 1.0
     kinds = ", ".join(f"{count} × {kind}" for kind, count in requests.errors.items())
     if not requests.total:
@@ -25,8 +25,8 @@ def errors(evidence: Evidence) -> Verdict:
         )
     else:
         message = f"{requests.error} of {requests.total} requests failed ({kinds})."
-    status: Status = "pass" if not rate else "warn" if rate <= allowed else "fail"
-    return verdict("errors", status, rate, allowed, message)
+    status: Status = "pass" if not rate else "warn" if rate <= threshold else "fail"
+    return verdict("errors", status, rate, threshold, message)
 
 
 def client_kept_up(evidence: Evidence) -> Verdict:
@@ -45,9 +45,9 @@ def client_kept_up(evidence: Evidence) -> Verdict:
         )
         return verdict("client_kept_up", "unknown", None, checks.client_lateness, message)
     # behind the cap of an open loop, it is the cap that makes requests late
-    lateness = None if capped(evidence) else _mean_lateness(evidence)
+    lateness = None if cap_reached(evidence) else _mean_lateness(evidence)
     latency = evidence.summary.latency_ms.mean
-    if capped(evidence) and latency:
+    if cap_reached(evidence) and latency:
         message = (
             f"The busiest rank used {busy:.0%} of a core. Requests waited for load.max_inflight, so "
             "their lateness doesn't say whether they waited for the client, too: raise the cap to tell."
@@ -62,14 +62,14 @@ def client_kept_up(evidence: Evidence) -> Verdict:
     # arrival times are the kernel's: all that a late client changes is when the next request starts
     share = lateness / latency
     late = share > checks.client_lateness
-    read = (  # embeddings have no chunks
+    lag_text = (  # embeddings have no chunks
         ""
         if lag is None
         else f"99 % of the chunks were read within {lag:.2g} ms of their arrival, "
     )
     message = (
         f"A request that was due waited {lateness:.2g} ms for its start, {share:.2%} of the mean "
-        f"latency; {read}and the busiest rank used {busy:.0%} of a core"
+        f"latency; {lag_text}and the busiest rank used {busy:.0%} of a core"
         f"{': the server had less to do than was asked for.' if late else '.'}"
     )
     status: Status = "fail" if late else "pass"
@@ -77,21 +77,22 @@ def client_kept_up(evidence: Evidence) -> Verdict:
 
 
 def _mean_lateness(evidence: Evidence) -> float | None:
-    """Of successful requests in ms; in a closed loop of those that followed another at their place.
+    """Mean lateness in ms of successful requests; None when there are none.
 
-    The first at each place waited for none, and with few rounds they would hide what the others did.
+    In a closed loop only requests count that followed another at their place. The first at each
+    place waits for no other; with few rounds the first ones would hide the lateness of the others.
     """
-    table, counts = evidence.table, succeeded(evidence.table)
+    table, rows = evidence.table, succeeded(evidence.table)
     if not evidence.load.open:
         place = ints(table, "rank").values << 32 | ints(table, "slot").values
         start = ints(table, "start_ns").values
         order = np.lexsort((start, place))
         first = np.ones(len(order), np.bool_)
         first[1:] = place[order][1:] != place[order][:-1]
-        counts[order[first]] = False
-    lateness = of_requests(table)["lateness_ms"][counts]
-    known = lateness[~np.isnan(lateness)]
-    return float(known.mean()) if len(known) else None
+        rows[order[first]] = False
+    lateness = of_requests(table)["lateness_ms"][rows]
+    values = lateness[~np.isnan(lateness)]
+    return float(values.mean()) if len(values) else None
 
 
 def arrival_clock(evidence: Evidence) -> Verdict:

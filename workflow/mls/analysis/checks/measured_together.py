@@ -1,4 +1,4 @@
-"""Were the cells that are compared measured at the same time? A machine changes from hour to hour."""
+"""Were cells that are compared measured at one time? A machine changes from hour to hour."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mls.config.sections.checks import Checks
 from mls.core.run_result import RunResult, Verdict
 
 ALIKE = 0.25
-"""Cells are measured together when at most this share of the repeats of one lies in other sittings
-than those of the other: so at most this share of what changed in between enters their ratio."""
+"""Cells are measured together when at most this share of one's repeats lies in other sittings than
+the other's. At most this share of a change between sittings then enters their ratio."""
 
 _CHECK = "measured_together"
 _HELP = (
@@ -29,12 +29,12 @@ _MINUTE_S, _HOUR_MIN, _DAY_H = 60, 60, 24
 
 @dataclass(frozen=True, order=True)
 class Span:
-    """The load of one repeat, in s since 1970 by its host's clock."""
+    """The time of one repeat's load, in s since 1970 by its host's clock."""
 
     begin: float
     end: float
     startup_s: float
-    """So long may its server have taken to start."""
+    """The longest that its server may have taken to start."""
 
     @property
     def length(self) -> float:
@@ -43,25 +43,26 @@ class Span:
 
 @dataclass
 class Sitting:
-    """Repeats of any cells, between which there was no long pause."""
+    """A time in which repeats of any cells were measured without a long pause."""
 
     begin: float
     end: float
     pause_s: float = 0.0
-    """The longest in it."""
+    """The longest pause in it."""
 
 
 @dataclass(frozen=True)
 class When:
-    """When a cell was measured."""
+    """The sittings in which a cell was measured."""
 
     counts: tuple[int, ...]
-    """Its repeats in each of the sittings."""
+    """The number of its repeats in each sitting."""
     sittings: tuple[Sitting, ...]
-    """Of the whole study, in the order of time."""
+    """All sittings of the study, in the order of time."""
 
     @property
     def share(self) -> tuple[float, ...]:
+        """The share of its repeats in each sitting."""
         return tuple(count / sum(self.counts) for count in self.counts)
 
     @property
@@ -71,28 +72,28 @@ class When:
         return max(sitting.pause_s for count, sitting in its if count)
 
     def like(self, other: When) -> bool:
-        """Whether their repeats are spread over the sittings alike."""
+        """Whether both cells' repeats are spread alike over the sittings, see `ALIKE`."""
         all_of_both = sum(self.counts) * sum(other.counts)
         return sum(map(abs, self._differences(other))) <= 2 * ALIKE * all_of_both
 
     def gap_s(self, other: When) -> float:
-        """From the first to the last of the sittings of which they have different shares."""
-        unlike = [i for i, apart in enumerate(self._differences(other)) if apart]
+        """Seconds from the first to the last sitting in which the cells' shares differ."""
+        unlike = [i for i, difference in enumerate(self._differences(other)) if difference]
         return self.sittings[unlike[-1]].begin - self.sittings[unlike[0]].end if unlike else 0.0
 
     def side_of(self, other: When) -> str | None:
-        """`after` or `before`; None where they have a sitting in common, or lie around each other."""
+        """`after` or `before` the other cell; None when neither holds for all sittings."""
         own, its = ([i for i, n in enumerate(one.counts) if n] for one in (self, other))
         return "after" if own[0] > its[-1] else "before" if own[-1] < its[0] else None
 
     def _differences(self, other: When) -> list[int]:
-        """Of their shares, times all repeats of both, so that they are exact."""
+        """Differences of the shares, times the repeats of both: integers, so they are exact."""
         own, its = sum(self.counts), sum(other.counts)
         return [a * its - b * own for a, b in zip(self.counts, other.counts, strict=True)]
 
 
-class Timed(Protocol):
-    """What must be known of a cell."""
+class CellTimes(Protocol):
+    """A cell as this check sees it; `study.CellResult` is one."""
 
     @property
     def cell(self) -> Cell: ...
@@ -102,29 +103,29 @@ class Timed(Protocol):
     def when(self) -> When | None: ...
 
 
-AnyCell = TypeVar("AnyCell", bound=Timed)
+AnyCell = TypeVar("AnyCell", bound=CellTimes)
 
 
-def whens(cells: Sequence[Timed], checks: Checks) -> list[When | None]:
-    """When each cell was measured; None where no repeat is ok, or where one doesn't say.
+def whens(cells: Sequence[CellTimes], checks: Checks) -> list[When | None]:
+    """When each cell was measured. None where no repeat is ok, or one has no recorded time.
 
-    The sittings are those of all cells together, also of other models: what was measured in
-    between is no pause.
+    Sittings are those of all cells together, also of other models: time in which another cell was
+    measured is no pause.
     """
     spans = [[span(r.result) for r in cell.ok if r.result] for cell in cells]
     sittings = _sittings([one for own in spans for one in own if one], checks.apart_s)
     begins = [sitting.begin for sitting in sittings]
     times: list[When | None] = []
     for own in spans:
-        where = [bisect(begins, one.begin) - 1 for one in own if one]
-        counts = tuple(where.count(i) for i in range(len(sittings)))
-        complete = where and len(where) == len(own)
+        indices = [bisect(begins, one.begin) - 1 for one in own if one]
+        counts = tuple(indices.count(i) for i in range(len(sittings)))
+        complete = indices and len(indices) == len(own)
         times.append(When(counts, tuple(sittings)) if complete else None)
     return times
 
 
 def span(result: RunResult) -> Span | None:
-    """When a repeat's load was; None where that isn't recorded."""
+    """The time of a repeat's load; None where it isn't recorded."""
     try:
         started = datetime.fromisoformat(str(result.clock.get("started_utc")))
     except ValueError:
@@ -135,10 +136,11 @@ def span(result: RunResult) -> Span | None:
 
 
 def _sittings(spans: list[Span], apart_s: float) -> list[Sitting]:
-    """A pause is long when it is longer than the longer of the repeats beside it by more than
-    `apart_s`, or by more than the server may take to start, if that is more.
+    """The sittings of all repeats, with long pauses between them.
 
-    So neither long cells, nor a repeat in between that failed, nor a large model end a sitting.
+    A pause is long when it exceeds the longer of the two repeats beside it by more than `apart_s`,
+    or by more than the server may take to start if that is more. So no sitting ends at a long cell,
+    at a repeat that failed, or at a large model.
     """
     sittings: list[Sitting] = []
     last: Span | None = None
@@ -157,17 +159,17 @@ def _sittings(spans: list[Span], apart_s: float) -> list[Sitting]:
 
 
 def apart(cells: Sequence[AnyCell]) -> list[tuple[AnyCell, float]]:
-    """Cells that were not measured together with most of these, each with the gap in s."""
+    """The cells that were not measured together with most of these, each with the gap in s."""
     usual = _usual([cell.when for cell in cells if cell.when])
     if usual is None:
         return []
     return [(c, c.when.gap_s(usual)) for c in cells if c.when and not c.when.like(usual)]
 
 
-def measured_together(cells: Sequence[Timed], checks: Checks) -> list[Verdict | None]:
+def measured_together(cells: Sequence[CellTimes], checks: Checks) -> list[Verdict | None]:
     """For each cell: whether it was measured together with most others of its model.
 
-    None for cells that are compared with no other.
+    None for a cell without a result, and for one that is the only cell of its model.
     """
     verdicts: list[Verdict | None] = [None] * len(cells)
     models: defaultdict[str, list[int]] = defaultdict(list)
@@ -183,15 +185,15 @@ def measured_together(cells: Sequence[Timed], checks: Checks) -> list[Verdict | 
     return verdicts
 
 
-def _judge(when: When | None, usual: When | None, alike: int, allowed: float) -> Verdict:
-    """usual: when so many as `alike` of the cells were measured; None: not known of any other."""
+def _judge(when: When | None, usual: When | None, alike: int, threshold: float) -> Verdict:
+    """usual: when `alike` of the cells were measured; None when that is unknown of the others."""
     if when is None or usual is None:
         whose = "it was" if when is None else "the other cells were"
         message = f"When {whose} measured is not recorded."
-        return verdict(_CHECK, "unknown", None, allowed, message)
+        return verdict(_CHECK, "unknown", None, threshold, message)
     if not when.like(usual):
-        message = f"{_where(when, usual, _others(alike))}, {_HELP}"
-        return verdict(_CHECK, "warn", when.gap_s(usual), allowed, message)
+        message = f"{_distance(when, usual, _others(alike))}, {_HELP}"
+        return verdict(_CHECK, "warn", when.gap_s(usual), threshold, message)
     sittings = sum(map(bool, when.counts))
     how = (
         f"Its repeats are spread over {sittings} sittings as those of"
@@ -199,15 +201,15 @@ def _judge(when: When | None, usual: When | None, alike: int, allowed: float) ->
         else "Measured in one go with"
     )
     message = f"{how} {_others(alike - 1)}, with pauses of at most {duration(when.pause_s)}."
-    return verdict(_CHECK, "pass", when.pause_s, allowed, message)
+    return verdict(_CHECK, "pass", when.pause_s, threshold, message)
 
 
 def _usual(times: list[When]) -> When | None:
-    """The one to which most are alike; of several the earliest."""
+    """The time that most others are like; of several, the earliest."""
     return max(times, key=lambda w: (sum(w.like(o) for o in times), w.share), default=None)
 
 
-def _where(when: When, usual: When, others: str) -> str:
+def _distance(when: When, usual: When, others: str) -> str:
     gap, side = duration(when.gap_s(usual)), when.side_of(usual)
     if side:
         return f"Measured {gap} {side} {others}"
@@ -223,7 +225,7 @@ def _others(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As people say it: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
+    """A duration for people: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
     if seconds < _MINUTE_S:
         return f"{seconds:.0f} s"
     minutes = round(seconds / _MINUTE_S)

@@ -9,27 +9,28 @@ from mls.core.run_result import Verdict
 from mls.core.units import MIB, NS_PER_S
 
 LEAST_S = 0.5
-"""CPU times come in ticks of 10 ms: shorter runs can't tell a share of some per cent."""
+"""The shortest run that can tell a share of some per cent: CPU times come in ticks of 10 ms."""
 
 Finding = tuple[Status, str]
 
 LEAST_SUSPENDED_S = 0.1
-"""The two clocks are read one after the other; no suspension is as short as that."""
+"""The shortest suspension that counts. The two clocks are read one after the other, which takes far
+less."""
 
 
 def quiet_host(evidence: Evidence) -> Verdict:
     """CPU time of others and of the hypervisor, swapping, throttling, governor, clock, suspension.
 
-    Of rank 0's host, where a managed server is, too. `measured` is the share of its CPU time that
-    others used; None where it can't be told.
+    The host is rank 0's, which is that of a managed server, too. `measured` is the share of its CPU
+    time that others used; None where it can't be told.
     """
-    allowed = evidence.checks.other_cpu
+    threshold = evidence.checks.other_cpu
     before, after = evidence.host.get("before"), evidence.host.get("after")
     if not before or not after:
         message = "What else happened on the host was not recorded."
-        return verdict("quiet_host", "unknown", None, allowed, message)
-    of_others, share = others(evidence.host, allowed)
-    found = [
+        return verdict("quiet_host", "unknown", None, threshold, message)
+    of_others, share = others(evidence.host, threshold)
+    findings = [
         of_others,
         *_steal(before, after, evidence.checks.steal),
         *_swap(before, after),
@@ -38,19 +39,19 @@ def quiet_host(evidence: Evidence) -> Verdict:
         *_clock_steps(evidence.clock),
         *_suspended(before, after),
     ]
-    status: Status = worst(s for s, _ in found)  # type: ignore[assignment]
+    status: Status = worst(s for s, _ in findings)  # type: ignore[assignment]
     # what is wrong is told first, and what is right only when nothing is
-    told = [text for s, text in found if s == status] + [
-        text for s, text in found if s not in (status, "pass")
+    sentences = [text for s, text in findings if s == status] + [
+        text for s, text in findings if s not in (status, "pass")
     ]
-    return verdict("quiet_host", status, share, allowed, " ".join(told))
+    return verdict("quiet_host", status, share, threshold, " ".join(sentences))
 
 
-def others(host: dict[str, Any], allowed: float) -> tuple[Finding, float | None]:
-    """What is found, and the share that others used; None where it can't be told.
+def others(host: dict[str, Any], threshold: float) -> tuple[Finding, float | None]:
+    """The finding on CPU time of others, and the share that they used; None where it can't be told.
 
-    Of a server that mls did not start, some processes may not be known. What others used then lies
-    between two bounds, and only where both are on one side of `allowed` it can be told on which.
+    Some processes of a server that mls did not start may be unknown. The share then lies between
+    two bounds, and the finding is certain only when both are on the same side of `threshold`.
     """
     before, after = host["before"], host["after"]
     everything = after["all_s"] - before["all_s"]
@@ -67,12 +68,12 @@ def others(host: dict[str, Any], allowed: float) -> tuple[Finding, float | None]
     least, most = _bounds(before, after)
     least, most = least / everything, most / everything
     of = "of the host's CPU time"
-    if most <= allowed:
+    if most <= threshold:
         return ("pass", f"Other processes used {_at('most', least, most)}{most:.1%} {of}."), most
-    if least > allowed:
+    if least > threshold:
         text = (
             f"Other processes used {_at('least', least, most)}{least:.1%} {of}, more than "
-            f"{allowed:.0%}: measure again when it is idle."
+            f"{threshold:.0%}: measure again when it is idle."
         )
         return ("fail", text), least
     text = f"{most - least:.1%} {of} may be the server's or that of others: {_why(host)}."
@@ -82,23 +83,23 @@ def others(host: dict[str, Any], allowed: float) -> tuple[Finding, float | None]
 def _bounds(before: dict[str, Any], after: dict[str, Any]) -> tuple[float, float]:
     """The least and the most CPU time in s that others can have used."""
 
-    def spent(key: str) -> float | None:
+    def growth(key: str) -> float | None:
         then, now = before.get(key, 0.0), after.get(key, 0.0)
         return None if then is None or now is None else float(now - then)
 
     busy, ours = after["busy_s"] - before["busy_s"], after["ours_s"] - before["ours_s"]
-    most = max(0.0, busy - ours - (spent("servers_s") or 0.0))
-    perhaps = spent("perhaps_s")
+    most = max(0.0, busy - ours - (growth("servers_s") or 0.0))
+    perhaps = growth("perhaps_s")
     return (0.0 if perhaps is None else max(0.0, most - perhaps)), most
 
 
 def _at(bound: str, least: float, most: float) -> str:
-    """`at least` or `at most`, unless the other bound is printed alike."""
+    """`at least ` or `at most `; empty when both bounds are printed alike."""
     return "" if f"{least:.1%}" == f"{most:.1%}" else f"at {bound} "
 
 
 def _why(host: dict[str, Any]) -> str:
-    """Why the server's processes aren't all known, and what helps."""
+    """Why some of the server's processes are unknown, and what helps."""
     for one in host.get("listeners", []):
         url, who = one["url"], one["who"]
         if one["hidden"] == "other user":
@@ -127,14 +128,17 @@ def _why(host: dict[str, Any]) -> str:
     )
 
 
-def _steal(before: dict[str, Any], after: dict[str, Any], allowed: float) -> list[Finding]:
+def _steal(before: dict[str, Any], after: dict[str, Any], threshold: float) -> list[Finding]:
     everything = after["all_s"] - before["all_s"]
     if everything <= 0:
         return []
     share = (after["steal_s"] - before["steal_s"]) / everything
-    if share <= allowed:
+    if share <= threshold:
         return []
-    text = f"The hypervisor took {share:.1%} of the host's CPU time away (steal), more than {allowed:.0%}."
+    text = (
+        f"The hypervisor took {share:.1%} of the host's CPU time away (steal), "
+        f"more than {threshold:.0%}."
+    )
     return [("fail", text)]
 
 

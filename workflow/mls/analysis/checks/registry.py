@@ -1,6 +1,6 @@
-"""All checks, in the order in which they are shown: each a file beside this one, or a family of a file.
+"""All checks, in the order in which they are shown.
 
-To add one: its file, and its line here.
+A new check needs a function in a file beside this one, and a line in `CHECKS`.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mls.analysis.checks.steady import window_alike
 from mls.analysis.repeat.evidence import Evidence
 from mls.core.run_result import Verdict
 
-Found = Verdict | Iterable[Verdict] | None
-"""None, or no verdict: the check has nothing to say about such a repeat."""
+Judgement = Verdict | Iterable[Verdict] | None
+"""What a check returns. None or no verdict: the check doesn't apply to the repeat."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """judge: from the evidence of one repeat to verdicts of these names."""
+    """A check. judge: from the evidence of one repeat to verdicts with these names."""
 
     names: tuple[str, ...]
-    judge: Callable[[Evidence], Found]
+    judge: Callable[[Evidence], Judgement]
 
 
 CHECKS = (
@@ -56,22 +56,22 @@ OF_CELLS = (
     "ranks_alike",
     "measured_together",
 )
-"""Names of the checks of whole cells, which `analysis.study` makes."""
+"""Names of the checks of whole cells. `analysis.study` calls them."""
 
 _TITLES = {"prompts_as_asked": "prompt lengths as asked"}
 
 
 def judge(evidence: Evidence) -> list[Verdict]:
     """All verdicts on one repeat, always in the same order."""
-    return [verdict for check in CHECKS for verdict in _listed(check.judge(evidence))]
+    return [verdict for check in CHECKS for verdict in _as_verdicts(check.judge(evidence))]
 
 
 def title(name: str) -> str:
-    """A check as people call it."""
+    """The name of a check for people."""
     return _TITLES.get(name, name.replace("_", " "))
 
 
-def _listed(found: Found) -> Iterable[Verdict]:
-    if found is None:
+def _as_verdicts(judgement: Judgement) -> Iterable[Verdict]:
+    if judgement is None:
         return ()
-    return (found,) if isinstance(found, Verdict) else found
+    return (judgement,) if isinstance(judgement, Verdict) else judgement

@@ -1,8 +1,8 @@
 """Was the server the same from the beginning of the window to its end?
 
-Both tests are of batches of requests: neighbouring requests of a closed loop are alike. An effect
-is wrong when it is large and unlikely by chance; it is right when it is small and one of twice the
-size allowed would have shown. What is neither can't be told with these requests.
+Both checks test batches of requests, since neighbouring requests of a closed loop are alike. An
+effect fails or warns when it exceeds the threshold and is unlikely by chance. It passes when it is
+within the threshold and one of twice that size would have shown. Otherwise it is unknown.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from mls.analysis.sample_size import longer
 from mls.core.run_result import Verdict
 
 ALPHA = 0.02
-"""Chance of a false alarm that a test may have, were batches independent."""
+"""Probability of a false alarm of a test if batches are independent."""
 
 MISS = 0.02
-"""Chance of missing an effect that the bounds may have, were batches independent. Neighbours are a
-little alike, so that it comes to some 5 % (benchmarks/power.py)."""
+"""Probability that an effect lies outside each bound if batches are independent. Neighbours are a
+little alike, so the probability is about 5 % (benchmarks/power.py)."""
 
 LEAST_BATCHES = 5
-"""With fewer no order of them is unlikely enough: 2/4! > ALPHA."""
+"""The least number of batches. With 4, no order of them is unlikely enough: 2/4! > ALPHA."""
 
 ENOUGH_BATCHES = 8
-"""What is advised where there are fewer than the least."""
+"""The number of batches that the advice aims at when there are fewer than the least."""
 
 HEAD = 4
-"""The first of so many parts of the window is compared with the rest."""
+"""The first of this many parts of the window is compared with the rest."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """A change of the latency, as a fraction of it, with the least and the greatest it may be.
+    """A change of the latency as a fraction of it, with the least and the greatest that it may be.
 
-    Each bound is wrong with the chance `MISS`.
+    Each bound is wrong with probability `MISS`.
     """
 
     value: float
     low: float
     high: float
     likely: bool
-    """Whether it is more than chance explains."""
+    """Whether chance is an unlikely explanation, see `ALPHA`."""
 
     def excludes(self, size: float) -> bool:
         """Whether an effect of this size, in either direction, would have shown."""
@@ -54,55 +54,55 @@ class Effect:
 
     @property
     def doubt(self) -> float:
-        """Half the distance of the bounds."""
+        """Half the distance between the bounds."""
         return (self.high - self.low) / 2
 
 
 def window_alike(evidence: Evidence) -> list[Verdict]:
-    """Both verdicts; none where the load is meant to change, and latency with it."""
+    """The verdicts `steady` and `warmed_up`; none where the load is meant to change."""
     if evidence.load.changing:
         return []
-    cut = batches_of(evidence)
+    batches = batches_of(evidence)
     drift, warmup = evidence.checks.drift, evidence.checks.warmup_effect
-    if len(cut.bounds) < LEAST_BATCHES:
+    if len(batches.bounds) < LEAST_BATCHES:
         return [
-            _too_few("steady", drift, cut, evidence),
-            _too_few("warmed_up", warmup, cut, evidence),
+            _too_few("steady", drift, batches, evidence),
+            _too_few("warmed_up", warmup, batches, evidence),
         ]
-    return [_steady(cut, drift, evidence), _warmed_up(cut, warmup, evidence)]
+    return [_steady(batches, drift, evidence), _warmed_up(batches, warmup, evidence)]
 
 
-def _steady(cut: Batches, allowed: float, evidence: Evidence) -> Verdict:
-    trend = _trend(cut.at, cut.level)
-    went = "rise" if trend.value > 0 else "fall"
-    if trend.likely and abs(trend.value) > allowed:
+def _steady(batches: Batches, threshold: float, evidence: Evidence) -> Verdict:
+    trend = _trend(batches.at, batches.level)
+    direction = "rise" if trend.value > 0 else "fall"
+    if trend.likely and abs(trend.value) > threshold:
         message = (
             f"Latency {'rose' if trend.value > 0 else 'fell'} by {abs(trend.value):.0%} over the "
             "window: its figures are of a server, or a host, that was changing. Find out what "
-            f"changed, or {_more(cut, trend, allowed, evidence)}."
+            f"changed, or {_more(batches, trend, threshold, evidence)}."
         )
-        status = excess(abs(trend.value), allowed)
-        return verdict("steady", status, trend.value, allowed, message)
-    if abs(trend.value) > allowed or not trend.excludes(2 * allowed):
+        status = excess(abs(trend.value), threshold)
+        return verdict("steady", status, trend.value, threshold, message)
+    if abs(trend.value) > threshold or not trend.excludes(2 * threshold):
         message = (
-            f"A {went} of the latency by {abs(trend.value):.0%} over the window was seen, and "
-            f"{len(cut.bounds)} batches of requests can't tell whether that is chance, or whether it "
-            f"is less than {2 * allowed:.0%}: {_more(cut, trend, allowed, evidence)}."
+            f"A {direction} of the latency by {abs(trend.value):.0%} over the window was seen, and "
+            f"{len(batches.bounds)} batches of requests can't tell whether that is chance, or whether it "
+            f"is less than {2 * threshold:.0%}: {_more(batches, trend, threshold, evidence)}."
         )
-        return verdict("steady", "unknown", trend.value, allowed, message)
+        return verdict("steady", "unknown", trend.value, threshold, message)
     message = (
-        f"Latency changed by {trend.value:+.1%} over the window, less than {allowed:.0%}."
+        f"Latency changed by {trend.value:+.1%} over the window, less than {threshold:.0%}."
         if trend.likely
-        else f"No trend in the latency of {cut.requests} requests of the window: one of "
-        f"{2 * allowed:.0%} would have shown."
+        else f"No trend in the latency of {batches.requests} requests of the window: one of "
+        f"{2 * threshold:.0%} would have shown."
     )
-    return verdict("steady", "pass", trend.value, allowed, message)
+    return verdict("steady", "pass", trend.value, threshold, message)
 
 
 def _trend(at: Floats, level: Floats) -> Effect:
-    """Change of the batches' latency over the window: Mann and Kendall's test, Theil and Sen's slope.
+    """Change of the batches' latency over the window, by Mann and Kendall's test.
 
-    The slope's bounds are Sen's (JASA 63, 1968), by the same test.
+    The slope is Theil and Sen's. Its bounds are Sen's (JASA 63, 1968), by the same test.
     """
     # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
     from scipy import stats
@@ -117,37 +117,37 @@ def _trend(at: Floats, level: Floats) -> Effect:
     return Effect(value, low, high, likely)
 
 
-def _warmed_up(cut: Batches, allowed: float, evidence: Evidence) -> Verdict:
-    first = max(1, len(cut.bounds) // HEAD)
-    head = _head(cut.level, first)
-    count = cut.bounds[first].start - cut.bounds[0].start
-    others = cut.requests - count
-    if head.likely and head.value > allowed:
+def _warmed_up(batches: Batches, threshold: float, evidence: Evidence) -> Verdict:
+    first = max(1, len(batches.bounds) // HEAD)
+    head = _head(batches.level, first)
+    count = batches.bounds[first].start - batches.bounds[0].start
+    others = batches.requests - count
+    if head.likely and head.value > threshold:
         message = (
             f"The first {count} requests of the window took {head.value:.0%} longer than the "
             f"others: {_warm(evidence)}."
         )
-        return verdict("warmed_up", excess(head.value, allowed), head.value, allowed, message)
-    if head.value > allowed or head.high >= 2 * allowed:
+        return verdict("warmed_up", excess(head.value, threshold), head.value, threshold, message)
+    if head.value > threshold or head.high >= 2 * threshold:
         longer_by = f"{head.value:.0%} longer than" if head.value > 0 else "no longer than"
         message = (
             f"The first {count} requests of the window took {longer_by} the other {others}, which "
             f"may be chance; they may have taken {head.high:.0%} longer: "
-            f"{_more(cut, head, allowed, evidence)}."
+            f"{_more(batches, head, threshold, evidence)}."
         )
-        return verdict("warmed_up", "unknown", head.value, allowed, message)
+        return verdict("warmed_up", "unknown", head.value, threshold, message)
     message = (
         f"The first {count} requests of the window took no longer than the other {others}"
         if head.value <= 0
         else f"The first {count} requests of the window took {head.value:.1%} longer than the other "
-        f"{others}, less than {allowed:.0%}"
+        f"{others}, less than {threshold:.0%}"
     )
-    text = f"{message}; {2 * allowed:.0%} would have shown."
-    return verdict("warmed_up", "pass", head.value, allowed, text)
+    text = f"{message}; {2 * threshold:.0%} would have shown."
+    return verdict("warmed_up", "pass", head.value, threshold, text)
 
 
 def _head(level: Floats, first: int) -> Effect:
-    """The first batches against the others: Student's test and bounds, on logarithms."""
+    """The first batches against the others, by Student's test and bounds on logarithms."""
     from scipy import stats
 
     early, late = np.log(level[:first]), np.log(level[first:])
@@ -163,7 +163,7 @@ def _head(level: Floats, first: int) -> Effect:
 
 
 def _warm(evidence: Evidence) -> str:
-    """What helps against a cold start."""
+    """Advice against a cold start."""
     if evidence.run.cache_prompt and evidence.workload.kind in ("shared_prefix", "conversation"):
         return (
             "what they put into the server's cache was not there yet, and a warm-up's prompts are "
@@ -172,17 +172,17 @@ def _warm(evidence: Evidence) -> str:
     return "warm up with more requests (run.warmup)"
 
 
-def _more(cut: Batches, effect: Effect, allowed: float, evidence: Evidence) -> str:
-    """How much longer to measure: until the doubt is as small as what has to be told from nothing."""
-    goal = max(allowed, abs(effect.value) / 2)
+def _more(batches: Batches, effect: Effect, threshold: float, evidence: Evidence) -> str:
+    """Advice to measure until the doubt is as small as the effect that has to be told from none."""
+    goal = max(threshold, abs(effect.value) / 2)
     factor = max(1.5, (effect.doubt / goal) ** 2)
     return longer(
         math.ceil(factor * len(evidence.table)), evidence.run, evidence.load, evidence.workload
     )
 
 
-def _too_few(check: str, allowed: float, cut: Batches, evidence: Evidence) -> Verdict:
-    count = len(cut.bounds)
+def _too_few(check: str, threshold: float, batches: Batches, evidence: Evidence) -> Verdict:
+    count = len(batches.bounds)
     if evidence.load.open or not count:
         enough = math.ceil(len(evidence.table) * ENOUGH_BATCHES / max(count, 1))
     else:  # the first round fills the places, and the last empties them
@@ -191,4 +191,4 @@ def _too_few(check: str, allowed: float, cut: Batches, evidence: Evidence) -> Ve
         f"Requests that lie whole within the window begin at {count} moments, and {LEAST_BATCHES} "
         f"are needed to tell: {longer(enough, evidence.run, evidence.load, evidence.workload)}."
     )
-    return verdict(check, "unknown", None, allowed, message)
+    return verdict(check, "unknown", None, threshold, message)

@@ -1,4 +1,4 @@
-"""From what one repeat left to its summary and verdicts: for a fresh run, and for one read again."""
+"""Summary and verdicts of one repeat, both for a new run and for results that are read again."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from mls.core.run_result import RankCost, Summary, Verdict
 
 @dataclass(frozen=True)
 class Observation:
-    """One repeat as it was measured. table: its records (schema `mls.core.record.REQUESTS`).
+    """The measurement of one repeat.
 
-    host, clocks: `host` and `clock` of `RunResult`. telemetry: schema `TELEMETRY`; None: there is none.
+    table: its records (schema `mls.core.record.REQUESTS`). host, clocks: `host` and `clock` of
+    `RunResult`. telemetry: schema `TELEMETRY`, None when there is none.
     """
 
     table: pa.Table
@@ -46,13 +47,13 @@ class Observation:
 
     @property
     def places(self) -> int | None:
-        """How many places its load keeps full; None: an open loop, or users who think."""
+        """Number of places that the load keeps full; None for an open loop and users who think."""
         return self.run.inflight if keeps_full(self.load, self.workload) else None
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """timeline, samples: of the records, for whoever goes on with them."""
+    """Summary and verdicts of one repeat, with the timeline and the samples of its records."""
 
     summary: Summary
     verdicts: list[Verdict]
@@ -61,9 +62,9 @@ class Assessment:
 
 
 def assess(observation: Observation, checks: Checks) -> Assessment:
-    """Summary and verdicts of one repeat. Definitions: docs/METHODS.md."""
+    """Summary and verdicts of one repeat. docs/METHODS.md defines its figures."""
     course = timeline(observation.table, observation.places)
-    drawn = samples(observation.table)
+    distributions = samples(observation.table)
     facts = RunFacts(
         observation.run.inflight,
         observation.clock,
@@ -74,7 +75,7 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.telemetry,
         steady=observation.places is not None,
     )
-    summary = summarize(observation.table, facts, course, drawn)
+    summary = summarize(observation.table, facts, course, distributions)
     evidence = Evidence(
         summary,
         observation.table,
@@ -89,4 +90,4 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         course,
         observation.left_out,
     )
-    return Assessment(summary, judge(evidence), course, drawn)
+    return Assessment(summary, judge(evidence), course, distributions)

@@ -1,7 +1,7 @@
-"""The requests of the window in batches, of which neighbours are as good as independent.
+"""The requests of the window in batches, so that neighbouring batches are nearly independent.
 
-Requests of a full server begin together and end together, round after round: each by itself they
-look like a trend, and all of a round tell no more than one of them.
+Requests of a full server begin together and end together, round after round. One by one they look
+like a trend, although all requests of a round say no more than one of them.
 """
 
 from __future__ import annotations
@@ -18,35 +18,36 @@ from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.in_flight import Timeline, timeline
 
 BATCHES = 12
-"""At most. What disturbs a host lasts longer than a request: of narrower ones neighbours are alike."""
+"""The most batches. Disturbances of a host outlast a request, so more, narrower batches would be
+alike."""
 
 MOMENT = 0.5
-"""Requests that begin within so many latencies of one another begin at one moment."""
+"""Requests that begin within this many latencies of the first begin at one moment."""
 
 FILLING = 0.05
-"""Requests that begin at most so many latencies before all places are full are of the window, too."""
+"""Requests that begin at most this many latencies before the window count as in it."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Successful requests that lie whole within the window, by their start.
+    """Successful requests that lie entirely within the window, in the order of their starts.
 
-    Times and latencies are multiples of the median latency; in conversations the latency is one of
-    its own turn's, since later turns have longer prompts.
+    Starts and latencies are multiples of the median latency. In conversations a latency is a
+    multiple of the median of its own turn, since later turns have longer prompts.
     """
 
     rows: Ints
-    """Each request's row in the table."""
-    begun: Floats
-    """Its start since the window's begin, ascending."""
+    """Row of each request in the table."""
+    starts: Floats
+    """Start of each request since the begin of the window, ascending."""
     latency: Floats
     bounds: list[slice]
-    """Requests of each batch."""
+    """The requests of each batch."""
 
     @property
     def at(self) -> Floats:
         """Mean start of each batch."""
-        return np.array([self.begun[batch].mean() for batch in self.bounds])
+        return np.array([self.starts[batch].mean() for batch in self.bounds])
 
     @property
     def level(self) -> Floats:
@@ -59,38 +60,43 @@ class Batches:
 
 
 def batches_of(evidence: Evidence) -> Batches:
-    """The window's batches of one repeat, without requests that fill the server's cache."""
+    """The batches of one repeat's window, without requests that fill the server's cache."""
     over_time = evidence.over_time
     if over_time is None:
-        keeps = keeps_full(evidence.load, evidence.workload)
-        over_time = timeline(evidence.table, evidence.summary.inflight.asked if keeps else None)
+        is_full = keeps_full(evidence.load, evidence.workload)
+        over_time = timeline(evidence.table, evidence.summary.inflight.asked if is_full else None)
     return batches(evidence.table, over_time, ~_fills_cache(evidence))
 
 
-def batches(table: pa.Table, over_time: Timeline, chosen: Bools | None = None) -> Batches:
-    """The window's batches, of the chosen requests; none without a window. over_time: of the table."""
+def batches(table: pa.Table, over_time: Timeline, selection: Bools | None = None) -> Batches:
+    """The batches of the window; none without a window.
+
+    over_time: the timeline of the table. selection: the requests to use, by default all.
+    """
     start, end = ints(table, "start_ns"), ints(table, "end_ns")
     if over_time.window is None:
         return Batches(np.empty(0, np.int64), np.empty(0), np.empty(0), [])
     begin, stop = over_time.window
-    done = succeeded(table) & (end.values <= stop)
-    filling = FILLING * float(np.median((end.values - start.values)[done])) if done.any() else 0.0
-    inside = np.flatnonzero(done & (start.values >= begin - filling))
-    if chosen is not None:
-        inside = inside[chosen[inside]]
+    complete = succeeded(table) & (end.values <= stop)
+    fill_ns = (
+        FILLING * float(np.median((end.values - start.values)[complete])) if complete.any() else 0.0
+    )
+    inside = np.flatnonzero(complete & (start.values >= begin - fill_ns))
+    if selection is not None:
+        inside = inside[selection[inside]]
     rows = inside[np.argsort(start.values[inside], kind="stable")]
     latency = (end.values - start.values)[rows].astype(np.float64)
-    begun = (start.values[rows] - begin) / (np.median(latency) if len(latency) else 1)
+    starts = (start.values[rows] - begin) / (np.median(latency) if len(latency) else 1)
     turn = ints(table, "turn").values[rows]
     for each in np.unique(turn):
         latency[turn == each] /= np.median(latency[turn == each])
-    return Batches(rows, begun, latency, _bounds(begun))
+    return Batches(rows, starts, latency, _bounds(starts))
 
 
 def _fills_cache(evidence: Evidence) -> Bools:
     """Requests that began before their shared prefix can have been in the server's cache.
 
-    Of each group those are the first, and all that began before its reply did.
+    These are the first request of each group, and all that began before its reply did.
     """
     table = evidence.table
     start, group = ints(table, "start_ns").values, ints(table, "prefix_group")
@@ -106,16 +112,16 @@ def _fills_cache(evidence: Evidence) -> Bools:
     return first
 
 
-def _bounds(begun: Floats) -> list[slice]:
-    """Requests of each batch. begun: ascending, in latencies.
+def _bounds(starts: Floats) -> list[slice]:
+    """The requests of each batch. starts: in latencies, ascending.
 
-    Requests that begin at one moment are a batch, or several such moments where there are many. Moments
-    at either end of the window that hold less than half as many as usual are left out: the first
-    in a queue and the last are not like the others.
+    A batch has all requests that begin at one moment, or at several moments where there are many. A
+    moment at either end of the window with less than half the usual number of requests is left out:
+    the first and the last in a queue are not like the others.
     """
-    edges = [0] if len(begun) else []
-    while edges and edges[-1] < len(begun):
-        edges.append(int(np.searchsorted(begun, begun[edges[-1]] + MOMENT)))
+    edges = [0] if len(starts) else []
+    while edges and edges[-1] < len(starts):
+        edges.append(int(np.searchsorted(starts, starts[edges[-1]] + MOMENT)))
     moments = list(itertools.pairwise(edges))
     usual = float(np.median(np.diff(edges))) if moments else 0.0
     for end in (0, -1):

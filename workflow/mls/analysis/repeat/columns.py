@@ -1,4 +1,4 @@
-"""Columns of a request table as numpy arrays, nulls kept apart as masks."""
+"""Columns of a request table as numpy arrays, with masks for nulls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Ints64:
-    """An integer column: `values` is 0 where `valid` is false. Both have one entry a request."""
+    """An integer column, one entry a request. `values` is 0 where `valid` is false."""
 
     values: Ints
     valid: Bools
@@ -25,7 +25,7 @@ class Ints64:
 
 @dataclass(frozen=True)
 class Lists:
-    """A list column, flattened: request i owns `values[offsets[i]:offsets[i + 1]]`."""
+    """A flattened list column. Request i owns `values[offsets[i]:offsets[i + 1]]`."""
 
     values: NDArray[Any]
     offsets: Ints
@@ -41,14 +41,14 @@ class Lists:
 
 
 def ints(table: pa.Table, name: str) -> Ints64:
-    """An integer column. Nanoseconds stay integers: as floats they would lose digits."""
+    """An integer column. Nanoseconds stay integers, since floats would lose digits."""
     column = table.column(name)
     values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
     return Ints64(values, pc.is_valid(column).to_numpy())
 
 
 def total(column: Ints64, rows: Bools) -> int | None:
-    """Sum over some rows; None when one of them has no value."""
+    """Sum over the rows; None when one of them is null."""
     return int(column.values[rows].sum()) if column.valid[rows].all() else None
 
 

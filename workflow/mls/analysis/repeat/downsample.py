@@ -1,4 +1,4 @@
-"""What drawings are made from: samples and courses, thinned so that nothing that can be seen is lost."""
+"""Samples and courses for drawings, thinned without a visible loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOTS = 200
 
 @dataclass(frozen=True)
 class Curve:
-    """An empirical distribution function, thinned for drawing: share `y` of samples is at most `x`."""
+    """An empirical distribution function for drawing: a share `y` of the samples is at most `x`."""
 
     x: Floats
     y: Floats
@@ -27,7 +27,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Course:
-    """Requests in flight over the time of one repeat in s, thinned for drawing; a step function."""
+    """Requests in flight over the time of one repeat in s: a step function, thinned for drawing."""
 
     repeat: int
     at_s: Floats
@@ -37,7 +37,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Dots:
-    """Requests of one repeat by their start in s, thinned for drawing; NaN: not known."""
+    """Requests of one repeat by their start in s, thinned for drawing. NaN stands for unknown."""
 
     at_s: Floats
     latency_ms: Floats
@@ -47,30 +47,30 @@ class Dots:
 
 
 def curve(values: Floats) -> Curve:
-    """Every sample when there are few, else evenly spaced quantiles from the least to the greatest."""
-    ordered = np.sort(values, kind="stable")  # which merges repeats that are ordered already
-    rank = np.unique(
-        np.linspace(0, max(len(ordered) - 1, 0), min(len(ordered), CURVE_POINTS)).round()
+    """All samples when they are few, else evenly spaced quantiles, both extremes included."""
+    ascending = np.sort(values, kind="stable")  # which merges repeats that are ordered already
+    ranks = np.unique(
+        np.linspace(0, max(len(ascending) - 1, 0), min(len(ascending), CURVE_POINTS)).round()
     )
-    return Curve(ordered[rank.astype(np.int64)], (rank + 1) / max(len(ordered), 1))
+    return Curve(ascending[ranks.astype(np.int64)], (ranks + 1) / max(len(ascending), 1))
 
 
 def course(repeat: int, over_time: Timeline) -> Course | None:
-    """None when no request was started."""
-    full, steady = over_time.in_flight, over_time.window
-    if not len(full.at_ns):
+    """Requests in flight over one repeat. None when no request was started."""
+    in_flight, window = over_time.in_flight, over_time.window
+    if not len(in_flight.at_ns):
         return None
-    zero = int(full.at_ns[0])
-    at, count = (full.at_ns - zero) / NS_PER_S, full.count.astype(float)
+    zero = int(in_flight.at_ns[0])
+    at, count = (in_flight.at_ns - zero) / NS_PER_S, in_flight.count.astype(float)
     if len(at) > COURSE_POINTS:
-        keep = _extremes(at, count, COURSE_POINTS // 2)
-        at, count = at[keep], count[keep]
-    seconds = ((steady[0] - zero) / NS_PER_S, (steady[1] - zero) / NS_PER_S) if steady else None
+        indices = _extremes(at, count, COURSE_POINTS // 2)
+        at, count = at[indices], count[indices]
+    seconds = ((window[0] - zero) / NS_PER_S, (window[1] - zero) / NS_PER_S) if window else None
     return Course(repeat, at, count, seconds)
 
 
 def dots(table: pa.Table) -> Dots | None:
-    """table: schema `mls.core.record.REQUESTS`. None when no request succeeded."""
+    """The successful requests of a table (schema `mls.core.record.REQUESTS`); None without any."""
     ok = succeeded(table)
     if not ok.any():
         return None
@@ -79,18 +79,18 @@ def dots(table: pa.Table) -> Dots | None:
     at = (start[order] - start[order[0]]) / NS_PER_S
     figures = of_requests(table)
     latency, ttft = figures["latency_ms"][order], figures["ttft_ms"][order]
-    keep = list(range(len(order)))
-    if len(keep) > DOTS:
-        keep = _extremes(at, latency, DOTS // 2)
-    return Dots(at[keep], latency[keep], ttft[keep], len(order))
+    indices = list(range(len(order)))
+    if len(indices) > DOTS:
+        indices = _extremes(at, latency, DOTS // 2)
+    return Dots(at[indices], latency[indices], ttft[indices], len(order))
 
 
 def _extremes(at: Floats, count: Floats, bins: int) -> list[int]:
-    """Least and greatest value of each stretch of time, so that thinning hides no dip."""
+    """Indices of the least and the greatest value of each bin of time: thinning hides no dip."""
     edges = np.linspace(at[0], at[-1], bins + 1)
     groups = np.clip(np.searchsorted(edges, at, side="right") - 1, 0, bins - 1)
     cuts = np.flatnonzero(np.diff(groups)) + 1
-    kept: set[int] = {0, len(at) - 1}
+    indices: set[int] = {0, len(at) - 1}
     for part in np.split(np.arange(len(at)), cuts):
-        kept |= {int(part[count[part].argmin()]), int(part[count[part].argmax()])}
-    return sorted(kept)
+        indices |= {int(part[count[part].argmin()]), int(part[count[part].argmax()])}
+    return sorted(indices)

@@ -1,4 +1,4 @@
-"""What the checks of one repeat judge from, and the form of their verdicts."""
+"""The evidence for the checks of one repeat, and the form of their verdicts."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
 
 @dataclass(frozen=True)
 class Evidence:
-    """table: the repeat's records (schema `mls.core.record.REQUESTS`) that `summary` is made from."""
+    """The evidence on one repeat. table: its records (schema `mls.core.record.REQUESTS`)."""
 
     summary: Summary
     table: pa.Table
     run: Run
     checks: Checks
     metrics_before: dict[str, float] | None = None
-    """The server's `/metrics` before the run, without warm-up; None when it has none."""
+    """The server's `/metrics` between warm-up and load; None when the server has none."""
     metrics_after: dict[str, float] | None = None
     host: dict[str, Any] = field(default_factory=dict)
-    """`host` of `RunResult`; empty when nothing was recorded."""
+    """`host` of `RunResult`; empty when it was not recorded."""
     clock: dict[str, Any] = field(default_factory=dict)
     """`clock` of `RunResult`."""
     load: Load = field(default_factory=Load)
     workload: Workload = field(default_factory=Workload)
     over_time: Timeline | None = None
-    """Of the records, where it is known already."""
+    """The timeline of the records, where the caller has it."""
     left_out: tuple[str, ...] = ()
     """Fields of requests that the server refuses."""
 
@@ -55,13 +55,13 @@ def verdict(
     )
 
 
-def excess(measured: float, allowed: float) -> Status:
-    """How bad it is that an effect is greater than allowed: `fail` from twice as much on.
+def excess(effect: float, threshold: float) -> Status:
+    """The status of an effect above its threshold: `fail` above twice the threshold, else `warn`.
 
-    Shared machines drift by a tenth often enough; that is worth knowing, and no reason to throw
-    the figures away.
+    Shared machines often drift by a tenth. That is worth knowing, but no reason to discard the
+    figures.
     """
-    return "fail" if measured > 2 * allowed else "warn"
+    return "fail" if effect > 2 * threshold else "warn"
 
 
 def worst(statuses: Iterable[str]) -> str:

@@ -13,22 +13,24 @@ from mls.core.units import NS_PER_S
 
 
 def good_requests(table: pa.Table, slo: Slo) -> Bools:
-    """Requests that succeeded, each of their figures within the largest limit given for it.
+    """Successful requests with each figure within the largest of its limits.
 
-    A figure that is not known, such as the TTFT of a reply in one piece, is not within its limit.
+    An unknown figure, such as the TTFT of a reply in one piece, is not within its limit.
     """
     good = succeeded(table)
     figures = of_requests(table)
     for name, limits in slo.limits.items():
-        good = good & (figures[name] <= max(limits.given.values()))  # NaN compares as false
+        good = good & (figures[name] <= max(limits.by_percentile.values()))  # NaN compares as false
     return good
 
 
 def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
-    """`good.share` of all requests; in the window and overall `good_requests_per_s`, `good_tokens_per_s`.
+    """`good.share` of all requests, and `good_requests_per_s` and `good_tokens_per_s`.
 
-    The tokens are the completion tokens of good requests that ended in that time. Empty without
-    objectives or requests; without a window its rates are left out, and those of tokens where they are not known. over_time: of the table.
+    The rates have the prefix `throughput.` for the window and `overall.` for the whole run. Tokens
+    are the completion tokens of good requests that ended in that time. Unknown rates are left out:
+    those of the window without one, those of tokens where counts are missing. Empty without
+    objectives or requests. over_time: the timeline of the table.
     """
     course = over_time.in_flight
     if not slo.limits or not len(course.at_ns):
@@ -37,13 +39,13 @@ def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
     ends = ints(table, "end_ns").values
     tokens = ints(table, "completion_tokens")
     spans = {"overall": (int(course.at_ns[0]), int(course.at_ns[-1]))}
-    if steady := over_time.window:
-        spans["throughput"] = steady
-    found = {"good.share": float(good.mean())}
+    if window := over_time.window:
+        spans["throughput"] = window
+    rates = {"good.share": float(good.mean())}
     for name, (begin, end) in spans.items():
         within = good & (ends > begin) & (ends <= end)
         seconds = (end - begin) / NS_PER_S
-        found[f"{name}.good_requests_per_s"] = float(np.count_nonzero(within) / seconds)
+        rates[f"{name}.good_requests_per_s"] = float(np.count_nonzero(within) / seconds)
         if tokens.valid[good].all():
-            found[f"{name}.good_tokens_per_s"] = float(tokens.values[within].sum() / seconds)
-    return found
+            rates[f"{name}.good_tokens_per_s"] = float(tokens.values[within].sum() / seconds)
+    return rates

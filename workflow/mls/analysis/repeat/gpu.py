@@ -1,4 +1,4 @@
-"""The cards over one run: post-processing from the records, the rest from the telemetry."""
+"""The cards during one run: post-processing from the records, the rest from the telemetry."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SLOWED = {
 }
 """Bits of NVML's clock event reasons (`nvmlClocksEventReason…`) that mean slowed clocks."""
 IDLE = 0x01
-"""The same: clocks are low as there is nothing to do."""
+"""The bit for clocks that are low since the card is idle."""
 
 TOKENS = 1000
 
 
 @dataclass(frozen=True)
 class PostFacts:
-    """What the records don't say of the post-processing; see `model.result.Post`."""
+    """Facts of the post-processing that the records lack, see `core.run_result.Post`."""
 
     asked: Literal["on", "auto"]
     work: int
@@ -41,32 +41,32 @@ class PostFacts:
 
 @dataclass(frozen=True)
 class Series:
-    """One figure of the telemetry over time; both arrays have one entry a sample."""
+    """One figure of the telemetry over time. Both arrays have one entry a sample."""
 
     at_ns: Ints
     value: Floats
 
     def between(self, begin_ns: int, end_ns: int) -> Series:
-        """The samples from begin to end."""
+        """The samples from begin to end, both included."""
         inside = (self.at_ns >= begin_ns) & (self.at_ns <= end_ns)
         return Series(self.at_ns[inside], self.value[inside])
 
 
 def series(telemetry: pa.Table) -> dict[tuple[str, str], Series]:
     """(source, name) → its series. telemetry: schema `mls.core.record.TELEMETRY`."""
-    found = {}
+    by_name = {}
     keys = telemetry.select(["source", "name"]).group_by(["source", "name"]).aggregate([])
     for key in keys.to_pylist():
-        mine = telemetry.filter(
+        rows = telemetry.filter(
             pc.and_(
                 pc.equal(telemetry["source"], key["source"]),
                 pc.equal(telemetry["name"], key["name"]),
             )
         )
-        found[key["source"], key["name"]] = Series(
-            mine["at_ns"].to_numpy(), mine["value"].to_numpy()
+        by_name[key["source"], key["name"]] = Series(
+            rows["at_ns"].to_numpy(), rows["value"].to_numpy()
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(by_name.items()))
 
 
 def summarize_cards(
@@ -76,42 +76,42 @@ def summarize_cards(
     span_ns: tuple[int, int] | None,
     tokens: int,
 ) -> Gpu | None:
-    """`summary.gpu`; None when there is neither a card nor a word about post-processing.
+    """`summary.gpu`; None when there is neither a card nor post-processing.
 
-    table: the run's records; span_ns: first start and last end; tokens: completion tokens.
+    table: the run's records. span_ns: first start and last end. tokens: completion tokens.
     """
-    known = series(telemetry) if telemetry is not None else {}
-    cards = sorted({source for source, _ in known if source.startswith("gpu")})
-    cards = [c for c in cards if _used(c, known, post)] or cards
+    by_name = series(telemetry) if telemetry is not None else {}
+    cards = sorted({source for source, _ in by_name if source.startswith("gpu")})
+    cards = [c for c in cards if _in_use(c, by_name, post)] or cards
     if post is None and not cards:
         return None
     names = [card.removeprefix("gpu") for card in cards]
-    found = Gpu(post=_post(table, post) if post else None, devices=names)
+    summary = Gpu(post=_post(table, post) if post else None, devices=names)
     if not cards or span_ns is None:
-        return found
+        return summary
     begin, end = span_ns
 
-    def of(name: str) -> list[Series]:
-        every = [known[card, name] for card in cards if (card, name) in known]
-        return [s for one in every if len((s := one.between(begin, end)).value)]
+    def series_of(name: str) -> list[Series]:
+        whole = [by_name[card, name] for card in cards if (card, name) in by_name]
+        return [s for one in whole if len((s := one.between(begin, end)).value)]
 
-    shares = [share for c in cards if (share := _share_of_max(c, known, begin, end)) is not None]
-    slowed = [_slowed(one) for one in of("clock_reasons")]
-    energy = _energy_j([(known.get((c, "energy_j")), known.get((c, "power_w"))) for c in cards],
+    shares = [share for c in cards if (share := _share_of_max(c, by_name, begin, end)) is not None]
+    bits = [_slow_bits(one) for one in series_of("clock_reasons")]
+    energy = _energy_j([(by_name.get((c, "energy_j")), by_name.get((c, "power_w"))) for c in cards],
                        begin, end)  # fmt: skip
-    return found.model_copy(
+    return summary.model_copy(
         update={
-            "memory_used_mib": _summed(of("memory_used_mib")),
-            "server_memory_mib": _summed(of("server_memory_mib")),
-            "utilization": _pooled(of("utilization")),
-            "power_w": _summed(of("power_w")),
-            "temperature_c": _pooled(of("temperature_c")),
-            "sm_mhz": _pooled(of("sm_mhz")),
+            "memory_used_mib": _summed(series_of("memory_used_mib")),
+            "server_memory_mib": _summed(series_of("server_memory_mib")),
+            "utilization": _pooled(series_of("utilization")),
+            "power_w": _summed(series_of("power_w")),
+            "temperature_c": _pooled(series_of("temperature_c")),
+            "sm_mhz": _pooled(series_of("sm_mhz")),
             "sm_share_of_max": min(shares, default=None),
             "energy_j": energy,
             "energy_j_per_1000_tokens": energy / tokens * TOKENS if energy and tokens else None,
-            "throttled_share": float(np.mean(np.concatenate(slowed) != 0)) if slowed else None,
-            "throttle_reasons": _reasons(slowed),
+            "throttled_share": float(np.mean(np.concatenate(bits) != 0)) if bits else None,
+            "throttle_reasons": _reasons(bits),
         }
     )
 
@@ -132,29 +132,35 @@ def _post(table: pa.Table, facts: PostFacts) -> Post:
     )
 
 
-def _used(card: str, known: dict[tuple[str, str], Series], post: PostFacts | None) -> bool:
-    """Whether the server or the post-processing was on this card; others idle beside them."""
-    server = known.get((card, "server_memory_mib"))
-    mine = server is not None and bool(np.any(server.value > 0))
-    return mine or any(f"gpu{used.split()[0]}" == card for used in (post.cards if post else []))
+def _in_use(card: str, by_name: dict[tuple[str, str], Series], post: PostFacts | None) -> bool:
+    """Whether the server or the post-processing used this card."""
+    server = by_name.get((card, "server_memory_mib"))
+    by_server = server is not None and bool(np.any(server.value > 0))
+    return by_server or any(
+        f"gpu{entry.split()[0]}" == card for entry in (post.cards if post else [])
+    )
 
 
-def _summed(every: list[Series]) -> Distribution | None:
-    """Of the sum over cards; they are sampled together, so sample i is the same moment on all."""
-    if not every:
+def _summed(series_by_card: list[Series]) -> Distribution | None:
+    """Distribution of the sum over cards. Sample i is of the same moment on all of them."""
+    if not series_by_card:
         return None
-    length = min(len(one.value) for one in every)
-    return distribution(np.sum([one.value[:length] for one in every], axis=0))
+    length = min(len(one.value) for one in series_by_card)
+    return distribution(np.sum([one.value[:length] for one in series_by_card], axis=0))
 
 
-def _pooled(every: list[Series]) -> Distribution | None:
-    return distribution(np.concatenate([one.value for one in every])) if every else None
+def _pooled(series_by_card: list[Series]) -> Distribution | None:
+    return (
+        distribution(np.concatenate([one.value for one in series_by_card]))
+        if series_by_card
+        else None
+    )
 
 
 def _energy_j(
     cards: list[tuple[Series | None, Series | None]], begin: int, end: int
 ) -> float | None:
-    """By the cards' own counters where they have them, else the integral of their power."""
+    """Energy in J by each card's counter, else by the integral of its power; None without both."""
     total = 0.0
     for counter, power in cards:
         if counter is not None and len(counter.value) > 1:
@@ -171,22 +177,22 @@ def _energy_j(
 
 
 def _share_of_max(
-    card: str, known: dict[tuple[str, str], Series], begin: int, end: int
+    card: str, by_name: dict[tuple[str, str], Series], begin: int, end: int
 ) -> float | None:
-    """Median SM clock of the samples in which the card wasn't idle, of its highest."""
+    """Median of the SM clock over its highest, of samples in which the card wasn't idle."""
     names = ("sm_mhz", "sm_max_mhz", "clock_reasons")
-    if any((card, name) not in known for name in names):
+    if any((card, name) not in by_name for name in names):
         return None
-    clock, highest, reasons = (known[card, name].between(begin, end).value for name in names)
+    clock, highest, reasons = (by_name[card, name].between(begin, end).value for name in names)
     length = min(map(len, (clock, highest, reasons)))  # sampled together
     busy = (reasons[:length].astype(np.int64) & IDLE) == 0
     return float(np.median(clock[:length][busy] / highest[:length][busy])) if busy.any() else None
 
 
-def _slowed(reasons: Series) -> Ints:
+def _slow_bits(reasons: Series) -> Ints:
     return reasons.value.astype(np.int64) & sum(SLOWED)
 
 
-def _reasons(slowed: list[Ints]) -> list[str]:
-    seen = int(np.bitwise_or.reduce(np.concatenate(slowed))) if slowed else 0
-    return [name for bit, name in SLOWED.items() if seen & bit]
+def _reasons(bits: list[Ints]) -> list[str]:
+    union = int(np.bitwise_or.reduce(np.concatenate(bits))) if bits else 0
+    return [name for bit, name in SLOWED.items() if union & bit]

@@ -1,4 +1,4 @@
-"""Requests in flight over time, and the steady window of a run, by a sweep line over the records."""
+"""Requests in flight over time, and the steady window of a run, by a sweep over the records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mls.analysis.repeat.columns import Ints, ints
 class InFlight:
     """A step function: `count[i]` requests were outstanding from `at_ns[i]` to `at_ns[i + 1]`.
 
-    `at_ns` has no value twice; the last count is 0. Empty when no request was started.
+    `at_ns` ascends strictly. The last count is 0. Both are empty when no request was started.
     """
 
     at_ns: Ints
@@ -25,28 +25,28 @@ class InFlight:
         return int(self.count.max(initial=0))
 
     def mean(self, begin_ns: int, end_ns: int) -> float:
-        """Time-weighted mean over [begin, end], which must lie within it and not be empty."""
+        """Time-weighted mean over [begin, end], a span of more than 0 ns within the steps."""
         edges = np.clip(np.append(self.at_ns, max(end_ns, int(self.at_ns[-1]))), begin_ns, end_ns)
         return float(np.dot(np.diff(edges), self.count) / (end_ns - begin_ns))
 
 
 def in_flight(table: pa.Table) -> InFlight:
-    """Outstanding requests, failed ones included: they held a place at the server, too."""
+    """Outstanding requests. Failed ones count, since they held a place at the server, too."""
     start, end = ints(table, "start_ns"), ints(table, "end_ns")
-    ran = start.valid & end.valid
-    moments = np.concatenate([start.values[ran], end.values[ran]])
-    steps = np.repeat(np.array([1, -1]), ran.sum())
+    rows = start.valid & end.valid
+    moments = np.concatenate([start.values[rows], end.values[rows]])
+    steps = np.repeat(np.array([1, -1]), rows.sum())
     at, inverse = np.unique(moments, return_inverse=True)
     net = np.bincount(inverse, weights=steps, minlength=len(at)).astype(np.int64)
     return InFlight(at, np.cumsum(net))
 
 
 def window(table: pa.Table, course: InFlight, places: int | None) -> tuple[int, int] | None:
-    """The steady part in ns: from when all places are first full to the last request's start.
+    """(begin, end) of the steady part in ns: from places being full to the last request's start.
 
-    places: how many there are; None for a load that doesn't keep them full (open loop, users who think):
-    then it begins with the first request. None when the places were never all full, or no request
-    was started after that.
+    places: the number of places. It is None for a load that doesn't keep them full (open loop,
+    users who think); the steady part then begins with the first request. The result is None when
+    the places were never all full, or no request was started after that.
     """
     full = np.flatnonzero(course.count >= (1 if places is None else places))
     if not len(full):
@@ -58,13 +58,13 @@ def window(table: pa.Table, course: InFlight, places: int | None) -> tuple[int, 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Of one repeat. window: begin and end in ns; None where it has none."""
+    """The timeline of one repeat. window: begin and end in ns, None without a window."""
 
     in_flight: InFlight
     window: tuple[int, int] | None
 
 
 def timeline(table: pa.Table, places: int | None) -> Timeline:
-    """places: see `window`."""
+    """The timeline of a table. places: see `window`."""
     course = in_flight(table)
     return Timeline(course, window(table, course, places))

@@ -1,6 +1,6 @@
 """The samples behind every distribution: one value a request, a gap or a chunk, in ms.
 
-Definitions: docs/METHODS.md. Requests that failed have no sample in any of them.
+docs/METHODS.md defines them. Failed requests have no sample in any of them.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from mls.core.units import NS_PER_MS
 PERCENTILES = (50, 90, 95, 99)
 
 MOST_A_CHUNK = 1.25
-"""Tokens a chunk, on average, up to which the first is taken to be of one token."""
+"""The most tokens a chunk, on average, for which the first chunk is assumed to have one token."""
 
 
 def distribution(values: Floats) -> Distribution:
-    """n, mean, sample standard deviation, extremes and percentiles (linear) of all values."""
+    """n, mean, sample standard deviation, extremes and percentiles (linear) of the values."""
     if not len(values):
         return Distribution(n=0)
     p50, p90, p95, p99 = (float(p) for p in np.percentile(values, PERCENTILES))
@@ -37,30 +37,30 @@ def distribution(values: Floats) -> Distribution:
 
 
 def samples(table: pa.Table) -> dict[str, Floats]:
-    """Samples of each distribution of `Summary`, by its name there (`loop_lag_ms`: of its client).
+    """Name of a distribution in `Summary` (`loop_lag_ms`: in its client) → its samples.
 
-    table: schema `mls.core.record.REQUESTS`. Returns float64 arrays in ms, each in ascending
-    order, in which percentiles are found quickly.
+    table: schema `mls.core.record.REQUESTS`. The samples are float64 arrays in ms, in ascending
+    order, which makes percentiles fast.
     """
     ok = succeeded(table)
-    known = {name: v[ok & ~np.isnan(v)] for name, v in of_requests(table).items()}
-    found = known | {"itl_ms": _itl(table, ok), "loop_lag_ms": _lag(table, ok)}
-    return {name: np.sort(values) for name, values in found.items()}
+    by_request = {name: v[ok & ~np.isnan(v)] for name, v in of_requests(table).items()}
+    by_name = by_request | {"itl_ms": _itl(table, ok), "loop_lag_ms": _lag(table, ok)}
+    return {name: np.sort(values) for name, values in by_name.items()}
 
 
 def of_requests(table: pa.Table) -> dict[str, Floats]:
-    """One value a request in ms, NaN where it is not known; of failed requests it means nothing."""
+    """Name → one value a request in ms, NaN where unknown; meaningless for failed requests."""
     start, end = ints(table, "start_ns"), ints(table, "end_ns")
     scheduled = ints(table, "scheduled_ns")
     latency = _gap(start, end)
-    served = floats(table, "server_prompt_ms") + floats(table, "server_predicted_ms")
+    server_ms = floats(table, "server_prompt_ms") + floats(table, "server_predicted_ms")
     return {
         "latency_ms": latency,
         "latency_from_scheduled_ms": _gap(scheduled, end),
         "ttft_ms": _ttft(table, start, end),
         "tpot_ms": _tpot(table),
         "lateness_ms": _gap(scheduled, start),
-        "queue_ms": latency - served,
+        "queue_ms": latency - server_ms,
         "connect_ms": _gap(start, ints(table, "connected_ns")),
     }
 
@@ -71,36 +71,39 @@ def _gap(earlier: Ints64, later: Ints64) -> Floats:
 
 
 def _ttft(table: pa.Table, start: Ints64, end: Ints64) -> Floats:
-    """Unknown for several tokens in one piece that ends the response: a reply that wasn't streamed."""
+    """TTFT in ms. It is unknown for a reply of several tokens in one piece: it was not streamed."""
     first, tokens = ints(table, "first_chunk_ns"), ints(table, "completion_tokens").values
-    whole = (lists(table, "chunk_ns").lengths == 1) & (first.values == end.values) & (tokens > 1)
-    return np.where(whole, np.nan, _gap(start, first))
+    in_one_piece = (
+        (lists(table, "chunk_ns").lengths == 1) & (first.values == end.values) & (tokens > 1)
+    )
+    return np.where(in_one_piece, np.nan, _gap(start, first))
 
 
 def _tpot(table: pa.Table) -> Floats:
-    """(last chunk − first) / (completion tokens − those of the first chunk), of replies in several chunks.
+    """(last chunk − first chunk) / (completion tokens − those of the first chunk), in ms.
 
-    Where the server doesn't say how many the first chunk had, it counts as one, and TPOT is unknown
-    of replies with so many more tokens than chunks that this could be far off.
+    It is unknown for replies in one chunk. A first chunk without a count of tokens counts as one
+    token. TPOT is then unknown for a reply with so many more tokens than chunks that this may be
+    far off.
     """
     tokens, chunks = ints(table, "completion_tokens").values, lists(table, "chunk_ns").lengths
     first = ints(table, "first_chunk_tokens")
     later = tokens - np.where(first.valid, first.values, 1)
-    sure = first.valid | (later <= MOST_A_CHUNK * (chunks - 1))
+    certain = first.valid | (later <= MOST_A_CHUNK * (chunks - 1))
     gap = _gap(ints(table, "first_chunk_ns"), ints(table, "last_chunk_ns"))
-    paced = (chunks >= 2) & (later >= 1) & sure
+    paced = (chunks >= 2) & (later >= 1) & certain
     return np.where(paced, gap / np.maximum(later, 1), np.nan)
 
 
 def _itl(table: pa.Table, ok: Bools) -> Floats:
-    """Gaps between neighbouring chunks of one request whose arrivals are both known."""
+    """Gaps in ms between neighbouring chunks of one request, both with a known arrival."""
     chunks, merged = lists(table, "chunk_ns"), lists(table, "chunk_merged").values
     if len(chunks.values) < 2:
         return np.empty(0)
     owner = chunks.owner
     own_time = ok[owner] & ~merged
-    known = (owner[1:] == owner[:-1]) & own_time[1:] & own_time[:-1]
-    return np.diff(chunks.values)[known] / NS_PER_MS
+    pairs = (owner[1:] == owner[:-1]) & own_time[1:] & own_time[:-1]
+    return np.diff(chunks.values)[pairs] / NS_PER_MS
 
 
 def _lag(table: pa.Table, ok: Bools) -> Floats:

@@ -31,10 +31,12 @@ MS_PER_S = 1_000
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the records don't say: asked inflight, arrival clock, cost of each rank, `/metrics`,
-    post-processing (None: off) and telemetry (schema `TELEMETRY`; None: there is none).
+    """Facts of a run that its records lack.
 
-    steady: whether the load keeps all places full (a closed loop without pauses).
+    inflight: as asked for. clock: of arrivals. per_rank: cost of each rank. metrics_before,
+    metrics_after: the server's `/metrics`, None when it has none. post: None when post-processing
+    is off. telemetry: schema `TELEMETRY`, None when there is none. steady: whether the load keeps
+    all places full (a closed loop without pauses).
     """
 
     inflight: int
@@ -51,38 +53,39 @@ def summarize(
     table: pa.Table,
     facts: RunFacts,
     over_time: Timeline | None = None,
-    drawn: dict[str, Floats] | None = None,
+    distributions: dict[str, Floats] | None = None,
 ) -> Summary:
-    """Summarise one repeat. table: schema `mls.core.record.REQUESTS`; definitions: docs/METHODS.md.
+    """The summary of one repeat. docs/METHODS.md defines its figures.
 
-    over_time, drawn: its `timeline` and `samples`, where the caller has them.
+    table: schema `mls.core.record.REQUESTS`. over_time, distributions: its `timeline` and
+    `samples`, where the caller has them.
     """
     ok = succeeded(table)
     if over_time is None:
         over_time = timeline(table, facts.inflight if facts.steady else None)
-    course, steady = over_time.in_flight, over_time.window
+    course, window = over_time.in_flight, over_time.window
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
-    values = dict(samples(table) if drawn is None else drawn)
+    values = dict(samples(table) if distributions is None else distributions)
     tokens = total(ints(table, "completion_tokens"), ok)
-    held_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
+    request_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
     return Summary(
         requests=_requests(table, ok),
         wall_s=wall_ns / NS_PER_S,
-        window_s=(steady[1] - steady[0]) / NS_PER_S if steady else None,
+        window_s=(window[1] - window[0]) / NS_PER_S if window else None,
         tokens=Tokens(
             prompt=total(ints(table, "prompt_tokens"), ok),
             completion=tokens,
             cached_prompt=total(ints(table, "cached_tokens"), ok),
         ),
-        throughput=_within(table, ok, steady),
+        throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
             completion_tokens_per_s=_rate_over(tokens, wall_ns),
         ),
         inflight=Inflight(
             asked=facts.inflight,
-            achieved_littles_law=held_ns / wall_ns if wall_ns else None,
-            achieved_time_weighted=course.mean(*steady) if steady else None,
+            achieved_littles_law=request_ns / wall_ns if wall_ns else None,
+            achieved_time_weighted=course.mean(*window) if window else None,
             max=course.max,
         ),
         server=_server(table, ok, facts),
@@ -95,7 +98,7 @@ def summarize(
             per_rank=facts.per_rank,
         ),
         gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), tokens or 0),
-        **{name: distribution(found) for name, found in values.items()},
+        **{name: distribution(array) for name, array in values.items()},
     )
 
 
@@ -121,55 +124,59 @@ def _requests(table: pa.Table, ok: Bools) -> Requests:
     )
 
 
-def _within(table: pa.Table, ok: Bools, steady: tuple[int, int] | None) -> Throughput:
-    if steady is None:
+def _within(table: pa.Table, ok: Bools, window: tuple[int, int] | None) -> Throughput:
+    if window is None:
         return Throughput(
             requests_per_s=None, completion_tokens_per_s=None, prompt_tokens_per_s=None
         )
-    begin, end = steady
+    begin, end = window
     seconds = (end - begin) / NS_PER_S
     ends = ints(table, "end_ns").values
     prompts, completions = ints(table, "prompt_tokens"), ints(table, "completion_tokens")
-    read = np.dot(np.where(ok, prompts.values, 0), _prompt_share(table, begin, end))
-    written = _completion_tokens(table, ok, begin, end)
+    prompts_in_window = np.dot(np.where(ok, prompts.values, 0), _prompt_share(table, begin, end))
+    completions_in_window = _completion_tokens(table, ok, begin, end)
     return Throughput(
         requests_per_s=float((ok & (ends > begin) & (ends <= end)).sum() / seconds),
-        completion_tokens_per_s=float(written / seconds) if completions.valid[ok].all() else None,
-        prompt_tokens_per_s=float(read / seconds) if prompts.valid[ok].all() else None,
+        completion_tokens_per_s=float(completions_in_window / seconds)
+        if completions.valid[ok].all()
+        else None,
+        prompt_tokens_per_s=float(prompts_in_window / seconds) if prompts.valid[ok].all() else None,
     )
 
 
 def _completion_tokens(table: pa.Table, ok: Bools, begin: int, end: int) -> float:
-    """Tokens that arrived in (begin, end]: a reply's are spread evenly over its content chunks.
+    """Tokens that arrived in (begin, end]. A reply's tokens are spread evenly over its chunks.
 
-    A reply that came in one piece was produced over its whole latency, not in the moment
-    of its arrival: it counts with the share of its time that lies within.
+    A reply in one piece was produced over its whole latency, not at the moment of its arrival. It
+    counts with the share of its latency that lies within.
     """
     chunks = lists(table, "chunk_ns")
     inside = (chunks.values > begin) & (chunks.values <= end)
-    arrived = np.bincount(chunks.owner[inside], minlength=len(ok))
+    arrivals = np.bincount(chunks.owner[inside], minlength=len(ok))
     whole = _share(ints(table, "start_ns").values, ints(table, "end_ns").values, begin, end)
-    share = np.where(chunks.lengths > 1, arrived / np.maximum(chunks.lengths, 1), whole)
+    share = np.where(chunks.lengths > 1, arrivals / np.maximum(chunks.lengths, 1), whole)
     return float(np.dot(np.where(ok, ints(table, "completion_tokens").values, 0), share))
 
 
 def _prompt_share(table: pa.Table, begin: int, end: int) -> Floats:
-    """A prompt was read at some time between the request's start and its first chunk (or its end)."""
+    """Share of each prompt read within, if read evenly from the start to the first chunk or end."""
     start, last = ints(table, "start_ns").values, ints(table, "end_ns").values
     first = ints(table, "first_chunk_ns")
-    streamed = first.valid & (lists(table, "chunk_ns").lengths > 1)
-    return _share(start, np.where(streamed, first.values, last), begin, end)
+    in_chunks = first.valid & (lists(table, "chunk_ns").lengths > 1)
+    return _share(start, np.where(in_chunks, first.values, last), begin, end)
 
 
 def _share(start: Ints, stop: Ints, begin: int, end: int) -> Floats:
-    """Share of each [start, stop] that lies within [begin, end]."""
+    """The share of each [start, stop] that lies within [begin, end]."""
     inside = np.minimum(stop, end) - np.maximum(start, begin)
     return np.clip(inside, 0, None) / np.maximum(stop - start, 1)
 
 
 def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
-    read, cached = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
-    prompt = read.values - cached.values  # llama.cpp, which says how long it took, says both
+    prompts, cached_tokens = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
+    prompt = (
+        prompts.values - cached_tokens.values
+    )  # llama.cpp, which says how long it took, says both
     after = facts.metrics_after or {}
     return ServerSide(
         predicted_per_second=distribution(
@@ -182,16 +189,16 @@ def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
 
 
 def _rate(tokens: Ints, ms: Floats, ok: Bools) -> Floats:
-    known = ok & (ms > 0) & (tokens > 0)
-    return tokens[known] / ms[known] * MS_PER_S
+    rows = ok & (ms > 0) & (tokens > 0)
+    return tokens[rows] / ms[rows] * MS_PER_S
 
 
 def _busy_slots(before: dict[str, float], after: dict[str, float]) -> float | None:
-    """Busy slots a decode step during the run: the server's mean is since its start, so take it apart."""
+    """Mean busy slots a decode step of the run, taken out of the server's mean since its start."""
     mean, steps = "llamacpp:n_busy_slots_per_decode", "llamacpp:n_decode_total"
     if mean not in after:
         return None
-    ran = after.get(steps, 0) - before.get(steps, 0)
-    if mean not in before or ran <= 0:
+    step_count = after.get(steps, 0) - before.get(steps, 0)
+    if mean not in before or step_count <= 0:
         return after[mean]
-    return (after[mean] * after[steps] - before[mean] * before.get(steps, 0)) / ran
+    return (after[mean] * after[steps] - before[mean] * before.get(steps, 0)) / step_count

@@ -21,7 +21,7 @@ Repeats = Annotated[
 
 
 class Precision(Section):
-    """With `repeats: auto`: when a cell has been measured often enough.
+    """When a cell has enough repeats, with `repeats: auto`.
 
     With `search` as well, a probe gets more repeats until it is clear whether it meets the objectives.
     """

@@ -18,7 +18,7 @@ def refuse_keys_of_other_kinds(
 ) -> None:
     """Raise `ValueError` for a key that was set and has no meaning for a section of this kind.
 
-    keys: those of each kind; always: those that go with any.
+    keys: the keys of each kind. always: the keys that every kind has.
     """
     fields = type(section).model_fields
     for key in sorted(section.model_fields_set - {*always, *keys[kind]}):

@@ -113,12 +113,12 @@ class Limits(Section):
 
     @model_validator(mode="after")
     def _some(self) -> Limits:
-        if not self.given:
+        if not self.by_percentile:
             raise ValueError("expected at least one of p50, p90, p95 and p99")
         return self
 
     @property
-    def given(self) -> dict[str, float]:
+    def by_percentile(self) -> dict[str, float]:
         """Percentile, such as `p95` → its limit in ms."""
         return {name: limit for name, limit in self if limit is not None}
 
@@ -139,5 +139,5 @@ class Slo(Section):
 
     @property
     def limits(self) -> dict[str, Limits]:
-        """By name of the distribution; empty when there are no objectives."""
+        """Limits by name of the distribution; empty when there are no objectives."""
         return {name: limits for name, limits in self if limits is not None}

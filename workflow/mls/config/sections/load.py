@@ -71,8 +71,8 @@ class Stage(Arrivals):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Stage:
         refuse_strangers(self, self.kind)
-        if missing := missing_keys(self, self.kind):
-            raise ValueError(f"kind {self.kind} needs {missing[0]}")
+        if keys := missing_keys(self, self.kind):
+            raise ValueError(f"kind {self.kind} needs {keys[0]}")
         if self.rate_to and self.kind == "burst":
             raise ValueError("rate_to goes with kind constant, poisson or gamma, not with burst")
         return self
@@ -165,7 +165,7 @@ class Load(Arrivals):
         return run.requests
 
     @property
-    def missing(self) -> list[str]:
+    def missing_keys(self) -> list[str]:
         """Keys that its kind needs and that are not set (an axis of the sweep may set them)."""
         return missing_keys(self, self.kind)
 

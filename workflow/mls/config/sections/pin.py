@@ -13,28 +13,28 @@ from mls.config.sections.base import Section
 
 def read_cpus(text: str) -> frozenset[int]:
     """`0-3,8` → {0, 1, 2, 3, 8}. Raises `ValueError`."""
-    found: set[int] = set()
+    cpus: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
         span = range(int(first), int(last or first) + 1)
         if not span:
             raise ValueError(part)
-        found.update(span)
-    return frozenset(found)
+        cpus.update(span)
+    return frozenset(cpus)
 
 
 def write_cpus(cpus: Iterable[int]) -> str:
     """{0, 1, 2, 3, 8} → `0-3,8`."""
-    found = sorted(cpus)
-    ends = [0, *(i for i, (a, b) in enumerate(pairwise(found), 1) if b != a + 1), len(found)]
-    spans = [found[a:b] for a, b in pairwise(ends)]
+    numbers = sorted(cpus)
+    ends = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
+    spans = [numbers[a:b] for a, b in pairwise(ends)]
     return ",".join(
         f"{span[0]}-{span[-1]}" if len(span) > 1 else str(span[0]) for span in spans if span
     )
 
 
 def _word(value: object) -> object:
-    """YAML reads a bare `off` as false, and a lone CPU as a number."""
+    """The text of a value, as YAML reads a bare `off` as false and a lone CPU as a number."""
     return "off" if value is False else str(value) if type(value) is int else value
 
 

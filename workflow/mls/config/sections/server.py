@@ -141,5 +141,5 @@ class Server(Section):
 
     @property
     def addresses(self) -> list[str]:
-        """URLs of the servers that are already running; none when the server is ours to start."""
+        """URLs of the servers that are already running; empty when mls starts the server."""
         return [self.url] if self.url else self.urls

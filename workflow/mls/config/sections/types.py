@@ -1,4 +1,4 @@
-"""Kinds of text that the config takes, each checked for what it is used for."""
+"""Types of the texts in the config, each with the checks that its use needs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ ServerUrl = Annotated[str, AfterValidator(_server_url)]
 
 
 def _command_line(text: str) -> str:
-    """The same words, quoted so that a shell takes each of them for just that."""
+    """The command line with its words quoted, so that a shell reads each of them literally."""
     try:
         words = shlex.split(text)
     except ValueError as error:
@@ -116,12 +116,12 @@ Folder = Annotated[str, AfterValidator(_folder)]
 
 
 def word(value: object) -> object:
-    """YAML reads a bare `on` as true and `off` as false."""
+    """The word of a boolean, as YAML reads a bare `on` as true and a bare `off` as false."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def count_or(most: int, *words: str) -> BeforeValidator:
-    """Checks for a whole number from 1 to `most`, or one of the words, with one sentence for both."""
+    """A check for a whole number from 1 to `most` or one of the words; one message names both."""
 
     def check(value: object) -> object:
         if value not in words and not (type(value) is int and 1 <= value <= most):

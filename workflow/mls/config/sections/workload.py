@@ -21,9 +21,9 @@ _TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
 
 
 class Lengths(Section):
-    """Lengths in tokens. A number is short for `fixed`, the word `trace` for that.
+    """Lengths in tokens. A number is short for `fixed`, the word `trace` for that distribution.
 
-    What falls outside `min` and `max` is set to them.
+    A length below `min` is set to `min`, one above `max` to `max`.
     """
 
     distribution: Literal["fixed", "uniform", "normal", "lognormal", "empirical", "trace"] = Field(
@@ -62,7 +62,7 @@ class Lengths(Section):
 
     @property
     def greatest(self) -> int | None:
-        """No length is greater; None when a trace decides."""
+        """The greatest length that may occur; None when a trace decides."""
         if self.distribution == "trace":
             return None
         if self.distribution == "empirical":
@@ -70,16 +70,16 @@ class Lengths(Section):
         return self.value if self.distribution == "fixed" else self.max
 
 
-def _short_form(given: Any) -> Any:
-    if isinstance(given, int) and not isinstance(given, bool):
-        if given < 1:
+def _short_form(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 1:
             raise ValueError("expected at least 1 token")
-        return Lengths(distribution="fixed", value=given)
-    if isinstance(given, str):
-        if given != "trace":
+        return Lengths(distribution="fixed", value=value)
+    if isinstance(value, str):
+        if value != "trace":
             raise ValueError("expected a number, `trace`, or a mapping with `distribution`")
         return Lengths(distribution="trace")
-    return given
+    return value
 
 
 Length = Annotated[
@@ -165,7 +165,7 @@ class Workload(Section):
 
     @property
     def turns_apart(self) -> int:
-        """Requests that follow one another in a conversation; 0 for requests of their own."""
+        """Requests of one conversation; 0 when requests are independent of each other."""
         return self.turns if self.kind == "conversation" else 0
 
     @property
@@ -174,9 +174,9 @@ class Workload(Section):
         return self.kind in ("synthetic", "shared_prefix", "conversation")
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
-        """(prompt, reply): tokens that no request exceeds; None where that isn't known.
+        """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.
 
-        max_tokens: of the run, for replies of no length of their own.
+        max_tokens: limit of the run, which counts where the workload sets no length of replies.
         """
         reply = self.output_tokens.greatest if self.output_tokens else max_tokens
         prompt = self.prompt_tokens.greatest if self.in_tokens else None

@@ -1,1 +1,1 @@
-"""Starting MPI programs: what each launcher needs."""
+"""The start of MPI programs: what each launcher needs."""

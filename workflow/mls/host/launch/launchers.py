@@ -1,7 +1,7 @@
-"""How each MPI's launcher is told which hosts to use: one small class for each.
+"""The options by which each MPI's launcher gets its hosts: one small class for each launcher.
 
-Reads the config alone and imports nothing but the standard library and `model`: the workflow
-needs it before the run environment exists.
+This module imports nothing but the standard library, `core` and `config`, as the workflow needs
+it before the run environment exists.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from mls.core.errors import UserError
 
 
 class Launcher(Protocol):
-    """Words that a launcher takes before `-n RANKS`. Ranks are dealt out to the hosts in turn."""
+    """The words of a launcher before `-n RANKS`. Its ranks go to the hosts in turn."""
 
     def hosts(self, hosts: list[str]) -> list[str]: ...
 
     def hostfile(self, path: str) -> list[str]: ...
 
     def agent(self, program: str) -> list[str]:
-        """What starts a command on another host, called as ssh is."""
+        """Options for `program`, which starts a command on another host and is called as ssh is."""
         ...
 
     def more(self, first: str) -> list[str]:
-        """Whatever else several hosts need. first: the first host, where the launcher runs."""
+        """Further options for several hosts. first: the first host, where the launcher runs."""
         ...
 
 
@@ -68,15 +68,15 @@ LAUNCHERS: dict[str, Launcher] = {"mpich": Mpich(), "openmpi": OpenMpi()}
 
 
 def command(mpi: Mpi) -> str:
-    """The command line that starts ranks; `-n RANKS PROGRAM…` is to be appended.
+    """The command line that starts ranks, up to `-n RANKS PROGRAM…`, which the caller appends.
 
-    It is `mpi.launcher` itself unless there are several hosts. Raises `UserError`, see `hosts`.
+    It is `mpi.launcher` alone unless there are several hosts. Raises `UserError`, see `hosts`.
     """
-    named = hosts(mpi)
-    if not named:
+    names = hosts(mpi)
+    if not names:
         return mpi.launcher
     kind = LAUNCHERS[mpi.family]
-    words = kind.more(named[0])
+    words = kind.more(names[0])
     words += kind.hostfile(mpi.hostfile) if mpi.hostfile else kind.hosts(mpi.hosts)
     if mpi.agent:
         words += kind.agent(mpi.agent)
@@ -84,9 +84,9 @@ def command(mpi: Mpi) -> str:
 
 
 def hosts(mpi: Mpi) -> list[str]:
-    """The hosts of the ranks, the first first; empty: this one only.
+    """The hosts of the ranks in the config's order; empty when this host is the only one.
 
-    Raises `UserError` when the hostfile can't be read or names none.
+    Raises `UserError` when the hostfile can't be read or names no host.
     """
     if not mpi.hostfile:
         return mpi.hosts
@@ -97,9 +97,9 @@ def hosts(mpi: Mpi) -> list[str]:
         raise UserError(f"mpi.hostfile: {mpi.hostfile} can't be read ({why}).") from None
     words = [line.partition("#")[0].split() for line in lines]
     # MPICH writes `host:2` for two ranks, Open MPI `host slots=2`
-    named = [first.partition(":")[0] for first, *_ in filter(None, words)]
-    if not named:
+    names = [first.partition(":")[0] for first, *_ in filter(None, words)]
+    if not names:
         raise UserError(
             f"mpi.hostfile: {mpi.hostfile} names no host; expected one at the start of each line."
         )
-    return named
+    return names

@@ -1,4 +1,4 @@
-"""Starting MPI programs: what launchers need, and a check that one works with mpi4py."""
+"""The start of MPI programs: variables for launchers, and a check that one works with mpi4py."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _HELLO = """
 import json, socket, sys
 from mpi4py import MPI
 comm = MPI.COMM_WORLD
-said = json.dumps([comm.rank, comm.size, comm.allreduce(1), socket.gethostname()])
-sys.stdout.write("mls-hello " + said + "\\n")
+greeting = json.dumps([comm.rank, comm.size, comm.allreduce(1), socket.gethostname()])
+sys.stdout.write("mls-hello " + greeting + "\\n")
 sys.stdout.flush()
 """
 
@@ -57,15 +57,15 @@ _INSTALL = "install one (the packages mpich or openmpi, or the cluster's MPI mod
 def mpi_environment(
     launcher: str = "mpirun", environ: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """Variables to add for a launcher: defaults only, nothing that the user has set."""
-    wanted = dict(_OPEN_MPI)
+    """Environment variables to add for a launcher. A variable that the user has set is left out."""
+    variables = dict(_OPEN_MPI)
     if _one_host(launcher, environ):
-        wanted |= _OPEN_MPI_ONE_HOST
+        variables |= _OPEN_MPI_ONE_HOST
         if _BY_SRUN.items() <= environ.items():
-            wanted |= _MPICH_ONE_HOST
+            variables |= _MPICH_ONE_HOST
     else:
-        wanted |= _OPEN_MPI_HOSTS
-    return {name: value for name, value in wanted.items() if name not in environ}
+        variables |= _OPEN_MPI_HOSTS
+    return {name: value for name, value in variables.items() if name not in environ}
 
 
 def launch_argv(launcher: str, ranks: int) -> list[str]:
@@ -82,46 +82,49 @@ def launch_argv(launcher: str, ranks: int) -> list[str]:
 
 
 def missing_launcher(command: str) -> str:
-    """The sentence about a launcher that isn't there."""
+    """The message for the user when the launcher isn't on PATH."""
     return f"mpi.launcher: {command!r} was not found on PATH; {_INSTALL}, or set mpi.launcher."
 
 
 def hello(launcher: str, python: str = sys.executable, ranks: int = HELLO_RANKS) -> dict[str, Any]:
-    """Start some ranks that greet each other: `{launcher, ranks, hosts}`.
+    """Start some ranks that greet each other. Returns `{launcher, ranks, hosts}`.
 
     Raises `UserError` when the launcher is missing, has too few slots, belongs to another MPI
     than mpi4py's, or fails otherwise.
     """
     command = [*launch_argv(launcher, ranks), python, "-c", _HELLO]
-    done = _run(command, launcher, os.environ | mpi_environment(launcher))
-    greetings = [json.loads(text) for text in re.findall(r"mls-hello (\[.*?\])", done.stdout)]
-    if done.returncode != 0:
+    process = _run(command, launcher, os.environ | mpi_environment(launcher))
+    greetings = [json.loads(text) for text in re.findall(r"mls-hello (\[.*?\])", process.stdout)]
+    if process.returncode != 0:
         if (
-            "unsupported PMI version" in done.stdout + done.stderr
+            "unsupported PMI version" in process.stdout + process.stderr
         ):  # MPICH under Open MPI's launcher
             raise _other_mpi(launcher, python)
-        raise UserError(_why_failed(launcher, ranks, done))
+        raise UserError(_failure(launcher, ranks, process))
     if len(greetings) == ranks and all(size == 1 for _, size, _, _ in greetings):
         raise _other_mpi(launcher, python)
-    expected = [(rank, ranks, ranks) for rank in range(ranks)]
-    if sorted((rank, size, total) for rank, size, total, _ in greetings) != expected:
+    full_set = [(rank, ranks, ranks) for rank in range(ranks)]
+    if sorted((rank, size, total) for rank, size, total, _ in greetings) != full_set:
         raise UserError(
             f"mpi.launcher: {launcher!r} was asked for {ranks} ranks, and {len(greetings)} "
-            f"answered as expected; it printed: {_last_line(done.stdout + done.stderr)}"
+            f"answered as expected; it printed: {_last_line(process.stdout + process.stderr)}"
         )
     hosts = sorted({host for *_, host in greetings})
     return {"launcher": launcher, "ranks": ranks, "hosts": hosts}
 
 
 def library_version(python: str = sys.executable) -> str:
-    """Name and version by `MPI_Get_library_version`, asked in a process of its own. Raises `UserError`."""
-    done = _run([python, "-c", _VERSION], "mpi4py", os.environ | mpi_environment())
-    if done.returncode != 0:
+    """Name and version of the MPI library, by `MPI_Get_library_version` in a process of its own.
+
+    Raises `UserError` when mpi4py can't load a library.
+    """
+    process = _run([python, "-c", _VERSION], "mpi4py", os.environ | mpi_environment())
+    if process.returncode != 0:
         raise UserError(
-            f"mpi4py can't load an MPI library ({_last_line(done.stderr)}): {_INSTALL}."
+            f"mpi4py can't load an MPI library ({_last_line(process.stderr)}): {_INSTALL}."
         )
     # Open MPI goes on with who built it and where
-    return " ".join(done.stdout.splitlines()[0].partition(",")[0].split())
+    return " ".join(process.stdout.splitlines()[0].partition(",")[0].split())
 
 
 def _run(
@@ -154,8 +157,8 @@ def _other_mpi(launcher: str, python: str) -> UserError:
     )
 
 
-def _why_failed(launcher: str, ranks: int, done: subprocess.CompletedProcess[str]) -> str:
-    text = done.stdout + done.stderr
+def _failure(launcher: str, ranks: int, process: subprocess.CompletedProcess[str]) -> str:
+    text = process.stdout + process.stderr
     if re.search(
         r"not enough slots|too few slots|not enough .{0,30}(cpus|tasks|processors)", text, re.I
     ):
@@ -165,12 +168,12 @@ def _why_failed(launcher: str, ranks: int, done: subprocess.CompletedProcess[str
         )
     return (
         f"mpi.launcher: {launcher!r} failed to start {ranks} ranks "
-        f"(exit status {done.returncode}): {_last_line(text)}"
+        f"(exit status {process.returncode}): {_last_line(text)}"
     )
 
 
 def _last_line(text: str) -> str:
-    """The last line with words in it: launchers frame their messages with dashes."""
+    """The last line that has a word in it, as launchers frame their messages with dashes."""
     lines = [line.strip() for line in text.splitlines() if re.search(r"\w", line)]
     return lines[-1] if lines else "nothing was printed."
 

@@ -1,1 +1,1 @@
-"""What uses the host: counters, processes, and the servers that others started."""
+"""Use of the host: its counters, its processes, and servers that mls did not start."""

@@ -1,4 +1,4 @@
-"""What the host, the server's processes and the ranks are doing, by psutil."""
+"""Samples of CPU time and memory of the host, of the server's processes and of the ranks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 from mls.core.units import MIB
 
 Sample = tuple[str, str, float]
-"""(source, name, value): sources are host, server and ranks; `cpu` and `steal` are in cores."""
+"""(source, name, value). Sources are host, server and ranks; `cpu` and `steal` are in cores."""
 
 _LOOK_AGAIN_S = 2.0
 _IDLE = ("idle", "iowait")
@@ -19,49 +19,52 @@ _PARTS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
 class _Group:
-    """Some processes, and how much CPU time each had used when it was last looked at."""
+    """A group of processes, each with its CPU time at the last sample."""
 
     def __init__(self) -> None:
-        self._used_s: dict[psutil.Process, float] = {}
+        self._totals_s: dict[psutil.Process, float] = {}
 
     def keep(self, processes: list[psutil.Process]) -> None:
-        """These are the group's processes from now on."""
-        for gone in self._used_s.keys() - set(processes):
-            del self._used_s[gone]
+        """Make these the processes of the group; those that stay keep their last CPU time."""
+        for process in self._totals_s.keys() - set(processes):
+            del self._totals_s[process]
         for process in processes:
-            if process not in self._used_s:
+            if process not in self._totals_s:
                 try:
-                    self._used_s[process] = _cpu_s(process)
+                    self._totals_s[process] = _cpu_s(process)
                 except psutil.Error:
                     continue
 
     @property
     def pids(self) -> set[int]:
-        return {process.pid for process in self._used_s}
+        return {process.pid for process in self._totals_s}
 
     def sample(self) -> tuple[float, float] | None:
-        """(CPU seconds since the last sample, resident MiB) of all; None without a process."""
-        spent, resident = 0.0, 0.0
-        for process, before in list(self._used_s.items()):
+        """(CPU seconds since the last sample, resident MiB) of the group; None if it is empty."""
+        cpu_s, memory_mib = 0.0, 0.0
+        for process, before in list(self._totals_s.items()):
             try:
                 with process.oneshot():
                     now = _cpu_s(process)
-                    resident += process.memory_info().rss / MIB
+                    memory_mib += process.memory_info().rss / MIB
             except psutil.Error:
-                del self._used_s[process]
+                del self._totals_s[process]
                 continue
-            spent += now - before
-            self._used_s[process] = now
-        return (spent, resident) if self._used_s else None
+            cpu_s += now - before
+            self._totals_s[process] = now
+        return (cpu_s, memory_mib) if self._totals_s else None
 
 
 class Activity:
-    """Samples the host, the engines' trees, and all else below one process but this one."""
+    """Samples of the host, of the servers' process trees, and of the ranks.
+
+    The ranks are all other processes below one process, without this process.
+    """
 
     def __init__(self, below: int, engines: Collection[int]) -> None:
-        """below: id of the process that started all; engines: the servers', where they are known.
+        """below: id of the process that started all. engines: ids of the servers that are known.
 
-        An engine that has died already is left out.
+        An engine that has ended already is left out.
         """
         self._below = psutil.Process(below)
         self._engines = []
@@ -69,8 +72,8 @@ class Activity:
             with contextlib.suppress(psutil.NoSuchProcess):
                 self._engines.append(psutil.Process(engine))
         self._server, self._ranks = _Group(), _Group()
-        self._looked_s = -_LOOK_AGAIN_S
-        self._sampled_s = time.monotonic()
+        self._look_s = -_LOOK_AGAIN_S
+        self._sample_s = time.monotonic()
         self._host = _host_s()
 
     @property
@@ -78,24 +81,24 @@ class Activity:
         return self._server.pids
 
     def sample(self) -> Iterator[Sample]:
-        """One sample; rates are over the time since the last one."""
+        """One sample. Rates are over the time since the last sample."""
         now = time.monotonic()
-        if now - self._looked_s >= _LOOK_AGAIN_S:
-            self._looked_s = now
+        if now - self._look_s >= _LOOK_AGAIN_S:
+            self._look_s = now
             self._look()
-        span, self._sampled_s = max(now - self._sampled_s, 1e-6), now
+        span, self._sample_s = max(now - self._sample_s, 1e-6), now
         host, self._host = self._host, _host_s()
         yield "host", "cpu", (self._host[0] - host[0]) / span
         yield "host", "steal", (self._host[1] - host[1]) / span
         yield "host", "memory_used_mib", psutil.virtual_memory().used / MIB
         for source, group in (("server", self._server), ("ranks", self._ranks)):
-            found = group.sample()
-            if found:
-                yield source, "cpu", found[0] / span
-                yield source, "memory_mib", found[1]
+            usage = group.sample()
+            if usage:
+                yield source, "cpu", usage[0] / span
+                yield source, "memory_mib", usage[1]
 
     def _look(self) -> None:
-        """Find the processes; walking all of a host's costs too much for every sample."""
+        """Find the processes of both groups. For every sample this would cost too much."""
         try:
             everyone = self._below.children(recursive=True)
         except psutil.Error:
@@ -104,9 +107,9 @@ class Activity:
         for engine in self._engines:
             with contextlib.suppress(psutil.Error):  # it has died
                 server += [engine, *engine.children(recursive=True)]
-        theirs = {*server, psutil.Process()}
+        not_ranks = {*server, psutil.Process()}
         self._server.keep(server)
-        self._ranks.keep([process for process in everyone if process not in theirs])
+        self._ranks.keep([process for process in everyone if process not in not_ranks])
 
 
 def _cpu_s(process: psutil.Process) -> float:

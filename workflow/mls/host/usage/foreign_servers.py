@@ -1,4 +1,4 @@
-"""Servers on this host that mls did not start: which processes are theirs."""
+"""The processes of servers on this host that mls did not start."""
 
 from __future__ import annotations
 
@@ -16,69 +16,77 @@ _INIT = 1
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a server's processes come from."""
+    """The roots of a server's processes, by id."""
 
     tops: frozenset[int] = frozenset()
-    """These are the server's with all that is below them."""
+    """Processes that are the server's, with all that is below them."""
     alone: frozenset[int] = frozenset()
-    """These are the server's, but what is below them may be others'."""
+    """Processes that are the server's, while those below them may be others'."""
     perhaps: frozenset[int] = frozenset()
-    """What is below these may be the server's."""
+    """Processes below which all may be the server's."""
 
 
-def origin(known: Table, holders: Collection[int], ours: int) -> Origin:
-    """Which processes are those of the server whose socket `holders` hold.
+def origin(processes: Table, holders: Collection[int], ours: int) -> Origin:
+    """The roots of the server whose socket the processes `holders` hold.
 
-    Surely: the holders and what is below them. Several that listen beside one another are one server's
-    workers, so what started them is, too. Perhaps: what was started beside them, by a program that
-    runs in their session and is no terminal's shell; some servers' engines run beside what listens.
-    ours: the process that this run is below; what that is below of is not the server's alone.
+    The holders and the processes below them are surely the server's. Several holders with one
+    parent are one server's workers, so the parent is surely the server's as well. Processes beside
+    the holders are perhaps the server's, as some engines run beside the process that listens: those
+    below a program that is in the holders' session and is no terminal's shell.
+    ours: the process that this run is below. It and the processes above and below it are no such
+    program. Of a holder above it, those below are not surely the server's.
     """
-    line = {*above(known, ours)}
-    barred = line | below(known, [ours])
+    line = {*above(processes, ours)}
+    off_limits = line | below(processes, [ours])
     alone = {*holders} & (line | {_INIT})
-    rest = {*holders} - alone
-    tops = {pid for pid in rest if not {*above(known, pid)[1:]} & rest}
-    parents = {known[pid].parent for pid in tops}
-    if len(tops) > 1 and len(parents) == 1 and _started(known, min(tops), barred) in parents:
+    others = {*holders} - alone
+    tops = {pid for pid in others if not {*above(processes, pid)[1:]} & others}
+    parents = {processes[pid].parent for pid in tops}
+    if (
+        len(tops) > 1
+        and len(parents) == 1
+        and _server_parent(processes, min(tops), off_limits) in parents
+    ):
         tops = parents
-    perhaps = {_uppermost(known, pid, barred) for pid in tops} | alone
+    perhaps = {_uppermost(processes, pid, off_limits) for pid in tops} | alone
     if _INIT in alone - line:  # it adopts others' orphans, which have sessions of their own
-        tops |= {p.pid for p in known.values() if p.parent == _INIT and _same_session(known, p)}
+        tops |= {
+            p.pid for p in processes.values() if p.parent == _INIT and _same_session(processes, p)
+        }
     return Origin(frozenset(tops), frozenset(alone), frozenset(perhaps))
 
 
-def _uppermost(known: Table, pid: int, barred: set[int]) -> int:
-    while (parent := _started(known, pid, barred)) is not None:
+def _uppermost(processes: Table, pid: int, off_limits: set[int]) -> int:
+    while (parent := _server_parent(processes, pid, off_limits)) is not None:
         pid = parent
     return pid
 
 
-def _started(known: Table, pid: int, barred: set[int]) -> int | None:
-    """The parent, where it may be a part of the same server; else None."""
-    parent = known.get(known[pid].parent)
-    if parent is None or parent.pid in barred:
+def _server_parent(processes: Table, pid: int, off_limits: set[int]) -> int | None:
+    """The parent of a process where it may be part of the same server, else None."""
+    parent = processes.get(processes[pid].parent)
+    if parent is None or parent.pid in off_limits:
         return None
     shell = parent.terminal and parent.session == parent.pid
-    return parent.pid if _same_session(known, known[pid]) and not shell else None
+    return parent.pid if _same_session(processes, processes[pid]) and not shell else None
 
 
-def _same_session(known: Table, process: Entry) -> bool:
-    """Whether it is in its parent's session."""
-    return known[process.parent].session == process.session
+def _same_session(processes: Table, process: Entry) -> bool:
+    """Whether a process is in its parent's session."""
+    return processes[process.parent].session == process.session
 
 
 class Foreign:
-    """The servers at some URLs of this host, as they are found when this is made.
+    """The servers at some URLs of this host, as they are when the object is made.
 
     ours: the process that this run is below.
     """
 
     def __init__(self, urls: list[str], ours: int) -> None:
-        known = table() if urls else {}
+        processes = table() if urls else {}
         self._listeners = dict(zip(urls, listeners(urls), strict=True))
-        self._origins = {url: _origin(known, one, ours) for url, one in self._listeners.items()}
-        self._known = known
+        self._origins = {url: _origin(processes, one, ours) for url, one in self._listeners.items()}
+        self._processes = processes
         # asked now: later they may have ended
         self._names = {
             pid: _name(pid)
@@ -88,32 +96,33 @@ class Foreign:
 
     @property
     def tops(self) -> list[int]:
-        """The processes below which all are the servers'; none when not all of these are known."""
+        """The roots of all servers; empty when those of any server are not known."""
         if any(one.hidden for one in self._listeners.values()):
             return []
         return sorted({pid for one in self._origins.values() for pid in one.tops})
 
-    def surely(self, known: Table) -> set[int]:
-        """Those of the processes that are the servers'."""
+    def surely(self, processes: Table) -> set[int]:
+        """The processes that are surely the servers'."""
         each = self._origins.values()
         alone = {pid for one in each for pid in one.alone}
-        return below(known, [pid for one in each for pid in one.tops]) | alone
+        return below(processes, [pid for one in each for pid in one.tops]) | alone
 
-    def perhaps(self, known: Table) -> set[int]:
-        """Those that may be the servers', the sure ones among them."""
-        return below(known, [pid for one in self._origins.values() for pid in one.perhaps])
+    def perhaps(self, processes: Table) -> set[int]:
+        """The processes that may be the servers', those that surely are included."""
+        return below(processes, [pid for one in self._origins.values() for pid in one.perhaps])
 
-    def told(self, known: Table) -> list[dict[str, Any]]:
-        """Of each URL: its processes, what may be theirs is below, and why they aren't known if not.
+    def facts(self, processes: Table) -> list[dict[str, Any]]:
+        """`{url, processes, perhaps_below, hidden, who}` of each URL.
 
-        That a process has ended meanwhile is a reason, too.
+        `processes` hold the server's socket. Processes below `perhaps_below` may be the server's.
+        `hidden` is why its processes aren't known, or `ended` when one of them has ended since.
         """
         return [
             {
                 "url": url,
                 "processes": [self._names[pid] for pid in sorted(one.pids)],
                 "perhaps_below": [self._names[pid] for pid in sorted(origin.perhaps - origin.tops)],
-                "hidden": one.hidden or ("ended" if self._ended(origin, known) else None),
+                "hidden": one.hidden or ("ended" if self._has_ended(origin, processes) else None),
                 "who": one.who,
             }
             for (url, one), origin in zip(
@@ -121,22 +130,24 @@ class Foreign:
             )
         ]
 
-    def _ended(self, origin: Origin, known: Table) -> bool:
-        """Whether one of the processes that started all others has."""
-        now = {pid: known[pid].started_s for pid in origin.tops | origin.alone if pid in known}
-        then = {pid: self._known[pid].started_s for pid in origin.tops | origin.alone}
+    def _has_ended(self, origin: Origin, processes: Table) -> bool:
+        """Whether a root of the server has ended since the object was made, or there is none."""
+        now = {
+            pid: processes[pid].started_s for pid in origin.tops | origin.alone if pid in processes
+        }
+        then = {pid: self._processes[pid].started_s for pid in origin.tops | origin.alone}
         return not then or now != then
 
 
-def _origin(known: Table, listener: Listener, ours: int) -> Origin:
-    pids = listener.pids & known.keys()
+def _origin(processes: Table, listener: Listener, ours: int) -> Origin:
+    pids = listener.pids & processes.keys()
     if listener.hidden == "passed on":  # what is below is no more the server's than anything else
         return Origin(alone=pids)
-    return origin(known, pids, ours)
+    return origin(processes, pids, ours)
 
 
 def _name(pid: int) -> str:
-    """The process for people: its name and id."""
+    """The process for a reader: its name and id."""
     try:
         return f"{psutil.Process(pid).name()} {pid}"
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""The host's processes at one moment, and the CPU time of some that come and go."""
+"""The host's processes at one moment, and a counter of CPU time for processes that come and go."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import psutil
 
 @dataclass(frozen=True)
 class Entry:
-    """A process, as far as it matters whose it is and what it used."""
+    """A process: its place in the tree, its session, and its CPU time."""
 
     pid: int
     parent: int
     started_s: float = 0
     session: int = 0
     terminal: bool = False
-    """Whether it is in a terminal."""
+    """Whether it has a controlling terminal."""
     own_s: float = 0
-    """CPU time of its own, user and system."""
+    """Its own CPU time, user and system."""
     waited_s: float = 0
-    """CPU time of the children that it has waited for, and of theirs."""
+    """CPU time of the children that it has waited for, and of the children that they waited for."""
 
 
 Table = dict[int, Entry]
-"""All processes, by id."""
+"""All processes of the host, by id."""
 
 
 def table() -> Table:
-    """The processes as they are now."""
-    known = {}
+    """The processes of the host now."""
+    processes = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError), process.oneshot():  # it has ended
             times = process.cpu_times()
-            known[process.pid] = Entry(
+            processes[process.pid] = Entry(
                 process.pid,
                 process.ppid(),
                 process.create_time(),
@@ -45,16 +45,16 @@ def table() -> Table:
                 times.user + times.system,
                 times.children_user + times.children_system,
             )
-    return known
+    return processes
 
 
-def below(known: Table, tops: Iterable[int]) -> set[int]:
+def below(processes: Table, tops: Iterable[int]) -> set[int]:
     """The processes `tops`, and all below them."""
     children: dict[int, list[int]] = {}
-    for one in known.values():
+    for one in processes.values():
         children.setdefault(one.parent, []).append(one.pid)
     inside: set[int] = set()
-    ahead = [pid for pid in tops if pid in known]
+    ahead = [pid for pid in tops if pid in processes]
     while ahead:
         pid = ahead.pop()
         if pid not in inside:
@@ -63,37 +63,41 @@ def below(known: Table, tops: Iterable[int]) -> set[int]:
     return inside
 
 
-def above(known: Table, pid: int) -> list[int]:
-    """The process and those that it is below, from itself upwards."""
+def above(processes: Table, pid: int) -> list[int]:
+    """The process and its ancestors, from itself upwards."""
     line: list[int] = []
-    while pid in known and pid not in line:
+    while pid in processes and pid not in line:
         line.append(pid)
-        pid = known[pid].parent
+        pid = processes[pid].parent
     return line
 
 
 @dataclass
-class Spent:
-    """CPU time of some processes as a counter that never falls, however they come and go."""
+class CpuCounter:
+    """A counter of CPU time in s that never falls, however its processes come and go."""
 
     total_s: float = 0
-    _seen: dict[tuple[int, float], Entry] = field(default_factory=dict)
+    _previous: dict[tuple[int, float], Entry] = field(default_factory=dict)
 
-    def add(self, known: Table, pids: Iterable[int]) -> float:
-        """The counter, these being the processes now.
+    def add(self, processes: Table, pids: Iterable[int]) -> float:
+        """Count up to now, with `pids` as the present processes, and return the counter.
 
-        What has ended since the last call has left its time to whoever waited for it. Where nobody
-        did, that since the last call is lost.
+        The CPU time of a process that has ended since the last call is that of the process which
+        waited for it. If none did, its time since the last call is lost.
         """
-        now = {(known[pid].pid, known[pid].started_s): known[pid] for pid in pids if pid in known}
+        now = {
+            (processes[pid].pid, processes[pid].started_s): processes[pid]
+            for pid in pids
+            if pid in processes
+        }
         none = Entry(0, 0)
-        own_s = sum(one.own_s - self._seen.get(key, none).own_s for key, one in now.items())
+        own_s = sum(one.own_s - self._previous.get(key, none).own_s for key, one in now.items())
         waited_s = sum(
-            one.waited_s - self._seen.get(key, none).waited_s for key, one in now.items()
+            one.waited_s - self._previous.get(key, none).waited_s for key, one in now.items()
         )
-        counted_s = sum(
-            one.own_s + one.waited_s for key, one in self._seen.items() if key not in now
+        ended_s = sum(
+            one.own_s + one.waited_s for key, one in self._previous.items() if key not in now
         )
-        self.total_s += own_s + max(0.0, waited_s - counted_s)
-        self._seen = now
+        self.total_s += own_s + max(0.0, waited_s - ended_s)
+        self._previous = now
         return self.total_s

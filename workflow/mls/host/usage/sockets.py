@@ -1,4 +1,4 @@
-"""Who listens where a server is reached: its sockets on this host, and the processes that hold them."""
+"""The sockets that listen at a URL on this host, and the processes that hold them."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ _TCP_LISTEN = "0A"
 _UNIX_LISTENS = 0x10000  # __SO_ACCEPTCON
 
 _STARTERS = {"systemd", "init"}
-"""They may hold a socket for the service that they start, which holds it too."""
+"""Programs that may hold a socket for a service that they start, which holds it too."""
 
 _PASS_ON = _STARTERS | {
     "caddy", "com.docker.backend", "conmon", "containerd-shim", "docker-proxy", "envoy", "gvproxy",
     "haproxy", "kubectl", "nginx", "passt", "pasta", "rootlesskit", "rootlessport", "slirp4netns",
     "socat", "ssh", "sshd", "sshd-session", "systemd-socket-proxyd", "traefik", "wslrelay.exe",
 }  # fmt: skip
-"""Programs that pass on what they get; the engine is some other process, here or elsewhere."""
+"""Programs that pass requests on; the engine is some other process, here or elsewhere."""
 
 Hidden = Literal["not told", "nobody", "other user", "passed on"]
-"""Why a server's processes can't be known: the system doesn't tell; no process listens there in
-this network namespace; they are another user's; who listens there passes requests on."""
+"""Why a server's processes can't be known. `not told`: the system doesn't tell. `nobody`: no
+process listens there in this network namespace. `other user`: they are another user's.
+`passed on`: the program that listens passes requests on."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Listener(NamedTuple):
-    """Who listens at a URL."""
+    """The processes that listen at a URL, and why they can't be known if so."""
 
     pids: frozenset[int] = frozenset()
     hidden: Hidden | None = None
@@ -46,20 +47,20 @@ class Listener(NamedTuple):
 
 
 def here(url: str) -> bool:
-    """Whether it is the URL of a server on this host."""
+    """Whether the URL's host is this host."""
     if url.startswith("http+unix:"):
         return True
-    own = {
+    host_addresses = {
         ipaddress.ip_address(one.address.partition("%")[0])
         for each in psutil.net_if_addrs().values()
         for one in each
         if one.family in (socket.AF_INET, socket.AF_INET6)
     }
-    return any(each.is_loopback or each in own for each in _addresses(url))
+    return any(each.is_loopback or each in host_addresses for each in _addresses(url))
 
 
 def listeners(urls: list[str]) -> list[Listener]:
-    """Who listens at each of the URLs of this host. Walks all descriptors that may be read, once."""
+    """The listener at each URL of this host. It reads the open files of all processes once."""
     try:
         sockets = [dict(_sockets(url)) for url in urls]
     except OSError:
@@ -69,7 +70,7 @@ def listeners(urls: list[str]) -> list[Listener]:
 
 
 def _listener(owners: dict[str, str], holders: dict[str, set[int]]) -> Listener:
-    """owners: user by inode of each socket; holders: the processes by inode."""
+    """The listener at a URL. owners: inode of each socket → user. holders: inode → processes."""
     if not owners:
         return Listener(hidden="nobody")
     names = {pid: _name(pid) for inode in owners for pid in holders.get(inode, ())}
@@ -86,17 +87,17 @@ def _listener(owners: dict[str, str], holders: dict[str, set[int]]) -> Listener:
 
 
 def _addresses(url: str) -> list[Address]:
-    """What the URL's host stands for; nothing when its name isn't known."""
+    """The addresses of the URL's host; empty when its name isn't known."""
     name = urlsplit(url).hostname or ""
     try:
-        known = {str(one[4][0]) for one in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)}
+        texts = {str(one[4][0]) for one in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):
         return []
-    return [_plain(ipaddress.ip_address(each.partition("%")[0])) for each in known]
+    return [_plain(ipaddress.ip_address(each.partition("%")[0])) for each in texts]
 
 
 def _plain(address: Address) -> Address:
-    """The address as it is connected to: IPv4 in IPv6 as IPv4, any address as loopback."""
+    """The address that a client connects to: IPv4 in IPv6 is IPv4, `::` is loopback."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return _plain(address.ipv4_mapped)
     if address.is_unspecified:
@@ -105,7 +106,7 @@ def _plain(address: Address) -> Address:
 
 
 def _sockets(url: str) -> Iterator[tuple[str, str]]:
-    """(inode, its user) of each socket that listens there. Raises `OSError` where none are told."""
+    """(inode, user) of each socket that listens there. Raises `OSError` without a listing."""
     if url.startswith("http+unix:"):
         yield from _unix_sockets(unquote(urlsplit(url).netloc))
         return
@@ -122,13 +123,13 @@ def _sockets(url: str) -> Iterator[tuple[str, str]]:
 _NO_FIT = 3
 
 
-def _fit(local: Address, wanted: Address) -> int:
-    """How closely a listening address fits: the kernel gives a connection to the closest."""
-    if local == wanted:
+def _fit(local: Address, target: Address) -> int:
+    """Rank of a listening address for a target, 0 the best: the kernel connects to the best."""
+    if local == target:
         return 0
     if not local.is_unspecified:
         return _NO_FIT
-    if local.version == wanted.version:
+    if local.version == target.version:
         return 1
     return 2 if local.version == 6 else _NO_FIT
 
@@ -150,8 +151,8 @@ def _kernel_address(text: str) -> Address:
     """An address as the kernel prints it: words of 32 bits, each in the host's byte order."""
     words = [int(text[i : i + 8], 16) for i in range(0, len(text), 8)]
     address = ipaddress.ip_address(struct.pack(f"={len(words)}I", *words))
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    ipv4 = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return ipv4 or address
 
 
 def _unix_sockets(path: str) -> Iterator[tuple[str, str]]:
@@ -166,17 +167,17 @@ def _unix_sockets(path: str) -> Iterator[tuple[str, str]]:
 
 def _holders(inodes: set[str]) -> dict[str, set[int]]:
     """The processes that hold each socket, of those whose descriptors may be read."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    held: dict[str, set[int]] = {}
-    for pid in psutil.pids() if wanted else ():
+    inode_by_link = {f"socket:[{inode}]": inode for inode in inodes}
+    holders: dict[str, set[int]] = {}
+    for pid in psutil.pids() if inode_by_link else ():
         for descriptor in _descriptors(pid):
-            if inode := wanted.get(descriptor):
-                held.setdefault(inode, set()).add(pid)
-    return held
+            if inode := inode_by_link.get(descriptor):
+                holders.setdefault(inode, set()).add(pid)
+    return holders
 
 
 def _descriptors(pid: int) -> Iterator[str]:
-    """What a process has open; nothing when that isn't told."""
+    """Links of a process's open files; empty when they can't be read."""
     folder = f"/proc/{pid}/fd"
     with contextlib.suppress(OSError):  # another user's, or it has ended
         for number in os.listdir(folder):  # noqa: PTH208  Paths take twice as long

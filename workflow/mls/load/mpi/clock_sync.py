@@ -1,8 +1,9 @@
 """Clocks of ranks on other hosts: from their `CLOCK_MONOTONIC` to rank 0's.
 
-The minimum round-trip method (Cristian 1989): of many exchanges, the one with the shortest
-round trip bounds the offset to within half of that trip. Measured before and after the load; in
-between the offset is taken to change evenly, as clocks of unlike rates make it.
+The offset is measured by the minimum round-trip method (Cristian 1989): of many exchanges, the one
+with the shortest round trip bounds the offset to within half of that trip. It is measured before
+and after the load. In between the offset is assumed to change evenly, as between clocks of constant
+but unlike rates.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _PPM = 1_000_000
 
 @dataclass(frozen=True)
 class Offset:
-    """What to add to this rank's clock to get rank 0's, at one moment of this rank's clock; in ns."""
+    """The offset in ns from this rank's clock to rank 0's, at one moment of this rank's clock."""
 
     at_ns: int
     offset_ns: int
     uncertainty_ns: int
-    """The offset is right to within this. 0: the clock is rank 0's own."""
+    """The greatest error of the offset; 0 when the clock is rank 0's own."""
 
 
 @dataclass(frozen=True)
 class ToRank0:
-    """Brings times of this rank's clock to rank 0's, by two measurements."""
+    """Converts times of this rank's clock to rank 0's, by two measurements of the offset."""
 
     before: Offset
     after: Offset
@@ -40,17 +41,17 @@ class ToRank0:
     def __call__(self, time_ns: int) -> int:
         """The same moment on rank 0's clock, in ns."""
         first, span_ns = self.before, self.after.at_ns - self.before.at_ns
-        moved = self.after.offset_ns - first.offset_ns
-        if not moved or span_ns <= 0:
+        drift_ns = self.after.offset_ns - first.offset_ns
+        if not drift_ns or span_ns <= 0:
             return time_ns + first.offset_ns
-        return time_ns + first.offset_ns + moved * (time_ns - first.at_ns) // span_ns
+        return time_ns + first.offset_ns + drift_ns * (time_ns - first.at_ns) // span_ns
 
     @property
     def facts(self) -> dict[str, list[int] | float | None]:
-        """As `run.json` keeps it: `before_ns` and `after_ns` are [offset, uncertainty].
+        """The offset as in `run.json`. `before_ns` and `after_ns` are [offset, uncertainty].
 
-        drift_ppm: by how much rank 0's clock is faster than this one, to within
-        drift_uncertainty_ppm; both None on rank 0's clock.
+        `drift_ppm` is how much faster rank 0's clock is than this one, with an error of at most
+        `drift_uncertainty_ppm`. Both are None on rank 0's clock.
         """
         span_ns = self.after.at_ns - self.before.at_ns
         drift = error = None
@@ -66,37 +67,37 @@ class ToRank0:
 
 
 def offset_to_rank0(comm: MPI.Intracomm, clock_ids: list[str]) -> Offset:
-    """This rank's offset; collective.
+    """This rank's offset. Collective over `comm`.
 
-    clock_ids: of each rank; ranks that share one have one clock, which the first of them
-    measures. One pair of ranks is busy at a time, for some milliseconds; all others sleep.
+    clock_ids: one a rank. Ranks with the same id share a clock, and the first of them measures it.
+    One pair of ranks is busy at a time, for some milliseconds; all others sleep.
     """
     firsts = {clock: rank for rank, clock in reversed(list(enumerate(clock_ids)))}
-    mine = Offset(time.monotonic_ns(), 0, 0)
+    own = Offset(time.monotonic_ns(), 0, 0)
     for rank in sorted(firsts.values())[1:]:
         if comm.rank == 0:
             _answer(comm, rank)
         elif comm.rank == rank:
-            mine = _ask(comm)
+            own = _ask(comm)
     wait_all(comm)
-    told: list[Offset] = comm.allgather(mine)
-    return told[firsts[clock_ids[comm.rank]]]
+    offsets: list[Offset] = comm.allgather(own)
+    return offsets[firsts[clock_ids[comm.rank]]]
 
 
 def _ask(comm: MPI.Intracomm) -> Offset:
-    theirs = np.zeros(1, np.int64)
+    buffer = np.zeros(1, np.int64)
     wait_for(comm, 0, _TURN)
-    comm.Recv(theirs, source=0, tag=_TURN)
+    comm.Recv(buffer, source=0, tag=_TURN)
     best: Offset | None = None
     for _ in range(_ROUNDS):
-        sent = time.monotonic_ns()
-        comm.Send(theirs, dest=0, tag=_TAG)
-        comm.Recv(theirs, source=0, tag=_TAG)
-        back = time.monotonic_ns()
-        within = (back - sent) // 2 + 1
-        if best is None or within < best.uncertainty_ns:
-            middle = (sent + back) // 2
-            best = Offset(middle, int(theirs[0]) - middle, within)
+        send_ns = time.monotonic_ns()
+        comm.Send(buffer, dest=0, tag=_TAG)
+        comm.Recv(buffer, source=0, tag=_TAG)
+        return_ns = time.monotonic_ns()
+        uncertainty_ns = (return_ns - send_ns) // 2 + 1
+        if best is None or uncertainty_ns < best.uncertainty_ns:
+            middle = (send_ns + return_ns) // 2
+            best = Offset(middle, int(buffer[0]) - middle, uncertainty_ns)
     assert best is not None
     return best
 

@@ -1,7 +1,7 @@
-"""What all ranks do together: they wait asleep, and what went wrong on one is said on all.
+"""Collective steps of all ranks: waiting asleep, and raising one rank's error on all of them.
 
-A rank in a blocking MPI call takes a whole core, and one that waits for another that has given up
-waits for ever.
+A rank in a blocking MPI call takes a whole core. A rank that waits for one that has given up waits
+for ever.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def wait_all(comm: MPI.Intracomm) -> None:
 
 
 def wait_for(comm: MPI.Intracomm, source: int, tag: int) -> None:
-    """Sleep until a message is there to be received."""
+    """Sleep until a message can be received."""
     while not comm.Iprobe(source=source, tag=tag):
         time.sleep(POLL_S)
 
 
 def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:
-    """What `act` gives on this rank. Raises `UserError` on every rank when any rank's `act` does."""
+    """The result of `act` on this rank. Raises `UserError` on every rank when any `act` does."""
     result: T | None = None
     problem = None
     try:
@@ -45,8 +45,8 @@ def agreed(comm: MPI.Intracomm, act: Callable[[], T]) -> T:
 
 
 def agree(comm: MPI.Intracomm, problem: str | None) -> None:
-    """Raise on every rank what went wrong on any, once all have come so far."""
+    """Raise `UserError` on every rank when any rank has a problem. Collective over `comm`."""
     wait_all(comm)
-    for found in comm.allgather(problem):
-        if found:
-            raise UserError(found)
+    for message in comm.allgather(problem):
+        if message:
+            raise UserError(message)

@@ -1,7 +1,7 @@
-"""How ranks get their jobs. Rank 0 owns them; a free place never waits for a message.
+"""The hand-out of jobs to ranks. Rank 0 owns the jobs; a free place never waits for a message.
 
-While load is running nobody waits inside a blocking MPI call: a blocked rank burns a whole
-core (measured: it left a server 0.07 to 0.34 of its speed).
+While load is running no rank waits inside a blocking MPI call: a blocked rank uses a whole core
+(measured: it left a server 0.07 to 0.34 of its speed).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from mls.load.mpi.roles import Role
 
 _ASK, _GIVE = 11, 12
 _STOP = 1 << 40  # added to the counter: every rank finds it past the limit; 2²² may do so
-_NO_MORE = 0  # asked for when a worker has been told to stop
+_NO_MORE = 0  # the demand of a worker that stops
 _IDLE_S = 0.05
 _SLOWEST_POLL_S = 0.005
 _MOST_AHEAD = 1024
 
 
 class Dispatch(Protocol):
-    """One rank's side of the hand-out; see `exchange.JobSource` for the worker's part."""
+    """One rank's side of the hand-out. `exchange.JobSource` describes the worker's part."""
 
     @property
     def exhausted(self) -> bool: ...
@@ -39,14 +39,14 @@ class Dispatch(Protocol):
         ...
 
     def attend(self) -> float:
-        """Rank 0, between two sleeps: answer what has come in; how long to sleep now."""
+        """On rank 0, answer requests for jobs. Returns the seconds to sleep until the next call."""
         ...
 
     def close(self) -> None: ...
 
 
 class Static:
-    """Shares fixed beforehand: worker w of W takes jobs w, w + W, w + 2 W, …"""
+    """Fixed shares: worker w of W takes jobs w, w + W, w + 2 W, …"""
 
     def __init__(self, worker: int, workers: int, limit: int | None) -> None:
         self._next = worker
@@ -78,9 +78,10 @@ class Static:
 
 
 class Counter:
-    """A counter in rank 0's memory, drawn from by `Fetch_and_op` while rank 0 sleeps.
+    """A counter in rank 0's memory. Workers draw from it by `Fetch_and_op` while rank 0 sleeps.
 
-    On one host it costs about a microsecond; across hosts passive-target progress is not given.
+    On one host a draw takes about a microsecond. Across hosts MPI doesn't guarantee passive-target
+    progress.
     """
 
     def __init__(self, comm: MPI.Intracomm, limit: int | None) -> None:
@@ -91,7 +92,7 @@ class Counter:
             self._memory[0] = 0
         self._limit = _STOP if limit is None else limit
         self._one = np.ones(1, np.int64)
-        self._drawn = np.zeros(1, np.int64)
+        self._value = np.zeros(1, np.int64)
         self.exhausted = False
         wait_all(comm)
         self._window.Lock_all()
@@ -123,47 +124,47 @@ class Counter:
         self._window.Free()
 
     def _fetch_and_add(self, value: np.ndarray) -> int:
-        self._window.Fetch_and_op(value, self._drawn, 0)
+        self._window.Fetch_and_op(value, self._value, 0)
         self._window.Flush(0)
-        return int(self._drawn[0])
+        return int(self._value[0])
 
 
 class Messages:
-    """Worker's side: asks rank 0 for the next jobs while it still has some in hand.
+    """The worker's side of messages: it asks rank 0 for more jobs while it still has some.
 
-    It asks for twice as many each time that a place found none, so that the stock outlasts the
-    way to rank 0 and back, however fast the server is.
+    The stock doubles each time that a place gets no job. So it comes to outlast the round trip to
+    rank 0, however fast the server is.
     """
 
     def __init__(self, comm: MPI.Intracomm, places: int) -> None:
         self._comm = comm
         self._ahead = max(1, places // 8)
         self._jobs: deque[int] = deque()
-        self._over = False
-        self._stopping = False
-        self._given = np.zeros(2, np.int64)
+        self._at_end = False
+        self._no_more = False
+        self._answer = np.zeros(2, np.int64)
         self._request: MPI.Request | None = None
-        self._asked = np.zeros(1, np.int64)
+        self._demand = np.zeros(1, np.int64)
         self._count = 0
-        self._ran_dry = False
+        self._shortage = False
         self._ask(places)
 
     @property
     def exhausted(self) -> bool:
-        return self._over and not self._jobs
+        return self._at_end and not self._jobs
 
     def draw(self) -> int | None:
         self._take_answer()
-        if not self._over and self._request is None and len(self._jobs) <= self._ahead:
+        if not self._at_end and self._request is None and len(self._jobs) <= self._ahead:
             self._ask(self._ahead + 1)
         if not self._jobs:
-            self._ran_dry = True
+            self._shortage = True
             return None
         self._count += 1
         return self._jobs.popleft()
 
     def stop(self) -> None:
-        self._stopping = True
+        self._no_more = True
         self._jobs.clear()
 
     def handed_out(self) -> int:
@@ -174,8 +175,8 @@ class Messages:
 
     def close(self) -> None:
         # rank 0 answers until it has told every worker that there is nothing more
-        self._stopping = True
-        while not self._over:
+        self._no_more = True
+        while not self._at_end:
             if self._request is None:
                 self._ask(0)
             self._take_answer()
@@ -185,24 +186,24 @@ class Messages:
         if self._request is None or not self._request.Test():
             return
         self._request = None
-        if self._ran_dry:
+        if self._shortage:
             self._ahead = min(2 * self._ahead, _MOST_AHEAD)
-            self._ran_dry = False
-        first, count = (int(value) for value in self._given)
-        self._over = count == 0
-        if not self._stopping:
+            self._shortage = False
+        first, count = (int(value) for value in self._answer)
+        self._at_end = count == 0
+        if not self._no_more:
             self._jobs.extend(range(first, first + count))
 
-    def _ask(self, wanted: int) -> None:
-        self._asked[0] = _NO_MORE if self._stopping else wanted
-        self._request = self._comm.Irecv(self._given, source=0, tag=_GIVE)
-        self._comm.Isend(self._asked, dest=0, tag=_ASK).Wait()
+    def _ask(self, count: int) -> None:
+        self._demand[0] = _NO_MORE if self._no_more else count
+        self._request = self._comm.Irecv(self._answer, source=0, tag=_GIVE)
+        self._comm.Isend(self._demand, dest=0, tag=_ASK).Wait()
 
 
 class MessagesOwner:
-    """Rank 0's side of `Messages`: polls for askers and gives each the next jobs.
+    """Rank 0's side of `Messages`: it polls for workers that ask, and gives each the next jobs.
 
-    Nobody gets more than an even share of what is left, so that all end together.
+    No worker gets more than an even share of the remaining jobs, so that all end together.
     """
 
     exhausted = True
@@ -211,7 +212,7 @@ class MessagesOwner:
         self._comm = comm
         self._limit = _STOP if limit is None else limit
         self._next = 0
-        self._told = 0
+        self._dismissals = 0
         self._pause_s = POLL_S
 
     def draw(self) -> int | None:
@@ -224,33 +225,33 @@ class MessagesOwner:
         return self._next
 
     def attend(self) -> float:
-        # asked for within a moment again when somebody has asked; seldom when all have a stock
+        # often after a worker has asked, as more will ask soon; seldom while all have a stock
         self._pause_s = min(1.5 * self._pause_s, _SLOWEST_POLL_S)
-        asked = np.zeros(1, np.int64)
+        demand = np.zeros(1, np.int64)
         status = MPI.Status()
         while self._comm.Iprobe(source=MPI.ANY_SOURCE, tag=_ASK, status=status):
             worker = status.Get_source()
-            self._comm.Recv(asked, source=worker, tag=_ASK)
-            if asked[0] == _NO_MORE:
+            self._comm.Recv(demand, source=worker, tag=_ASK)
+            if demand[0] == _NO_MORE:
                 self.stop()
-            left = self._limit - self._next
-            share = -(-left // (self._comm.size - 1))
-            count = min(int(asked[0]), share)
+            rest = self._limit - self._next
+            share = -(-rest // (self._comm.size - 1))
+            count = min(int(demand[0]), share)
             self._comm.Isend(np.array([self._next, count], np.int64), dest=worker, tag=_GIVE).Wait()
             self._next += count
-            self._told += count == 0
+            self._dismissals += count == 0
             self._pause_s = POLL_S
         return self._pause_s
 
     def close(self) -> None:
-        while self._told < self._comm.size - 1:
+        while self._dismissals < self._comm.size - 1:
             time.sleep(self.attend())
 
 
 def make(kind: str, comm: MPI.Intracomm, limit: int | None, places: int, role: Role) -> Dispatch:
-    """This rank's dispatch; collective over `comm`.
+    """This rank's dispatch. Collective over `comm`.
 
-    limit: number of jobs; None when time is what stops the run. places: of this rank.
+    limit: number of jobs, None when time ends the run. places: number of this rank's places.
     """
     if kind == "auto":
         kind = "counter" if role.one_host else "static" if role.scheduler_works else "messages"

@@ -1,8 +1,8 @@
-"""The records of all ranks, brought together on rank 0 without being in its memory all at once.
+"""The records of all ranks, merged on rank 0 without being in its memory all at once.
 
-Each rank writes its own as a Parquet file beside the result, a part; rank 0 merges the parts by
-job, a row group of each at a time. What rank 0 can't read that way (another host's disk, or a
-run that writes nothing) comes by messages, each with one table.
+Each rank writes its own records as a Parquet file beside the result: a part. Rank 0 merges the
+parts by job, a row group of each at a time. Records that rank 0 can't read that way (on another
+host's disk, or of a run that writes nothing) are sent in messages of one table each.
 """
 
 from __future__ import annotations
@@ -25,77 +25,79 @@ from mls.load.mpi.collective import agree, agreed
 from mls.load.mpi.part_files import merged, write_tables
 
 _PIECE = 21
-# not needed for any figure, and longer than most that are
+# no figure needs these columns, and they are longer than most
 _TEXTS = {"request_id", "prompt_sha256", "output_sha256", "output"}
 _FIGURES = [name for name in REQUESTS.names if name not in _TEXTS]
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """All ranks' records in the order of jobs.
+class PooledRecords:
+    """The records of all ranks in the order of jobs.
 
-    table: without an output all columns, else those that figures are made of; file: all of them,
-    for the result to be made of; the folder that it is in goes with `discard`.
+    table: all columns without an output, else those that figures need. file: all columns, for the
+    result; None without an output. The file's folder is temporary.
     """
 
     table: pa.Table
     file: Path | None
 
 
-def gather(comm: MPI.Intracomm, tables: Iterable[pa.Table], output: Path | None) -> Pooled | None:
-    """All records on rank 0, None elsewhere; their sums are checked against the ranks' own.
+def gather(
+    comm: MPI.Intracomm, tables: Iterable[pa.Table], output: Path | None
+) -> PooledRecords | None:
+    """All records on rank 0, None elsewhere. Collective over `comm`.
 
     tables: this rank's records (schema `REQUESTS`) in the order of jobs. output: the run's folder.
-    Raises `UserError` on every rank when one can't write its part, and on rank 0 when it can't
-    write them all.
+    Sums over the records are checked against those of the ranks. Raises `UserError` on every rank
+    when one can't write its part, and on rank 0 when it can't write the merged file.
     """
     own = agreed(comm, lambda: make_parts(output) if output and comm.rank == 0 else None)
     folder: Path | None = comm.bcast(own, root=0)
-    counted = np.zeros(2, np.int64)
-    found = _collect(comm, _counting(tables, counted), folder)
-    expected = np.empty_like(counted)
-    comm.Allreduce(counted, expected)
+    sums = np.zeros(2, np.int64)
+    parts = _collect(comm, _add_totals(tables, sums), folder)
+    total_sums = np.empty_like(sums)
+    comm.Allreduce(sums, total_sums)
     if comm.rank:
         return None
     if folder is None:
-        pooled = Pooled(pa.concat_tables(found).combine_chunks().sort_by("job"), None)
+        pooled = PooledRecords(pa.concat_tables(parts).combine_chunks().sort_by("job"), None)
     else:
         file = folder / "all.parquet"
-        write_tables(file, merged(found))
-        pooled = Pooled(pq.read_table(file, columns=_FIGURES), file)
-    if totals(pooled.table) != expected.tolist():
+        write_tables(file, merged(parts))
+        pooled = PooledRecords(pq.read_table(file, columns=_FIGURES), file)
+    if totals(pooled.table) != total_sums.tolist():
         raise RuntimeError(
             f"gathered {totals(pooled.table)} tokens and requests, "
-            f"but the ranks counted {expected.tolist()}"
+            f"but the ranks counted {total_sums.tolist()}"
         )
     return pooled
 
 
 def _collect(comm: MPI.Intracomm, tables: Iterable[pa.Table], folder: Path | None) -> list[Any]:
-    """On rank 0: the parts, one a rank; without a folder, the tables themselves."""
+    """On rank 0, the paths of all parts in the order of ranks; without a folder, the tables."""
     part = folder / f"{comm.rank}.parquet" if folder and folder.is_dir() else None
-    held: list[pa.Table] = []
+    own_tables: list[pa.Table] = []
     if part:
         agreed(comm, lambda: write_tables(part, tables))
     else:
-        held = list(tables)
+        own_tables = list(tables)
         agree(comm, None)
-    told = comm.gather(part is None, root=0)
-    if told is None:
-        for message in [*map(_packed, held), None] if part is None else []:
+    without_part = comm.gather(part is None, root=0)
+    if without_part is None:
+        for message in [*map(_to_bytes, own_tables), None] if part is None else []:
             comm.send(message, dest=0, tag=_PIECE)
         return []
-    senders = [rank for rank in range(1, comm.size) if told[rank]]
+    senders = [rank for rank in range(1, comm.size) if without_part[rank]]
     if folder is None:
-        return held + [table for rank in senders for table in _received(comm, rank)]
+        return own_tables + [table for rank in senders for table in _tables_from(comm, rank)]
     for rank in senders:
-        write_tables(folder / f"{rank}.parquet", _received(comm, rank))
+        write_tables(folder / f"{rank}.parquet", _tables_from(comm, rank))
     return [folder / f"{rank}.parquet" for rank in range(comm.size)]
 
 
-def _counting(tables: Iterable[pa.Table], counted: NDArray[np.int64]) -> Iterator[pa.Table]:
+def _add_totals(tables: Iterable[pa.Table], sums: NDArray[np.int64]) -> Iterator[pa.Table]:
     for table in tables:
-        counted += totals(table)
+        sums += totals(table)
         yield table
 
 
@@ -104,14 +106,14 @@ def totals(table: pa.Table) -> list[int]:
     return [int(pc.sum(table["completion_tokens"]).as_py() or 0), table.num_rows]
 
 
-def _packed(table: pa.Table) -> bytes:
+def _to_bytes(table: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
-    packed: bytes = sink.getvalue().to_pybytes()
-    return packed
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
-def _received(comm: MPI.Intracomm, rank: int) -> Iterator[pa.Table]:
+def _tables_from(comm: MPI.Intracomm, rank: int) -> Iterator[pa.Table]:
     while (message := comm.recv(source=rank, tag=_PIECE)) is not None:
         yield pa.ipc.open_stream(message).read_all()

@@ -1,4 +1,4 @@
-"""Parts: the records of one rank each, a Parquet file in the run's folder until they are merged."""
+"""Parts: Parquet files in the run's folder with the records of one rank each, until the merge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMPRESSION = "zstd"
 
 
 def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
-    """One Parquet file of tables (schema `REQUESTS`), each a row group. Raises `UserError`."""
+    """Write tables (schema `REQUESTS`) to a file, one row group each. Raises `UserError`."""
     try:
         with pq.ParquetWriter(path, REQUESTS, compression=_COMPRESSION) as writer:
             for table in tables:
@@ -26,20 +26,20 @@ def write_tables(path: Path, tables: Iterable[pa.Table]) -> None:
 
 
 def merged(parts: list[Path]) -> Iterator[pa.Table]:
-    """The rows of all parts in the order of their jobs; each part is in that order.
+    """The rows of all parts in the order of jobs. Each part must be in that order.
 
-    Up to two row groups of each part are in memory.
+    At most two row groups of each part are in memory.
     """
     readers = [reader for reader in map(_Part, parts) if reader.more()]
     while readers:
-        # whatever is still to be read comes after the last row of the part that it is in
+        # the rows of a part that are still to be read come after its last row here
         bound = min(reader.last_job for reader in readers)
         yield pa.concat_tables([reader.take(bound) for reader in readers]).sort_by("job")
         readers = [reader for reader in readers if reader.more()]
 
 
 class _Part:
-    """A part that is read row group by row group."""
+    """A part, read row group by row group."""
 
     def __init__(self, path: Path) -> None:
         self._file = pq.ParquetFile(path)
@@ -47,12 +47,12 @@ class _Part:
         self._head: pa.Table = REQUESTS.empty_table()
 
     def more(self) -> bool:
-        """Whether there are rows; reads on when few are left, so that no step is a small one."""
+        """Whether there are rows. Reads on when few are left, so that no step is small."""
         while self._next < self._file.num_row_groups:
             if self._head.num_rows > self._file.metadata.row_group(self._next).num_rows // 2:
                 break
-            read = self._file.read_row_group(self._next)
-            self._head = pa.concat_tables([self._head, read]).combine_chunks()
+            group = self._file.read_row_group(self._next)
+            self._head = pa.concat_tables([self._head, group]).combine_chunks()
             self._next += 1
         if not self._head.num_rows:
             self._file.close()
@@ -63,7 +63,7 @@ class _Part:
         return int(self._head["job"][-1].as_py())
 
     def take(self, bound: int) -> pa.Table:
-        """The rows up to this job, which are then no longer here."""
+        """Remove and return the rows up to this job."""
         count = int(np.searchsorted(self._head["job"].to_numpy(), bound, side="right"))
-        taken, self._head = self._head.slice(0, count), self._head.slice(count)
-        return taken
+        rows, self._head = self._head.slice(0, count), self._head.slice(count)
+        return rows

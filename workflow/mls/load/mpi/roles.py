@@ -1,4 +1,4 @@
-"""Which ranks send requests: all but rank 0, or all."""
+"""The roles of ranks: either all send requests, or all but rank 0."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from mls.host.machine import boot_id, clock_id
 
 @dataclass(frozen=True)
 class Role:
-    """This rank's part. `worker`: its number among the workers, −1 for a rank that sends nothing."""
+    """The role of this rank. worker: its number among the workers, −1 if it sends nothing."""
 
     worker: int
     workers: int
     host_ids: list[str]
-    """Of each rank: ranks of one host share it, its cores and its cards."""
+    """One id a rank. Ranks of one host have the same id and share its cores and cards."""
     clock_ids: list[str] = field(default_factory=list)
-    """Of each rank: ranks with one monotonic clock share it."""
+    """One id a rank. Ranks with the same monotonic clock have the same id."""
     one_host: bool = True
-    """Whether all ranks share memory, as MPI sees it: containers of one host need not."""
+    """Whether all ranks share memory according to MPI. Containers of one host need not."""
 
     @property
     def scheduler_works(self) -> bool:
         return self.workers == len(self.host_ids)
 
     def share(self, total: int) -> int:
-        """This worker's part of a total; the remainder is spread over the first workers."""
+        """This worker's part of a total. The remainder is spread over the first workers."""
         if self.worker < 0:
             return 0
         return total // self.workers + (self.worker < total % self.workers)
 
 
 def assign(comm: MPI.Intracomm, run: Run) -> Role:
-    """This rank's role; collective over `comm`."""
+    """This rank's role. Collective over `comm`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    told = comm.allgather((boot_id(), clock_id(), cores or 1))
-    host_ids = [host for host, _, _ in told]
-    clock_ids = [clock for _, clock, _ in told]
-    crowded = any(host_ids.count(host) > on_host for host, _, on_host in told)
+    facts = comm.allgather((boot_id(), clock_id(), cores or 1))
+    host_ids = [host for host, _, _ in facts]
+    clock_ids = [clock for _, clock, _ in facts]
+    crowded = any(host_ids.count(host) > on_host for host, _, on_host in facts)
     if comm.size == 1 or _works(run, comm.size, crowded):
         return Role(comm.rank, comm.size, host_ids, clock_ids, _share_memory(comm))
     return Role(comm.rank - 1, comm.size - 1, host_ids, clock_ids, _share_memory(comm))
@@ -49,9 +49,9 @@ def assign(comm: MPI.Intracomm, run: Run) -> Role:
 
 def _share_memory(comm: MPI.Intracomm) -> bool:
     near = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    everyone = near.size == comm.size
+    on_one_host = near.size == comm.size
     near.Free()
-    return everyone
+    return on_one_host
 
 
 def _works(run: Run, ranks: int, crowded: bool) -> bool:

@@ -1,4 +1,4 @@
-"""What a transport is, and who decides when it sends what."""
+"""The interfaces of a transport, and of the pacing that decides when it sends what."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Protocol
 
 from mls.load.transport.connection import Connection
 from mls.load.transport.exchange import Clock, Exchange, JobSource
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.timers import Timers
 
 
 class Sender(Protocol):
-    """A transport as a pacing sees it."""
+    """The interface of a transport for a pacing."""
 
     timers: Timers
 
     @property
     def connections(self) -> list[Connection]:
-        """All of this rank's, by their slots."""
+        """All connections of this rank, in the order of their slots."""
         ...
 
     def add_connection(self) -> Connection:
-        """One more connection, not open yet."""
+        """Add a connection that is not open yet."""
         ...
 
     def start(self, connection: Connection, job: int, scheduled_ns: int) -> None:
@@ -34,29 +34,29 @@ class Sender(Protocol):
 
 
 class Pacing(Protocol):
-    """When which job is started, on which connection. See `pacing` for those that there are."""
+    """The decision when each job is started, and on which connection. `pacing` has all pacings."""
 
     @property
     def source(self) -> JobSource: ...
 
     @property
     def end_ns(self) -> int:
-        """When what isn't complete has failed."""
+        """The time at which incomplete requests fail."""
         ...
 
     waiting: list[tuple[Connection, int]]
-    """Free connections that wait for a job, and since when."""
+    """Free connections that wait for a job, with the time since which they are free."""
 
     def begin(self, sender: Sender) -> None:
-        """Start what is to be started first."""
+        """Start the first jobs."""
         ...
 
     def free(self, connection: Connection, exchange: Exchange, since_ns: int) -> None:
-        """A request has ended, and its connection is free."""
+        """Note that a request has ended, and that its connection is free."""
         ...
 
     def ask_again(self) -> None:
-        """Start jobs that have come for connections that wait."""
+        """Start jobs on connections that wait, if there are jobs by now."""
         ...
 
 
@@ -67,20 +67,20 @@ class Transport(Protocol):
 
     @property
     def gone(self) -> str | None:
-        """Why the server was given up on, if it was."""
+        """The reason for giving up on the server; None while it is there."""
         ...
 
     @property
     def wall_clock_steps(self) -> int:
-        """Jumps of the wall clock seen while load was running."""
+        """Number of jumps of the wall clock during the load."""
         ...
 
     def connect(self, places: int) -> None:
-        """Open so many connections. Raises `UserError` when the server isn't there."""
+        """Open a connection for each place. Raises `UserError` when the server isn't there."""
         ...
 
-    def run(self, pacing: Pacing) -> Finished:
-        """Send until the pacing has no more and all replies are there; all exchanges."""
+    def run(self, pacing: Pacing) -> ExchangeSpool:
+        """Send until the pacing has no more jobs and no reply is missing. Returns all exchanges."""
         ...
 
     def close(self) -> None: ...

@@ -24,20 +24,20 @@ _CONNECT_TIMEOUT_S = 10.0
 
 
 class State(Enum):
-    """How far a connection is."""
+    """The state of a connection."""
 
     CLOSED = "closed"
     CONNECTING = "connecting"
     HANDSHAKE = "handshake"
-    """Of TLS."""
+    """TLS is not ready yet."""
     OPEN = "open"
 
 
 class Connection:
     """One connection of a rank, on which at most one request is outstanding.
 
-    It is its own httptools protocol: the parser calls the `on_…` methods. Those for headers and
-    body are absent on purpose, see `unframe`.
+    The connection is the protocol of its httptools parser, which calls the `on_…` methods. Those
+    for headers and body are absent on purpose, see `unframe`.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class Connection:
 
     def __init__(self, slot: int, server: int = 0) -> None:
         self.slot = slot  # its number on this rank, as in the records
-        self.server = server  # that it goes to
+        self.server = server  # number of its server
         self.state = State.CLOSED
         self.sock: socket.socket | None = None
         self.tls: Tls | None = None
@@ -66,13 +66,13 @@ class Connection:
         self.unsent: bytes | memoryview = (
             b""  # of the request, when the kernel did not take it all at once
         )
-        self.dialed_ns = 0  # when it was begun to be opened, under load
+        self.dialed_ns = 0  # when its opening began, under load
         self.fresh = False  # opened for the request that is on it
         self.begin_connection()
 
     @property
     def opening(self) -> bool:
-        """It is not ready for a request yet."""
+        """Whether it is being opened."""
         return self.state in (State.CONNECTING, State.HANDSHAKE)
 
     def begin_connection(self) -> None:
@@ -103,7 +103,7 @@ class Connection:
             self.keep_alive = self.parser.should_keep_alive()
 
     def take_socket(self, other: Connection) -> None:
-        """Go on with the socket of a connection on which nothing is outstanding."""
+        """Take over the socket of a connection on which no request is outstanding."""
         self.sock, self.tls, self.server = other.sock, other.tls, other.server
         self.state, other.state = other.state, State.CLOSED
         other.sock = other.tls = None
@@ -128,10 +128,10 @@ class Tls:
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self.ready = False
 
-    def handshake(self, received: bytes = b"") -> bytes:
-        """Go on with the handshake; the bytes to send. Raises `ssl.SSLError`."""
-        if received:
-            self._incoming.write(received)
+    def handshake(self, data: bytes = b"") -> bytes:
+        """Continue the handshake. Returns the bytes to send. Raises `ssl.SSLError`."""
+        if data:
+            self._incoming.write(data)
         with contextlib.suppress(ssl.SSLWantReadError):
             self._ssl.do_handshake()
             self.ready = True
@@ -141,9 +141,9 @@ class Tls:
         self._ssl.write(data)
         return self._outgoing.read()
 
-    def decrypt(self, received: bytes) -> bytes:
-        """The plain bytes that are complete so far; b"" when a record isn't. Raises `ssl.SSLError`."""
-        self._incoming.write(received)
+    def decrypt(self, data: bytes) -> bytes:
+        """The plain bytes of all complete records; b"" without any. Raises `ssl.SSLError`."""
+        self._incoming.write(data)
         plain = []
         with contextlib.suppress(ssl.SSLWantReadError):
             while data := self._ssl.read(READ_BYTES):
@@ -159,19 +159,19 @@ _OWN_LIMITS = {
         "net.ipv4.ip_local_port_range, or send from more hosts"
     ),
 }
-"""What to do where it is not the server's doing that there is no connection."""
+"""Error number → advice, for failures to connect that are not the server's."""
 
 
 def no_connection(code: int | None) -> OSError:
-    """The kernel's error of this number, its text with what to do about it where that is known."""
-    said = os.strerror(code or 0)
-    return OSError(code, f"{said}: {_OWN_LIMITS[code]}" if code in _OWN_LIMITS else said)
+    """The kernel's error of this number. Its text ends with advice where there is any."""
+    text = os.strerror(code or 0)
+    return OSError(code, f"{text}: {_OWN_LIMITS[code]}" if code in _OWN_LIMITS else text)
 
 
 class Dialer:
-    """Opens sockets to one target; the name is resolved once, before any load.
+    """Opens sockets to one target. The name is resolved once, before any load.
 
-    Raises `UserError` when the URL names no host.
+    The constructor raises `UserError` when the URL names no host.
     """
 
     def __init__(self, target: Target) -> None:
@@ -189,7 +189,7 @@ class Dialer:
             self._stamping.close()
 
     def explain(self, error: OSError) -> str:
-        """For the user: why there is no connection."""
+        """The reason for a failed connection, as a sentence for the user."""
         url, reason = self.target.url, error.strerror or str(error)
         if isinstance(error, ssl.SSLError):
             return no_trusted_tls(url, reason)
@@ -252,14 +252,14 @@ def _addresses(target: Target) -> list[tuple[int, Any]]:
     if target.unix_path:
         return [(socket.AF_UNIX, target.unix_path)]
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:  # ValueError: a port out of range
         raise UserError(f"There is no host at {target.url} ({error}): correct the URL.") from None
-    return [(each[0], each[4]) for each in found]
+    return [(each[0], each[4]) for each in entries]
 
 
 def no_trusted_tls(url: str, reason: str) -> str:
-    """For the user: what to do about a certificate."""
+    """A sentence for the user on a certificate that isn't trusted."""
     return (
         f"There is no trusted TLS connection to {url} ({reason}); for a certificate of your own, "
         "name its file in the environment variable SSL_CERT_FILE."

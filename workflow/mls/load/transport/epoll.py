@@ -1,6 +1,6 @@
-"""The main transport: one epoll loop, no thread and no task per request, nothing parsed but HTTP.
+"""The main transport: one epoll loop without threads or tasks per request, which parses HTTP only.
 
-Arrival times are the kernel's (see `timestamps`), so what the loop is busy with can't distort them.
+Arrival times are the kernel's (see `timestamps`), so a busy loop can't distort them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mls.load.transport.limits import CONNECT, NEVER_NS, Limits
 from mls.load.transport.pool import ConnectionPool
 from mls.load.transport.retry import RetryPolicy, ServerWatch, pause_ns
 from mls.load.transport.routing import Router
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.timers import Timers
 from mls.load.transport.timestamps import ANCILLARY_BYTES, WallClock
 from mls.load.transport.unframe import HttpReply, arrived_ns
@@ -32,7 +32,7 @@ from mls.protocol.request import RequestBuilder, Target
 from mls.protocol.sse import says_done
 
 LINGER_NS = 50 * NS_PER_MS
-"""For so long after `[DONE]` a reply may stay open; then its connection is closed, as clients do."""
+"""The time that a reply may stay open after `[DONE]`. Then the connection is closed."""
 
 _WAITING_POLL_S = 0.001
 
@@ -48,7 +48,7 @@ class EpollTransport:
         posting: Posting,
         router: Router | None = None,
     ) -> None:
-        """router: between the targets, where there are several."""
+        """router: chooses one of several targets; None with a single one."""
         self._pool = ConnectionPool(targets, self)
         self._router = router
         self._builder = builder
@@ -60,13 +60,11 @@ class EpollTransport:
         self._retries = RetryPolicy(run)
         self._watch = ServerWatch()
         self._look_ns = NEVER_NS if self._limits.every_ns == NEVER_NS else 0
-        self._due_ns = (
-            NEVER_NS  # when to look at what has a limit; may be too early, never too late
-        )
+        self._due_ns = NEVER_NS  # when to look at limits next: may be too early, never too late
         self.timers = Timers()
         self._pool.epoll.register(self.timers.fileno(), select.EPOLLIN)
         self._deadlines: deque[tuple[int, Exchange, Connection]] = deque()
-        self._done = Finished()
+        self._spool = ExchangeSpool()
         self._wall = WallClock()
         self._pacing: Pacing
         self.clock: Clock = "kernel" if self._pool.stamped else "user"
@@ -93,17 +91,17 @@ class EpollTransport:
         self._pool.close()
         self.timers.close()
 
-    def run(self, pacing: Pacing) -> Finished:
+    def run(self, pacing: Pacing) -> ExchangeSpool:
         self._pacing = pacing
-        self._done = Finished()
+        self._spool = ExchangeSpool()
         pacing.begin(self)
         self._loop()
-        return self._done
+        return self._spool
 
     def _loop(self) -> None:
-        """Until nothing is outstanding and nothing will be.
+        """Run until nothing is outstanding and no job will come.
 
-        Most turns bring one chunk of a reply: nothing else is called for it.
+        Most turns bring one chunk of a reply, so a turn calls as little as possible.
         """
         pool, pacing, timers = self._pool, self._pacing, self.timers
         poll, monotonic_ns = pool.epoll.poll, time.monotonic_ns
@@ -116,13 +114,13 @@ class EpollTransport:
                 return
             if timers.next_ns != timers.armed_ns:
                 timers.arm()
-            asked_ns = monotonic_ns()
-            ready = poll(self._pause_s(asked_ns))
+            before_ns = monotonic_ns()
+            ready = poll(self._pause_s(before_ns))
             now = monotonic_ns()
             if now >= wall.stale_ns:
                 wall.refresh(now)
             for fd, events in ready:
-                # what is due can't wait for many reads: these have their times from the kernel
+                # timers that are due go before reads, which have their times from the kernel
                 due_ns = timers.next_ns
                 if due_ns is not None and due_ns <= (now := monotonic_ns()):
                     timers.run(now)
@@ -135,15 +133,15 @@ class EpollTransport:
                     self._readable(connection)
             if timers.next_ns is not None:
                 timers.run(monotonic_ns())
-            if asked_ns >= self._due_ns or pacing.waiting:
-                self._on_time(asked_ns)
+            if before_ns >= self._due_ns or pacing.waiting:
+                self._on_time(before_ns)
             if posting.active:
                 posting.poll()
 
     # --- time ---
 
     def _pause_s(self, now: int) -> float | None:
-        """How long the loop may sleep; for timers it is woken."""
+        """The time in s that the loop may sleep; None: without limit. Timers wake it."""
         if self._pacing.waiting:
             return _WAITING_POLL_S
         if self._due_ns == NEVER_NS:
@@ -151,7 +149,7 @@ class EpollTransport:
         return max(0.0, (self._due_ns - now) / NS_PER_S)
 
     def _on_time(self, now: int) -> None:
-        """Limits and waiting connections, as of `now`: all that had come by then has been read."""
+        """Apply limits and serve waiting connections as of `now`; all bytes up to then are read."""
         deadlines = self._deadlines  # in order: all requests have the same limit
         while deadlines and (deadlines[0][1].end_ns or deadlines[0][0] <= now):
             _, exchange, connection = deadlines.popleft()
@@ -162,18 +160,18 @@ class EpollTransport:
         if now >= self._look_ns:
             self._look_ns = now + self._limits.every_ns
             for connection in self._pool.connections:
-                if struck := self._limits.struck(connection, now):
-                    self._cut_off(connection, *struck)
+                if breach := self._limits.breach(connection, now):
+                    self._cut_off(connection, *breach)
         self._due_ns = min(deadlines[0][0], self._look_ns) if deadlines else NEVER_NS
         if self._pacing.waiting:
             self._pacing.ask_again()
 
     def _limit_ns(self, exchange: Exchange) -> int:
-        """When a request has failed if its reply isn't complete; never less for a later one."""
+        """The time at which an incomplete request fails; never earlier for a later request."""
         return min(exchange.start_ns + self._timeout_ns, self._pacing.end_ns)
 
     def _out_of_time(self, exchange: Exchange) -> tuple[str, str]:
-        """Kind of error, and what to say about it."""
+        """Kind and text of the error."""
         if self._limit_ns(exchange) == self._pacing.end_ns:
             return "unfinished", "no complete reply load.drain_s after the last arrival"
         return "timeout", f"no complete reply within {self._timeout_s:g} s"
@@ -188,7 +186,7 @@ class EpollTransport:
             self._pool.go_to(connection, exchange.server)
         connection.exchange = exchange
         self._send(connection)
-        # after the sending: nothing of ours comes between a place's start and its first byte
+        # after sending, so that nothing of the client's delays the first byte
         limit_ns = self._limit_ns(exchange)
         self._deadlines.append((limit_ns, exchange, connection))
         if limit_ns < self._due_ns or self._look_ns < self._due_ns:
@@ -262,14 +260,14 @@ class EpollTransport:
             self._fail(connection, "too_long", TOO_LONG, hang_up=True)
 
     def _enough(self, connection: Connection, exchange: Exchange) -> None:
-        """The server has said `[DONE]` and still holds the reply open: nothing of it is missing."""
+        """Complete a reply that the server holds open after `[DONE]`: nothing of it is missing."""
         if connection.exchange is exchange:
             connection.keep_alive = False
             exchange.held_ns = time.monotonic_ns()
             self._complete(connection, exchange.held_ns)
 
     def _closed(self, connection: Connection) -> None:
-        """The server closed the connection."""
+        """Complete the reply if the connection's end is its end, else treat it as broken."""
         exchange = connection.exchange
         if exchange and connection.headers_done and not HttpReply(exchange.reads).framed:
             self._pool.hang_up(connection)  # the reply's end is the connection's
@@ -278,7 +276,7 @@ class EpollTransport:
             self.broken(connection, None)
 
     def _complete(self, connection: Connection, free_ns: int | None = None) -> None:
-        """The reply has come to its end. free_ns: when its place became free, if not by that."""
+        """End a request whose reply is complete. free_ns: its place's free time, if not the end."""
         exchange = connection.exchange
         assert exchange is not None
         connection.fresh = False
@@ -292,13 +290,13 @@ class EpollTransport:
         exchange.end_ns = end_ns = arrived_ns(exchange.reads[-1], exchange.start_ns)
         connection.exchange = None
         self._pacing.free(connection, exchange, free_ns or end_ns)
-        self._done.add(exchange)
+        self._spool.add(exchange)
         self._posting.finished(exchange)
 
     # --- failures ---
 
     def broken(self, connection: Connection, error: OSError | None) -> None:
-        """Send again if that is safe, else fail."""
+        """Send the request again if that is safe, else fail it."""
         exchange = connection.exchange
         reused = not connection.fresh
         self._pool.hang_up(connection)
@@ -335,7 +333,7 @@ class EpollTransport:
             self._pacing.source.stop()
 
     def _cut_off(self, connection: Connection, kind: str, text: str) -> None:
-        """A limit within the request has struck: nothing of it is sent again."""
+        """Fail a request that has reached a limit. Nothing of it is sent again."""
         self._pool.hang_up(connection)
         if kind == CONNECT:
             self._unreachable(connection, text)
@@ -350,8 +348,8 @@ class EpollTransport:
 
         def again() -> None:
             connection.exchange = exchange
-            if struck := self._limits.struck(connection, time.monotonic_ns()):
-                self._cut_off(connection, *struck)
+            if breach := self._limits.breach(connection, time.monotonic_ns()):
+                self._cut_off(connection, *breach)
             else:
                 self._send(connection)
 
@@ -368,9 +366,9 @@ class EpollTransport:
         now = time.monotonic_ns()
         exchange.fail(kind, text, now)
         connection.exchange = None
-        self._done.add(exchange)
+        self._spool.add(exchange)
         # by the loop: failures must not recurse
         self.timers.at(now, partial(self._pacing.free, connection, exchange, now))
 
     def leave_out(self, exchange: Exchange) -> None:
-        self._done.add(exchange)
+        self._spool.add(exchange)

@@ -1,4 +1,4 @@
-"""What a transport brings back for each request: times and raw bytes, nothing parsed."""
+"""The exchange of a request and its reply: times and raw bytes, not parsed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mls.core.units import MIB
 Clock = Literal["kernel", "user"]
 
 Read = tuple[bytes, bytes, int, int]
-"""One read: bytes, the kernel's timestamp as it came (b"" when none did), when the client had
-them (`CLOCK_MONOTONIC`, ns), and the wall clock's offset to that clock then (ns)."""
+"""One read: its bytes, the kernel's raw timestamp (b"" without one), the time at which the client
+had them (`CLOCK_MONOTONIC`, ns), and the offset in ns of the wall clock to that clock then."""
 
 MOST_BYTES = 256 * MIB
-"""Of a reply, which is kept until the load is over."""
+"""The most bytes of a reply, which is kept until the load is over."""
 
 TOO_LONG = f"the reply is longer than {MOST_BYTES // MIB} MiB"
 
@@ -21,10 +21,10 @@ TOO_LONG = f"the reply is longer than {MOST_BYTES // MIB} MiB"
 class Exchange:
     """One request and its reply, as seen on the wire.
 
-    Times are `CLOCK_MONOTONIC` in ns, 0 where it did not happen. While load is running a
-    transport may keep `reads` only; `unframe` makes the rest of them: `arrived_ns[i]` and
-    `read_ns[i]` belong to the i-th read (when its newest byte reached the host, and when the
-    client had it), `pieces` holds (bytes of the body, index of the read).
+    Times are `CLOCK_MONOTONIC` in ns, 0 for an event that did not happen. While load is running a
+    transport may fill `reads` only; `unframe` makes the other fields of them. `arrived_ns[i]` is
+    when the newest byte of the i-th read reached the host, `read_ns[i]` when the client had it.
+    `pieces` has (bytes of the body, index of the read).
     """
 
     __slots__ = (
@@ -64,13 +64,13 @@ class Exchange:
         self.begin_attempt()
 
     def begin_attempt(self) -> None:
-        """Forget what an earlier attempt brought; its start stays the request's start."""
+        """Forget the reply of an earlier attempt. The request keeps its first start."""
         self.attempts += 1
         self.status = 0
         self.event_stream = False
         self.location: str | None = None  # of a redirect
         self.held_ns = 0  # when the client hung up on a reply that was complete
-        self.begun = False  # content has come, as far as `limits` has looked
+        self.begun = False  # whether `limits` has seen content
         self.error: str | None = None
         self.error_text: str | None = None
         self.reads: list[Read] = []
@@ -87,15 +87,15 @@ class Exchange:
 
 
 class JobSource(Protocol):
-    """Where a transport draws its jobs from."""
+    """The source of a transport's jobs."""
 
     @property
     def exhausted(self) -> bool:
-        """No job will come any more."""
+        """Whether no job will come any more."""
         ...
 
     def draw(self) -> int | None:
-        """The next job; None when there is none now."""
+        """The next job; None when there is none at present."""
         ...
 
     def stop(self) -> None:

@@ -1,6 +1,6 @@
 """Limits within a request: on its connection, on its first token, on silence in its reply.
 
-A transport looks at all connections now and then, not at each read: a limit costs nothing per token.
+A transport checks all connections now and then, not at each read: limits cost nothing per token.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from mls.load.transport.unframe import unframe
 NEVER_NS = 1 << 62
 CONNECT = "timeout_connect"
 
-Struck = tuple[str, str]
-"""Kind of error, and what to say about it."""
+Breach = tuple[str, str]
+"""A limit that a request has reached: kind and text of the error."""
 
 
 class Limits:
-    """The limits of a run; each is None where the config sets none.
+    """The limits of a run. Each is None where the config sets none.
 
-    `every_ns`: how often to look, a tenth of the shortest limit. So late may one strike.
+    every_ns: the time between two checks, a tenth of the shortest limit. A limit may strike this
+    late.
     """
 
     def __init__(self, run: Run) -> None:
@@ -36,12 +37,12 @@ class Limits:
         self._run = run
 
     def first_token_by_ns(self, exchange: Exchange) -> int:
-        """When a request must have its first token, all its attempts together."""
+        """The time by which a request must have its first token, all attempts together."""
         limit_ns = self._first_token_ns
         return NEVER_NS if limit_ns is None else exchange.start_ns + limit_ns
 
-    def struck(self, connection: Connection, now_ns: int) -> Struck | None:
-        """The limit that the request on this connection has reached; None when all is well."""
+    def breach(self, connection: Connection, now_ns: int) -> Breach | None:
+        """The limit that the request on this connection has reached; None without any."""
         exchange = connection.exchange
         if exchange is None:
             return None
@@ -50,26 +51,26 @@ class Limits:
             limit_ns = self._connect_ns
             if limit_ns and now_ns - connection.dialed_ns > limit_ns:
                 return CONNECT, f"no connection within {run.timeout_connect_s:g} s"
-        if now_ns > self.first_token_by_ns(exchange) and not _begun(exchange):
+        if now_ns > self.first_token_by_ns(exchange) and not _has_content(exchange):
             return "timeout_first_token", f"no token within {run.timeout_first_token_s:g} s"
         limit_ns, reads = self._silence_ns, exchange.reads
-        if limit_ns and reads and now_ns - reads[-1][2] > limit_ns and _begun(exchange):
+        if limit_ns and reads and now_ns - reads[-1][2] > limit_ns and _has_content(exchange):
             silence_s = run.timeout_between_chunks_s
             return "timeout_between_chunks", f"nothing came for {silence_s:g} s within the reply"
         return None
 
 
-def _begun(exchange: Exchange) -> bool:
+def _has_content(exchange: Exchange) -> bool:
     """Whether a content-bearing chunk has come.
 
-    No more of the reply is parsed than that takes: its first read, the first two, four, …
+    As little of the reply is parsed as possible: its first read, the first two, four, …
     """
     count = 1
     while not exchange.begun and exchange.reads:
-        seen = copy.copy(exchange)
-        seen.reads, seen.pieces, seen.arrived_ns, seen.read_ns = exchange.reads[:count], [], [], []
-        unframe(seen)
-        exchange.begun = bool(parse(seen).chunk_reads)
+        head = copy.copy(exchange)
+        head.reads, head.pieces, head.arrived_ns, head.read_ns = exchange.reads[:count], [], [], []
+        unframe(head)
+        exchange.begun = bool(parse(head).chunk_reads)
         if count >= len(exchange.reads):
             break
         count *= 2

@@ -1,4 +1,4 @@
-"""The three paces of a load: as soon as a place is free, after a pause, or when it is due."""
+"""The three pacings of a load: when a place is free, after a pause, or when an arrival is due."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ClosedLoop:
     _sender: Sender
 
     def __init__(self, source: JobSource, starts_ns: list[int]) -> None:
-        """starts_ns: when each of this rank's places sends its first request."""
+        """starts_ns: the start of the first request of each of this rank's places."""
         self.source = source
         self.starts_ns = starts_ns
         self.waiting: list[tuple[Connection, int]] = []
@@ -51,7 +51,7 @@ class ClosedLoop:
 
 
 class Users(ClosedLoop):
-    """A closed loop of users, who think before they go on, and stay on their connection."""
+    """A closed loop of users, who think between requests and stay on their connection."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Users(ClosedLoop):
         think_s: float,
         conversations: WorkloadBodies | None,
     ) -> None:
-        """conversations: what goes on with what the server said, if anything does."""
+        """conversations: the bodies that continue conversations; None without conversations."""
         super().__init__(source, starts_ns)
         self._think_ns = int(think_s * NS_PER_S)
         self._conversations = conversations
@@ -75,7 +75,7 @@ class Users(ClosedLoop):
         self._sender.timers.at(due_ns, action)
 
     def _next_turn(self, exchange: Exchange) -> int | None:
-        """The job that goes on with this conversation; None when it is over, or broke off."""
+        """The job of the conversation's next turn; None after the last turn, or a failure."""
         if self._conversations is None or exchange.error is not None:
             return None
         unframe(exchange)
@@ -86,7 +86,7 @@ class Users(ClosedLoop):
 
 
 class OpenLoop:
-    """Starts each arrival when it is due, on as many connections as that takes."""
+    """Starts each arrival when it is due, on as many connections as necessary."""
 
     _sender: Sender
 
@@ -95,7 +95,7 @@ class OpenLoop:
         self.end_ns = arrivals.end_ns
         self.waiting: list[tuple[Connection, int]] = []
         self._idle: list[Connection] = []
-        self._held_back = False
+        self._at_cap = False
 
     def begin(self, sender: Sender) -> None:
         self._sender = sender
@@ -107,22 +107,22 @@ class OpenLoop:
         self._idle.append(connection)
         if time.monotonic_ns() >= self.end_ns:
             self._give_up()
-        elif self._held_back:
+        elif self._at_cap:
             self._on_arrival()
 
     def ask_again(self) -> None:
-        """Nothing: no connection gets a job for being free."""
+        """Do nothing: a free connection gets no job."""
 
     def _on_arrival(self) -> None:
-        self._held_back = self._arrive()
+        self._at_cap = self._arrive()
         next_ns = self._arrivals.next_ns
-        if next_ns is not None and not self._held_back:
+        if next_ns is not None and not self._at_cap:
             self._sender.timers.at(next_ns, self._on_arrival)
 
     def _arrive(self) -> bool:
-        """Start all that is due; whether the cap held some of it back.
+        """Start all arrivals that are due. Returns whether the cap held some of them back.
 
-        The connection that was used last is used first: it is warm.
+        The connection used last is used first, since it is warm.
         """
         sender, now = self._sender, time.monotonic_ns()
         outstanding = len(sender.connections) - len(self._idle)
@@ -133,7 +133,7 @@ class OpenLoop:
         return next_ns is not None and next_ns <= now
 
     def _give_up(self) -> None:
-        """Time is over for arrivals that the cap held back until now."""
+        """Fail the arrivals that the cap held back until the end of the run."""
         now = time.monotonic_ns()
         for arrival in self._arrivals.rest():
             exchange = Exchange(arrival.job, -1, arrival.due_ns)

@@ -1,4 +1,4 @@
-"""The connections of a rank: opened, watched, moved from one place to another, and closed."""
+"""The connections of a rank: opening, watching, moving them between places, and closing."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from mls.protocol.request import Target
 
 
 class Owner(Protocol):
-    """Who sends on a pool's connections, and is told what becomes of them."""
+    """The owner of a pool, which sends on its connections. The pool reports events to it."""
 
     def connected(self, connection: Connection) -> None:
-        """It is open."""
+        """The connection is open."""
         ...
 
     def refused(self, connection: Connection, error: OSError) -> None:
-        """It could not be opened."""
+        """The connection could not be opened."""
         ...
 
     def broken(self, connection: Connection, error: OSError | None) -> None:
-        """It broke; None: the server closed it."""
+        """The connection broke. error: None when the server closed it."""
         ...
 
 
 class ConnectionPool:
-    """`epoll` and `by_fd` are what the owner's loop waits with."""
+    """A rank's connections. The loop of the owner waits with `epoll` and `by_fd`."""
 
     def __init__(self, targets: Sequence[Target], owner: Owner) -> None:
         """Raises `UserError`, see `Dialer`."""
@@ -44,18 +44,18 @@ class ConnectionPool:
 
     @property
     def stamped(self) -> bool:
-        """Whether the kernel stamps what every server sends."""
+        """Whether bytes of every server have kernel timestamps."""
         return all(dialer.kernel_clock for dialer in self.dialers)
 
     def url(self, connection: Connection) -> str:
-        """Of the server that it goes to."""
+        """The URL of the connection's server."""
         return self.dialers[connection.server].target.url
 
     def connect(self, count: int, keep_open: bool) -> None:
-        """So many connections, before any load. Raises `UserError` when a server isn't there."""
+        """Open connections, before any load. Raises `UserError` when a server isn't there."""
         servers = len(self.dialers)
         self.connections = [Connection(slot, slot % servers) for slot in range(count)]
-        # every server is there, also where there are more of them than connections
+        # every server is tried, even when they outnumber the connections
         trials = (Connection(-1, server) for server in range(count, servers))
         for connection in [*self.connections, *trials]:
             connection.sock, connection.tls = self.dialers[connection.server].connect()
@@ -66,7 +66,7 @@ class ConnectionPool:
                 connection.close()
 
     def add(self) -> Connection:
-        """One more, not open yet."""
+        """Add a connection that is not open yet."""
         connection = Connection(len(self.connections))
         self.connections.append(connection)
         return connection
@@ -79,9 +79,9 @@ class ConnectionPool:
             dialer.close()
 
     def go_to(self, connection: Connection, server: int) -> None:
-        """Let it go to this server from now on.
+        """Connect a place to this server from now on.
 
-        The socket that it had is kept for whoever goes there next; none is opened ahead.
+        Its former socket is kept for the next request to its server. None is opened in advance.
         """
         if server == connection.server:
             return
@@ -98,7 +98,7 @@ class ConnectionPool:
                 self._register(connection)
 
     def dial(self, connection: Connection, now_ns: int) -> None:
-        """Begin to open it, under load; the owner is told when it is open, or refused."""
+        """Begin to open a connection, under load. The owner learns when it is open or refused."""
         connection.dialed_ns = now_ns
         connection.begin_connection()
         dialer = self.dialers[connection.server]
@@ -116,23 +116,23 @@ class ConnectionPool:
             self._owner.refused(connection, no_connection(code))
 
     def send(self, connection: Connection, data: bytes | memoryview) -> None:
-        """Send what the kernel takes now; the rest when it says that it takes more."""
+        """Send as much as the kernel takes now, and the rest when it takes more."""
         assert connection.sock is not None
         try:
-            sent = connection.sock.send(data)
+            count = connection.sock.send(data)
         except BlockingIOError:
-            sent = 0
+            count = 0
         except OSError as error:
             self._owner.broken(connection, error)
             return
-        if sent < len(data):
-            connection.unsent = memoryview(data)[sent:]
+        if count < len(data):
+            connection.unsent = memoryview(data)[count:]
             self.epoll.modify(connection.sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
         else:
             connection.unsent = b""
 
     def writable(self, connection: Connection) -> None:
-        """The kernel takes more, or a connection has come about, or hasn't."""
+        """Handle a writable socket: more can be sent, or an opening has succeeded or failed."""
         sock = connection.sock
         if sock is None:
             return
@@ -151,7 +151,7 @@ class ConnectionPool:
             self.send(connection, connection.unsent)
 
     def decrypt(self, connection: Connection, data: bytes) -> bytes:
-        """The plain bytes of what has come over TLS; b"" in the handshake. Raises `ssl.SSLError`."""
+        """The plain bytes of TLS data; b"" during the handshake. Raises `ssl.SSLError`."""
         tls = connection.tls
         assert tls is not None
         if tls.ready:
@@ -163,7 +163,7 @@ class ConnectionPool:
         return b""
 
     def hang_up(self, connection: Connection) -> None:
-        """Close its socket, if it has one."""
+        """Close the connection's socket, if it has one."""
         if connection.sock is not None:
             self.by_fd.pop(connection.sock.fileno(), None)
             connection.close()  # closing takes it out of epoll

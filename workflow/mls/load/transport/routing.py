@@ -1,4 +1,4 @@
-"""Which of several servers a request goes to."""
+"""The choice of one of several servers for each request."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from mls.config.sections.server import Policy
 
 
 class Router:
-    """The policy. The same on every rank."""
+    """Chooses servers by a policy, which is the same on every rank."""
 
     def __init__(self, servers: int, policy: Policy, turns: int) -> None:
-        """servers: how many there are. turns: jobs that a session has, one after another."""
+        """servers: number of servers. turns: number of consecutive jobs of a session."""
         self._servers = servers
         self._policy = policy
         self._turns = turns
 
     def choose(self, job: int, busy: Iterable[int]) -> int:
-        """Number of the server for a job. busy: those of this rank's outstanding requests.
+        """The number of the server for a job.
 
-        `least_outstanding`: the fewest of them, and of several such servers the one whose turn it is.
+        busy: the servers of this rank's outstanding requests. `least_outstanding` chooses the
+        server with the fewest; among several such servers, the one whose turn it is.
         """
         count = self._servers
         if self._policy == "least_outstanding":

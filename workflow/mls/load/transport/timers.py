@@ -42,7 +42,7 @@ class Alarm:
         return self._fd
 
     def set(self, at_ns: int) -> None:
-        """Go off at this moment (at once when it has passed), or never: 0. Forgets the one before."""
+        """Go off at this moment: at once when it has passed, never for 0. Replaces the last one."""
         value = self._setting.value
         value.seconds, value.nanoseconds = divmod(at_ns, NS_PER_S)
         _LIBC.timerfd_settime(self._fd, _ABSOLUTE, ctypes.byref(self._setting), None)
@@ -52,7 +52,7 @@ class Alarm:
 
 
 class Timers:
-    """What an event loop has to do at certain moments. True while there is something to do."""
+    """The timed actions of an event loop. True while there are any."""
 
     def __init__(self) -> None:
         """Raises `OSError` when there are no file descriptors left."""
@@ -60,29 +60,29 @@ class Timers:
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self.next_ns: int | None = None
-        """When the next is due; None when there is nothing to do."""
+        """The time of the next action; None without any."""
         self.armed_ns: int | None = None
-        """For when the alarm is set."""
+        """The time to which the alarm is set."""
 
     def __bool__(self) -> bool:
         return bool(self._heap)
 
     def fileno(self) -> int:
-        """Readable when something is due, once `arm` was called."""
+        """A file descriptor that is readable when an action is due, after `arm`."""
         return self._alarm.fileno()
 
     def at(self, when_ns: int, action: Callable[[], None]) -> None:
-        """Call `action` at that moment of `CLOCK_MONOTONIC`."""
+        """Schedule `action` for a moment of `CLOCK_MONOTONIC`."""
         heapq.heappush(self._heap, (when_ns, next(self._order), action))
         self.next_ns = self._heap[0][0]
 
     def arm(self) -> None:
-        """Before the loop sleeps, when the next is another than before."""
+        """Set the alarm to the next action. Called before the loop sleeps, if `next_ns` changed."""
         self._alarm.set(self.next_ns or 0)
         self.armed_ns = self.next_ns
 
     def run(self, now_ns: int) -> None:
-        """Do all that is due, in its order."""
+        """Run all actions that are due, in the order of their times."""
         while self._heap and self._heap[0][0] <= now_ns:
             heapq.heappop(self._heap)[2]()
         self.next_ns = self._heap[0][0] if self._heap else None

@@ -1,7 +1,7 @@
-"""When bytes reached the host: kernel receive timestamps, brought to `CLOCK_MONOTONIC`.
+"""Arrival times of bytes at the host: kernel receive timestamps, converted to `CLOCK_MONOTONIC`.
 
-With `SO_TIMESTAMPNS`, `recvmsg` on a Linux TCP socket tells the `CLOCK_REALTIME` at which the
-newest of the returned bytes came in, however late the reader is. See socket(7) and
+With `SO_TIMESTAMPNS`, `recvmsg` on a Linux TCP socket gives the `CLOCK_REALTIME` at which the
+newest of the returned bytes reached the host, however late the reader is. See socket(7) and
 Documentation/networking/timestamping.rst of the kernel.
 """
 
@@ -25,9 +25,9 @@ _TRY_S = 0.005
 
 
 def supported() -> bool:
-    """Whether this host gives kernel receive timestamps on TCP sockets: tried out on loopback.
+    """Whether this host gives kernel receive timestamps on TCP sockets, by a trial on loopback.
 
-    Some sandboxes take the socket option and then give none.
+    Some sandboxes accept the socket option and give no timestamps.
     """
     if not sys.platform.startswith("linux"):
         return False  # there the number may name another option
@@ -37,26 +37,27 @@ def supported() -> bool:
         near.connect(listener.getsockname())
         far, _ = listener.accept()
         with far:
-            return enable(near) and any(_stamped(far, near) for _ in range(_TRIES))
+            return enable(near) and any(_has_timestamp(far, near) for _ in range(_TRIES))
     return False
 
 
 def hold() -> socket.socket | None:
     """A socket that keeps the host's timestamps switched on while it is open.
 
-    The kernel switches them off, for a moment after the next one too, when no open socket asks
-    for them: so it would between two requests that don't share a connection.
+    The kernel switches timestamps off when no open socket asks for them, and takes a moment to
+    switch them on again. Without this socket, that would happen between requests on different
+    connections.
     """
     if not sys.platform.startswith("linux"):
         return None
-    held = socket.socket()
-    if enable(held):
-        return held
-    held.close()
+    sock = socket.socket()
+    if enable(sock):
+        return sock
+    sock.close()
     return None
 
 
-def _stamped(far: socket.socket, near: socket.socket) -> bool:
+def _has_timestamp(far: socket.socket, near: socket.socket) -> bool:
     far.send(b".")
     _, ancillary, _, _ = near.recvmsg(1, ANCILLARY_BYTES)
     if any(kind == SO_TIMESTAMPNS for _, kind, _ in ancillary):
@@ -75,20 +76,20 @@ def enable(sock: socket.socket) -> bool:
 
 
 class WallClock:
-    """Offset of `CLOCK_REALTIME` to `CLOCK_MONOTONIC`, kept fresh while load is running.
+    """The offset of `CLOCK_REALTIME` to `CLOCK_MONOTONIC`, refreshed while load is running.
 
-    The wall clock is slewed by NTP (at most 500 ppm: 25 µs between two refreshes) and may be
-    set by hand; `steps` counts jumps of over a millisecond.
+    NTP slews the wall clock by at most 500 ppm, which is 25 µs between two refreshes. The clock may
+    also be set by hand: `steps` counts jumps of more than a millisecond.
     """
 
     def __init__(self) -> None:
         self.steps = 0
         self.stale_ns = 0
-        """Until then `refresh` has nothing to do."""
+        """The time until which `refresh` does nothing."""
         self.offset_ns = _offset_ns()
 
     def refresh(self, now_ns: int) -> None:
-        """Measure the offset again when the last measurement is older than 50 ms."""
+        """Measure the offset again if the last measurement is older than 50 ms."""
         if now_ns < self.stale_ns:
             return
         self.stale_ns = now_ns + _REFRESH_NS
@@ -105,7 +106,7 @@ def arrival_ns(stamp: bytes, offset_ns: int) -> int:
 
 
 def _offset_ns() -> int:
-    """The tightest of a few bracketed readings, to within a fraction of a microsecond."""
+    """The offset by the tightest of five bracketed readings, to a fraction of a microsecond."""
     best_width, best = None, 0
     for _ in range(5):
         before = time.monotonic_ns()

@@ -1,7 +1,7 @@
-"""HTTP/1.1 replies taken apart after the load: from raw reads to head, body and arrival times.
+"""Parsing of HTTP/1.1 replies after the load: from raw reads to head, body and arrival times.
 
-While load is running the bytes only pass through a parser that says where a reply ends: a
-Python callback for each header and each chunk would be the greater part of a token's cost.
+While load is running, a parser finds the end of a reply only. A Python callback for each header and
+each chunk would be the greater part of a token's cost.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from mls.load.transport.timestamps import arrival_ns
 
 
 class HttpReply:
-    """A reply's head and body, as far as its bytes go. Its own httptools protocol.
+    """A reply's head and body, as far as its bytes go. It is the protocol of its httptools parser.
 
-    `pieces` holds (bytes of the body, index of the read that brought them).
+    pieces: (bytes of the body, index of their read).
     """
 
     def __init__(self, reads: list[Read]) -> None:
         self.event_stream = False
         self.framed = False
-        """It says itself where it ends; otherwise the connection's end is its end."""
+        """Whether its head says where it ends. Otherwise it ends with the connection."""
         self.retry_after: str | None = None
         self.location: str | None = None
         self.encoding: str | None = None
@@ -60,19 +60,23 @@ class HttpReply:
 
 
 def arrived_ns(read: Read, earliest_ns: int) -> int:
-    """When a read's newest byte reached the host; when the client had it, where nothing sane is known."""
+    """The time in ns at which a read's newest byte reached the host.
+
+    It is the time of the read where there is no timestamp, or one that is out of bounds: earlier
+    than `earliest_ns`, or later than the read.
+    """
     _, stamp, read_ns, offset_ns = read
-    arrived = arrival_ns(stamp, offset_ns) if stamp else read_ns
+    moment_ns = arrival_ns(stamp, offset_ns) if stamp else read_ns
     # else the wall clock has just been set
-    return arrived if earliest_ns <= arrived <= read_ns else read_ns
+    return moment_ns if earliest_ns <= moment_ns <= read_ns else read_ns
 
 
 def unframe(exchange: Exchange) -> None:
-    """Fill in times and body of an exchange from its raw reads, and forget those."""
-    arrived = exchange.start_ns
+    """Fill in an exchange's times and body from its raw reads, and drop the reads."""
+    arrival = exchange.start_ns
     for read in exchange.reads:
-        arrived = arrived_ns(read, arrived)
-        exchange.arrived_ns.append(arrived)
+        arrival = arrived_ns(read, arrival)
+        exchange.arrived_ns.append(arrival)
         exchange.read_ns.append(read[2])
     reply = HttpReply(exchange.reads)
     exchange.event_stream = reply.event_stream

@@ -1,4 +1,4 @@
-"""One rank's arrivals of an open loop: which job is due, and which may start."""
+"""The arrivals of an open loop on one rank: the jobs that are due, and those that may start."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mls.load.workload.schedule import Schedule
 
 @dataclass(frozen=True)
 class Arrival:
-    """A job of the schedule, and when it is due on this rank's clock."""
+    """A job of the schedule, with the time at which it is due on this rank's clock."""
 
     job: int
     due_ns: int
@@ -21,7 +21,7 @@ class Arrival:
 class Arrivals:
     """Hands out arrivals in their order, as soon as they are due and the cap has room.
 
-    Nothing is dropped or moved: an arrival that has to wait keeps the moment at which it was due.
+    No arrival is dropped or moved: one that has to wait keeps the time at which it was due.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Arrivals:
         self._room = None if cap is None else cap // workers + (worker < cap % workers)
         last_ns = int(plan.at_ns[-1]) if len(plan) else 0
         self.end_ns = start_ns + last_ns + int(load.drain_s * NS_PER_S)
-        """When what isn't complete has failed."""
+        """The time at which incomplete requests fail."""
 
     @property
     def next_ns(self) -> int | None:
@@ -43,7 +43,7 @@ class Arrivals:
         return self._due_ns[self._next] if self._next < len(self._jobs) else None
 
     def ready(self, now_ns: int, outstanding: int) -> Iterator[Arrival]:
-        """All that may start now, with so many requests outstanding already."""
+        """The arrivals that may start now. outstanding: requests already in flight."""
         while (due_ns := self.next_ns) is not None and due_ns <= now_ns:
             if self._room is not None and outstanding >= self._room:
                 return
@@ -52,7 +52,7 @@ class Arrivals:
             yield Arrival(self._jobs[self._next - 1], due_ns)
 
     def draw(self) -> int | None:
-        """Nothing: no place gets a job for being free."""
+        """None: in an open loop a free place gets no job."""
         return None
 
     @property
@@ -60,11 +60,11 @@ class Arrivals:
         return self.next_ns is None
 
     def stop(self) -> None:
-        """Hand out nothing more: the server is gone."""
+        """Hand out no more arrivals: the server is gone."""
         self._next = len(self._jobs)
 
     def rest(self) -> Iterator[Arrival]:
-        """All that were never started."""
+        """The arrivals that were never started."""
         while (due_ns := self.next_ns) is not None:
             self._next += 1
             yield Arrival(self._jobs[self._next - 1], due_ns)

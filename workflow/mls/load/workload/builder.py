@@ -1,4 +1,4 @@
-"""The prompt of each job: by seed and job number alone, the same whichever rank sends it."""
+"""The prompt of each job, which depends on seed and job number alone, not on the rank."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mls.protocol.request import Asked
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a request says: the user's text, or the `messages` that a dataset gives for it."""
+    """The prompt of a request: the user's text, or `messages` of a dataset."""
 
     text: str
     system: str | None = None
@@ -33,12 +33,12 @@ class Prompt:
 
 
 Prompts = Callable[[int], Prompt]
-"""Job → its prompt. Warm-up jobs are negative and get prompts of their own."""
+"""Job → prompt. Jobs of the warm-up are negative and have prompts of their own."""
 
 
 @dataclass(frozen=True)
 class Materials:
-    """What prompts are made of, gathered on rank 0 before the load and given to every rank.
+    """The materials of prompts, gathered on rank 0 before the load and sent to every rank.
 
     notes: sentences for the user.
     """
@@ -56,19 +56,19 @@ def needs_bodies(workload: Workload) -> bool:
     return not plain or workload.system is not None
 
 
-def make_prompts(run: Run, workload: Workload, seed: int, given: Materials) -> Prompts:
+def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) -> Prompts:
     """The prompts of a run."""
     if workload.kind == "replay":
-        assert given.earlier is not None
-        before = given.earlier
-        said = run.model_copy(update={"prompt_words": before.run.prompt_words})
-        return make_prompts(said, before.workload, before.seed, given)
+        assert materials.earlier is not None
+        earlier = materials.earlier
+        earlier_run = run.model_copy(update={"prompt_words": earlier.run.prompt_words})
+        return make_prompts(earlier_run, earlier.workload, earlier.seed, materials)
     if workload.kind == "words":
-        return _Words(run, workload, seed, given.trace)
+        return _Words(run, workload, seed, materials.trace)
     if workload.kind == "dataset":
-        assert given.rows is not None
-        return _Dataset(run, workload, seed, given)
-    return _Synthetic(run, workload, seed, given)
+        assert materials.rows is not None
+        return _Dataset(run, workload, seed, materials)
+    return _Synthetic(run, workload, seed, materials)
 
 
 class _Words:
@@ -84,28 +84,28 @@ class _Words:
 
 
 class _Synthetic:
-    """Random words of an exact number of tokens, with a group's own beginning if there are groups.
+    """Random words of an exact number of tokens. Prompts of a group begin with its prefix.
 
-    A conversation's session is `turns` jobs one after another.
+    The jobs of a conversation are `turns` consecutive ones.
     """
 
-    def __init__(self, run: Run, workload: Workload, seed: int, given: Materials) -> None:
-        assert given.calibration is not None
-        self._calibration = given.calibration
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        assert materials.calibration is not None
+        self._calibration = materials.calibration
         self._workload = workload
         self._seed = seed
-        self._trace = given.trace.prompt_tokens if given.trace else None
-        self._output = _Output(run, workload, seed, given.trace)
+        self._trace = materials.trace.prompt_tokens if materials.trace else None
+        self._output = _Output(run, workload, seed, materials.trace)
         self._prefixes: dict[int, str] = {}
 
     def __call__(self, job: int) -> Prompt:
-        workload, made = self._workload, self._calibration
+        workload, calibration = self._workload, self._calibration
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
         session = turn = group = None
-        room = tokens - made.overhead
+        room = tokens - calibration.overhead
         prefix = ""
-        asked: int | None = tokens
+        prompt_tokens: int | None = tokens
         if workload.kind == "shared_prefix":
             group = job % workload.groups
             prefix = self._prefix(group) + " " if job >= 0 else ""
@@ -113,10 +113,10 @@ class _Synthetic:
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
             if turn:  # a turn's length also depends on what the server said before
-                asked, room = None, tokens
-        text = prefix + made.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
-        about = Asked(asked, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, asked=about)
+                prompt_tokens, room = None, tokens
+        text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
+        attributes = Asked(prompt_tokens, output, session=session, turn=turn, group=group)
+        return Prompt(text, workload.system, asked=attributes)
 
     def _prefix(self, group: int) -> str:
         if group not in self._prefixes:
@@ -126,13 +126,13 @@ class _Synthetic:
 
 
 class _Dataset:
-    def __init__(self, run: Run, workload: Workload, seed: int, given: Materials) -> None:
-        self._rows = given.rows or []
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        self._rows = materials.rows or []
         self._replace = workload.replace
         self._seed = seed
         self._system = workload.system
-        self._warm_up = _Words(run, workload, seed, given.trace)
-        self._output = _Output(run, workload, seed, given.trace)
+        self._warm_up = _Words(run, workload, seed, materials.trace)
+        self._output = _Output(run, workload, seed, materials.trace)
 
     def __call__(self, job: int) -> Prompt:
         if job < 0:
@@ -141,8 +141,8 @@ class _Dataset:
         if self._replace:
             index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
         row = self._rows[index]
-        asked = Asked(output_tokens=row.output_tokens or self._output(job))
-        return Prompt(row.text, self._system, row.messages, asked)
+        attributes = Asked(output_tokens=row.output_tokens or self._output(job))
+        return Prompt(row.text, self._system, row.messages, attributes)
 
 
 class _Output:
@@ -161,10 +161,10 @@ class _Output:
 
 
 def draw(lengths: Lengths, seed: int, job: int, what: str, trace: NDArray[np.int64] | None) -> int:
-    """A job's length. what: `prompt` or `output`, which are independent of each other.
+    """The length of a job in tokens. what: `prompt` or `output`, which are drawn independently.
 
-    By the inverse of the distribution function: `random()` is the one stream of Python's that
-    never changes.
+    A length is the inverse distribution function of `random()`, the one stream of Python that never
+    changes.
     """
     if lengths.distribution == "trace":
         assert trace is not None

@@ -1,9 +1,9 @@
-"""How to write a text of an exact number of tokens for the server under test.
+"""Texts of an exact number of tokens for the server under test.
 
-The server is its own tokenizer: of the built-in words those are kept that are one token each
-wherever they stand in the prompt, so that a text of n of them is n tokens more than what the chat
-template and the tokenizer add around it. That sum is then tested on long random texts, and the
-rest (a token that begins every prompt, say) taken from the `usage` of one real completion.
+The server is its own tokenizer. The built-in words that are one token each, wherever they stand in
+a prompt, are selected. A text of n of them has n tokens, plus those that the chat template and the
+tokenizer add around it. Long random texts test this sum. The `usage` of one completion gives the
+remaining overhead, such as a token that begins every prompt.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _USAGE_WORDS = (8, 72)
 
 
 class Calibration(BaseModel):
-    """What a text of built-in words costs in tokens: `overhead` + `per_word` × words.
+    """The tokens of a text of built-in words: `overhead` + `per_word` × words.
 
-    exact: by the server's own tokenizer, one token a word; else estimated from `usage`.
+    exact: whether the server's tokenizer gave them, one token a word; else `usage` is the estimate.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,7 +43,7 @@ class Calibration(BaseModel):
     exact: bool
 
     def text(self, source: random.Random, tokens: int) -> str:
-        """Random words, `tokens` tokens in all."""
+        """Random words that are `tokens` tokens in all."""
         count = max(1, round(tokens / self.per_word))
         return " ".join(source.choices(self.words, k=count))
 
@@ -56,25 +56,25 @@ def calibrate(
     cache: Path | None,
     model_sha256: str | None,
 ) -> Calibration:
-    """Ask the server, or a file below `cache` that was written for the same model and template.
+    """The calibration by the server, or from a file below `cache` for the same model and template.
 
-    Without a model's hash nothing is kept: another model may come to the same address.
+    Without the model's hash no file is used, since another model may come to the same address.
     Raises `UserError`.
     """
     props = api.props() or {}
     chat = run.chats
-    known = [model_sha256, props.get("build_info"), run.endpoint]
-    kept = None
+    key = [model_sha256, props.get("build_info"), run.endpoint]
+    path = None
     if cache and model_sha256:
-        digest = data_sha256([*known, chat and [props.get("chat_template"), system], WORDS])
-        kept = cache / f"{digest[:32]}.json"
-        found = _read(kept)
-        if found:
-            return found
-    made = _exact(api, run, system, served_as) or _estimated(api, run, system, served_as)
-    if kept:
-        write(kept, made.model_dump_json() + "\n")
-    return made
+        digest = data_sha256([*key, chat and [props.get("chat_template"), system], WORDS])
+        path = cache / f"{digest[:32]}.json"
+        calibration = _read(path)
+        if calibration:
+            return calibration
+    calibration = _exact(api, run, system, served_as) or _estimated(api, run, system, served_as)
+    if path:
+        write(path, calibration.model_dump_json() + "\n")
+    return calibration
 
 
 def _read(path: Path) -> Calibration | None:
@@ -87,7 +87,7 @@ def _read(path: Path) -> Calibration | None:
 def _exact(
     api: ServerApi, run: Run, system: str | None, served_as: str | None
 ) -> Calibration | None:
-    """None when the server doesn't tokenize, or not word by word."""
+    """The calibration by the server's tokenizer; None without one, or when words aren't tokens."""
     around = _around(api, run, system)
     if around is None or api.tokenize("a") is None:
         return None
@@ -105,52 +105,52 @@ def _exact(
             return None
         if tokens(" ".join(source.choices(words, k=count))) != least - 1 + count:
             return None
-    used = _usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
-    overhead = least - 1 if used is None else used - _USAGE_WORDS[0]
+    usage = _usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
+    overhead = least - 1 if usage is None else usage - _USAGE_WORDS[0]
     return Calibration(words=words, overhead=overhead, per_word=1, exact=True)
 
 
 def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
-    """What turns a user's text into the whole prompt; None when the server doesn't say."""
+    """A function from the user's text to the whole prompt; None when the server can't tell it."""
     if not run.chats:
         return lambda text: text
-    rendered = api.apply_template(prompt_field(run, _MARK, system)["messages"])
-    if rendered is None or rendered.count(_MARK) != 1:
+    prompt = api.apply_template(prompt_field(run, _MARK, system)["messages"])
+    if prompt is None or prompt.count(_MARK) != 1:
         return None
-    before, after = rendered.split(_MARK)
+    before, after = prompt.split(_MARK)
     return lambda text: f"{before}{text}{after}"
 
 
 def _estimated(api: ServerApi, run: Run, system: str | None, served_as: str | None) -> Calibration:
-    """From the `usage` of two prompts of different length."""
+    """The calibration by the `usage` of two prompts of different lengths. Raises `UserError`."""
     source = random.Random(0)
     texts = [source.sample(WORDS, k=count) for count in _USAGE_WORDS]
-    used = [_usage(api, run, system, served_as, " ".join(text)) for text in texts]
-    if used[0] is None or used[1] is None or used[1] <= used[0]:
+    usage = [_usage(api, run, system, served_as, " ".join(text)) for text in texts]
+    if usage[0] is None or usage[1] is None or usage[1] <= usage[0]:
         raise UserError(
             f"workload: the server at {api.url} has neither /tokenize nor `usage`, so prompts of a "
             "length in tokens can't be made; use workload.kind words or dataset."
         )
-    per_word = (used[1] - used[0]) / (_USAGE_WORDS[1] - _USAGE_WORDS[0])
-    overhead = max(0, round(used[0] - per_word * _USAGE_WORDS[0]))
+    per_word = (usage[1] - usage[0]) / (_USAGE_WORDS[1] - _USAGE_WORDS[0])
+    overhead = max(0, round(usage[0] - per_word * _USAGE_WORDS[0]))
     return Calibration(words=tuple(WORDS), overhead=overhead, per_word=per_word, exact=False)
 
 
 def _usage(
     api: ServerApi, run: Run, system: str | None, served_as: str | None, text: str
 ) -> int | None:
-    """Prompt tokens of a text by a completion of one token."""
+    """The prompt tokens of a text, by the `usage` of a completion of one token."""
     one: dict[str, Any] = {"stream": False, "max_tokens": 1, "cache_prompt": False}
     short = run.model_copy(update=one)
     body = body_fields(short, served_as) | prompt_field(short, text, system)
     return api.complete(run.endpoint, body, run.timeout_s).prompt_tokens
 
 
-def least_tokens(calibration: Calibration, asked: Sequence[int]) -> None:
-    """Raise `UserError` when a prompt is to be shorter than what stands around any text."""
-    if asked and min(asked) <= calibration.overhead:
+def least_tokens(calibration: Calibration, lengths: Sequence[int]) -> None:
+    """Raise `UserError` when one of the lengths is no longer than the overhead around any text."""
+    if lengths and min(lengths) <= calibration.overhead:
         raise UserError(
-            f"workload.prompt_tokens: {min(asked)} tokens can't be had: the chat template alone has "
+            f"workload.prompt_tokens: {min(lengths)} tokens can't be had: the chat template alone has "
             f"{calibration.overhead}; ask for more, set workload.system to '' where the template "
             "has a system message of its own, or use /v1/completions."
         )

@@ -1,6 +1,6 @@
-"""Whether a slot's context is enough for lengths that only a file knows: a trace's, a dataset's.
+"""The check that a slot's context is enough for the lengths in a trace or a dataset.
 
-All other lengths are in the config, and `server.fit` has checked them when the server was probed.
+All other lengths are in the config. `server.fit` checks these when the server is probed.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ _QUOTED = 40  # characters of a prompt
 
 
 def check_files(
-    given: Settings, trace: Trace | None, rows: list[Row] | None, api: ServerApi
+    settings: Settings, trace: Trace | None, rows: list[Row] | None, api: ServerApi
 ) -> None:
-    """Raise `UserError` for a request that can't fit into a slot of the server.
+    """Raise `UserError` for a request that doesn't fit into a slot of the server.
 
-    A chat template's own tokens aren't counted, so what passes may still be a few tokens too long.
+    Tokens of the chat template aren't counted, so a request that passes may be a few tokens too
+    long.
     """
     if trace is None and rows is None:
         return
-    has = snapshot(api)["ctx_per_slot"]
-    if has is None:
+    context = snapshot(api)["ctx_per_slot"]
+    if context is None:
         return
     if trace is not None:
-        _check_trace(given, trace, has)
+        _check_trace(settings, trace, context)
     if rows is not None:
-        _check_rows(given, rows, has, api)
+        _check_rows(settings, rows, context, api)
 
 
-def _check_trace(given: Settings, trace: Trace, has: int) -> None:
-    workload = given.workload
-    most_prompt, most_reply = workload.longest(given.run.max_tokens)
-    prompt, reply = most_prompt or 0, 0 if given.run.embeds else most_reply
+def _check_trace(settings: Settings, trace: Trace, context: int) -> None:
+    workload = settings.workload
+    most_prompt, most_reply = workload.longest(settings.run.max_tokens)
+    prompt, reply = most_prompt or 0, 0 if settings.run.embeds else most_reply
     prompts, replies = np.full(len(trace.at_s), prompt), np.full(len(trace.at_s), reply)
     if workload.in_tokens and most_prompt is None and trace.prompt_tokens is not None:
         prompts = trace.prompt_tokens
@@ -47,28 +48,28 @@ def _check_trace(given: Settings, trace: Trace, has: int) -> None:
         replies = trace.output_tokens
     worst = int((prompts + replies).argmax())
     needs = int(prompts[worst] + replies[worst])
-    if needs > has:
+    if needs > context:
         prompt_words = f"a prompt of {prompts[worst]} and " if prompts[worst] else ""
         raise UserError(
-            f"load.file: row {trace.row[worst]} of {given.load.file} needs {needs} tokens "
-            f"({prompt_words}a reply of {replies[worst]}), and a slot has {has}; "
+            f"load.file: row {trace.row[worst]} of {settings.load.file} needs {needs} tokens "
+            f"({prompt_words}a reply of {replies[worst]}), and a slot has {context}; "
             "raise the context, or leave such rows out."
         )
 
 
-def _check_rows(given: Settings, rows: list[Row], has: int, api: ServerApi) -> None:
-    lengths = given.workload.output_tokens
-    usual = (lengths.greatest or 0) if lengths else given.run.max_tokens
+def _check_rows(settings: Settings, rows: list[Row], context: int, api: ServerApi) -> None:
+    lengths = settings.workload.output_tokens
+    usual = (lengths.greatest or 0) if lengths else settings.run.max_tokens
     for row in rows:
-        reply = 0 if given.run.embeds else row.output_tokens or usual
-        if len(row.text.encode()) + reply <= has:  # no token is shorter than a byte
+        reply = 0 if settings.run.embeds else row.output_tokens or usual
+        if len(row.text.encode()) + reply <= context:  # no token is shorter than a byte
             continue
         tokens = api.tokenize(row.text)
         if tokens is None:
             return
-        if tokens + reply > has:
+        if tokens + reply > context:
             raise UserError(
-                f"workload.file: {given.workload.file} has a prompt of {tokens} tokens "
+                f"workload.file: {settings.workload.file} has a prompt of {tokens} tokens "
                 f"({row.text[:_QUOTED]!r}…), which with a reply of {reply} needs {tokens + reply}, and "
-                f"a slot has {has}; raise the context, or set workload.max_prompt_tokens."
+                f"a slot has {context}; raise the context, or set workload.max_prompt_tokens."
             )

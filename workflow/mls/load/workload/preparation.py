@@ -1,4 +1,4 @@
-"""Everything that prompts and schedules are made of, gathered before the load, on rank 0."""
+"""The materials of prompts and schedules, gathered on rank 0 before the load."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mls.load.workload.replay import check_same, read_earlier
 from mls.load.workload.traces import Trace, read_trace
 from mls.server.api import ServerApi
 
-_LOOKED_AT = 10_000
+_MOST_JOBS = 10_000
 
 
 def prepare(
-    given: Settings, seed: int, results: Path, api: ServerApi, served_as: str | None
+    settings: Settings, seed: int, results: Path, api: ServerApi, served_as: str | None
 ) -> Materials:
-    """Read the files, and ask the server how it tokenizes. Raises `UserError`.
+    """Read the files, and calibrate prompts with the server's tokenizer. Raises `UserError`.
 
-    results: the config's folder; what was learnt about a model's tokenizer is kept below it.
+    results: the config's folder, in which calibrations are cached.
     """
-    workload, run = given.workload, given.run
-    trace = read_trace(given.load) if given.load.kind == "trace" else None
-    _check_lengths(given, trace)
+    workload, run = settings.workload, settings.run
+    trace = read_trace(settings.load) if settings.load.kind == "trace" else None
+    _check_lengths(settings, trace)
     calibration = rows = earlier = None
     notes = trace.notes if trace else ()
     if workload.kind == "replay":
@@ -37,36 +37,38 @@ def prepare(
     if workload.in_tokens:
         folder = results / "tokens"
         sha256 = (
-            None if given.server.addresses else _model_sha256(results, str(given.cell["model"]))
+            None
+            if settings.server.addresses
+            else _model_sha256(results, str(settings.cell["model"]))
         )
         calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
         values = trace.prompt_tokens if trace else None
-        jobs = range(min(given.requests or _LOOKED_AT, _LOOKED_AT))
-        asked = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
+        jobs = range(min(settings.requests or _MOST_JOBS, _MOST_JOBS))
+        lengths = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
         prefix = workload.prefix_tokens if workload.kind == "shared_prefix" else 0
-        least_tokens(calibration, [tokens - prefix for tokens in asked])
+        least_tokens(calibration, [tokens - prefix for tokens in lengths])
     if workload.kind == "dataset":
-        count = len(trace.at_s) if trace and given.requests is None else given.requests
+        count = len(trace.at_s) if trace and settings.requests is None else settings.requests
         if earlier:
             count = len(earlier.sha256)
         dataset = read_dataset(workload)
         rows = draw_rows(dataset, workload, seed, count, api.tokenize)
         notes += dataset.notes
-    check_files(given, trace, rows, api)
-    made = Materials(calibration, rows, trace, earlier, notes)
+    check_files(settings, trace, rows, api)
+    materials = Materials(calibration, rows, trace, earlier, notes)
     if earlier:
-        prompts = make_prompts(run, given.workload, seed, made)
-        check_same(earlier, lambda job: prompts(job).text, given.requests)
-    return made
+        prompts = make_prompts(run, settings.workload, seed, materials)
+        check_same(earlier, lambda job: prompts(job).text, settings.requests)
+    return materials
 
 
-def _check_lengths(given: Settings, trace: Trace | None) -> None:
-    """Raise `UserError` when a length is to come from a trace that has none."""
+def _check_lengths(settings: Settings, trace: Trace | None) -> None:
+    """Raise `UserError` when the config takes lengths from a trace that has none."""
     if trace is None:
         return
-    load: Load = given.load
+    load: Load = settings.load
     for key in ("prompt_tokens", "output_tokens"):
-        lengths, values = getattr(given.workload, key), getattr(trace, key)
+        lengths, values = getattr(settings.workload, key), getattr(trace, key)
         if lengths and lengths.distribution == "trace" and values is None:
             raise UserError(
                 f"workload.{key}: {load.file} has no column to take the lengths from; "
@@ -76,7 +78,7 @@ def _check_lengths(given: Settings, trace: Trace | None) -> None:
 
 def _model_sha256(results: Path, model: str) -> str | None:
     try:
-        found = json.loads((results / "models" / f"{model}.json").read_text()).get("sha256")
+        digest = json.loads((results / "models" / f"{model}.json").read_text()).get("sha256")
     except (OSError, ValueError, AttributeError):
         return None
-    return found if isinstance(found, str) else None
+    return digest if isinstance(digest, str) else None

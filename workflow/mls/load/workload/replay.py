@@ -1,4 +1,4 @@
-"""The prompts of an earlier run, made again from what it recorded and checked against its hashes."""
+"""The prompts of an earlier run, made again from its config and checked against its hashes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RUN, _RECORDS = "run.json", "requests.parquet"
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier repeat sent. sha256: of each job's prompt."""
+    """The prompts of an earlier repeat. sha256: job → hash of its prompt."""
 
     seed: int
     run: Run
@@ -39,7 +39,7 @@ def read_earlier(workload: Workload) -> Earlier:
         data, records = _files(path)
         config = json.loads(data)["config"]
         table = pq.read_table(io.BytesIO(records), columns=["job", "prompt_sha256"])
-        found = Earlier(
+        earlier = Earlier(
             config["seed"],
             Run.model_validate(config["run"]),
             Workload.model_validate(config.get("workload", {})),
@@ -53,18 +53,18 @@ def read_earlier(workload: Workload) -> Earlier:
             f"workload.file: {path} is not a repeat of this version of mls; expected a folder with "
             f"{_RUN} and {_RECORDS}, or an archive of one repeat."
         ) from None
-    if found.workload.turns_apart or found.workload.kind == "replay":
+    if earlier.workload.turns_apart or earlier.workload.kind == "replay":
         raise UserError(
-            f"workload.file: {path} is a repeat of workload.kind {found.workload.kind}, whose prompts "
+            f"workload.file: {path} is a repeat of workload.kind {earlier.workload.kind}, whose prompts "
             "are not its own; replay one of another kind."
         )
-    return found
+    return earlier
 
 
 def check_same(earlier: Earlier, text: Callable[[int], Any], requests: int | None) -> None:
-    """Raise `UserError` unless each job of the run says what it said before.
+    """Raise `UserError` unless each job of the run has the prompt of the earlier one.
 
-    text: job → the prompt's text as it would be sent now.
+    text: job → text of the prompt now.
     """
     if requests is None or requests > len(earlier.sha256):
         raise UserError(

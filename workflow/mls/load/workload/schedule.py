@@ -1,7 +1,7 @@
-"""When each request of an open loop is due: fixed before the run, from the seed alone.
+"""The arrivals of an open loop, fixed before the run by the seed alone.
 
-Every process here is a renewal process of rate 1, brought to the rate asked for by its cumulative
-rate's inverse (the time-rescaling theorem; Brown et al., Neural Computation 14, 2002). Random
+Each process is a renewal process of rate 1. The inverse of the cumulative rate brings it to the
+rate of the config (the time-rescaling theorem; Brown et al., Neural Computation 14, 2002). Random
 numbers come from numpy's legacy `RandomState`, whose streams never change (NEP 19).
 """
 
@@ -22,9 +22,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Arrivals of one run, one entry a job. `at_ns`: since the common start, never falling.
+    """The arrivals of one run, one entry a job.
 
-    `stage`: number of the stage that a job belongs to, 0 where there are no stages.
+    at_ns: time since the common start, never falling. stage: number of the job's stage, 0 where
+    there are no stages.
     """
 
     at_ns: Ints
@@ -34,7 +35,7 @@ class Schedule:
         return len(self.at_ns)
 
     def share(self, worker: int, workers: int) -> Ints:
-        """Jobs of one worker of several: every `workers`-th, so that all together are the process."""
+        """The jobs of one worker: every `workers`-th, so that all workers make up the process."""
         return np.arange(worker, len(self.at_ns), workers)
 
 
@@ -43,8 +44,8 @@ def schedule(
 ) -> Schedule:
     """All arrivals of an open loop, the same on every rank.
 
-    requests, duration_s: end after so many or so long; with stages and a trace both may be None.
-    trace: of `load.file`, with kind `trace`.
+    requests, duration_s: the number of arrivals or the time in s after which they end; with stages
+    or a trace both may be None. trace: the content of `load.file`, with kind `trace`.
     """
     if load.kind == "stages":
         return _stages(load.stages, seed)
@@ -73,29 +74,31 @@ def _stages(stages: list[Stage], seed: int) -> Schedule:
 
 def _arrivals(
     kind: str,
-    given: Arrivals,
+    arrivals: Arrivals,
     seed: int,
     stage: int,
     requests: int | None,
     duration_s: float | None,
     rate_to: float | None = None,
 ) -> Floats:
-    """Times in s from the beginning, ascending; those before `duration_s`, or the first `requests`."""
+    """Times in s since the begin, ascending: those before `duration_s`, or the first `requests`."""
     if kind == "burst":
-        assert given.burst and given.every_s
+        assert arrivals.burst and arrivals.every_s
         bursts = (
-            int(np.ceil(duration_s / given.every_s))
+            int(np.ceil(duration_s / arrivals.every_s))
             if duration_s is not None
-            else -(-(requests or 0) // given.burst)
+            else -(-(requests or 0) // arrivals.burst)
         )
-        at_s = np.repeat(np.arange(bursts) * given.every_s, given.burst)
+        at_s = np.repeat(np.arange(bursts) * arrivals.every_s, arrivals.burst)
         return at_s if requests is None else at_s[:requests]
-    assert given.rate
-    change = 0.0 if rate_to is None or duration_s is None else (rate_to - given.rate) / duration_s
-    end = None if duration_s is None else (given.rate + change * duration_s / 2) * duration_s
-    unit = _unit_rate(kind, given.burstiness, _random(seed, stage), requests, end)
+    assert arrivals.rate
+    change = (
+        0.0 if rate_to is None or duration_s is None else (rate_to - arrivals.rate) / duration_s
+    )
+    end = None if duration_s is None else (arrivals.rate + change * duration_s / 2) * duration_s
+    unit = _unit_rate(kind, arrivals.burstiness, _random(seed, stage), requests, end)
     # the inverse of ∫(rate + change·t)dt, in the form that loses no digits
-    return 2 * unit / (given.rate + np.sqrt(given.rate**2 + 2 * change * unit))
+    return 2 * unit / (arrivals.rate + np.sqrt(arrivals.rate**2 + 2 * change * unit))
 
 
 def _unit_rate(
@@ -110,14 +113,14 @@ def _unit_rate(
         count = requests if end is None else int(np.ceil(end))
         return np.arange(count or 0, dtype=np.float64)
     shape = burstiness if kind == "gamma" else 1.0
-    found = np.empty(0)
+    times = np.empty(0)
     # a stream is the same in whatever pieces it is drawn
-    while end is not None and (not len(found) or found[-1] < end):
+    while end is not None and (not len(times) or times[-1] < end):
         piece = random.standard_gamma(shape, 1024) / shape
-        found = np.concatenate([found, (found[-1] if len(found) else 0.0) + np.cumsum(piece)])
+        times = np.concatenate([times, (times[-1] if len(times) else 0.0) + np.cumsum(piece)])
     if end is None:
         return np.cumsum(random.standard_gamma(shape, requests or 0) / shape)
-    return found[found < end]
+    return times[times < end]
 
 
 def _random(seed: int, stage: int) -> np.random.RandomState:

@@ -1,53 +1,113 @@
-"""The archive: everything that stands behind a report in one zip, and the check of such a zip."""
+"""The archive: everything that stands behind a report of one sweep in one zip."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mls.analysis.repeats import Repeat, read_cell
+from mls.analysis.repeats import Repeat
+from mls.analysis.study import Study, read_study
+from mls.analysis.tables import tables
+from mls.config.cells import cell_key
 from mls.config.config import Config
-from mls.config.decisions import decision_files, planned
 from mls.core.digest import PACKAGE, data_sha256
 from mls.core.errors import UserError
 from mls.core.files import write
-from mls.core.run_folder import FAILURE, RUN
+from mls.core.run_folder import RUN
 from mls.report.archive import crate
+from mls.report.archive import manifest as manifests
+from mls.report.archive.coherence import coherence
+from mls.report.archive.manifest import PAGE, Manifest, Partial
+from mls.report.pages.inputs import CONFIG, config_data, digests, embedded, input_files
+from mls.report.pages.page import page
 
-MANIFEST = "manifest.json"
-MANIFEST_VERSION = 1
-DIGEST_LENGTH = 12
-_MADE = ("report.html", "summary.csv", "summary.parquet", "cells.csv", "cells.parquet")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_MEASURE = "`make report CONFIG=FILE` with this config measures just these"
 
 
 def archive(
-    config: Config, results: Path, locks: Path = PACKAGE.parent.parent / "requirements"
+    config: Config,
+    results: Path,
+    locks: Path = PACKAGE.parent.parent / "requirements",
+    *,
+    partial: bool = False,
 ) -> Path:
     """Write `<results>/archive/<name>-<digest>.zip` and return its path.
 
-    It holds RO-Crate metadata, page, tables, run.json and raw records of each repeat (failure.json of a failed one),
+    It holds RO-Crate metadata, page, tables, run.json and raw records of each planned repeat,
     environment, probes, descriptions of the models (not their weights), the config with its
-    defaults, and the lock files in `locks`. Nothing is compressed and all times are fixed, so the
-    same inputs give the same bytes on any machine. Raises `UserError` when there is no page or no
-    tables yet, a file can't be read, or the archive can't be written.
+    defaults, decisions on what to measure, and the lock files in `locks`. The tables are made from
+    the records; so is the page, unless the one in `results` was made from just these. Nothing is
+    compressed and all times are fixed, so the same inputs give the same bytes on any machine.
+
+    partial: where planned repeats have no result, pack what there is (and failure.json of those
+    that failed) as `<name>-partial-<digest>.zip`. Raises `UserError` when any is missing otherwise,
+    when records, config and environment don't belong together, a file can't be read, or the
+    archive can't be written.
     """
-    for name in _MADE:
-        if not (results / name).is_file():
-            raise UserError(
-                f"{results / name} isn't there: run `mls aggregate` and `mls report` first."
-            )
-    files = {name: _bytes(path) for name, path in _members(config, results, locks)}
-    files["config.json"] = (config.model_dump_json(indent=1) + "\n").encode()
-    files[crate.NAME] = _crate(config, files)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
-    manifest = {"manifest_version": MANIFEST_VERSION, "name": config.name, "files": sums}
-    files[MANIFEST] = (json.dumps(manifest, indent=1) + "\n").encode()
+    study = read_study(config, results)
+    extent = _extent(study, results, partial)
+    _check_coherence(study, results)
+    files = {name: _bytes(path) for name, path in _members(study, results, locks)}
+    files |= tables(study)
+    data = config_data(config)
+    files[CONFIG] = (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+    files[PAGE] = _page(study, results, digests(data, _sums(files)))
+    files[crate.NAME] = _crate(config, files, extent)
+    manifest = Manifest(
+        manifest_version=manifests.VERSION,
+        name=config.name,
+        definitions=manifests.definitions(),
+        partial=extent,
+        files=_sums(files),
+    )
+    files[manifests.NAME] = (manifest.model_dump_json(indent=1) + "\n").encode()
+    path = results / "archive" / manifest.file_name
+    write(path, _zipped(files))
+    return path
+
+
+def _extent(study: Study, results: Path, partial: bool) -> Partial | None:
+    """How much is there; None when it is all. Raises `UserError` when that isn't enough."""
+    for repeat in (repeat for cell in study.cells for repeat in cell.repeats):
+        if repeat.result is None and (repeat.folder / RUN).is_file():
+            raise UserError(f"{repeat.folder}: {repeat.message} Then archive it.")
+    if study.complete:
+        return None
+    name, missing = study.config.name, study.planned - study.measured
+    if partial and study.measured:
+        undecided = len(study.undecided)
+        return Partial(measured=study.measured, planned=study.planned, undecided=undecided)
+    why = f"{missing} of the {study.planned} planned repeats have no result in {results}"
+    if first := next((r for c in study.cells for r in c.repeats if r.result is None), None):
+        why += f" (first {cell_key(first.cell)}/repeat~{first.number}: {first.message.rstrip('.')})"
+    else:
+        why = f"the results have yet to decide whether more is measured of {study.undecided[0]}"
+    instead = "; --partial archives what is there" if study.measured else ""
+    raise UserError(f"Sweep {name} is not complete, as {why}: {_MEASURE}{instead}.")
+
+
+def _check_coherence(study: Study, results: Path) -> None:
+    runs = [(cell.cell, [repeat.number for repeat in cell.repeats]) for cell in study.cells]
+    for sentence in coherence(study.config, results, runs).contradictions:
+        raise UserError(f"{results}: {sentence} Call `make report CONFIG=FILE` with this config.")
+
+
+def _page(study: Study, results: Path, made_from: dict[str, str]) -> bytes:
+    """The page in `results` if it was made from this, else a new one."""
+    path = results / PAGE
+    if path.is_file():
+        content = _bytes(path)
+        if embedded(content.decode(errors="replace")) == made_from:
+            return content
+    return page(study, results).encode()
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
         for name, data in sorted(files.items()):
@@ -55,97 +115,38 @@ def archive(
             member.create_system = 3  # Unix, wherever it is made
             member.external_attr = 0o644 << 16
             packed.writestr(member, data)
-    path = results / "archive" / f"{config.name}-{_digest(sums)}.zip"
-    write(path, out.getvalue())
-    return path
+    return out.getvalue()
 
 
-def _crate(config: Config, files: dict[str, bytes]) -> bytes:
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+def _sums(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}
+
+
+def _crate(config: Config, files: dict[str, bytes], partial: Partial | None) -> bytes:
+    sums = _sums(files)
     runs = [name for name in files if PurePosixPath(name).name == RUN]
     started = sorted(
         str(json.loads(files[name])["clock"].get("started_utc") or "") for name in runs
     )
     title = config.title or f"Benchmark of {', '.join(config.models)}"
+    if partial:
+        title += f" (partial: {partial})"
     digest = data_sha256(sorted(sums[name] for name in runs))
     return crate.metadata(title, "".join(started[:1]), digest, files, sums).encode()
 
 
-def verify(path: Path) -> int:
-    """Check every file of an archive against its manifest; returns their number.
-
-    Raises `UserError` naming the first file (by name) that is wrong, missing or not in the
-    manifest, and when the archive's own name doesn't fit its content.
-    """
-    try:
-        with zipfile.ZipFile(path) as packed:
-            return _verified(packed, path)
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror or error}).") from None
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path} is damaged or not a zip archive ({error}).") from None
-
-
-def _verified(packed: zipfile.ZipFile, path: Path) -> int:
-    names = packed.namelist()
-    sums = _manifest(packed, path)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: {twice[0]} is in the archive more than once.")
-    for name in sorted({*names, *sums} - {MANIFEST}):
-        if name not in sums:
-            raise UserError(f"{path}: {name} is in the archive but not in its manifest.")
-        if name not in names:
-            raise UserError(f"{path}: {name} is in the manifest but missing from the archive.")
-        try:
-            data = packed.read(name)
-        except zipfile.BadZipFile:
-            data = b""
-        if hashlib.sha256(data).hexdigest() != sums[name]:
-            raise UserError(f"{path}: {name} is not as it was archived (its SHA-256 differs).")
-    named = re.search(rf"-([0-9a-f]{{{DIGEST_LENGTH}}})\.zip$", path.name)
-    if named and named[1] != _digest(sums):
-        raise UserError(f"{path}: the digest in its name doesn't fit its manifest.")
-    return len(sums)
-
-
-def _manifest(packed: zipfile.ZipFile, path: Path) -> dict[str, str]:
-    try:
-        files = json.loads(packed.read(MANIFEST))["files"]
-    except KeyError:
-        raise UserError(f"{path} has no {MANIFEST}: it wasn't made by `mls archive`.") from None
-    except (ValueError, TypeError, zipfile.BadZipFile):
-        raise UserError(f"{path}: {MANIFEST} is damaged.") from None
-    if not isinstance(files, dict):
-        raise UserError(f"{path}: {MANIFEST} is damaged.")
-    return {str(name): str(digest) for name, digest in files.items()}
-
-
-def _digest(sums: dict[str, str]) -> str:
-    return data_sha256(sums)[:DIGEST_LENGTH]
-
-
-def _members(config: Config, results: Path, locks: Path) -> Iterator[tuple[str, Path]]:
-    """Name in the archive and path of each file that is there."""
-    paths = [results / name for name in _MADE]
-    paths.append(results / "environment" / "environment.json")
-    for model in config.models:
-        paths += [results / "probe" / f"{model}.json", results / "models" / f"{model}.json"]
-    paths += decision_files(config, results)
-    for cell, numbers in planned(config, results):
-        for repeat in read_cell(config, results, cell, numbers):
-            paths += _of_repeat(repeat)
+def _members(study: Study, results: Path, locks: Path) -> Iterator[tuple[str, Path]]:
+    """Name in the archive and path of each file that is packed as it is."""
+    paths = input_files(study, results)
+    paths += [path for cell in study.cells for repeat in cell.ok for path in _records(repeat)]
     for path in paths:
-        if path.is_file():
-            yield path.relative_to(results).as_posix(), path
+        yield path.relative_to(results).as_posix(), path
     for path in sorted(locks.glob("*.txt")):
         yield f"requirements/{path.name}", path
 
 
-def _of_repeat(repeat: Repeat) -> list[Path]:
-    if repeat.result is None:
-        return [repeat.folder / name for name in (RUN, FAILURE)]
-    return [repeat.folder / name for name in (RUN, *sorted(repeat.result.files))]
+def _records(repeat: Repeat) -> list[Path]:
+    return [repeat.folder / name for name in sorted(repeat.result.files if repeat.result else ())]
 
 
 def _bytes(path: Path) -> bytes:

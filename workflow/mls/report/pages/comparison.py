@@ -1,4 +1,4 @@
-"""The comparison of two sets of results as a page, and as lines on the terminal."""
+"""The comparison of two sets of results, as a page and as lines of text."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from mls.report.text.numbers import NARROW, P95, milliseconds, number
 
 MARKS = {"worse": "✗", "can't tell": "?", "better": "✓", "same": "="}
 LOOKS = {"worse": "fail", "can't tell": "unknown", "better": "pass", "same": "pass"}
-MOST_DRAWN = 40
+MOST_BARS = 40
 COLORS = dict(zip(("light", "dark"), palette.variables(1, 1), strict=True))
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What the templates show of a comparison."""
+class ComparisonView:
+    """A comparison as the templates show it. `tally`: finding → number of cells."""
 
     base: str
     new: str
@@ -40,25 +40,27 @@ class Compared:
     tally: dict[str, int]
 
 
-def compared(base: Results, new: Results, found: Comparison, differ: list[Difference]) -> Compared:
-    """Everything to show, drawn."""
-    counts = Counter(cell.finding for cell in found.cells)
+def comparison_view(
+    base: Results, new: Results, comparison: Comparison, differences: list[Difference]
+) -> ComparisonView:
+    """The view of a comparison, with its drawing."""
+    counts = Counter(cell.finding for cell in comparison.cells)
     tally: dict[str, int] = {finding: counts[finding] for finding in ORDER if counts[finding]}
     with style():
-        plot = _forest(found)
-    return Compared(base.name, new.name, found, differ, plot, tally)
+        plot = _forest(comparison)
+    return ComparisonView(base.name, new.name, comparison, differences, plot, tally)
 
 
-def render(shown: Compared, output: Path) -> None:
-    """Write the page; it loads nothing from elsewhere. Raises `UserError` when it can't."""
+def render(view: ComparisonView, output: Path) -> None:
+    """Write the page, which loads nothing from elsewhere. Raises `UserError` when it can't."""
     page = templates().get_template("compare.html.j2")
-    write(output, page.render(figures=COLORS, **as_shown(shown)))
+    write(output, page.render(figures=COLORS, **template_values(view)))
 
 
-def as_shown(shown: Compared) -> dict[str, Any]:
-    """What the template of a comparison needs, beside the figures' colours."""
+def template_values(view: ComparisonView) -> dict[str, Any]:
+    """The values of a comparison's template, without the figures' colours."""
     return {
-        "shown": shown,
+        "view": view,
         "percent": percent,
         "value": value,
         "name": name,
@@ -67,17 +69,17 @@ def as_shown(shown: Compared) -> dict[str, Any]:
     }
 
 
-def lines(shown: Compared) -> list[str]:
-    """The comparison as plain text, one line a cell, then what differs."""
-    told = []
-    for cell in shown.comparison.cells:
+def lines(view: ComparisonView) -> list[str]:
+    """The comparison as plain text: one line for each cell, then the other differences."""
+    texts = []
+    for cell in view.comparison.cells:
         parts = [f"{c.metric.title.lower()} {percent(c.ratio)} ({c.finding})" for c in cell.changes]
         checks = f" [failed checks: {', '.join(cell.distrusted)}]" if cell.distrusted else ""
-        told.append(f"{cell.finding:10} {name(cell.cell)}: {'; '.join(parts)}{checks}")
-    for side, only in (("base", shown.comparison.only_base), ("new", shown.comparison.only_new)):
-        told += [f"only in {side}: {name(cell)}" for cell in only]
-    told += [f"differs: {d.what}: {d.base or '–'} → {d.new or '–'}" for d in shown.differences]
-    return [text.replace(NARROW, " ").replace("\u2060", "") for text in told]
+        texts.append(f"{cell.finding:10} {name(cell.cell)}: {'; '.join(parts)}{checks}")
+    for side, only in (("base", view.comparison.only_base), ("new", view.comparison.only_new)):
+        texts += [f"only in {side}: {name(cell)}" for cell in only]
+    texts += [f"differs: {d.what}: {d.base or '–'} → {d.new or '–'}" for d in view.differences]
+    return [text.replace(NARROW, " ").replace("\u2060", "") for text in texts]
 
 
 def name(cell: dict[str, object]) -> str:
@@ -86,41 +88,41 @@ def name(cell: dict[str, object]) -> str:
 
 
 def percent(ratio: Estimate) -> str:
-    """`+3.1 % (−0.2 to +6.5)` of a ratio to the base."""
-    change = f"{_signed(ratio.value)}{NARROW}%"
+    """A ratio to the base as a change, `+3.1 % (−0.2 to +6.5)`."""
+    change = f"{_change_in_percent(ratio.value)}{NARROW}%"
     if ratio.low is None or ratio.high is None:
         return change
-    return f"{change} ({_signed(ratio.low)} to {_signed(ratio.high)})"
+    return f"{change} ({_change_in_percent(ratio.low)} to {_change_in_percent(ratio.high)})"
 
 
 def value(change: Change, side: str) -> str:
     """The base's or the new figure with its unit."""
-    found: Estimate = getattr(change, side)
+    estimate: Estimate = getattr(change, side)
     if change.metric.unit == "ms":
-        return milliseconds(found.value)
-    return f"{number(found.value)}{NARROW}{change.metric.unit}"
+        return milliseconds(estimate.value)
+    return f"{number(estimate.value)}{NARROW}{change.metric.unit}"
 
 
-def _signed(ratio: float) -> str:
+def _change_in_percent(ratio: float) -> str:
     text = f"{100 * (ratio - 1):+.1f}"
     return text.replace("-", "−")
 
 
-def _forest(found: Comparison) -> Plot | None:
-    """Change of throughput in each cell with its interval, below one another."""
-    every = [cell.cell for cell in found.cells]
-    varying = [a for a in (every[0] if every else ()) if len({str(c[a]) for c in every}) > 1]
-    drawn = [
-        (name({axis: cell.cell[axis] for axis in varying or cell.cell}), change.ratio)
-        for cell in found.cells
+def _forest(comparison: Comparison) -> Plot | None:
+    """Drawing of the change of throughput in each cell with its interval; None without any."""
+    cells = [cell.cell for cell in comparison.cells]
+    axis_names = [a for a in (cells[0] if cells else ()) if len({str(c[a]) for c in cells}) > 1]
+    bars = [
+        (name({axis: cell.cell[axis] for axis in axis_names or cell.cell}), change.ratio)
+        for cell in comparison.cells
         for change in cell.changes
         if change.metric.higher_is_better
-    ][:MOST_DRAWN]
-    if not drawn:
+    ][:MOST_BARS]
+    if not bars:
         return None
-    figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(drawn)))
+    figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(bars)))
     axes = figure.subplots()
-    for row, (_, ratio) in enumerate(drawn):
+    for row, (_, ratio) in enumerate(bars):
         low, high = (
             (ratio.low, ratio.high)
             if ratio.low is not None and ratio.high is not None
@@ -129,14 +131,14 @@ def _forest(found: Comparison) -> Plot | None:
         axes.plot([100 * (low - 1), 100 * (high - 1)], [row, row], color=line(0), lw=1.4)
         axes.plot([100 * (ratio.value - 1)], [row], color=line(0), marker="o", ls="")
     axes.axvline(0, color=INK, lw=0.9)
-    for side in (-found.margin, found.margin):
+    for side in (-comparison.margin, comparison.margin):
         axes.axvline(100 * side, color=MUTED, lw=0.8, ls=(0, (3, 2)))
-    axes.set_yticks(range(len(drawn)), [text for text, _ in drawn])
-    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.set_yticks(range(len(bars)), [text for text, _ in bars])
+    axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_xlabel("change of throughput, %")
     title = "Change of throughput"
-    told = "; ".join(f"{text}: {percent(ratio)}" for text, ratio in drawn)
+    description = "; ".join(f"{text}: {percent(ratio)}" for text, ratio in bars)
     note = f"Bars: {P95} intervals over repeats. Dashed: the margin."
-    rows = [(text, ratio.value, ratio.low, ratio.high) for text, ratio in drawn]
+    rows = [(text, ratio.value, ratio.low, ratio.high) for text, ratio in bars]
     data = as_csv(("cell", "ratio", "ci95_low", "ci95_high"), rows)
-    return Plot(title, note, inline(figure, "forest", title, told + "."), "forest", data)
+    return Plot(title, note, inline(figure, "forest", title, description + "."), "forest", data)

@@ -1,4 +1,4 @@
-"""The history of many result sets as a page: a drawing for each cell, and a table of all."""
+"""The history of many result sets as a page: a drawing for each cell, and one table."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mls.report.plots.palette import MUTED, line
 from mls.report.plots.svg import inline, style
 from mls.report.text.numbers import P95, interval, milliseconds, milliseconds_interval, number
 
-MOST_DRAWN = 24
+MOST_TRENDS = 24
 
 
-def render(found: History, folder: Path, output: Path) -> None:
-    """Write the page; it loads nothing from elsewhere. Raises `UserError` when it can't."""
+def render(history: History, folder: Path, output: Path) -> None:
+    """Write the page, which loads nothing from elsewhere. Raises `UserError` when it can't."""
     with style():
-        plots = [_plot(f"trend{i}", trend) for i, trend in enumerate(found.trends[:MOST_DRAWN])]
+        plots = [_plot(f"trend{i}", trend) for i, trend in enumerate(history.trends[:MOST_TRENDS])]
     page = templates().get_template("history.html.j2")
     write(
         output,
         page.render(
-            history=found,
+            history=history,
             folder=folder,
             plots_=plots,
             figures=COLORS,
@@ -43,15 +43,15 @@ def render(found: History, folder: Path, output: Path) -> None:
 
 
 def _plot(identifier: str, trend: Trend) -> Plot:
-    """Throughput and p95 latency over the result sets, in their order in time."""
+    """Drawing of throughput and p95 latency over the result sets, in order of time."""
     figure = Figure(figsize=(SIZE[0], 3.6))
     above, below = figure.subplots(2, 1, sharex=True)
     rows = []
     for axes, metric, unit in ((above, "throughput", trend.unit), (below, "latency_ms.p95", "ms")):
-        known = [
+        places = [
             (i, p.estimates[metric]) for i, p in enumerate(trend.points) if metric in p.estimates
         ]
-        for place, estimate in known:
+        for place, estimate in places:
             low = estimate.value if estimate.low is None else max(estimate.low, 0.0)
             high = estimate.value if estimate.high is None else estimate.high
             axes.plot([place, place], [low, high], color=line(0), lw=1.1, alpha=0.55)
@@ -67,18 +67,18 @@ def _plot(identifier: str, trend: Trend) -> Plot:
                 )
             )
         axes.plot(
-            [i for i, _ in known], [e.value for _, e in known], color=line(0), marker="o", lw=1
+            [i for i, _ in places], [e.value for _, e in places], color=line(0), marker="o", lw=1
         )
         axes.set_ylabel(unit if metric == "throughput" else f"p95 latency, {unit}")
         axes.set_ylim(bottom=0)
     dates = [point.started_utc[:10] or point.source for point in trend.points]
     below.set_xticks(range(len(dates)), dates, rotation=30 if len(dates) > 3 else 0, color=MUTED)
     title = name(trend.cell)
-    told = "; ".join(
+    description = "; ".join(
         f"{point.started_utc[:16]}: {number(point.estimates['throughput'].value)} {trend.unit}"
         for point in trend.points
         if "throughput" in point.estimates
     )
     data = as_csv(("started_utc", "source", "metric", "value", "ci95_low", "ci95_high"), rows)
     note = f"Bars: {P95} intervals over repeats."
-    return Plot(title, note, inline(figure, identifier, title, f"{told}."), identifier, data)
+    return Plot(title, note, inline(figure, identifier, title, f"{description}."), identifier, data)

@@ -1,4 +1,4 @@
-"""The page: everything that was measured, in one HTML file that loads nothing."""
+"""The page of a sweep's results: one HTML file, which loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from mls.config.cells import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
-from mls.report.pages.comparison import Compared, as_shown, compared
+from mls.report.pages.comparison import ComparisonView, comparison_view, template_values
+from mls.report.pages.inputs import NAME as MADE_FROM
+from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
@@ -56,8 +58,8 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Said:
-    """The answer for one model."""
+class AnswerText:
+    """The answer for one model in words, the lead first, and its key figures."""
 
     model: str
     lead: Markup
@@ -66,15 +68,15 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Served:
-    """What is recorded of one model and of the server that served it; None: not recorded."""
+class Provenance:
+    """The records of one model and of the server that served it; None for one that is missing."""
 
     model: str
     file: Node | None
     probe: Node | None
     warnings: list[str]
     url: str
-    pinned: list[str]
+    cpus: list[str]
     engine: Node | None
     before: Node | None
     after: Node | None
@@ -83,66 +85,76 @@ class Served:
 def render(config: Config, results: Path, output: Path) -> None:
     """Write the page. The same results give the same bytes.
 
-    Raises `UserError` when the sweep isn't valid, the baseline can't be read, or the page written.
+    Raises `UserError` when the sweep isn't valid, when the baseline can't be read, and when the
+    page can't be written.
     """
-    study = read_study(config, results)
-    found = answer(study)
-    against = _baseline(config, results, study)
-    told = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
+    write(output, page(read_study(config, results), results))
+
+
+def page(study: Study, results: Path) -> str:
+    """The page's HTML. results: folder that the study was read from.
+
+    Raises `UserError` when the baseline can't be read.
+    """
+    config = study.config
+    whole = answer(study)
+    baseline = _baseline(config, results, study)
+    names = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
     figures = draw(study)
     with style():
-        busy = activity(study, told)
-    shown = rows.columns(study)
+        busy = activity(study, names)
+    columns = rows.columns(study)
     template = templates().get_template("page.html.j2")
-    page = template.render(
+    return template.render(
+        made_from_name=MADE_FROM,
+        made_from=as_text(made_from(study, results)),
         title=config.title or f"{', '.join(config.models)}: {_range(study)}",
         config=config,
         study=study,
-        answer=found,
-        said=[_said(model, found, study) for model in found.models],
+        answer=whole,
+        answers=[_answer_text(model, whole, study) for model in whole.models],
         figures=figures,
         activity=busy,
-        axes=told,
-        stops=stops(study, told),
-        planned=sum(len(cell.repeats) for cell in study.cells),
-        constant={a: study.cells[0].cell[a] for a in axes(config) if a not in told},
-        columns=shown,
-        rows=rows.table(study, told, shown),
+        axes=names,
+        stops=stops(study, names),
+        planned=study.planned,
+        constant={a: study.cells[0].cell[a] for a in axes(config) if a not in names},
+        columns=columns,
+        rows=rows.table(study, names, columns),
         checks=rows.checks(study),
         tally=rows.tally(study),
         marks=rows.MARKS,
-        started=_started(study),
+        started=_time_range(study),
         load_words=load_words,
         prompt_words=prompt_words,
         reply_words=reply_words,
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
-        environment=_recorded(results / "environment" / "environment.json"),
-        served=[_served(study, results, model) for model in config.models],
+        environment=_record(results / "environment" / "environment.json"),
+        provenances=[_provenance(study, results, model) for model in config.models],
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
-        replies=_replies(study, told),
+        replies=_replies(study, names),
         label=label,
         citation=cite(study, results),
-        baseline=against,
-        **(as_shown(against) if against else {}),
+        baseline=baseline,
+        **(template_values(baseline) if baseline else {}),
     )
-    write(output, page)
 
 
 def _replies(study: Study, names: list[str]) -> list[tuple[str, str]]:
-    """(cell, text) of some replies that the config asked to keep, cut to what can be read."""
-    kept = [(label(cell, names), text) for cell in study.cells for text in cell.replies]
-    return [(cell, text[:MOST_OF_A_REPLY]) for cell, text in spread(kept, MOST_REPLIES)]
+    """(cell, text) of some replies, cut to `MOST_OF_A_REPLY` characters."""
+    texts = [(label(cell, names), text) for cell in study.cells for text in cell.replies]
+    return [(cell, text[:MOST_OF_A_REPLY]) for cell, text in spread(texts, MOST_REPLIES)]
 
 
-def _baseline(config: Config, results: Path, study: Study) -> Compared | None:
+def _baseline(config: Config, results: Path, study: Study) -> ComparisonView | None:
     if config.baseline is None:
         return None
     with opened(Path(config.baseline)) as base:
-        differ = differences(base.study, base.folder, study, results)
+        setup_differences = differences(base.study, base.folder, study, results)
         new = Results(str(results), results, study)
-        return compared(base, new, compare(base.study, study), differ)
+        return comparison_view(base, new, compare(base.study, study), setup_differences)
 
 
 def _range(study: Study) -> str:
@@ -150,17 +162,17 @@ def _range(study: Study) -> str:
     return f"inflight {values[0]}" + (f" to {values[-1]}" if len(values) > 1 else "")
 
 
-def _said(found: ModelAnswer, whole: Answer, study: Study) -> Said:
-    lead, *rest = sentences(found, whole.rate, study.varying, len(whole.models) > 1)
-    rest += search_sentences(study, found.model, study.varying)
-    return Said(found.model, lead, rest, _cards(found, study))
+def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
+    lead, *rest = sentences(model_answer, whole.rate, study.varying, len(whole.models) > 1)
+    rest += search_sentences(study, model_answer.model, study.varying)
+    return AnswerText(model_answer.model, lead, rest, _cards(model_answer, study))
 
 
-def _cards(found: ModelAnswer, study: Study) -> list[Card]:
-    if not found.throughput or not found.latency:
+def _cards(model_answer: ModelAnswer, study: Study) -> list[Card]:
+    if not model_answer.throughput or not model_answer.latency:
         return []
     names = [axis for axis in study.varying if axis != "model"] or ["inflight"]
-    fast, prompt = found.throughput, found.latency
+    fast, prompt = model_answer.throughput, model_answer.latency
     cards = [
         Card(
             "Highest throughput",
@@ -185,47 +197,47 @@ def _at(cell: CellResult, names: list[str], span: str) -> str:
     return f"{label(cell, names)}{f' · {P95} interval {span}' if span else ''}"
 
 
-def _started(study: Study) -> tuple[str, str] | None:
-    """First and last start of a repeat in UTC, as recorded."""
-    known = sorted(
+def _time_range(study: Study) -> tuple[str, str] | None:
+    """First and last recorded start of a repeat in UTC; None without any."""
+    starts = sorted(
         str(repeat.result.clock["started_utc"])[:16].replace("T", " ")
         for cell in study.cells
         for repeat in cell.ok
         if repeat.result and repeat.result.clock.get("started_utc")
     )
-    return (known[0], known[-1]) if known else None
+    return (starts[0], starts[-1]) if starts else None
 
 
-def _recorded(path: Path) -> Node | None:
+def _record(path: Path) -> Node | None:
     data = read_json(path)
     return None if data is None else node(data)
 
 
 def _engines(server: dict[str, Any]) -> Node | None:
-    """What the managed engine is, or each of a fleet."""
+    """The record of the managed engine, or of each in a fleet; None without one."""
     each = {
         f"server {number}": one["engine"]
         for number, one in enumerate(server.get("each") or [], start=1)
         if one.get("engine")
     }
-    found = each or server.get("engine")
-    return node(found) if found else None
+    facts = each or server.get("engine")
+    return node(facts) if facts else None
 
 
-def _served(study: Study, results: Path, model: str) -> Served:
+def _provenance(study: Study, results: Path, model: str) -> Provenance:
     probe = read_json(results / "probe" / f"{model}.json")
-    measured = [r for cell in study.cells if cell.cell["model"] == model for r in cell.ok]
-    first: Repeat | None = next(iter(measured), None)
-    hosts = [repeat.result.host for repeat in measured if repeat.result]
+    repeats = [r for cell in study.cells if cell.cell["model"] == model for r in cell.ok]
+    first: Repeat | None = next(iter(repeats), None)
+    hosts = [repeat.result.host for repeat in repeats if repeat.result]
     server = first.result.server if first and first.result else {}
     warnings = probe.get("warnings", []) if isinstance(probe, dict) else []
-    return Served(
+    return Provenance(
         model=model,
-        file=_recorded(results / "models" / f"{model}.json"),
+        file=_record(results / "models" / f"{model}.json"),
         probe=None if probe is None else node(probe),
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         url=str(server.get("url", "")),
-        pinned=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
+        cpus=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
         engine=_engines(server),
         before=node(server["before"]) if server.get("before") else None,
         after=node(server["after"]) if server.get("after") else None,

@@ -1,4 +1,4 @@
-"""The table of cells and the list of checks, as the page shows them."""
+"""The rows of the page's tables of cells and of checks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mls.report.plots.series import label
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
 
 Hit = tuple[CellResult, int | None, str]
-"""Where a check did not pass: cell, repeat (None: the cell as a whole), message."""
+"""A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
 
 MARKS = {"pass": "✓", "unknown": "?", "warn": "!", "fail": "✗"}
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a cell with its interval; both are empty texts where there is none."""
+    """A figure of a cell and its interval as texts; the interval is empty where there is none."""
 
     text: str
     interval: str
     doubt: str = ""
-    """Why it can't be taken as known, when there were too few requests for it."""
+    """Why the figure is uncertain, when there were too few requests for it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Row:
     repeats: str
     verdict: str
     reasons: list[str]
-    """Checks with the worst status, as people call them, and repeats without a result."""
+    """Titles of the checks with the worst status, and the number of repeats without a result."""
     figures: list[Figure]
     message: str
     """Why repeats have no result."""
@@ -44,13 +44,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Check:
-    """One check that didn't pass, on all repeats that share its status."""
+    """One check that didn't pass, with all repeats on which it has this status."""
 
     name: str
     status: str
     where: str
     message: str
-    """Of the first of these repeats."""
+    """Message of the first of these repeats."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Column:
 
 
 def columns(study: Study) -> list[Column]:
-    """Columns of figures; those that no cell has (TTFT of replies that weren't streamed) are left out."""
+    """The columns of figures that any cell has: replies that aren't streamed have no TTFT."""
     rate = study.rate
     second = Column("Requests", "1/s", f"{study.rates}.requests_per_s")
     if second.metric == rate.metric:
         second = Column("Prompt tokens", "1/s", "throughput.prompt_tokens_per_s")
-    wanted = [
+    candidates = [
         Column("Achieved", "inflight", "inflight.achieved_time_weighted"),
         Column("Throughput", rate.unit, rate.metric),
         second,
@@ -79,33 +79,33 @@ def columns(study: Study) -> list[Column]:
         Column("ITL p99", "ms", "itl_ms.p99"),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]
-    return [c for c in wanted if any(c.metric in cell.estimates for cell in study.cells)]
+    return [c for c in candidates if any(c.metric in cell.estimates for cell in study.cells)]
 
 
-def table(study: Study, axes: list[str], shown: list[Column]) -> list[Row]:
-    """One row a cell, in the order of the sweep."""
-    return [_row(cell, axes, shown) for cell in study.cells]
+def table(study: Study, axes: list[str], columns: list[Column]) -> list[Row]:
+    """One row for each cell, in the order of the sweep."""
+    return [_row(cell, axes, columns) for cell in study.cells]
 
 
 def checks(study: Study) -> list[Check]:
-    """Every check that didn't pass anywhere, the worst first."""
+    """Every check that didn't pass on some repeat or cell, the worst status first."""
     names = study.varying or ["inflight"]
-    found: dict[tuple[str, str], list[Hit]] = {}
+    hits_by_check: dict[tuple[str, str], list[Hit]] = {}
     for cell in study.cells:
         on_repeats = [(r.number, v) for r in cell.ok if r.result for v in r.result.verdicts]
         for number_, verdict in [*on_repeats, *((None, v) for v in cell.verdicts)]:
             if verdict.status != "pass":
                 key = (verdict.check, verdict.status)
-                found.setdefault(key, []).append((cell, number_, verdict.message))
-    ordered = sorted(found.items(), key=lambda item: -WORSE.index(item[0][1]))
+                hits_by_check.setdefault(key, []).append((cell, number_, verdict.message))
+    groups = sorted(hits_by_check.items(), key=lambda item: -WORSE.index(item[0][1]))
     return [
         Check(title(check), status, _where(study, hits, names), hits[0][2])
-        for (check, status), hits in ordered
+        for (check, status), hits in groups
     ]
 
 
 def tally(study: Study) -> dict[str, int]:
-    """Repeats by the worst verdict on them or their cell, and those without a result as `no result`."""
+    """Number of repeats by the worst verdict on them or their cell, or by `no result`."""
     counts = dict.fromkeys((*WORSE, "no result"), 0)
     for cell in study.cells:
         for repeat in cell.repeats:
@@ -130,32 +130,34 @@ def _where(study: Study, hits: list[Hit], names: list[str]) -> str:
     return "; ".join(parts[:6]) + (f"; {len(parts) - 6} more cells" if len(parts) > 6 else "")
 
 
-def _row(cell: CellResult, axes: list[str], shown: list[Column]) -> Row:
-    failed = [repeat for repeat in cell.repeats if repeat.status != "ok"]
+def _row(cell: CellResult, axes: list[str], columns: list[Column]) -> Row:
+    failures = [repeat for repeat in cell.repeats if repeat.status != "ok"]
     reasons = [title(check) for check in cell.checks(cell.verdict)]
-    if failed:
-        reasons.append(f"{len(failed)} of {len(cell.repeats)} repeats have no result")
+    if failures:
+        reasons.append(f"{len(failures)} of {len(cell.repeats)} repeats have no result")
     return Row(
         cell=[str(cell.cell[axis]) for axis in axes],
         repeats=f"{len(cell.ok)}/{len(cell.repeats)}",
         verdict=cell.verdict,
         reasons=reasons if cell.verdict != "pass" else [],
-        figures=list(_figures(cell, shown)),
-        message=" ".join(dict.fromkeys(f"{_repeats(failed, m)}: {m}" for m in _messages(failed))),
+        figures=list(_figures(cell, columns)),
+        message=" ".join(
+            dict.fromkeys(f"{_repeats(failures, m)}: {m}" for m in _messages(failures))
+        ),
     )
 
 
-def _messages(failed: list[Repeat]) -> list[str]:
-    return list(dict.fromkeys(repeat.message for repeat in failed))
+def _messages(failures: list[Repeat]) -> list[str]:
+    return list(dict.fromkeys(repeat.message for repeat in failures))
 
 
-def _repeats(failed: list[Repeat], message: str) -> str:
-    numbers = [str(repeat.number) for repeat in failed if repeat.message == message]
+def _repeats(failures: list[Repeat], message: str) -> str:
+    numbers = [str(repeat.number) for repeat in failures if repeat.message == message]
     return f"Repeat{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
 
 
-def _figures(cell: CellResult, shown: list[Column]) -> Iterator[Figure]:
-    for column in shown:
+def _figures(cell: CellResult, columns: list[Column]) -> Iterator[Figure]:
+    for column in columns:
         estimate = cell.estimates.get(column.metric)
         if estimate is None:
             # without a steady window there still is the rate of the whole run

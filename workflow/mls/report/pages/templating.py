@@ -1,4 +1,4 @@
-"""The Jinja2 environment of all pages: everything from outside is escaped, nothing may be missing."""
+"""The Jinja2 environment of all pages: it escapes all values, and a missing value is an error."""
 
 from __future__ import annotations
 

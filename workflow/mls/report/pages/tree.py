@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 LONG_TEXT = 160
-CUT_TEXT = 4000
+MOST_TEXT = 4000
 MANY = 8
 
 
 @dataclass(frozen=True)
 class Node:
-    """`text` for the kinds text and long; `items` for pairs; `columns` and `rows` for a table.
+    """A part of the page: `text` of the kinds text and long, `items` of pairs, or a table's `rows`.
 
-    folded: to be opened by the reader, as it is long.
+    folded: whether the reader has to open it, as it is long.
     """
 
     kind: Literal["text", "long", "pairs", "table"]
@@ -26,7 +26,7 @@ class Node:
 
 
 def node(value: Any) -> Node:
-    """JSON data as a node: flat records of one kind become a table, the rest names with values."""
+    """JSON data as a node: flat records with the same keys become a table, other data pairs."""
     if isinstance(value, dict) and value:
         table = _table(
             [{"": key, **_fields(inner)} for key, inner in value.items()], value.values()
@@ -49,7 +49,7 @@ def node(value: Any) -> Node:
 
 
 def _table(rows: list[dict[str, Any]], values: Any) -> Node | None:
-    """A table when there are several values, all of them flat mappings with mostly the same keys."""
+    """A table of several flat mappings with at most `MANY` keys together; None for other values."""
     values = list(values)
     flat = all(
         isinstance(value, dict)
@@ -62,10 +62,10 @@ def _table(rows: list[dict[str, Any]], values: Any) -> Node | None:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if len(columns) > MANY:
         return None
-    shown = tuple(
-        tuple(_plain(row[c])[:CUT_TEXT] if c in row else "" for c in columns) for row in rows
+    cells = tuple(
+        tuple(_plain(row[c])[:MOST_TEXT] if c in row else "" for c in columns) for row in rows
     )
-    return Node("table", columns=tuple(columns), rows=shown, folded=len(rows) > MANY)
+    return Node("table", columns=tuple(columns), rows=cells, folded=len(rows) > MANY)
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def _fields(value: Any) -> dict[str, Any]:
 def _text(text: str) -> Node:
     if len(text) <= LONG_TEXT and "\n" not in text:
         return Node("text", text=text)
-    cut = f"{text[:CUT_TEXT]} … ({len(text)} characters)" if len(text) > CUT_TEXT else text
-    return Node("long", text=cut, folded=True)
+    excerpt = f"{text[:MOST_TEXT]} … ({len(text)} characters)" if len(text) > MOST_TEXT else text
+    return Node("long", text=excerpt, folded=True)
 
 
 def _plain(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What host and cards did during a run: one drawing a model, and the figures of the cards."""
+"""Activity of host and cards during a run: a drawing for each model, and the cards' figures."""
 
 from __future__ import annotations
 
@@ -41,24 +41,27 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Activity:
-    """The section on host and cards; both lists are empty where nothing was sampled."""
+    """The section on host and cards; its lists are empty where nothing was sampled."""
 
     plots: list[Plot]
     columns: list[Column]
     rows: list[Row]
     why_no_post: list[str]
-    """Reasons why replies were not post-processed although that was asked for."""
+    """Reasons why replies were not post-processed with `run.cuda_post: auto`."""
 
 
 def activity(study: Study, axes: list[str]) -> Activity:
-    """Drawings for each model's cell with the most in flight; must be called within `svg.style`."""
-    shown = [c for c in _COLUMNS if any(c.metric in cell.estimates for cell in study.cells)]
+    """The section, with a drawing of each model's cell of the highest inflight.
+
+    axes: names of the axes in the table's rows. Call it within `svg.style`.
+    """
+    columns = [c for c in _COLUMNS if any(c.metric in cell.estimates for cell in study.cells)]
     names = list(dict.fromkeys(str(cell.cell["model"]) for cell in study.cells))
-    drawn = [_drawing(f"activity{i}", study, name) for i, name in enumerate(names)]
+    drawings = [_drawing(f"activity{i}", study, name) for i, name in enumerate(names)]
     return Activity(
-        plots=[plot for plot in drawn if plot],
-        columns=shown,
-        rows=table(study, axes, shown) if shown else [],
+        plots=[plot for plot in drawings if plot],
+        columns=columns,
+        rows=table(study, axes, columns) if columns else [],
         why_no_post=_reasons(study),
     )
 
@@ -78,34 +81,32 @@ def _drawing(name: str, study: Study, model: str) -> Plot | None:
     cards = sorted({source for source, _ in cell.telemetry if source.startswith("gpu")})
     rows = [key for key in _OF_CARDS if any((card, key[0]) in cell.telemetry for card in cards)]
     figure, grid = panels(1 + len(rows), 1.1)
-    told = [_lines(grid[0], cell, [(source, "cpu") for source in _CPU], zero)]
+    texts = [_lines(grid[0], cell, [(source, "cpu") for source in _CPU], zero)]
     grid[0].set_ylabel("CPU\ncores", rotation=0, ha="right", va="center")
     legend(figure, grid[0])
     for axes, (key, title) in zip(grid[1:], rows, strict=True):
-        told.append(_lines(axes, cell, [(card, key) for card in cards], zero))
+        texts.append(_lines(axes, cell, [(card, key) for card in cards], zero))
         axes.set_ylabel(title, rotation=0, ha="right", va="center")
     grid[-1].set_xlabel("s")
     grid[-1].set_xlim(left=0)
     title = "Host and cards" if cards else "Host"
     where = label(cell, study.varying or ["model"])
-    shown = [(source, "cpu") for source in _CPU] + [
-        (card, key) for key, _ in rows for card in cards
-    ]
+    keys = [(source, "cpu") for source in _CPU] + [(card, key) for key, _ in rows for card in cards]
     values = [
         (source, key, round((int(at) - zero) / NS_PER_S, 3), float(value))
-        for source, key in shown
+        for source, key in keys
         if (source, key) in cell.telemetry
         for at, value in zip(
             cell.telemetry[source, key].at_ns, cell.telemetry[source, key].value, strict=True
         )
     ]
     data = as_csv(("source", "figure", "s", "value"), values)
-    drawing = inline(figure, name, title, " ".join(told))
+    drawing = inline(figure, name, title, " ".join(texts))
     return Plot(f"{title}, {where}", "One repeat.", drawing, name, data)
 
 
 def _lines(axes: Axes, cell: CellResult, keys: list[tuple[str, str]], zero: int) -> str:
-    told = []
+    texts = []
     for i, key in enumerate(key for key in keys if key in cell.telemetry):
         one: Series = cell.telemetry[key]
         axes.plot(
@@ -116,6 +117,6 @@ def _lines(axes: Axes, cell: CellResult, keys: list[tuple[str, str]], zero: int)
             lw=1.1,
             label=key[0],
         )
-        told.append(f"{key[0]} {key[1]}: {number(float(one.value.mean()))} on average.")
+        texts.append(f"{key[0]} {key[1]}: {number(float(one.value.mean()))} on average.")
     axes.set_ylim(bottom=0)
-    return " ".join(told)
+    return " ".join(texts)

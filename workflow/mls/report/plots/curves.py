@@ -29,20 +29,20 @@ _PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7
 
 
 MOST_POINTS = 40
-"""Of a line. Their data have them all."""
+"""Points of a line in a drawing. The drawing's data have all."""
 MOST_LABELS = 8
 MOST_TICKS = 12
 LONG_BAR = 3
-"""A bar that reaches beyond so many times the greatest value is cut off, and said to be."""
-_CUT = "Cut off: intervals reach further; the CSV has them."
-_THINNED = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
+"""A bar beyond this many times the greatest value is cut off, and a note says so."""
+_CUT_NOTE = "Cut off: intervals reach further; the CSV has them."
+_THINNED_NOTE = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing with its title and what must be known to read it.
+    """A drawing with its title and a note on how to read it.
 
-    name: unique in the page; data: what is drawn, as CSV.
+    name: unique in the page. data: the drawn figures as CSV.
     """
 
     title: str
@@ -64,25 +64,26 @@ def along(
 ) -> Plot | None:
     """One line for each series and metric over the x axis, with 95 % intervals as bars.
 
-    unit: of the metrics, `ms` is drawn as s when the values are large. None when nothing is known.
+    unit: the metrics' unit; `ms` is drawn as s when values are large. Returns None when no cell has
+    any of the metrics.
     """
-    drawn = [
-        (series, metric, known)
+    curves = [
+        (series, metric, cells)
         for series in facet.series
         for metric in metrics
-        if (known := [cell for cell in series.cells if metric in cell.estimates])
+        if (cells := [cell for cell in series.cells if metric in cell.estimates])
     ]
-    if not drawn:
+    if not curves:
         return None
-    top = max(cell.estimates[metric].value for _, metric, cells in drawn for cell in cells)
-    scale, shown_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
+    top = max(cell.estimates[metric].value for _, metric, cells in curves for cell in cells)
+    scale, axis_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     places, points = _places(facet, x), []
-    shown = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in drawn]
-    for series, metric, cells in shown:
+    sample = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in curves]
+    for series, metric, cells in sample:
         position = [places[str(cell.cell[x])] for cell in cells]
-        values = [_scaled(cell.estimates[metric], scale) for cell in cells]
+        values = [_in_unit(cell.estimates[metric], scale) for cell in cells]
         points += values
         dash = (
             _PERCENTILE_STYLES[metrics.index(metric) % len(_PERCENTILE_STYLES)]
@@ -95,33 +96,36 @@ def along(
         _line(axes, position, values, line(series.color), dash, marker,
               _legend(series, metric, facet, metrics))  # fmt: skip
     _x_axis(axes, x, places)
-    axes.set_ylabel(shown_unit)
-    end, cut = _end(points)
+    axes.set_ylabel(axis_unit)
+    end, is_cut = _end(points)
     axes.set_ylim(0, end)
-    if len(drawn) > 1:
+    if len(curves) > 1:
         legend(figure, axes)
-    if cut:
-        note = f"{note} {_CUT}".strip()
-    if shown != drawn:
-        note = f"{note} {_THINNED}".strip()
-    if any(cell.estimates[metric].needs for _, metric, cells in drawn for cell in cells):
+    if is_cut:
+        note = f"{note} {_CUT_NOTE}".strip()
+    if sample != curves:
+        note = f"{note} {_THINNED_NOTE}".strip()
+    if any(cell.estimates[metric].needs for _, metric, cells in curves for cell in cells):
         note = f"{note} Hollow: too few requests for this percentile.".strip()
-    drawing = inline(figure, name, title, _values(shown, x, unit))
+    drawing = inline(figure, name, title, _values(sample, x, unit))
     rows = [
         (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
-        for series, metric, cells in drawn
+        for series, metric, cells in curves
         for cell in cells
     ]
     data = as_csv(("line", x, "metric", "value", "ci95_low", "ci95_high"), rows)
-    return Plot(_titled(title, facet), note, drawing, name, data)
+    return Plot(_title_of(title, facet), note, drawing, name, data)
 
 
-def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plot | None:
-    """Latency over throughput: a point for each cell, labelled with its value on the x axis."""
-    rate = shown.metric
+def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot | None:
+    """Latency over throughput: a point for each cell, labelled with its value of the axis `x`.
+
+    Returns None when no cell has both.
+    """
+    throughput = rate.metric
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    told: list[str] = []
+    texts: list[str] = []
     rates: list[Estimate] = []
     latencies: list[Estimate] = []
     top = max(
@@ -134,16 +138,18 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
         default=0.0,
     )
     scale, unit = (1000.0, "s") if top >= 2000 else (1.0, "ms")
-    known = {
-        series.name: [c for c in series.cells if rate in c.estimates and latency in c.estimates]
+    cells_by_series = {
+        series.name: [
+            c for c in series.cells if throughput in c.estimates and latency in c.estimates
+        ]
         for series in facet.series
     }
     for series in facet.series:
-        cells = spread(known[series.name], MOST_POINTS)
+        cells = spread(cells_by_series[series.name], MOST_POINTS)
         if not cells:
             continue
-        across = [_scaled(cell.estimates[rate], 1.0) for cell in cells]
-        up = [_scaled(cell.estimates[latency], scale) for cell in cells]
+        across = [_in_unit(cell.estimates[throughput], 1.0) for cell in cells]
+        up = [_in_unit(cell.estimates[latency], scale) for cell in cells]
         rates += across
         latencies += up
         _line(axes, [point.value for point in across], up, line(series.color),
@@ -168,36 +174,38 @@ def trade_off(name: str, facet: Facet, x: str, shown: Rate, latency: str) -> Plo
                 fontsize=9,
                 color=line(series.color) if len(facet.series) > 1 else INK,
             )
-        told += [
+        texts += [
             f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
-            f"{number(point.value)} {shown.unit}, {milliseconds(cell.estimates[latency].value)}"
+            f"{number(point.value)} {rate.unit}, {milliseconds(cell.estimates[latency].value)}"
             for cell, point in zip(cells, across, strict=True)
         ]
-    if not told:
+    if not texts:
         return None
     (right, wide), (upper, high) = _end(rates), _end(latencies)
     axes.set_xlim(0, right)
     axes.set_ylim(0, upper)
-    axes.set_xlabel(shown.unit)
+    axes.set_xlabel(rate.unit)
     axes.set_ylabel(f"p95 latency, {unit}")
     if len(facet.series) > 1:
         legend(figure, axes)
     title = "Latency against throughput"
     note = f"Labels: {x}. Bars: 95 % intervals over repeats. Better: right and down."
-    if any(len(cells) > MOST_POINTS for cells in known.values()):
-        note += f" {_THINNED}"
+    if any(len(cells) > MOST_POINTS for cells in cells_by_series.values()):
+        note += f" {_THINNED_NOTE}"
     if wide or high:
-        note += f" {_CUT}"
-    drawing = inline(figure, name, title, "; ".join(told) + ".")
+        note += f" {_CUT_NOTE}"
+    drawing = inline(figure, name, title, "; ".join(texts) + ".")
     rows = [
-        (s.name, c.cell[x], *_numbers(c.estimates[rate]), *_numbers(c.estimates[latency]))
+        (s.name, c.cell[x], *_numbers(c.estimates[throughput]), *_numbers(c.estimates[latency]))
         for s in facet.series
-        for c in known[s.name]
+        for c in cells_by_series[s.name]
     ]
     spans = [
-        f"{metric}{part}" for metric in (rate, latency) for part in ("", ".ci95_low", ".ci95_high")
+        f"{metric}{part}"
+        for metric in (throughput, latency)
+        for part in ("", ".ci95_low", ".ci95_high")
     ]
-    return Plot(_titled(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
+    return Plot(_title_of(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
 
 
 def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
@@ -235,13 +243,13 @@ def _line(
 
 
 def _bars(values: list[Estimate]) -> list[list[float]]:
-    """Lengths below and above; 0 without an interval. Nothing drawn is below 0."""
+    """Lengths of the bars below and above the values: 0 without an interval, none beyond 0."""
     below = [v.value - max(v.low, 0.0) if v.low is not None else 0.0 for v in values]
     above = [v.high - v.value if v.high is not None else 0.0 for v in values]
     return [below, above]
 
 
-def _scaled(estimate: Estimate, scale: float) -> Estimate:
+def _in_unit(estimate: Estimate, scale: float) -> Estimate:
     if estimate.low is None or estimate.high is None:
         return replace(estimate, value=estimate.value / scale)
     return replace(
@@ -253,7 +261,7 @@ def _scaled(estimate: Estimate, scale: float) -> Estimate:
 
 
 def _places(facet: Facet, x: str) -> dict[str, float]:
-    """Value of the x axis (as text) → position: the number itself, or its rank for words."""
+    """Value of the x axis as text → its position: the number itself, or the rank of a word."""
     values = {str(c.cell[x]): c.cell[x] for series in facet.series for c in series.cells}
     if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
         return {text: float(value) for text, value in values.items()}
@@ -277,22 +285,23 @@ def _x_axis(axes: Axes, x: str, places: dict[str, float]) -> None:
 def ticks_apart(
     places: list[tuple[str, float]], scale: Callable[[float], float]
 ) -> list[tuple[str, float]]:
-    """The ticks whose texts don't run into each other; the first and the last among them."""
-    ordered = sorted(places, key=lambda one: one[1])
-    first, last = ordered[0], ordered[-1]
+    """The ticks whose texts don't overlap, with the first and the last of them."""
+    ascending = sorted(places, key=lambda one: one[1])
+    first, last = ascending[0], ascending[-1]
     least = (scale(last[1]) - scale(first[1])) / MOST_TICKS
-    kept = [first]
-    for one in ordered[1:-1]:
-        far = scale(one[1]) - scale(kept[-1][1]), scale(last[1]) - scale(one[1])
+    ticks = [first]
+    for one in ascending[1:-1]:
+        far = scale(one[1]) - scale(ticks[-1][1]), scale(last[1]) - scale(one[1])
         if min(far) >= least:
-            kept.append(one)
-    return kept if last == first else [*kept, last]
+            ticks.append(one)
+    return ticks if last == first else [*ticks, last]
 
 
 def _end(values: list[Estimate]) -> tuple[float, bool]:
     """(end of an axis from 0 for the values, whether it cuts off bars).
 
-    An interval of two repeats that differ can be many times its value, which would be a dot at 0.
+    The interval of two repeats that differ can be many times its value; on an axis that long the
+    value would be a dot at 0.
     """
     greatest = max(value.value for value in values)
     longest = max(value.value if value.high is None else value.high for value in values)
@@ -307,15 +316,15 @@ def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -
     return f"{series.name} {percentile}" if len(facet.series) > 1 else percentile
 
 
-def _titled(title: str, facet: Facet) -> str:
+def _title_of(title: str, facet: Facet) -> str:
     return f"{title}, {facet.title}" if facet.title else title
 
 
-def _values(drawn: list[tuple[Series, str, list[CellResult]]], x: str, unit: str) -> str:
-    """The drawing for those who can't see it."""
+def _values(curves: list[tuple[Series, str, list[CellResult]]], x: str, unit: str) -> str:
+    """The drawing in words, for readers who can't see it."""
     parts = []
-    for series, metric, cells in drawn:
-        shown = [
+    for series, metric, cells in curves:
+        texts = [
             f"{cell.cell[x]}: "
             + (
                 milliseconds(cell.estimates[metric].value)
@@ -325,13 +334,13 @@ def _values(drawn: list[tuple[Series, str, list[CellResult]]], x: str, unit: str
             for cell in cells
         ]
         parts.append(
-            f"{series.name + ' ' if series.name else ''}{metric} by {x}: {', '.join(shown)}"
+            f"{series.name + ' ' if series.name else ''}{metric} by {x}: {', '.join(texts)}"
         )
     return "; ".join(parts) + "."
 
 
 def legend(figure: Figure, axes: Axes) -> None:
-    """A legend above the drawing, where it can't cover anything, in as many columns as fit."""
+    """Add a legend above the drawing, where it covers nothing, in as many columns as fit."""
     handles, labels = axes.get_legend_handles_labels()
     longest, together = max(map(len, labels)), sum(len(text) + 5 for text in labels)
     figure.legend(

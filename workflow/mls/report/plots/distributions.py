@@ -14,75 +14,75 @@ from mls.report.text.numbers import milliseconds
 MOST_CURVES = 6
 MOST_PANELS = 6
 LONG_TAIL = 4
-"""A tail of so many times the greatest p99 is cut off in the drawing, and said to be."""
+"""A tail beyond this many times the greatest p99 is cut off in the drawing, and a note says so."""
 
 
 def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | None:
-    """Share of samples at or below each value, one curve a cell. None when there are no samples."""
-    known = spread(
+    """Share of samples at or below each value, one curve for each cell; None without samples."""
+    cells = spread(
         [c for c in series.cells if metric in c.curves and len(c.curves[metric].x)], MOST_CURVES
     )
-    if not known:
+    if not cells:
         return None
     order = [str(cell.cell[x]) for cell in series.cells]
-    reach = max(float(cell.curves[metric].x[-1]) for cell in known)
-    p99 = max(cell.estimates[f"{metric}.p99"].value for cell in known)
+    reach = max(float(cell.curves[metric].x[-1]) for cell in cells)
+    p99 = max(cell.estimates[f"{metric}.p99"].value for cell in cells)
     end = p99 * 1.15 if reach > p99 * LONG_TAIL else reach * 1.03
     scale, unit = (1000.0, "s") if end >= 2000 else (1.0, "ms")
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    for cell in known:
+    for cell in cells:
         curve = cell.curves[metric]
         axes.step(
             [0.0, *curve.x / scale],
             [0.0, *curve.y],
             where="post",
             color=ramp(order.index(str(cell.cell[x]))),
-            label=label(cell, [x]) if cell is known[0] else str(cell.cell[x]),
+            label=label(cell, [x]) if cell is cells[0] else str(cell.cell[x]),
         )
     axes.set_xlim(0, end / scale)
     axes.set_ylim(0, 1.01)
     axes.set_xlabel(unit)
     axes.set_ylabel("share")
-    if len(known) > 1:
+    if len(cells) > 1:
         legend(figure, axes)
-    told = "; ".join(
+    description = "; ".join(
         f"{label(cell, [x])}: half within {milliseconds(cell.estimates[f'{metric}.p50'].value)}, "
         f"95 % within {milliseconds(cell.estimates[f'{metric}.p95'].value)}"
-        for cell in known
+        for cell in cells
     )
     note = f"Cut off: the longest is {milliseconds(reach)}." if end < reach else ""
-    shown = f"{title}, {series.name}" if series.name else title
+    heading = f"{title}, {series.name}" if series.name else title
     rows = [
         (label(cell, [x]), float(value), float(share))
-        for cell in known
+        for cell in cells
         for value, share in zip(cell.curves[metric].x, cell.curves[metric].y, strict=True)
     ]
     data = as_csv(("cell", metric, "share"), rows)
-    return Plot(shown, note, inline(figure, name, title, told + "."), name, data)
+    return Plot(heading, note, inline(figure, name, title, description + "."), name, data)
 
 
 def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot | None:
-    """Requests in flight over time, one panel for one repeat of each cell."""
-    known = spread([cell for cell in series.cells if cell.course], MOST_PANELS)
-    if not known:
+    """Requests in flight over time, a panel with one repeat of each cell; None without records."""
+    cells = spread([cell for cell in series.cells if cell.course], MOST_PANELS)
+    if not cells:
         return None
     order = [str(cell.cell[x]) for cell in series.cells]
-    figure, grid = panels(len(known), 0.85)
-    told = []
-    for axes, cell in zip(grid, known, strict=True):
+    figure, grid = panels(len(cells), 0.85)
+    texts = []
+    for axes, cell in zip(grid, cells, strict=True):
         course = cell.course
         assert course is not None
         # in an open loop nothing is asked of the number in flight: its greatest is marked
-        asked = int(course.count.max() if open_loop else cell.cell["inflight"])
+        level = int(course.count.max() if open_loop else cell.cell["inflight"])
         color = ramp(order.index(str(cell.cell[x])))
         axes.fill_between(course.at_s, course.count, step="post", color=color, alpha=0.22, lw=0)
         axes.step(course.at_s, course.count, where="post", color=color, lw=0.9)
-        axes.axhline(asked, color=MUTED, lw=0.9, ls=(0, (3, 2)))
+        axes.axhline(level, color=MUTED, lw=0.9, ls=(0, (3, 2)))
         if course.window_s:
             axes.plot(course.window_s, [0, 0], color=MUTED, lw=4, solid_capstyle="butt")
-        axes.set_ylim(0, max(asked, float(course.count.max())) * 1.18)
-        axes.set_yticks([0, asked])
+        axes.set_ylim(0, max(level, float(course.count.max())) * 1.18)
+        axes.set_yticks([0, level])
         axes.set_ylabel(f"{x}\n{cell.cell[x]}", rotation=0, ha="right", va="center")
         axes.grid(axis="y", visible=False)
         window = (
@@ -90,9 +90,9 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
             if course.window_s
             else ", no steady window"
         )
-        wanted = "" if open_loop else f"{asked} asked, "
-        told.append(
-            f"{label(cell, [x])}: {wanted}at most {int(course.count.max())} in flight "
+        target = "" if open_loop else f"{level} asked, "
+        texts.append(
+            f"{label(cell, [x])}: {target}at most {int(course.count.max())} in flight "
             f"over {course.at_s[-1]:.2f} s{window}"
         )
     grid[-1].set_xlabel("s since the first request")
@@ -104,23 +104,26 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
     )
     rows = [
         (label(cell, [x]), round(float(at), 6), int(count))
-        for cell in known
+        for cell in cells
         if cell.course
         for at, count in zip(cell.course.at_s, cell.course.count, strict=True)
     ]
     data = as_csv(("cell", "s", "requests in flight"), rows)
-    return Plot(series.name, note, inline(figure, name, title, "; ".join(told) + "."), name, data)
+    return Plot(series.name, note, inline(figure, name, title, "; ".join(texts) + "."), name, data)
 
 
 def scatter(name: str, series: Series, x: str) -> Plot | None:
-    """Latency and TTFT of each request over time, one panel for one repeat of each cell."""
-    known = spread([cell for cell in series.cells if cell.dots], MOST_PANELS)
-    if not known:
+    """Latency and TTFT of each request by start, a panel with one repeat of each cell.
+
+    Returns None without records.
+    """
+    cells = spread([cell for cell in series.cells if cell.dots], MOST_PANELS)
+    if not cells:
         return None
     order = [str(cell.cell[x]) for cell in series.cells]
-    figure, grid = panels(len(known), 0.95)
-    told, rows, thinned = [], [], False
-    for axes, cell in zip(grid, known, strict=True):
+    figure, grid = panels(len(cells), 0.95)
+    texts, rows, is_thinned = [], [], False
+    for axes, cell in zip(grid, cells, strict=True):
         dots = cell.dots
         assert dots is not None
         color = ramp(order.index(str(cell.cell[x])))
@@ -128,23 +131,23 @@ def scatter(name: str, series: Series, x: str) -> Plot | None:
         axes.plot(dots.at_s, dots.ttft_ms, color=MUTED, marker="x", ms=2.6, mew=0.7, ls="")
         axes.set_ylim(0, float(dots.latency_ms.max()) * 1.12)
         axes.set_ylabel(f"{x}\n{cell.cell[x]}", rotation=0, ha="right", va="center")
-        thinned = thinned or dots.of > len(dots.at_s)
-        told.append(
+        is_thinned = is_thinned or dots.of > len(dots.at_s)
+        texts.append(
             f"{label(cell, [x])}: latencies of {dots.of} requests from "
             f"{milliseconds(float(dots.latency_ms.min()))} to {milliseconds(float(dots.latency_ms.max()))}"
         )
         rows += [
-            (label(cell, [x]), round(float(at), 6), float(latency), _known(ttft))
+            (label(cell, [x]), round(float(at), 6), float(latency), _or_none(ttft))
             for at, latency, ttft in zip(dots.at_s, dots.latency_ms, dots.ttft_ms, strict=True)
         ]
     grid[-1].set_xlabel("s since the first request")
     title = "Requests over time"
     note = "One repeat of each cell, by start. Dots: latency, ms. Crosses: TTFT, ms." + (
-        " Thinned: the least and the greatest of each stretch." if thinned else ""
+        " Thinned: the least and the greatest of each stretch." if is_thinned else ""
     )
     data = as_csv(("cell", "s", "latency_ms", "ttft_ms"), rows)
-    return Plot(series.name, note, inline(figure, name, title, "; ".join(told) + "."), name, data)
+    return Plot(series.name, note, inline(figure, name, title, "; ".join(texts) + "."), name, data)
 
 
-def _known(value: float) -> float | None:
+def _or_none(value: float) -> float | None:
     return None if value != value else float(value)

@@ -1,4 +1,4 @@
-"""Which drawings the page has, in groups, for any sweep."""
+"""The drawings of the page, in groups, for any sweep."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _BY_X = (("latency_ms", "Latency"), ("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("
 
 @dataclass(frozen=True)
 class Figures:
-    """Groups of drawings; a group may be empty. The variables are CSS declarations."""
+    """Groups of drawings, each of which may be empty. `light` and `dark` are CSS declarations."""
 
     throughput: list[Plot]
-    """Latency against it, and it along the x axis."""
+    """Latency over throughput, and throughput along the x axis."""
     along: list[Plot]
     distributions: list[Plot]
     timelines: list[Plot]
     requests: list[Plot]
     ranks: list[Plot]
     parts: list[Plot]
-    """Along the stages of a load, the turns of conversations."""
+    """Figures along the stages of a load and the turns of conversations."""
     x: str
     hidden: int
     """Lines that no drawing shows."""
@@ -50,12 +50,12 @@ class Figures:
 
 
 def draw(study: Study) -> Figures:
-    """Draw everything, with names that are unique in the page."""
+    """Draw all figures of the page. Their names are unique in it."""
     main = layout(study)
     by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
     rate = study.rate
     series = [one for facet in main.facets for one in facet.series]
-    detailed = series[:MOST_DETAILED]
+    detail_series = series[:MOST_DETAILED]
     with style():
         figures: dict[str, list[Plot | None]] = {
             "throughput": [
@@ -77,14 +77,16 @@ def draw(study: Study) -> Figures:
             "along": _along(main, study.config.load.open),
             "distributions": [
                 ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x)
-                for i, one in enumerate(detailed)
+                for i, one in enumerate(detail_series)
                 for metric, title in _DISTRIBUTIONS
             ],
             "timelines": [
                 timeline(f"time{i}", one, main.x, study.config.load.open)
-                for i, one in enumerate(detailed)
+                for i, one in enumerate(detail_series)
             ],
-            "requests": [scatter(f"requests{i}", one, main.x) for i, one in enumerate(detailed)],
+            "requests": [
+                scatter(f"requests{i}", one, main.x) for i, one in enumerate(detail_series)
+            ],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
             "parts": [*part_plots(study)],
         }
@@ -93,35 +95,35 @@ def draw(study: Study) -> Figures:
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)
-    drawn = {group: [plot for plot in plots if plot] for group, plots in figures.items()}
+    groups = {group: [plot for plot in plots if plot] for group, plots in figures.items()}
     return Figures(
-        **drawn,
+        **groups,
         x=main.x,
         hidden=main.hidden,
-        undetailed=len(series) - len(detailed) + main.hidden,
+        undetailed=len(series) - len(detail_series) + main.hidden,
         light=light,
         dark=dark,
     )
 
 
-def _along(shown: Layout, open_loop: bool) -> list[Plot | None]:
+def _along(arrangement: Layout, open_loop: bool) -> list[Plot | None]:
     plots = []
     # what an open loop is about: the wait of a request that was late counts
-    metrics_shown = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
-    for i, facet in enumerate(shown.facets):
+    kinds = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
+    for i, facet in enumerate(arrangement.facets):
         # one line a percentile is readable for one series; with several, the p95 of each is
-        pick = ("p50", "p95", "p99") if len(facet.series) == 1 else ("p95",)
-        which = "" if len(pick) > 1 else ", p95"
-        for kind, title in metrics_shown:
-            metrics = [f"{kind}.{percentile}" for percentile in pick]
+        percentiles = ("p50", "p95", "p99") if len(facet.series) == 1 else ("p95",)
+        suffix = "" if len(percentiles) > 1 else ", p95"
+        for kind, title in kinds:
+            metrics = [f"{kind}.{percentile}" for percentile in percentiles]
             name = f"by{i}-{kind}"
-            plots.append(along(name, title + which, facet, shown.x, metrics, "ms"))
+            plots.append(along(name, title + suffix, facet, arrangement.x, metrics, "ms"))
     return plots
 
 
-def _ranks(shown: Layout, rate: Rate) -> list[Plot | None]:
+def _ranks(arrangement: Layout, rate: Rate) -> list[Plot | None]:
     plots = []
-    for i, facet in enumerate(shown.facets):
+    for i, facet in enumerate(arrangement.facets):
         plots += [
             along(
                 f"ranks{i}-rate",

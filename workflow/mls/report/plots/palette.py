@@ -1,4 +1,4 @@
-"""Colours that follow the reader's light or dark scheme: CSS variables, named in the drawings."""
+"""Colours that follow the reader's light or dark scheme: the drawings name CSS variables."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import seaborn as sns
 from matplotlib.colors import to_hex
 
 INK, MUTED, GRID = "#0a0001", "#0a0002", "#0a0003"
-"""Stand-ins that matplotlib draws with; `adapt` turns them into variables of the page."""
+"""Stand-ins that matplotlib draws with; `adapt` replaces them by variables of the page."""
 
-_FIXED = {INK: "ink", MUTED: "muted", GRID: "line"}
+_VARIABLES = {INK: "ink", MUTED: "muted", GRID: "line"}
 _LINES_LIGHT = ("#1f5fa8", "#c2570c", "#1a7f5a", "#a2327a", "#6a4fc0", "#7d6608")
 _LINES_DARK = ("#6cb0f5", "#f5a15b", "#5fd0a0", "#ee8fc8", "#b09cf5", "#dcc65a")
 _RAMP_LIGHT = ("#4fb0b8", "#2c6fa6", "#3b1f66")
@@ -18,12 +18,12 @@ _RAMP_DARK = ("#4f7fe0", "#4fc0c8", "#e4f5b8")
 
 
 def line(index: int) -> str:
-    """Stand-in of the colour of a line (a model, mostly)."""
+    """Stand-in for the colour of a line, mostly of a model."""
     return f"#0a01{index:02x}"
 
 
 def ramp(index: int) -> str:
-    """Stand-in of the colour of an ordered value (inflight, mostly)."""
+    """Stand-in for the colour of an ordered value, mostly of inflight."""
     return f"#0a02{index:02x}"
 
 
@@ -32,8 +32,8 @@ def adapt(svg: str) -> str:
 
     def variable(match: re.Match[str]) -> str:
         token = match.group(0)
-        if token in _FIXED:
-            return f"var(--{_FIXED[token]})"
+        if token in _VARIABLES:
+            return f"var(--{_VARIABLES[token]})"
         kind = "c" if token[3:5] == "01" else "r"
         return f"var(--{kind}{int(token[5:7], 16)})"
 
@@ -41,7 +41,7 @@ def adapt(svg: str) -> str:
 
 
 def variables(lines: int, ramps: int) -> tuple[str, str]:
-    """CSS declarations of so many line and ramp colours, for the light and for the dark scheme."""
+    """CSS declarations for the light and for the dark scheme. lines, ramps: numbers of colours."""
     return (
         _declare("c", _lines(_LINES_LIGHT, lines, 0.45))
         + _declare("r", sns.blend_palette(_RAMP_LIGHT, max(ramps, 1))),
@@ -50,9 +50,9 @@ def variables(lines: int, ramps: int) -> tuple[str, str]:
     )
 
 
-def _lines(chosen: tuple[str, ...], count: int, lightness: float) -> list[str]:
-    if count <= len(chosen):
-        return list(chosen[: max(count, 1)])
+def _lines(colors: tuple[str, ...], count: int, lightness: float) -> list[str]:
+    if count <= len(colors):
+        return list(colors[: max(count, 1)])
     return list(sns.husl_palette(count, s=0.85, l=lightness))
 
 

@@ -1,4 +1,4 @@
-"""Stages, turns, prefixes and servers: a table of the parts of each cell, and times along them."""
+"""Parts of a cell (stages, turns, prefixes, servers): a table of them, and drawings along them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mls.report.plots.svg import inline
 from mls.report.text.numbers import milliseconds, number
 
 _NAMES = {"prefix_group": "prefix"}
-_DRAWN = {
+_PLOTS = {
     "turn": ("ttft_ms", "TTFT by turn of the conversation"),
     "stage": ("latency_from_scheduled_ms", "Latency from scheduled, by stage"),
 }
@@ -25,7 +25,7 @@ _DRAWN = {
 
 @dataclass(frozen=True)
 class PartRow:
-    """One line of the table: texts only."""
+    """One row of the table, as texts."""
 
     cell: str
     part: str
@@ -55,8 +55,8 @@ def part_rows(study: Study) -> list[PartRow]:
     return [
         PartRow(label(cell, names), f"{_NAMES.get(kind, kind)} {part.number}", _figures(part))
         for cell in study.cells
-        for kind, found in cell.parts.items()
-        for part in found
+        for kind, parts in cell.parts.items()
+        for part in parts
     ]
 
 
@@ -85,22 +85,22 @@ def _figures(part: Part) -> list[str]:
 
 
 def part_plots(study: Study) -> list[Plot]:
-    """One drawing for each kind of part that there is. Call it within `svg.style()`."""
-    found = []
-    for kind, (metric, title) in _DRAWN.items():
+    """One drawing for each kind of part in `_PLOTS` that occurs. Call it within `svg.style`."""
+    plots = []
+    for kind, (metric, title) in _PLOTS.items():
         cells = [cell for cell in study.cells if cell.parts.get(kind)]
         if cells:
-            found.append(_plot(study, cells[:MOST_LINES], kind, metric, title))
-    return found
+            plots.append(_plot(study, cells[:MOST_LINES], kind, metric, title))
+    return plots
 
 
 def _plot(study: Study, cells: list[CellResult], kind: str, metric: str, title: str) -> Plot:
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    told, drawn = [], []
+    texts, rows = [], []
     for i, cell in enumerate(cells):
-        known = [(p.number, getattr(p, metric)) for p in cell.parts[kind]]
-        points = [(at, d.p50, d.p95) for at, d in known if d.n]
+        distributions = [(p.number, getattr(p, metric)) for p in cell.parts[kind]]
+        points = [(at, d.p50, d.p95) for at, d in distributions if d.n]
         name = label(cell, study.varying)
         for percentile, dash in ((1, DASHES[0]), (2, DASHES[1])):
             axes.plot(
@@ -111,14 +111,14 @@ def _plot(study: Study, cells: list[CellResult], kind: str, metric: str, title: 
                 marker=MARKERS[i % len(MARKERS)],
                 label=f"{name} {'p50' if percentile == 1 else 'p95'}".strip(),
             )
-        drawn += [(name, *point) for point in points]
-        told += [f"{name} {kind} {at}: {milliseconds(p50)}" for at, p50, _ in points]
+        rows += [(name, *point) for point in points]
+        texts += [f"{name} {kind} {at}: {milliseconds(p50)}" for at, p50, _ in points]
     axes.set_ylim(bottom=0)
     axes.set_xlabel(kind)
     axes.set_ylabel("ms")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, axes)
     note = "Solid: median, dashed: p95, of the requests of all repeats."
-    drawing = inline(figure, f"parts-{kind}", title, "; ".join(told) + ".")
-    data = as_csv(("line", kind, "p50_ms", "p95_ms"), drawn)
+    drawing = inline(figure, f"parts-{kind}", title, "; ".join(texts) + ".")
+    data = as_csv(("line", kind, "p50_ms", "p95_ms"), rows)
     return Plot(title, note, drawing, f"parts-{kind}", data)

@@ -1,4 +1,4 @@
-"""A matplotlib figure as inline SVG that reads well in any scheme and by a screen reader."""
+"""Matplotlib figures as inline SVG for light and dark schemes and for screen readers."""
 
 from __future__ import annotations
 
@@ -52,16 +52,17 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw within: the look of all drawings; leaves matplotlib's settings as they were."""
+    """A context with the look of all drawings. Afterwards matplotlib's settings are as before."""
     with mpl.rc_context():
         sns.set_theme(context="paper", style="ticks", rc=_STYLE)
         yield
 
 
 def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """The figure as `<svg role="img">`. name: of its ids, unique in the page; the texts are escaped.
+    """The figure as `<svg role="img">`, with `title` and `description`, which are escaped.
 
-    The same figure gives the same text: no date, ids by hash, coordinates to 0.01 pt.
+    name: prefix of its ids, unique in the page. The same figure gives the same text: it has no
+    date, ids are hashes, and coordinates have 0.01 pt.
     """
     out = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name}):
@@ -72,7 +73,7 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
     body = re.sub(r"<style[^>]*>.*?</style>", "", body, flags=re.DOTALL)
     body = re.sub(r' id="[A-Za-z][A-Za-z0-9._]*_\d+"', "", body)  # axes_1: not unique in a page
     body = re.sub(r' transform="rotate\(-?0 [^"]*"', "", body)
-    body = re.sub(r' (?:d|x|y)="[^"]*"', _rounded, body)
+    body = re.sub(r' (?:d|x|y)="[^"]*"', _round, body)
     body = re.sub(r" font-family: [^;]*;", "", body)
     body = re.sub(r"\n\s*", "\n", body)
     return Markup(  # safe: matplotlib escapes all text that it draws
@@ -83,5 +84,5 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
     )
 
 
-def _rounded(attribute: re.Match[str]) -> str:
+def _round(attribute: re.Match[str]) -> str:
     return re.sub(r"(\d+\.\d{2})\d+", r"\1", attribute.group(0))

@@ -1,4 +1,4 @@
-"""The answer in words, for one model at a time. Every text from outside is escaped."""
+"""The answer for one model in words. Every text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from mls.report.text.numbers import (
 )
 
 
-def sentences(found: ModelAnswer, rate: Rate, varying: list[str], several: bool) -> list[Markup]:
+def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -> list[Markup]:
     """The answer for a model as sentences, the most important first.
 
-    rate: what throughput is; varying: axes that tell cells apart; several: models.
+    rate: the measure of throughput. axes: those that vary. several: whether there are more models.
     """
-    names = [axis for axis in varying if axis != "model"] or ["inflight"]
-    who = found.model if several else ""
-    if not found.throughput or not found.latency:
-        nothing = Markup("<b>No cell of {} has a result.</b>").format(found.model)
-        return [nothing, *_caveats(found, names)]
-    if not found.throughput.compared:
-        said = _single(found.throughput, rate, names, who)
-        only = "Only one cell passed its checks" if found.distrusted else "One cell was measured"
-        said.append(Markup("{}, so there is nothing to choose from.").format(only))
-    elif found.throughput.cell is found.latency.cell:
-        said = _one_best(found.throughput, found.latency, rate, names, who)
+    names = [axis for axis in axes if axis != "model"] or ["inflight"]
+    who = answer.model if several else ""
+    if not answer.throughput or not answer.latency:
+        sentence = Markup("<b>No cell of {} has a result.</b>").format(answer.model)
+        return [sentence, *_caveats(answer, names)]
+    if not answer.throughput.compared:
+        texts = _single(answer.throughput, rate, names, who)
+        only = "Only one cell passed its checks" if answer.distrusted else "One cell was measured"
+        texts.append(Markup("{}, so there is nothing to choose from.").format(only))
+    elif answer.throughput.cell is answer.latency.cell:
+        texts = _one_best(answer.throughput, answer.latency, rate, names, who)
     else:
-        said = _throughput(found.throughput, rate, names, who)
-        said += [*_latency(found.latency, rate, names), *_price(found, names)]
-    said[1:1] = _apart(found, names)
-    said += [*_knee(found), *_slo(found, rate, names)]
-    if found.throughput.value.low is None:
-        said.append(
+        texts = _throughput(answer.throughput, rate, names, who)
+        texts += [*_latency(answer.latency, rate, names), *_price(answer, names)]
+    texts[1:1] = _apart(answer, names)
+    texts += [*_knee(answer), *_slo(answer, rate, names)]
+    if answer.throughput.value.low is None:
+        texts.append(
             Markup(
                 "There is only one repeat, so there are no intervals: "
                 "nothing here tells a difference from chance."
             )
         )
-    return [*said, *_caveats(found, names)]
+    return [*texts, *_caveats(answer, names)]
 
 
 def _single(best: Best, rate: Rate, names: list[str], who: str) -> list[Markup]:
@@ -92,14 +92,14 @@ def _one_best(
             _of_time(cell, LATENCY),
         ),
         *_edge(throughput),
-        *_unresolved(throughput, names, "throughput"),
-        *_unresolved(latency, names, "latency"),
+        *_doubts(throughput, names, "throughput"),
+        *_doubts(latency, names, "latency"),
     ]
 
 
 def _throughput(best: Best, rate: Rate, names: list[str], who: str) -> list[Markup]:
     where, value = label(best.cell, names), number(best.value.value)
-    said = Markup("<b>{}Throughput {} highest at {}: {} {}</b>{}.").format(
+    sentence = Markup("<b>{}Throughput {} highest at {}: {} {}</b>{}.").format(
         f"{who}: " if who else "",
         "was" if best.resolved is False else "is",
         where,
@@ -107,7 +107,7 @@ def _throughput(best: Best, rate: Rate, names: list[str], who: str) -> list[Mark
         rate.unit,
         _of(best.value),
     )
-    return [said, *_edge(best), *_unresolved(best, names, "throughput")]
+    return [sentence, *_edge(best), *_doubts(best, names, "throughput")]
 
 
 def _edge(best: Best) -> list[Markup]:
@@ -123,7 +123,7 @@ def _edge(best: Best) -> list[Markup]:
 
 def _latency(best: Best, rate: Rate, names: list[str]) -> list[Markup]:
     there = best.cell.estimates.get(rate.metric)
-    said = Markup("<b>Latency {} lowest at {}</b>: {} of requests end within {}{}{}.{}").format(
+    sentence = Markup("<b>Latency {} lowest at {}</b>: {} of requests end within {}{}{}.{}").format(
         "was" if best.resolved is False else "is",
         label(best.cell, names),
         P95,
@@ -132,48 +132,48 @@ def _latency(best: Best, rate: Rate, names: list[str]) -> list[Markup]:
         f", at {number(there.value)} {rate.unit}" if there else "",
         _first(best.cell),
     )
-    return [said, *_unresolved(best, names, "latency")]
+    return [sentence, *_doubts(best, names, "latency")]
 
 
-def _price(found: ModelAnswer, names: list[str]) -> list[Markup]:
-    if not found.gain or not found.cost or not found.latency or not found.throughput:
+def _price(answer: ModelAnswer, names: list[str]) -> list[Markup]:
+    if not answer.gain or not answer.cost or not answer.latency or not answer.throughput:
         return []
     return [
         Markup(
             "Going from {} to {} changes throughput by a factor of <b>{}</b>{} and mean latency by a factor of <b>{}</b>{}."
         ).format(
-            label(found.latency.cell, names),
-            label(found.throughput.cell, names),
-            number(found.gain.value),
-            _of(found.gain),
-            number(found.cost.value),
-            _of(found.cost),
+            label(answer.latency.cell, names),
+            label(answer.throughput.cell, names),
+            number(answer.gain.value),
+            _of(answer.gain),
+            number(answer.cost.value),
+            _of(answer.cost),
         )
     ]
 
 
-def _unresolved(best: Best, names: list[str], what: str) -> list[Markup]:
-    said = []
+def _doubts(best: Best, names: list[str], what: str) -> list[Markup]:
+    texts = []
     if best.alike:
         equals = _join([label(cell, names) for cell in best.alike])
-        said.append(
+        texts.append(
             Markup("By {}, {} {} practically alike (within {}{}%).").format(
                 what, equals, "is" if len(best.alike) == 1 else "are", round(100 * ALIKE), NARROW
             )
         )
     if best.unclear:
         rivals = _join([label(cell, names) for cell in best.rivals])
-        said.append(
+        texts.append(
             Markup(
                 "<b>Not resolved:</b> by {} it can't be told apart from {}, as the {} interval of "
                 "their ratio holds 1; more repeats would narrow it.{}"
             ).format(what, rivals, P95, _kinder(best, names) if what == "throughput" else "")
         )
-    return said
+    return texts
 
 
 def _kinder(best: Best, names: list[str]) -> str:
-    """Of cells that are alike in throughput, the one with the lowest latency is the one to take."""
+    """The cell with the lowest latency among those that are alike in throughput, as a sentence."""
     rivals = [cell for cell in (best.cell, *best.rivals) if LATENCY in cell.estimates]
     least = min(rivals, key=lambda cell: cell.estimates[LATENCY].value)
     return (
@@ -182,45 +182,45 @@ def _kinder(best: Best, names: list[str]) -> str:
     )
 
 
-def _against(least: CellResult, chosen: CellResult) -> str:
-    return "" if least is chosen else f" against {_time(chosen, LATENCY)}"
+def _against(least: CellResult, best: CellResult) -> str:
+    return "" if least is best else f" against {_time(best, LATENCY)}"
 
 
-def _knee(found: ModelAnswer) -> list[Markup]:
-    knee = found.knee
+def _knee(answer: ModelAnswer) -> list[Markup]:
+    knee = answer.knee
     if not knee:
         return []
     where = f"inflight {knee.cell.cell['inflight']}"
     if knee.resolved and knee.at_edge:
         return []  # there is none yet, and the sentence on throughput says so
-    said = Markup(
+    sentence = Markup(
         "<b>The knee {} at {}</b>: the least that has practically all of the throughput"
     ).format("was" if knee.apart else "is", where)
     if not knee.unclear:
         why = ". <b>Not resolved</b>, as not all of its cells were measured together."
-        return [said + (Markup(why) if knee.apart else ".")]
+        return [sentence + (Markup(why) if knee.apart else ".")]
     span = f"between {knee.low} and {knee.high}" if knee.low != knee.high else f"near {knee.low}"
     more = (
         f"measure inflight {_join([str(n) for n in knee.measure])}"
         if knee.measure
         else "measure more repeats"
     )
-    return [said + Markup(". <b>Not resolved</b> (it is {}): {}.").format(span, more)]
+    return [sentence + Markup(". <b>Not resolved</b> (it is {}): {}.").format(span, more)]
 
 
-def _slo(found: ModelAnswer, rate: Rate, names: list[str]) -> list[Markup]:
-    slo = found.under_slo
+def _slo(answer: ModelAnswer, rate: Rate, names: list[str]) -> list[Markup]:
+    slo = answer.under_slo
     if not slo:
         return []
-    asked = _join(
+    objectives = _join(
         [f"{o.metric.replace('_ms', '').replace('.', ' ')} ≤ {milliseconds(o.limit_ms)}"
          for o in slo.objectives], most=8
     )  # fmt: skip
     if slo.cell is None or slo.value is None:
         maybe = f" {_join([label(c, names) for c in slo.unclear])} may." if slo.unclear else ""
-        return [Markup("<b>No cell meets the objectives</b> ({}).{}").format(asked, maybe)]
-    said = Markup("<b>Under the objectives ({}), {} serves the most</b>: {} {}{}{}.").format(
-        asked,
+        return [Markup("<b>No cell meets the objectives</b> ({}).{}").format(objectives, maybe)]
+    sentence = Markup("<b>Under the objectives ({}), {} serves the most</b>: {} {}{}{}.").format(
+        objectives,
         label(slo.cell, names),
         number(slo.value.value),
         rate.unit,
@@ -228,15 +228,15 @@ def _slo(found: ModelAnswer, rate: Rate, names: list[str]) -> list[Markup]:
         _good(slo.cell),
     )
     if slo.unclear:
-        said += Markup(
+        sentence += Markup(
             " <b>Not resolved:</b> whether {} meets them, as a limit lies within its {} interval: "
             "measure more repeats."
         ).format(_join([label(cell, names) for cell in slo.unclear]), P95)
     if slo.measure:
-        said += Markup(" <b>Not resolved:</b> measure inflight {}.").format(
+        sentence += Markup(" <b>Not resolved:</b> measure inflight {}.").format(
             _join([str(n) for n in slo.measure])
         )
-    return [said, *_goodput(found, names)]
+    return [sentence, *_goodput(answer, names)]
 
 
 def _good(cell: CellResult) -> str:
@@ -244,8 +244,8 @@ def _good(cell: CellResult) -> str:
     return f", {number(100 * share.value)}{NARROW}% of its requests are good" if share else ""
 
 
-def _goodput(found: ModelAnswer, names: list[str]) -> list[Markup]:
-    best = found.goodput
+def _goodput(answer: ModelAnswer, names: list[str]) -> list[Markup]:
+    best = answer.goodput
     if not best:
         return []
     return [
@@ -255,44 +255,44 @@ def _goodput(found: ModelAnswer, names: list[str]) -> list[Markup]:
             number(best.value.value),
             _of(best.value),
         ),
-        *_unresolved(best, names, "goodput"),
+        *_doubts(best, names, "goodput"),
     ]
 
 
-def _caveats(found: ModelAnswer, names: list[str]) -> list[Markup]:
-    said = []
-    if found.distrusted:
-        parts = [f"{label(c, names)} ({_failed(c)})" for c in found.distrusted]
-        said.append(
+def _caveats(answer: ModelAnswer, names: list[str]) -> list[Markup]:
+    texts = []
+    if answer.distrusted:
+        parts = [f"{label(c, names)} ({_failed_checks(c)})" for c in answer.distrusted]
+        texts.append(
             Markup("Left out of this answer because a check failed: {}.").format(_join(parts))
         )
-    if not found.trusted and found.throughput:
-        said.append(
+    if not answer.trusted and answer.throughput:
+        texts.append(
             Markup(
                 "<b>Don't rely on this answer:</b> on every cell of {} a check failed "
                 "(see the checks)."
-            ).format(found.model)
+            ).format(answer.model)
         )
-    return said
+    return texts
 
 
-def _apart(found: ModelAnswer, names: list[str]) -> list[Markup]:
-    """That cells were measured at different times: no interval holds what changed in between."""
-    if not found.apart:
+def _apart(answer: ModelAnswer, names: list[str]) -> list[Markup]:
+    """The caveat that cells were measured at different times, which no interval accounts for."""
+    if not answer.apart:
         return []
     return [
         Markup(
             "<b>Not resolved:</b> repeats of {} were measured {}{} apart from those of the others, so "
             "what differs may be the machine at these times (see the check “measured together”)."
         ).format(
-            _join([label(cell, names) for cell, _ in found.apart]),
-            "up to " if len(found.apart) > 1 else "",
-            duration(max(gap_s for _, gap_s in found.apart)),
+            _join([label(cell, names) for cell, _ in answer.apart]),
+            "up to " if len(answer.apart) > 1 else "",
+            duration(max(gap_s for _, gap_s in answer.apart)),
         )
     ]
 
 
-def _failed(cell: CellResult) -> str:
+def _failed_checks(cell: CellResult) -> str:
     return ", ".join(title(check) for check in cell.checks("fail"))
 
 
@@ -306,19 +306,19 @@ def _first(cell: CellResult) -> str:
 
 
 def _of(estimate: Estimate) -> str:
-    found = interval(estimate)
-    return f" ({P95} interval {found})" if found else ""
+    text = interval(estimate)
+    return f" ({P95} interval {text})" if text else ""
 
 
 def _of_time(cell: CellResult, metric: str) -> str:
-    found = milliseconds_interval(cell.estimates[metric])
-    return f" ({found})" if found else ""
+    text = milliseconds_interval(cell.estimates[metric])
+    return f" ({text})" if text else ""
 
 
 def _time(cell: CellResult, metric: str) -> str:
-    """A time; with `≈` when it is a percentile of too few requests to be known."""
-    found = cell.estimates[metric]
-    return f"{'≈ ' if found.needs else ''}{milliseconds(found.value)}"
+    """A time; with `≈` when it is a percentile of too few requests."""
+    estimate = cell.estimates[metric]
+    return f"{'≈ ' if estimate.needs else ''}{milliseconds(estimate.value)}"
 
 
 def _join(parts: list[str], most: int = 4) -> str:

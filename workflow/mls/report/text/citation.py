@@ -1,4 +1,4 @@
-"""How to cite the results: a methods paragraph, a BibTeX entry, and the digest of the raw data."""
+"""Citation of the results: a methods paragraph, a BibTeX entry, and the digest of the raw data."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Citation:
     methods: str
     bibtex: str
     digest: str
-    """SHA-256 over those of all `run.json`."""
+    """SHA-256 over the SHA-256 of all `run.json`."""
 
 
 def cite(study: Study, results: Path) -> Citation:
-    """From what is recorded; what isn't is left out of the text."""
+    """The citation, from the records. The text leaves out what is not recorded."""
     runs = sorted(repeat.digest or "" for cell in study.cells for repeat in cell.ok)
     digest = data_sha256(runs)
     return Citation(_methods(study, results), _bibtex(study, digest), digest)
@@ -40,9 +40,9 @@ def _methods(study: Study, results: Path) -> str:
         " to ".join(str(n) for n in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"
     )
     times = _times(study)
-    varying = study.varying
-    over = f" over {_and(varying)}" if varying else ""
-    said = [
+    axes = study.varying
+    over = f" over {_and(axes)}" if axes else ""
+    texts = [
         f"We measured {_and(list(config.models))} with {TOOL} {__version__}{_server(study)}{_host(results)}.",
         f"Each of {len(study.cells)} configurations{over} was measured {times} of {requests} requests"
         f" in {loop_words(config)}, after {run.warmup} warm-up requests"
@@ -51,14 +51,14 @@ def _methods(study: Study, results: Path) -> str:
             if config.most_repeats > 1
             else "."
         ),
-        *_decided(config),
+        *_rules(config),
         f"Requests had {prompt_words(config)}; {reply_words(config)}.",
         "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
         "of a request is sent to the arrival of its last byte.",
         "Percentiles, such as p95 TTFT, are of the raw samples of all repeats of a configuration "
         "pooled; 95 % confidence intervals are over repeats (Student's t).",
     ]
-    return " ".join(said)
+    return " ".join(texts)
 
 
 def _times(study: Study) -> str:
@@ -68,20 +68,20 @@ def _times(study: Study) -> str:
     return f"in {' to '.join(str(n) for n in dict.fromkeys((counts[0], counts[-1])))} independent repeats"
 
 
-def _decided(config: Config) -> list[str]:
-    """How results decided on what was measured."""
-    said, asked, search = [], config.precision, config.search
+def _rules(config: Config) -> list[str]:
+    """The rules by which results decided what was measured, as sentences."""
+    texts, precision, search = [], config.precision, config.search
     if search:
-        said.append(
+        texts.append(
             f"Values of {search.axis} between {search.low:g} and {search.high:g} were chosen by "
             "doubling and bisection."
         )
     elif config.repeats == "auto":
-        said.append(
-            f"Repeats were added until half the 95 % interval of {asked.metric} was at most "
-            f"{100 * asked.width:g} % of it, or there were {asked.max}."
+        texts.append(
+            f"Repeats were added until half the 95 % interval of {precision.metric} was at most "
+            f"{100 * precision.width:g} % of it, or there were {precision.max}."
         )
-    return said
+    return texts
 
 
 def _server(study: Study) -> str:
@@ -95,14 +95,14 @@ def _server(study: Study) -> str:
 
 
 def _host(results: Path) -> str:
-    described = read_json(results / "environment" / "environment.json")
-    host = described.get("host") if isinstance(described, dict) else None
+    environment = read_json(results / "environment" / "environment.json")
+    host = environment.get("host") if isinstance(environment, dict) else None
     cpu = host.get("cpu") if isinstance(host, dict) else None
     return f", {cpu}" if cpu else ""
 
 
 def _bibtex(study: Study, digest: str) -> str:
-    started = min(
+    start = min(
         (
             str(r.result.clock.get("started_utc"))
             for c in study.cells
@@ -114,7 +114,7 @@ def _bibtex(study: Study, digest: str) -> str:
     title = _plain(study.config.title or f"Benchmark of {_and(list(study.config.models))}")
     fields = {
         "title": f"{{{title}}}",
-        "year": started[:4],
+        "year": start[:4],
         "howpublished": f"Results measured with {TOOL} {__version__}",
         "note": f"Sweep {study.config.name}, SHA-256 of the results {digest}",
     }
@@ -123,7 +123,7 @@ def _bibtex(study: Study, digest: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what means something to TeX."""
+    """The text without characters that have a meaning in TeX."""
     return re.sub(r"[{}\\$%&#_^~]", "", text)
 
 

@@ -1,4 +1,4 @@
-"""Figures as people read them: three significant digits, a unit, an interval."""
+"""Figures as texts: three significant digits, a unit, an interval."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ MS_PER_S = 1000
 
 
 def number(value: float | None) -> str:
-    """Three significant digits or all whole ones, never an exponent; an en dash for no value."""
+    """Three significant digits or all whole ones, without an exponent; an en dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
     if value == 0:
         return "0"
-    rounded = float(f"{value:.3g}")
-    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    figure = float(f"{value:.3g}")
+    digits = max(0, 2 - math.floor(math.log10(abs(figure))))
     return f"{value:,.{min(digits, 6)}f}".replace(",", NARROW)
 
 
 def milliseconds(value: float | None) -> str:
-    """A time given in ms, as ms or, from one second on, as s."""
+    """A time in ms as a text in ms, or in s from one second on."""
     scale, unit = _time_unit(value)
     return "–" if value is None else f"{number(value / scale)}{NARROW}{unit}"
 
 
 def interval(estimate: Estimate, scale: float = 1.0) -> str:
-    """Low and high, cut at 0 as nothing shown here can be negative; empty without an interval."""
+    """Low and high end of an interval; empty without one. A negative end is 0, as no figure is."""
     if estimate.low is None or estimate.high is None:
         return ""
     return f"{number(max(estimate.low, 0.0) / scale)}{TO}{number(estimate.high / scale)}"
 
 
 def milliseconds_interval(estimate: Estimate) -> str:
-    """The interval of a time in ms, in the unit that its value is shown in."""
+    """The interval of a time in ms, in the unit of its value's text."""
     scale, unit = _time_unit(estimate.value)
-    found = interval(estimate, scale)
-    return found and f"{found}{NARROW}{unit}"
+    text = interval(estimate, scale)
+    return text and f"{text}{NARROW}{unit}"
 
 
 def _time_unit(value: float | None) -> tuple[float, str]:

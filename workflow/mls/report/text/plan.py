@@ -1,4 +1,4 @@
-"""What was planned, in words: when requests were sent, what they said, and on which CPUs."""
+"""The plan of a sweep in words: when requests were sent, their contents, and the CPUs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def load_words(config: Config) -> str:
-    """The load as a sentence and the beginning of the next."""
+    """The load as a sentence, and the beginning of the next sentence."""
     load, run = config.load, config.run
     if load.open:
         rate = f" at {load.rate:g} requests/s" if load.rate else ""
@@ -50,7 +50,7 @@ def loop_words(config: Config) -> str:
 
 
 def reply_words(config: Config) -> str:
-    """What the replies are."""
+    """The lengths of the replies, in words."""
     run = config.run
     if run.embeds:
         return "replies were embeddings"
@@ -62,28 +62,28 @@ def reply_words(config: Config) -> str:
 
 
 def prompt_words(config: Config) -> str:
-    """What the prompts are."""
-    given = config.workload
-    lengths = given.prompt_tokens
+    """The prompts, in words."""
+    workload = config.workload
+    lengths = workload.prompt_tokens
     tokens = f"{lengths.value} tokens" if lengths.value else f"{lengths.distribution} lengths"
     differ = "different for each request and each repeat"
     return {
         "words": f"prompts of {config.run.prompt_words} words, {differ}",
         "synthetic": f"prompts of {tokens}, {differ}",
-        "shared_prefix": f"prompts of {tokens} in {given.groups} groups that share their first "
-        f"{given.prefix_tokens}",
-        "conversation": f"conversations of {given.turns} turns, {tokens} each",
-        "dataset": f"prompts from {given.file}",
-        "replay": f"the prompts of {given.file}",
-    }[given.kind]
+        "shared_prefix": f"prompts of {tokens} in {workload.groups} groups that share their first "
+        f"{workload.prefix_tokens}",
+        "conversation": f"conversations of {workload.turns} turns, {tokens} each",
+        "dataset": f"prompts from {workload.file}",
+        "replay": f"the prompts of {workload.file}",
+    }[workload.kind]
 
 
-def pin_words(pinned: dict[str, Any]) -> str:
-    """Who ran on which CPUs, by `host.pinned` of a run."""
-    server, ranks = pinned["server"], pinned["ranks"]
+def pin_words(cpus: dict[str, Any]) -> str:
+    """The CPUs of server and ranks, by `host.pinned` of a run, as a sentence."""
+    server, ranks = cpus["server"], cpus["ranks"]
     if server and ranks:
         return f"The server ran on CPUs {server} of the host, the ranks on CPUs {ranks}."
     if server or ranks:
         who = f"The server ran on CPUs {server}" if server else f"The ranks ran on CPUs {ranks}"
         return f"{who} of the host; the {'ranks were' if server else 'server was'} not pinned."
-    return f"Server and ranks were not kept on CPUs of their own: {pinned['why'] or 'not asked'}."
+    return f"Server and ranks were not kept on CPUs of their own: {cpus['why'] or 'not asked'}."

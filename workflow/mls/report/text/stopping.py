@@ -1,4 +1,4 @@
-"""Where results decided what was measured: what was found, and why it stopped, in words."""
+"""The end of a search or of a cell's repeats in words: the outcome, and why measuring stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MARKS = {"meets": "✓", "misses": "✗", "unclear": "?", None: ""}
 
 @dataclass(frozen=True)
 class Stop:
-    """A row of the table: texts only."""
+    """A row of the table, as texts."""
 
     line: str
     reason: str
@@ -36,7 +36,7 @@ class Stop:
 
 
 def stops(study: Study, names: list[str]) -> list[Stop]:
-    """A row for each line. names: axes that tell cells apart."""
+    """A row for each line on which anything was decided. names: the axes that vary."""
     return [
         Stop(
             _line(decision, names),
@@ -49,32 +49,32 @@ def stops(study: Study, names: list[str]) -> list[Stop]:
 
 
 def search_sentences(study: Study, model: str, names: list[str]) -> list[Markup]:
-    """What the searches on a model came to."""
+    """The outcome of each search on a model, as sentences. names: the axes that vary."""
     search = study.config.search
     if search is None:
         return []
-    said = []
+    texts = []
     for decision in study.decisions:
         if decision.line["model"] != model:
             continue
-        told = [axis for axis in names if axis in decision.line and axis != "model"]
-        where = f" at {_line(decision, told)}" if told else ""
+        axes = [axis for axis in names if axis in decision.line and axis != "model"]
+        where = f" at {_line(decision, axes)}" if axes else ""
         comma = "" if decision.stopped == "found" else ","
-        found = "" if decision.found is None else f"{comma} {search.axis} {decision.found:g}"
-        said.append(
+        outcome = "" if decision.found is None else f"{comma} {search.axis} {decision.found:g}"
+        texts.append(
             Markup("<b>The search{}: {}{}.</b> {} Tried: {}.").format(
                 where,
                 REASONS[decision.stopped],
-                found,
+                outcome,
                 _message(study, decision),
                 _probes(decision),
             )
         )
-    return said
+    return texts
 
 
 def _message(study: Study, decision: Decision) -> str:
-    """Why it stopped, and whether what it compared was measured together."""
+    """Why measuring stopped, and a caveat when its cells were not measured together."""
     line = [cell for cell in study.cells if line_of(study.config, cell.cell) == decision.line]
     gaps = [gap_s for _, gap_s in apart(line)]
     if not gaps:
@@ -83,18 +83,18 @@ def _message(study: Study, decision: Decision) -> str:
 
 
 def _line(decision: Decision, names: list[str]) -> str:
-    told = [axis for axis in names if axis in decision.line] or ["model"]
+    axes = [axis for axis in names if axis in decision.line] or ["model"]
     return " · ".join(
-        str(decision.line[a]) if a == "model" else f"{a} {decision.line[a]}" for a in told
+        str(decision.line[a]) if a == "model" else f"{a} {decision.line[a]}" for a in axes
     )
 
 
 def _probes(decision: Decision) -> str:
-    """`1 ✓ (3), 2 ✓ (3), 4 ? (12)`: the values tried, in ascending order, with their repeats."""
-    return ", ".join(dict.fromkeys(_tried(decision)))
+    """The values that were tried, with their repeats, such as `1 ✓ (3), 2 ✓ (3), 4 ? (12)`."""
+    return ", ".join(dict.fromkeys(_probe_texts(decision)))
 
 
-def _tried(decision: Decision) -> Iterator[str]:
+def _probe_texts(decision: Decision) -> Iterator[str]:
     for one in decision.seen:
         value = "" if one.value is None else f"{one.value:g} "
         mark = f"{_MARKS[one.standing]} " if one.standing else ""

@@ -15,7 +15,7 @@ import psutil
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
-from mls.host.pinning import NOT_PINNED, Pinned, move_to
+from mls.host.pinning import NOT_PINNED, CpuSets, move_to
 from mls.host.signals import SignalWait
 from mls.host.usage.foreign_servers import Foreign
 from mls.host.usage.sockets import here
@@ -37,7 +37,7 @@ def serve(
     command: list[str],
     log: Path,
     env_url_name: str = "MLS_SERVER",
-    pinned: Pinned = NOT_PINNED,
+    pinned: CpuSets = NOT_PINNED,
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
@@ -87,7 +87,7 @@ def _run(
     variables: dict[str, str],
     engines: list[EngineProcess],
     signals: SignalWait,
-    pinned: Pinned,
+    pinned: CpuSets,
 ) -> int:
     """Run the command to its end, or to ours."""
     parent = os.getpid()
@@ -97,7 +97,7 @@ def _run(
         die_with_parent(signal.SIGTERM, parent)
         move_to(pinned.ranks)
 
-    environment = os.environ | variables | pinned.told()
+    environment = os.environ | variables | pinned.variables()
     try:
         process = subprocess.Popen(command, env=environment, preexec_fn=in_child)
     except OSError as error:

@@ -1,7 +1,8 @@
-"""The whole limit of a request on the `requests` transport, whose own limits are for each read.
+"""The limit of a whole request on the `requests` transport.
 
-A server that sends a byte now and then would hold such a request for ever. So each place's
-connections are known here, and are shut down from another thread when the time is over.
+The limits of `requests` are for each read, so a server that sends a byte now and then would hold a
+request for ever. A `Cutoff` knows the connections of a place, and another thread shuts them down
+when the time is over.
 """
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ _LOOK_EVERY_S = 0.05
 
 
 class Cutoff:
-    """One place's connections, one a server, and until when its request may take (`CLOCK_MONOTONIC`, ns)."""
+    """The connections of a place, one a server, and the limit of its request.
+
+    The limit is a moment of `CLOCK_MONOTONIC` in ns.
+    """
 
     def __init__(self) -> None:
         self._socks: list[socket.socket] = []
         self._limit_ns: int | None = None
-        self._cut = False
+        self._has_cut = False
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def at(self, limit_ns: int) -> Iterator[None]:
-        """Within, this thread's connections are shut down once the limit has passed.
+        """A context in which this thread's connections are shut down once the limit has passed.
 
-        Raises `requests.Timeout` then, whatever became of what was read.
+        Raises `requests.Timeout` at its end if that happened, whatever was read.
         """
         _here.cutoff = self
         with self._lock:
@@ -46,7 +50,7 @@ class Cutoff:
         finally:
             with self._lock:
                 self._limit_ns = None
-                was_cut, self._cut = self._cut, False
+                was_cut, self._has_cut = self._has_cut, False
             if was_cut:
                 raise requests.Timeout
 
@@ -59,7 +63,7 @@ class Cutoff:
         with self._lock:
             if self._limit_ns is None or now_ns < self._limit_ns:
                 return
-            self._cut = True
+            self._has_cut = True
             for sock in self._socks:
                 with contextlib.suppress(OSError):  # it is closed already
                     # under TLS too: what matters is that the reader wakes up
@@ -68,7 +72,7 @@ class Cutoff:
 
 @contextlib.contextmanager
 def watched(cutoffs: list[Cutoff]) -> Iterator[None]:
-    """Within, a thread looks after these."""
+    """A context in which a thread applies the limits of these cutoffs."""
     over = threading.Event()
 
     def look() -> None:
@@ -116,7 +120,7 @@ class _HttpsPool(HTTPSConnectionPool):
 
 
 class OneAtATime(TrustingAdapter):
-    """An adapter for one connection to each server, made known to its thread's `Cutoff`."""
+    """An adapter with one connection to each server, registered with its thread's `Cutoff`."""
 
     def __init__(self, servers: int, context: ssl.SSLContext | None) -> None:
         super().__init__(context, pool_connections=servers, pool_maxsize=1)

@@ -1,6 +1,7 @@
-"""The plain transport: `requests` with one thread per place. The second opinion.
+"""The plain transport: `requests` with one thread a place, as a second opinion.
 
-Its times are user-space times. Right up to some 32 requests in flight (`benchmarks/accuracy.py`).
+Its times are user-space times, which are accurate up to some 32 requests in flight
+(`benchmarks/accuracy.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mls.load.transport.limits import CONNECT
 from mls.load.transport.pacing import ClosedLoop
 from mls.load.transport.retry import RetryPolicy, ServerWatch, pause_ns
 from mls.load.transport.routing import Router
-from mls.load.transport.spool import Finished
+from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.threaded.cutoff import Cutoff, OneAtATime, watched
 from mls.protocol.request import RequestBuilder, Target
 from mls.server.access import without_password
@@ -52,7 +53,7 @@ class ThreadsTransport:
         posting: Posting,
         router: Router | None = None,
     ) -> None:
-        """router: between the targets, where there are several."""
+        """router: chooses one of several targets; None with a single one."""
         self._router = router
         self._targets = targets
         self._busy: dict[int, int] = {}  # place → server of its outstanding request
@@ -102,20 +103,20 @@ class ThreadsTransport:
         for session in self._sessions:
             session.close()
 
-    def run(self, pacing: Pacing) -> Finished:
+    def run(self, pacing: Pacing) -> ExchangeSpool:
         assert isinstance(pacing, ClosedLoop)  # the config allows no other for this transport
         source, starts_ns = pacing.source, pacing.starts_ns
-        done = Finished()
+        spool = ExchangeSpool()
         with watched(self._cutoffs), ThreadPoolExecutor(len(self._sessions)) as pool:
             list(
                 pool.map(
-                    lambda slot: self._place(slot, source, starts_ns[slot], done),
+                    lambda slot: self._place(slot, source, starts_ns[slot], spool),
                     range(len(starts_ns)),
                 )
             )
-        return done
+        return spool
 
-    def _place(self, slot: int, source: JobSource, start_ns: int, done: Finished) -> None:
+    def _place(self, slot: int, source: JobSource, start_ns: int, spool: ExchangeSpool) -> None:
         time.sleep(max(0, start_ns - time.monotonic_ns()) / NS_PER_S)
         free_since_ns = start_ns
         while True:
@@ -132,7 +133,7 @@ class ThreadsTransport:
                 self._busy.pop(slot, None)
                 free_since_ns = exchange.end_ns
                 with self._lock:
-                    done.add(exchange)
+                    spool.add(exchange)
                     self._posting.finished(exchange)
                     self._posting.poll()
             elif exhausted:
@@ -167,15 +168,15 @@ class ThreadsTransport:
                     exchange.fail(kind, str(error), time.monotonic_ns())
                     return
             pause = pause_ns(exchange.attempts, retry_after)
-            left = limit_ns - time.monotonic_ns()
-            time.sleep(max(0, min(pause, left)) / NS_PER_S)
-            if pause >= left:
+            rest_ns = limit_ns - time.monotonic_ns()
+            time.sleep(max(0, min(pause, rest_ns)) / NS_PER_S)
+            if pause >= rest_ns:
                 self._time_out(exchange, limit_ns, source)
                 return
             exchange.begin_attempt()
 
     def _attempt(self, exchange: Exchange) -> str | None:
-        """One attempt; the Retry-After header. Raises what `requests` and urllib3 raise."""
+        """Make one attempt. Returns the Retry-After header. Raises as `requests` and urllib3 do."""
         session = self._sessions[exchange.slot]
         response = session.post(
             self._builder.url(exchange.server),
@@ -227,11 +228,11 @@ class ThreadsTransport:
 
 
 class _TooLongError(Exception):
-    """More came than a reply may hold."""
+    """A reply is longer than `MOST_BYTES`."""
 
 
 def _kind(error: Exception, exchange: Exchange) -> str:
-    """Which kind of error it is; the same kinds as the main transport's."""
+    """The kind of an error, one of those of the main transport."""
     cause = error.args[0] if error.args else None
     if isinstance(error, DecodeError):
         return "bad_encoding"
@@ -249,7 +250,7 @@ def _kind(error: Exception, exchange: Exchange) -> str:
 
 def _session(proxy: str | None, servers: int, context: ssl.SSLContext | None) -> requests.Session:
     session = requests.Session()
-    # a proxy's times, or a .netrc's key, must be asked for in the config
+    # no proxy and no key of a .netrc unless the config asks for it
     session.trust_env = False
     session.proxies = {"http": proxy, "https": proxy} if proxy else {}
     session.mount("http+unix://", UnixAdapter())  # type: ignore[no-untyped-call]

@@ -1,0 +1,36 @@
+"""Real GGUF files of a few kB, written by the library: whole, or in parts as gguf-split makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from gguf import GGUFWriter
+
+ELEMENTS = 8 * 32
+"""Of each tensor."""
+
+
+def write_gguf(
+    folder: Path, name: str, tensors: int = 1, parts: int = 1, fill: float = 1
+) -> list[Path]:
+    """The files, in order: `<name>.gguf`, or `<name>-00001-of-0000N.gguf` and so on.
+
+    tensors: how many, spread evenly over the parts. fill: the value of all weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / (name if parts > 1 else f"{name}.gguf")
+    writer = GGUFWriter(place, "llama", split_max_tensors=tensors // parts if parts > 1 else 0)
+    writer.add_name("Tiny")
+    writer.add_file_type(1)
+    writer.add_context_length(256)
+    writer.add_token_list(["a", "bc", "äöü", ""])
+    writer.add_token_scores([0.5, 1.5, 2.5, 3.5])
+    writer.add_chat_template("{{ messages }}")
+    for number in range(tensors):
+        writer.add_tensor(f"w{number}", np.full((8, 32), fill, dtype=np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return sorted(folder.glob(f"{name}-*-of-*.gguf")) if parts > 1 else [place]

@@ -1,0 +1,99 @@
+"""Tables as they were packed, held against those that the packed records come to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mls.analysis.study import Study
+from mls.analysis.tables import TABLES, tables
+from mls.config.cells import axes
+
+TOLERANCE = 1e-9
+"""Relative, of floating-point figures: processors differ in their last digits."""
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """The first cell of a table that isn't what the records come to."""
+
+    table: str
+    where: str
+    """In words."""
+    identity: bool
+    """Whether it is in what a row is about, its axes and its repeat, which no definition changes."""
+
+
+def mismatches(study: Study, packed: Mapping[str, bytes]) -> Iterator[Mismatch]:
+    """The first of each table that has any. packed: content of each of `TABLES`."""
+    made = tables(study)
+    for name in TABLES:
+        identity = [*axes(study.config), *(["repeat"] if name.startswith("summary") else [])]
+        floats = _floats(made[name.replace(".csv", ".parquet")])
+        try:
+            first = _first(
+                _columns(name, packed[name]), _columns(name, made[name]), identity, floats
+            )
+        except (pa.ArrowException, csv.Error, UnicodeDecodeError):
+            first = ("it can't be read as a table", True)
+        if first:
+            yield Mismatch(name, *first)
+
+
+def _columns(name: str, data: bytes) -> dict[str, list[Any]]:
+    """Column → its values; of CSV they are texts. Raises for what isn't such a table."""
+    if name.endswith(".parquet"):
+        columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(data)).to_pydict()
+        return columns
+    rows = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
+    header = rows.pop(0) if rows else []
+    if any(len(row) != len(header) for row in rows):
+        raise csv.Error("rows differ in length")
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+
+
+def _floats(parquet: bytes) -> set[str]:
+    schema = pq.read_schema(pa.BufferReader(parquet))
+    return {column.name for column in schema if pa.types.is_floating(column.type)}
+
+
+def _first(
+    packed: dict[str, list[Any]],
+    made: dict[str, list[Any]],
+    identity: list[str],
+    floats: set[str],
+) -> tuple[str, bool] | None:
+    """(where it is, whether it is in the identity) of the first difference."""
+    for column in identity:
+        if column not in packed:
+            return f"it has no column {column}", True
+        if len(packed[column]) != len(made[column]):
+            return f"it has {len(packed[column])} rows and not {len(made[column])}", True
+    for column in dict.fromkeys([*identity, *made]):
+        if column not in packed:
+            return f"it has no column {column}", False
+        for row, (one, other) in enumerate(zip(packed[column], made[column], strict=True)):
+            if not _same(one, other, column in floats):
+                where = ", ".join(f"{name} {made[name][row]}" for name in identity)
+                return f"{column} of {where} is {one!r} and not {other!r}", column in identity
+    more = [column for column in packed if column not in made]
+    return (f"it has a column {more[0]} too many", False) if more else None
+
+
+def _same(one: Any, other: Any, floating: bool) -> bool:
+    if type(one) is type(other) and one == other:
+        return True
+    if not floating or one in (None, "") or other in (None, ""):
+        return False
+    try:
+        packed, made = float(one), float(other)
+    except ValueError:
+        return False
+    return math.isclose(packed, made, rel_tol=TOLERANCE) or (packed != packed and made != made)

@@ -1,0 +1,213 @@
+"""The check of an archive: is it whole, and do its parts belong together?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mls.analysis.study import Study, read_study
+from mls.analysis.tables import TABLES
+from mls.config.cells import run_path
+from mls.config.decisions import PLAN, adaptive
+from mls.config.parse import parse_config
+from mls.core.errors import UserError
+from mls.core.run_folder import RUN
+from mls.report.archive import manifest as manifests
+from mls.report.archive.coherence import Coherence, apart, coherence
+from mls.report.archive.manifest import PAGE, Manifest, Partial, read_manifest
+from mls.report.archive.packed_tables import mismatches
+from mls.report.pages.inputs import CONFIG, digests, embedded
+
+_RECORDS = "the packed records"
+_SAYS_PARTIAL = 2
+"""The manifest version since which the manifest says whether it is partial, and the page what it is of."""
+
+_NEEDED = (CONFIG, PAGE, *TABLES)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was checked of an archive without finding fault."""
+
+    files: int
+    """In its manifest."""
+    partial: Partial | None
+    """None: every planned repeat is there."""
+    unchecked: tuple[str, ...]
+    """What could not be checked, and why: sentences."""
+
+    def sentences(self) -> Iterator[str]:
+        """What to tell the user, a line each."""
+        yield f"{self.files} files, all as in the manifest"
+        if self.partial:
+            yield f"partial: {self.partial}"
+        if not self.unchecked:
+            yield "config, page, tables, records and environment belong together"
+        for sentence in self.unchecked:
+            yield f"not checked: {sentence}"
+
+
+def verify(path: Path) -> Verification:
+    """Check an archive's files against its manifest, and its parts against each other.
+
+    The tables are computed anew from the packed records by the packed config. Raises `UserError`
+    naming the first file (by name) that is wrong, missing or not in the manifest, or the first two
+    parts that don't belong together.
+    """
+    try:
+        with zipfile.ZipFile(path) as packed, TemporaryDirectory(prefix="mls-") as folder:
+            manifest = read_manifest(packed, path)
+            _check_files(packed, manifest, path)
+            packed.extractall(folder)
+            return _verified(Path(folder), manifest, path)
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror or error}).") from None
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path} is damaged or not a zip archive ({error}).") from None
+
+
+def _check_files(packed: zipfile.ZipFile, manifest: Manifest, path: Path) -> None:
+    names, sums = packed.namelist(), manifest.files
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: {twice[0]} is in the archive more than once.")
+    for name in sorted({*names, *sums} - {manifests.NAME}):
+        if name not in sums:
+            raise UserError(f"{path}: {name} is in the archive but not in its manifest.")
+        if name not in names:
+            raise UserError(f"{path}: {name} is in the manifest but missing from the archive.")
+        try:
+            data = packed.read(name)
+        except zipfile.BadZipFile:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != sums[name]:
+            raise UserError(f"{path}: {name} is not as it was archived (its SHA-256 differs).")
+    absent = [name for name in _NEEDED if name not in sums]
+    if absent:
+        raise UserError(f"{path} has no {absent[0]}: it wasn't made by `mls archive`.")
+
+
+def _verified(folder: Path, manifest: Manifest, path: Path) -> Verification:
+    """Of an archive whose files are as in the manifest, unpacked into a folder."""
+    try:
+        data = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = parse_config(data)
+        study = read_study(config, folder)
+    except (ValueError, UserError) as error:
+        if manifest.of_these_definitions:
+            raise UserError(f"{path}: {CONFIG} can't be read ({error}).") from None
+        unread = f"whether the parts belong together: this version can't read {CONFIG} ({error})."
+        return Verification(len(manifest.files), None, (unread,))
+    extent = _Extent(study, manifest)
+    # another version may read the rules otherwise by which results decided what was measured
+    doubtful = adaptive(config) and not manifest.of_these_definitions
+    seen = coherence(config, folder, [(c.cell, [r.number for r in c.repeats]) for c in study.cells])
+    seen.add(extent.checked(), doubtful)
+    seen.add(_tables(folder, study, manifest), doubtful)
+    seen.add(_page(folder, data, manifest))
+    if seen.contradictions:
+        raise UserError(f"{path}: {seen.contradictions[0]}")
+    return Verification(len(manifest.files), extent.partial, tuple(seen.unchecked))
+
+
+class _Extent:
+    """Which of the planned repeats are in an archive."""
+
+    def __init__(self, study: Study, manifest: Manifest) -> None:
+        self._study, self._manifest = study, manifest
+        self._planned = {
+            f"runs/{run_path(study.config, repeat.cell, repeat.number)}": repeat
+            for cell in study.cells
+            for repeat in cell.repeats
+        }
+        self._absent = [n for n in self._planned if f"{n}/{RUN}" not in manifest.files]
+
+    @property
+    def partial(self) -> Partial | None:
+        """How much is there; None when it is all."""
+        planned, undecided = len(self._planned), len(self._study.undecided)
+        if not self._absent and not undecided:
+            return None
+        measured = planned - len(self._absent)
+        return Partial(measured=measured, planned=planned, undecided=undecided)
+
+    def checked(self) -> Coherence:
+        """Config, decisions, manifest and repeats, held against each other."""
+        manifest, seen = self._manifest, Coherence()
+        if self._study.config.name != manifest.name:
+            why = f"one is of sweep {self._study.config.name}, the other of {manifest.name}"
+            seen.contradictions.append(apart(CONFIG, manifests.NAME, why))
+        for name in sorted(manifest.files):
+            if name.startswith("runs/") and str(PurePosixPath(name).parent) not in self._planned:
+                why = "the config doesn't plan this repeat"
+                seen.contradictions.append(apart(name, CONFIG, why))
+        if len(self._absent) == len(self._planned):
+            why = f"there is none of the {len(self._planned)} repeats that it plans"
+            seen.contradictions.append(apart(CONFIG, _RECORDS, why))
+        self._check_read(seen)
+        if manifest.manifest_version >= _SAYS_PARTIAL:
+            seen.contradictions += self._against_manifest()
+        return seen
+
+    def _check_read(self, seen: Coherence) -> None:
+        """Each `run.json` that is there has to be a result."""
+        for name, repeat in self._planned.items():
+            if repeat.result is None and name not in self._absent:
+                if self._manifest.of_these_definitions:
+                    why = f"{name}/{RUN} is no result: {repeat.message}"
+                    seen.contradictions.append(why)
+                else:
+                    seen.unchecked.append(
+                        f"{name}, as this version can't read it: {repeat.message}"
+                    )
+
+    def _against_manifest(self) -> Iterator[str]:
+        """Whether the archive is partial if and only if its manifest says so."""
+        said, here = self._manifest.partial, self.partial
+        if said is None:
+            for name in self._absent:
+                yield apart(CONFIG, _RECORDS, f"{name}/{RUN} is planned, and it isn't there")
+            for line in self._study.undecided:
+                yield apart(CONFIG, PLAN, f"the last decision on {line} isn't there")
+        elif said != here:
+            why = f"the one says partial, {said}, the others are {here or 'complete'}"
+            yield apart(manifests.NAME, _RECORDS, why)
+
+
+def _tables(folder: Path, study: Study, manifest: Manifest) -> Coherence:
+    seen = Coherence()
+    for each in mismatches(study, {name: (folder / name).read_bytes() for name in TABLES}):
+        if each.identity or manifest.of_these_definitions:
+            seen.contradictions.append(apart(each.table, _RECORDS, each.where))
+        else:
+            seen.unchecked.append(
+                f"whether {each.table} is of {_RECORDS}: another version made it, and by the "
+                f"definitions of this one {each.where}."
+            )
+    return seen
+
+
+def _page(folder: Path, config: dict[str, Any], manifest: Manifest) -> Coherence:
+    """config: as in the archive, so that keys which this version adds don't matter."""
+    seen = Coherence()
+    made = embedded((folder / PAGE).read_text(encoding="utf-8", errors="replace"))
+    if made is None:
+        why = "the page doesn't say what it was made from"
+        if manifest.manifest_version >= _SAYS_PARTIAL:
+            seen.contradictions.append(apart(PAGE, manifests.NAME, why))
+        else:
+            seen.unchecked.append(f"whether {PAGE} is of {CONFIG} and {_RECORDS}: {why}.")
+        return seen
+    parts = digests(config, manifest.files)
+    seen.contradictions += [
+        apart(PAGE, name, "the page was made from another")
+        for name in sorted({*made, *parts})
+        if made.get(name) != parts.get(name)
+    ]
+    return seen

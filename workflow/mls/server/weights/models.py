@@ -1,0 +1,201 @@
+"""Model files: brought from where the config says, checked, described."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from mls.config.cells import cells, settings
+from mls.config.config import Config, ModelSource
+from mls.config.parse import nearest
+from mls.core.errors import UserError
+from mls.core.files import unwritable, write_json
+from mls.server.weights.gguf import GgufFacts, model_files, read_gguf, split_of
+from mls.server.weights.model_files import ModelPart, PartName, described_parts
+from mls.server.weights.pieces import all_parts, pieces_of
+
+SCHEMA_VERSION = 1
+
+
+class ModelFile(BaseModel):
+    """A model file that is there and was checked, or the parts of one.
+
+    path: of the file, or of the first part. sha256 and size (bytes): of all parts in order.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    path: str
+    sha256: str
+    size: int
+    parts: tuple[ModelPart, ...] = ()
+    """Each file by itself, in order; empty in descriptions that were made before there were parts."""
+    source: dict[str, Any]
+    gguf: GgufFacts
+
+    def first_changed(self) -> str | None:
+        """Path of the first file that isn't there as described; None when all are."""
+        whole = ModelPart(path=self.path, size=self.size, modified_ns=0, sha256=self.sha256)
+        return next((p.path for p in self.parts or (whole,) if not p.is_unchanged()), None)
+
+
+def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
+    """Fetch the model into `folder` if need be, and describe it, ready for JSON.
+
+    With a server that is already running there is no file: then only its URL and the source are
+    given. Raises `UserError`.
+    """
+    if name not in config.models:
+        raise UserError(
+            f"Model {name!r} is not in `models`{nearest(name, config.models)}; "
+            f"it has {', '.join(config.models)}."
+        )
+    source = config.models[name]
+    servers = [settings(config, cell, 1).server for cell in cells(config) if cell["model"] == name]
+    if servers and all(server.addresses for server in servers):
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "name": name,
+            "path": None,
+            "served_by": ", ".join(servers[0].addresses),
+            "source": _origin(source),
+        }
+    return fetch(name, source, folder).model_dump(mode="json")
+
+
+def load_descriptor(path: Path) -> ModelFile:
+    """Read a description that `describe_model` gave. Raises `UserError` when the file isn't as described."""
+    try:
+        found = ModelFile.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run `mls model` for this model first.") from None
+    except ValidationError:
+        raise UserError(
+            f"{path} doesn't describe a model file of this version; delete it and run again."
+        ) from None
+    if changed := found.first_changed():
+        raise UserError(
+            f"Model file {changed} is missing or has changed since it was checked; "
+            f"delete {path} and run again."
+        )
+    return found
+
+
+def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
+    """The model's file: a local path is used in place, all else is kept as `<folder>/<name>.gguf`.
+
+    A model in parts, of which a local path, URL or `file` names the first or `file` all, stays in
+    parts: an engine finds them by their names, `<folder>/<name>-00001-of-00003.gguf`. Files fetched
+    before are used again when their SHA-256 is still right. A path is told as that of `folder` or of
+    the config is: a description with a relative one survives a move of the checkout.
+    Raises `UserError`.
+    """
+    if not source.has_file:
+        raise UserError(
+            f"models.{name}: give one of package, path, hub_repo and url, "
+            "or server.url of a server that is already running."
+        )
+    if source.path:
+        files = model_files(Path(source.path).expanduser())
+    else:
+        note = folder / f"{name}.gguf.origin.json"
+        files = _kept(note, folder / f"{name}.gguf", source)
+        if not files:
+            return _download(name, source, folder, note)
+    return _described(name, source, files, files)
+
+
+def _described(
+    name: str, source: ModelSource, files: Sequence[Path], final: Sequence[Path]
+) -> ModelFile:
+    """Check the files and say what they are. final: where they will be."""
+    facts = read_gguf(files, final)
+    parts, sha256 = described_parts(files, final)
+    if source.sha256 and sha256 != source.sha256:
+        raise UserError(
+            f"models.{name}: {final[0]} has SHA-256 {sha256}{_over(parts)}, but "
+            f"models.{name}.sha256 says {source.sha256}; correct it, or fetch the right file."
+        )
+    return ModelFile(
+        name=name,
+        path=str(final[0]),
+        sha256=sha256,
+        size=sum(part.size for part in parts),
+        parts=tuple(parts),
+        source=_origin(source),
+        gguf=facts,
+    )
+
+
+def _over(parts: Sequence[ModelPart]) -> str:
+    return f" over all {len(parts)} parts" if len(parts) > 1 else ""
+
+
+def _download(name: str, source: ModelSource, folder: Path, note: Path) -> ModelFile:
+    """Fetch into temporary files beside their places, check them, then rename them."""
+    pieces = pieces_of(name, source, folder)
+    final = [folder / f"{name}.gguf"]
+    files: list[Path] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.append(_temporary(final[0]))
+        with files[0].open("wb") as out:
+            pieces[0].copy(out)
+        if split := split_of(files[0]):
+            pieces = all_parts(name, pieces, split.count)
+            whole = PartName(name, 1, split.count)
+            final = [folder / one for one in whole.all]
+            files += [_temporary(one) for one in final[1:]]
+            for piece, file in zip(pieces[1:], files[1:], strict=True):
+                with file.open("wb") as out:
+                    piece.copy(out)
+        else:
+            with files[0].open("ab") as out:
+                for piece in pieces[1:]:
+                    piece.copy(out)
+        described = _described(name, source, files, final)
+        for file, place in zip(files, final, strict=True):
+            file.replace(place)
+        names = [place.name for place in final]
+        origin = {"source": _origin(source), "sha256": described.sha256, "files": names}
+        write_json(note, origin)
+        return described
+    except OSError as error:
+        raise unwritable(final[0], error) from None
+    finally:
+        for file in files:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+def _temporary(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}.part")
+
+
+def _kept(note: Path, single: Path, source: ModelSource) -> list[Path]:
+    """The right files, when they were fetched before; by the expected SHA-256, else by the note."""
+    try:
+        noted = json.loads(note.read_text())
+        files = [note.with_name(name) for name in noted.get("files", [single.name])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        noted, files = {}, [single]
+    expected = source.sha256
+    if not expected and noted.get("source") == _origin(source):
+        expected = noted.get("sha256")
+    try:
+        right = expected and described_parts(files, files)[1] == expected
+    except OSError:
+        return []
+    return files if right else []
+
+
+def _origin(source: ModelSource) -> dict[str, Any]:
+    return source.model_dump(mode="json", exclude={"server", "served_as"}, exclude_none=True)
