@@ -10,6 +10,7 @@ from tests.servers.certificates import certificate
 from tests.servers.misbehaving import Misbehaving, chunked, events, good
 
 from mls.core.errors import UserError
+from mls.server.api import ServerApi
 
 pytestmark = [
     pytest.mark.timeout(60),
@@ -42,6 +43,26 @@ def test_good_replies(trusted, transport, clock, reuse):
     assert gathered.ranks[0]["clock"] == clock
     for row in gathered.table.to_pylist():
         assert_good(row)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_all_trust_what_the_environment_names(ours, monkeypatch, variable):
+    """Also on loopback, where no proxy of the environment has any business."""
+    monkeypatch.setenv(variable, str(ours[1]))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    with Misbehaving(tls=ours[0]) as server:
+        for transport in ("epoll", "requests"):
+            for row in rows(server.url, transport=transport):
+                assert_good(row)
+        assert ServerApi(server.url).complete("/v1/chat/completions", {}).completion_tokens == 4
+
+
+def test_a_variable_that_names_no_certificates_is_one_sentence(ours, monkeypatch, tmp_path):
+    (tmp_path / "empty.pem").write_text("")
+    for name in ("none.pem", "empty.pem"):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / name))
+        with pytest.raises(UserError, match=f"REQUESTS_CA_BUNDLE: .*{name} can't be read"):
+            ServerApi("https://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])

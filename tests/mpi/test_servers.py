@@ -52,7 +52,7 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
     result = json.loads((tmp_path / "run.json").read_text())
     assert [each["url"] for each in result["server"]["each"]] == urls
     assert result["server"]["url"] == urls[0]
-    assert all(each["before"]["health"] == "ok" for each in result["server"]["each"])
+    assert not any("error" in each["before"] for each in result["server"]["each"])
     assert result["summary"]["inflight"]["max"] == 4  # at all of them
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     assert "50%, 50%" in checks["fair_servers"]["message"]

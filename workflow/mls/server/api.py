@@ -229,7 +229,7 @@ class ServerApi:
                 raise self._unreachable(error) from None
             self._silent.add(path)
             return None
-        if not reply.ok or reply.is_redirect:
+        if reply.status_code != requests.codes.ok:
             self._raise_if_loading(reply)
             return None
         self._answering.add(path)
