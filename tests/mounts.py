@@ -26,3 +26,12 @@ def fill(folder: Path) -> None:
     with contextlib.suppress(OSError), (folder / "filler").open("wb", buffering=0) as filler:
         while filler.write(bytes(4096)):
             pass
+
+
+def with_shm(options: str, *command: str) -> list[str]:
+    """The command with a /dev/shm of its own, of these mount options. Skips where that can't be."""
+    allowed = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if allowed.returncode:
+        pytest.skip("a mount namespace is not permitted here")
+    mount = f'mount -t tmpfs -o {options} tmpfs /dev/shm && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", mount, "sh", *command]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mls.core.errors import UserError
+from mls.host.text import take_any_text, unencodable
 
 # Subcommands import what they need when they are called: `mls run` is started on every rank
 # and shouldn't load matplotlib first.
@@ -235,14 +236,18 @@ def _same(path: Path, text: str) -> bool:
 
 def main() -> None:
     """Entry point: user errors become one sentence and exit status 1."""
+    take_any_text()
     if "MLS_LAUNCHER_PID" in os.environ:  # else psutil need not be loaded
         from mls.host.lifetime import die_with_workflow
 
         die_with_workflow()
     if sys.argv[1:2] == ["run"]:
+        from mls.host.launch.shared_memory import end_without_shared_memory
         from mls.host.signals import end_on_interrupt
 
-        end_on_interrupt()  # before MPI is initialized, which its import does
+        # before MPI is initialized, which its import does
+        end_on_interrupt()
+        end_without_shared_memory()
         from mls.commands.run import run
 
         app.command(name="run")(run)
@@ -252,6 +257,9 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"mls {sys.argv[1] if len(sys.argv) > 1 else ''}: {error}".strip(), file=sys.stderr)
+        sys.exit(1)
+    except UnicodeEncodeError as error:
+        print(f"mls: {unencodable(error)}", file=sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         os._exit(1)

@@ -27,6 +27,7 @@ from mls.core.units import MIB
 from mls.host.lifetime import die_with_parent
 from mls.host.signals import raise_on_interrupt
 from mls.host.stderr import tell
+from mls.host.text import check_name, unencodable
 from mls.load.mpi.collective import agreed, wait_all
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
@@ -101,6 +102,8 @@ def run(
     options = {key: value for key, value in given.items() if value is not None}
     with _Rank(output):
         die_with_parent()
+        if output:
+            check_name(output)
         plan = agreed(
             MPI.COMM_WORLD,
             lambda: _plan(config, cell or [], repeat, options, model, api_key_env, seed),
@@ -146,6 +149,8 @@ class _Rank:
             self._out_of_memory()
         elif isinstance(error, OSError):
             tell(f"mls run: {error.strerror or error}")
+        elif isinstance(error, UnicodeEncodeError):
+            tell(f"mls run: {unencodable(error)}")
         else:
             tell(traceback.format_exc())
 

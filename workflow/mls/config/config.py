@@ -86,12 +86,17 @@ class ModelSource(Section):
     )
     file: str | list[str] | None = Field(
         None,
-        description="File inside the package(s), or in the hub repository. A list is joined in order.",
+        description="File inside the package(s), or in the hub repository. A list is joined in order, or kept as the parts that gguf-split made.",
     )
-    path: str | None = Field(None, description="A local GGUF file.")
+    path: str | None = Field(
+        None,
+        description="A local GGUF file. Like `url` and `file`, the first part of a model that gguf-split made parts of (`…-00001-of-00003.gguf`) means all.",
+    )
     hub_repo: str | None = Field(None, description="A model hub repository, `owner/name`.")
     url: HttpUrl | None = Field(None, description="A URL to download the GGUF file from.")
-    sha256: Sha256 | None = Field(None, description="Expected SHA-256 of the (joined) file.")
+    sha256: Sha256 | None = Field(
+        None, description="Expected SHA-256 of the (joined) file, or of all parts' bytes in order."
+    )
     served_as: str | None = Field(
         None,
         description="The model's name at the server, sent in each request. "

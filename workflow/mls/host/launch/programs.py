@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mls.core.errors import UserError
+from mls.host.launch.shared_memory import lack_of_shared_memory
 from mls.host.lifetime import die_with_parent
 
 HELLO_RANKS = 2
@@ -90,7 +91,7 @@ def hello(launcher: str, python: str = sys.executable, ranks: int = HELLO_RANKS)
     """Start some ranks that greet each other. Returns `{launcher, ranks, hosts}`.
 
     Raises `UserError` when the launcher is missing, has too few slots, belongs to another MPI
-    than mpi4py's, or fails otherwise.
+    than mpi4py's, lacks shared memory, or fails otherwise.
     """
     command = [*launch_argv(launcher, ranks), python, "-c", _HELLO]
     process = _run(command, launcher, os.environ | mpi_environment(launcher))
@@ -100,6 +101,10 @@ def hello(launcher: str, python: str = sys.executable, ranks: int = HELLO_RANKS)
             "unsupported PMI version" in process.stdout + process.stderr
         ):  # MPICH under Open MPI's launcher
             raise _other_mpi(launcher, python)
+        if _one_host(launcher, os.environ) and (
+            lack := lack_of_shared_memory(library_version(python), ranks)
+        ):
+            raise UserError(lack)
         raise UserError(_failure(launcher, ranks, process))
     if len(greetings) == ranks and all(size == 1 for _, size, _, _ in greetings):
         raise _other_mpi(launcher, python)

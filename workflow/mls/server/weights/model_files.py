@@ -6,15 +6,16 @@ The workflow is read where there is no package `gguf`: nothing here opens a file
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mls.core.digest import file_sha256
+from mls.core.files import read_json
 
 _CHUNK = 1 << 20
 _PART_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
@@ -115,9 +116,8 @@ def _sha256_now(file: Path, known: ModelPart | None) -> str | None:
 
 
 def _parts_in(description: Path) -> list[ModelPart]:
+    described: Any = read_json(description)
     try:
-        return [
-            ModelPart.model_validate(part) for part in json.loads(description.read_text())["parts"]
-        ]
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return [ModelPart.model_validate(part) for part in described["parts"]]
+    except (KeyError, TypeError, ValidationError):
         return []

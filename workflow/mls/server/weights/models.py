@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from mls.config.cells import cells, settings
 from mls.config.config import Config, ModelSource
 from mls.config.parse import nearest
 from mls.core.errors import UserError
-from mls.core.files import unwritable, write_json
+from mls.core.files import read_json, unwritable, write_json
 from mls.server.weights.gguf import GgufFacts, model_files, read_gguf, split_of
 from mls.server.weights.model_files import ModelPart, PartName, described_parts
 from mls.server.weights.pieces import all_parts, pieces_of
@@ -182,11 +181,9 @@ def _temporary(file: Path) -> Path:
 
 def _kept(note: Path, single: Path, source: ModelSource) -> list[Path]:
     """The right files, when they were fetched before; by the expected SHA-256, else by the note."""
-    try:
-        noted = json.loads(note.read_text())
-        files = [note.with_name(name) for name in noted.get("files", [single.name])]
-    except (OSError, ValueError, AttributeError, TypeError):
-        noted, files = {}, [single]
+    content = read_json(note)
+    noted = content if isinstance(content, dict) else {}
+    files = [note.with_name(name) for name in noted.get("files", [single.name])]
     expected = source.sha256
     if not expected and noted.get("source") == _origin(source):
         expected = noted.get("sha256")

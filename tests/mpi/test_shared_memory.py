@@ -1,0 +1,26 @@
+"""Too small a /dev/shm: one sentence instead of an MPI library's death."""
+
+import subprocess
+
+import pytest
+from tests.mounts import with_shm
+
+
+@pytest.mark.parametrize(("ranks", "options"), [(2, "size=64k"), (12, "size=16m")])
+def test_ranks_say_what_they_need(mpirun, ranks, options):
+    command = mpirun.command(ranks, "--server", "http://127.0.0.1:9", "--iters", 4)
+    done = subprocess.run(
+        with_shm(options, *command),
+        env=mpirun.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if line.startswith("mls run: /dev/shm has ")]
+    assert done.returncode != 0
+    assert len(said) == 1
+    assert f"and {ranks} ranks of" in said[0]
+    assert "--shm-size" in said[0]
+    for words in ("Traceback", "Bus error", "MPI_Init", "can't be reached"):
+        assert words not in done.stdout + done.stderr

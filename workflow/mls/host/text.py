@@ -1,0 +1,32 @@
+"""Text that the locale can't encode: written all the same, or refused as a file's name."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+from mls.core.errors import UserError
+
+
+def take_any_text() -> None:
+    """Have stdout and stderr write `\\u2026` for a character that can't be encoded."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_name(path: Path) -> None:
+    """Raises `UserError` for a path that libraries, which want UTF-8, can't be given."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(unencodable(error)) from None
+
+
+def unencodable(error: UnicodeEncodeError) -> str:
+    """The sentence about a file's name that can't be encoded."""
+    return (
+        f"{error.object!r}: a name with characters beyond {sys.getfilesystemencoding()}, the "
+        "encoding of this locale, can't be used; set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale."
+    )
