@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -73,6 +74,8 @@ def test_the_answer_is_by_requests_and_nowhere_zero(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "tokens/s" not in page.partition("<body")[2].partition('id="provenance"')[0]
     assert "0 tokens" not in page
+    assert "TPOT is unknown, as the server doesn't count tokens." in html.unescape(page)
+    assert "prompt cache asked to be off, of which the server doesn't say" in html.unescape(page)
 
 
 def test_a_comparison_with_uncounted_tokens_is_of_requests(tmp_path: Path) -> None:

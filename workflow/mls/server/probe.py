@@ -233,12 +233,17 @@ def _tokens(reply: Reply) -> int | None:
 
 def _left_out(refused: dict[str, tuple[str, ...]]) -> list[str]:
     """By endpoint: the fields that the server refuses."""
-    return [
-        f"{endpoint} refuses {', '.join(names)}: left out of every request, so what they ask for "
-        "can't be ensured."
-        for endpoint, names in refused.items()
-        if names
-    ]
+    texts = []
+    for endpoint, names in refused.items():
+        others = [name for name in names if name != "max_tokens"]
+        if others:
+            texts.append(
+                f"{endpoint} refuses {', '.join(others)}: left out of every request, so what they "
+                "ask for can't be ensured."
+            )
+        if len(others) < len(names):
+            texts.append(f"{endpoint} refuses max_tokens: max_completion_tokens is sent instead.")
+    return texts
 
 
 def _warnings(

@@ -273,7 +273,30 @@ def _caveats(answer: ModelAnswer, names: list[str]) -> list[Markup]:
                 "(see the checks)."
             ).format(answer.model)
         )
-    return texts
+    return [*texts, *_tpot(answer)]
+
+
+def _tpot(answer: ModelAnswer) -> list[Markup]:
+    """Why there is no TPOT though replies came in several chunks."""
+    cells = [
+        cell
+        for cell in answer.cells
+        if "itl_ms.mean" in cell.estimates and "tpot_ms.mean" not in cell.estimates
+    ]
+    if not cells:
+        return []
+    counts = [
+        (cell.values("tokens.completion"), cell.values("client.loop_lag_ms.n")) for cell in cells
+    ]
+    tokens, chunks = (sum(map(sum, each)) for each in zip(*counts, strict=True))
+    if not tokens:
+        return [Markup("TPOT is unknown, as the server doesn't count tokens.")]
+    return [
+        Markup(
+            "TPOT is unknown: the server sends {} tokens a chunk and doesn't say how many the first "
+            "has. ITL is the time between chunks."
+        ).format(number(tokens / chunks))
+    ]
 
 
 def _apart(answer: ModelAnswer, names: list[str]) -> list[Markup]:

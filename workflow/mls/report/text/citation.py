@@ -52,7 +52,7 @@ def _methods(study: Study, results: Path) -> str:
             else "."
         ),
         *_rules(config),
-        f"Requests had {prompt_words(config)}; {reply_words(config)}.",
+        f"Requests had {prompt_words(config)}; {reply_words(study)}.",
         "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
         "of a request is sent to the arrival of its last byte.",
         "Percentiles, such as p95 TTFT, are of the raw samples of all repeats of a configuration "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mls.analysis.study import Study
 from mls.config.config import Config
 
 _KINDS = {
@@ -49,16 +50,24 @@ def loop_words(config: Config) -> str:
     return f"an open loop ({_KINDS[load.kind]})" if load.open else "a closed loop"
 
 
-def reply_words(config: Config) -> str:
-    """The lengths of the replies, in words."""
+def reply_words(study: Study) -> str:
+    """The lengths of the replies, and the server's prompt cache, in words."""
+    config = study.config
     run = config.run
     if run.embeds:
         return "replies were embeddings"
     tokens = "as the workload says" if config.workload.output_tokens else "asked for"
     count = "" if config.workload.output_tokens else f"{run.max_tokens} "
     early = ", without stopping early" if run.ignore_eos else ""
-    cache = "on" if run.cache_prompt else "off"
-    return f"{count}completion tokens {tokens}{early}; prompt cache {cache}"
+    return f"{count}completion tokens {tokens}{early}; prompt cache {_cache_words(study)}"
+
+
+def _cache_words(study: Study) -> str:
+    if study.config.run.cache_prompt:
+        return "on"
+    # a server that doesn't say what it took from its cache may have one that nothing switches off
+    silent = any(cell.checks("unknown").get("cache_as_asked") for cell in study.cells)
+    return "asked to be off, of which the server doesn't say anything" if silent else "off"
 
 
 def prompt_words(config: Config) -> str:
