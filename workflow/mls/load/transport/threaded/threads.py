@@ -6,6 +6,7 @@ Its times are user-space times, which are accurate up to some 32 requests in fli
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 import time
@@ -81,13 +82,7 @@ class ThreadsTransport:
             limit_ns = time.monotonic_ns() + _CONNECT_S * NS_PER_S
             try:
                 with watched(self._cutoffs), self._cutoffs[0].at(limit_ns):
-                    # any answer will do, and none as well: that there is a connection is what counts
-                    self._sessions[0].get(
-                        target.url,
-                        timeout=(_CONNECT_S, _ROOT_S),
-                        stream=True,
-                        allow_redirects=False,
-                    ).close()
+                    self._open(target)
             except requests.exceptions.ReadTimeout:
                 pass
             except requests.exceptions.SSLError as error:
@@ -98,6 +93,16 @@ class ThreadsTransport:
                     f"The server at {target.url} can't be reached{via} ({type(error).__name__}); "
                     "expected a running server: start it, or correct the URL."
                 ) from None
+
+    def _open(self, target: Target) -> None:
+        """Connect the first session: any answer will do, and one that breaks off as well."""
+        limits = (_CONNECT_S, _ROOT_S)
+        answer = self._sessions[0].get(
+            target.url, stream=True, timeout=limits, allow_redirects=False
+        )
+        # read whole, so that the connection is kept for the load
+        with answer, contextlib.suppress(requests.RequestException):
+            answer.raw.read()
 
     def close(self) -> None:
         for session in self._sessions:
