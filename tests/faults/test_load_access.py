@@ -77,13 +77,15 @@ def test_a_redirect_is_not_followed_and_says_what_to_set(transport, status):
 
 
 @both
-def test_a_root_that_never_answers_is_no_hindrance(transport, monkeypatch):
+@pytest.mark.parametrize("beginning", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"])
+def test_a_root_that_never_answers_is_no_hindrance(transport, beginning, monkeypatch):
     monkeypatch.setattr("mls.load.transport.threaded.threads._ROOT_S", 0.2)
 
     class Silent(Talk):
         def head(self):
             found = super().head()
             if found and found[0].startswith("GET"):
+                self.send(beginning)
                 self.hold()
                 return None
             return found

@@ -56,6 +56,16 @@ def test_download_with_wrong_sha256_is_not_kept(
     assert WRONG in failure(ModelSource(url=f"{server.url}/m", sha256=WRONG), tmp_path)
 
 
+def test_a_proxy_of_the_environment_is_for_other_hosts(
+    tmp_path: Path, make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("all_proxy", "http://127.0.0.1:9")
+    server = make_server({"/m": reply(b"no", 404)})
+    assert "was not found (HTTP 404)" in failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert "ProxyError" in failure(ModelSource(url="http://models.example/m"), tmp_path)
+
+
 def test_download_cut_off(tmp_path: Path, make_server: Any, reply: Any) -> None:
     server = make_server({"/m": reply(b"GGUF" + bytes(100_000), cut=50_000)})
     said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)

@@ -231,8 +231,11 @@ def fixed_headers(run: Run) -> dict[str, str]:
 
 
 def sample_headers(run: Run) -> dict[str, str]:
-    """The headers, but for those with secrets, of a request that is sent before any load."""
-    return fixed_headers(run) | {"X-Request-Id": f"{_id_prefix(uuid.uuid4().hex)}{0:012x}"}
+    """The headers, but for those with secrets, of a request that is sent before any load.
+
+    Its id is a UUID, as those of the load are, but of another version: a log tells them apart.
+    """
+    return fixed_headers(run) | {"X-Request-Id": str(uuid.uuid4())}
 
 
 def _id_prefix(run_id: str) -> str:

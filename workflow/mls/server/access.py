@@ -75,7 +75,10 @@ def key_advice(target: Target) -> str:
             "holds it (server.headers_env where it goes into a header of its own)"
         )
     which = f" in {' and '.join(target.key_variables)}" if target.key_variables else ""
-    return f"it doesn't accept the API key{which}; set the right one"
+    place = (
+        "" if target.headers else " (server.headers_env, where it goes into a header of its own)"
+    )
+    return f"it doesn't accept the API key{which}; set the right one{place}"
 
 
 def proxy_for(url: str, server: Server, run: Run) -> str | None:

@@ -16,8 +16,10 @@ import requests
 
 from mls.core.errors import UserError
 from mls.host.lifetime import die_with_parent
+from mls.host.usage.sockets import here
 
 _CHUNK = 1 << 20
+_NO_PROXIES = {"http": "", "https": "", "all": ""}
 _TIMEOUT_S = (15, 120)  # of a connect, and of each wait for bytes
 _HUB = "https://huggingface.co"
 
@@ -67,7 +69,11 @@ def copy_from_url(url: str, out: BinaryIO, token: str | None = None) -> None:
     before = out.tell()
     expected = None
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as reply:
+        # the environment's proxies are for other hosts, as they are for servers
+        proxies = _NO_PROXIES if here(url) else None
+        with requests.get(
+            url, headers=headers, proxies=proxies, stream=True, timeout=_TIMEOUT_S
+        ) as reply:
             if not reply.ok:
                 raise UserError(_why_refused(url, reply.status_code))
             if "Content-Encoding" not in reply.headers and "Content-Length" in reply.headers:

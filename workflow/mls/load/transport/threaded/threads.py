@@ -101,7 +101,7 @@ class ThreadsTransport:
             target.url, stream=True, timeout=limits, allow_redirects=False
         )
         # read whole, so that the connection is kept for the load
-        with answer, contextlib.suppress(requests.RequestException):
+        with answer, contextlib.suppress(HTTPError):
             answer.raw.read()
 
     def close(self) -> None:
