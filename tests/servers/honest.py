@@ -108,9 +108,10 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
-        number = self.headers["X-Request-Id"]
-        of_run = uuid.UUID(number).version == 8  # else it is sent to find out what the server takes
-        if self.server.turns and of_run and job_of(number) >= 0:
+        request_id = self.headers["X-Request-Id"]
+        # else it is sent to find out what the server takes
+        of_run = uuid.UUID(request_id).version == 8
+        if self.server.turns and of_run and job_of(request_id) >= 0:
             self.server.turns.wait()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -123,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.server.lock:  # before the client can know that it is over
             self.server.now -= 1
             if of_run:
-                self.server.served[number] += asked["max_tokens"]
+                self.server.served[request_id] += asked["max_tokens"]
         self.event({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": usage})
         self.wfile.write(b"0\r\n\r\n")
 
