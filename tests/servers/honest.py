@@ -109,9 +109,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
         request_id = self.headers["X-Request-Id"]
-        of_run = (
-            uuid.UUID(request_id).version == 8
-        )  # else it is sent to find out what the server takes
+        # else it is sent to find out what the server takes
+        of_run = uuid.UUID(request_id).version == 8
         if self.server.turns and of_run and job_of(request_id) >= 0:
             self.server.turns.wait()
         self.send_response(200)
