@@ -23,7 +23,7 @@ def crash() -> None:
     start = EpollTransport.start
 
     def buggy(self, connection, job, scheduled_ns):
-        if LAST and len(self._done) == 5:
+        if LAST and len(self._spool) == 5:
             raise RuntimeError("a bug that nobody expected")
         start(self, connection, job, scheduled_ns)
 
