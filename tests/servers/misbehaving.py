@@ -235,6 +235,10 @@ class Misbehaving:
         if line.startswith("GET"):
             talk.send(reply(b"hello", content_type="text/plain"))
             return True
+        if "x-request-id" not in headers:  # no completion
+            talk.body(headers)
+            talk.send(reply(b"", "404 Not Found"))
+            return True
         job = job_of(headers["x-request-id"])
         body = talk.body(headers) if self._read_bodies else b""
         with self._lock:

@@ -6,11 +6,33 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mls.config.cells import cells, settings
+from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
 from mls.core.errors import UserError
 from mls.core.files import write_json
-from mls.server.access import server_url
+from mls.load.trial import UNREADABLE, trial
+from mls.protocol.request import without
+from mls.protocol.values import plain
+from mls.server.access import server_url, target_of
 from mls.server.probe import probe_all
+from mls.server.probe_result import Probe
+
+
+def _check_transport(config: Config, model: str, url: str, probe: Probe) -> None:
+    """Raise `UserError` when the run's transport can't read what the probe's HTTP library can."""
+    cell = next(cell for cell in cells(config) if cell["model"] == model)
+    point = settings(config, cell, 1)
+    if point.run.transport != "epoll":
+        return
+    run = without(point.run, probe.refused)
+    reply = trial(target_of(url, point.server, run), run, probe.served_as)
+    if reply.error in UNREADABLE:
+        raise UserError(
+            f"{plain(url)} can be read by the probe, but not by the epoll transport "
+            f"({reply.error}: {reply.error_text}): set run.transport to requests, or mend what is "
+            "between."
+        )
 
 
 def probe_server(
@@ -35,7 +57,10 @@ def probe_server(
     roots = urls or loaded.server.addresses
     if not roots:
         raise UserError("Give --server URL.")
-    found = probe_all(loaded, name, [server_url(root) for root in roots])
+    urls = [server_url(root) for root in roots]
+    found = probe_all(loaded, name, urls)
+    for url, probe in zip(urls, [found, *found.others], strict=True):
+        _check_transport(loaded, name, url, probe)
     described = found.model_dump(mode="json")
     if output:
         write_json(output, described)

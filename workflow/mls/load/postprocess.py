@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mls.config.sections.run import Run
 from mls.gpu.device import PostResult
 from mls.gpu.queue import PostQueue, open_queue
-from mls.load.mpi.roles import Role
 from mls.load.transport.exchange import Exchange
+
+if TYPE_CHECKING:  # its import starts MPI, which a probe goes without
+    from mls.load.mpi.roles import Role
 
 _OK = 200
 

@@ -169,6 +169,11 @@ class ServerApi:
                     f"{where} answered HTTP 404 ({self._words(reply)}): not a completion server; "
                     "check the URL and run.endpoint."
                 )
+            if reply.status_code < requests.codes.ok:
+                raise UserError(
+                    f"{where} sends an interim reply first (HTTP {reply.status_code}), behind which the "
+                    "probe can't look: have it, or what is between, send none."
+                )
             if not reply.ok:
                 text = (
                     f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
