@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
-from mls.protocol.request import body_fields, salts, without
+from mls.protocol.request import Target, body_fields, salts, without
 from mls.server import model_list
+from mls.server.access import without_password
 from mls.server.api import RefusedError, ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.fields import refused_fields
@@ -43,12 +45,19 @@ class Outcome:
     """Collects what rank 0 learns about one repeat and writes it down."""
 
     def __init__(
-        self, config: Config, settings: Settings, seed: int, urls: list[str], output: Path | None
+        self,
+        config: Config,
+        settings: Settings,
+        seed: int,
+        targets: Sequence[Target],
+        output: Path | None,
     ) -> None:
         self._config = config
         self._settings = settings
         self._seed = seed
-        self._urls = urls
+        self._urls = urls = [target.url for target in targets]
+        # the config's, or the environment's
+        self._proxy = without_password(targets[0].proxy) if targets[0].proxy else None
         self._each: list[dict[str, Any]] = []
         self._engines: list[dict[str, Any]] = json.loads(os.environ.get(FACTS_VARIABLE, "[]"))
         self._output = output
@@ -193,13 +202,14 @@ class Outcome:
                 "run": resolved.run.model_dump(),
                 "load": resolved.load.model_dump(),
                 "workload": resolved.workload.model_dump(),
-                "server": resolved.server.model_dump(),
+                "server": self._server_settings(),
                 "model": resolved.model.model_dump(exclude_none=True)
                 | {"file_sha256": _file_sha256(Path(self._config.results), resolved.cell["model"])},
             },
             environment=_environment(Path(self._config.results)),
             server={
                 "url": self._urls[0],
+                "proxy": self._proxy,
                 "engine": next(iter(self._engines), None),
                 "before": self._before,
                 "after": self._after,
@@ -218,6 +228,11 @@ class Outcome:
             verdicts=verdicts,
             files=files,
         )
+
+    def _server_settings(self) -> dict[str, Any]:
+        """As the config has them, but for the password of a proxy."""
+        server = self._settings.server.model_dump()
+        return server | ({"proxy": self._proxy} if server["proxy"] else {})
 
 
 def _clock(gathered: Harvest) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
 from mls.protocol.request import without
-from mls.server.access import target_of, without_password
+from mls.server.access import target_of
 from mls.server.api import ServerApi
 
 _QUIET_PROGRESS_S = 10
@@ -231,14 +231,11 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     targets = _from_rank0(
         comm, lambda: tuple(target_of(url, resolved.server, resolved.run) for url in urls)
     )
-    if proxy := targets[0].proxy:  # for the record, also where it is the environment's
-        recorded = resolved.server.model_copy(update={"proxy": without_password(proxy)})
-        resolved = replace(resolved, server=recorded)
     # what a server has shown not to have isn't asked for again, so these are made once
     apis: list[ServerApi] = []
     outcome = None
     if comm.rank == 0:
-        outcome = Outcome(plan.config, resolved, plan.seed, [one.url for one in targets], output)
+        outcome = Outcome(plan.config, resolved, plan.seed, targets, output)
 
     def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
