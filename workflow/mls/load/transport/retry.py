@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from email.utils import parsedate_to_datetime
 
 from mls.config.sections.run import Run
 from mls.core.units import NS_PER_MS, NS_PER_S
@@ -36,12 +38,27 @@ class RetryPolicy:
 def pause_ns(attempts: int, retry_after: str | None = None) -> int:
     """The pause in ns after this many attempts: 0.1 s, then twice as long each time, up to 60 s.
 
-    retry_after: the header in seconds (RFC 9110, 10.2.3), which may ask for a longer pause. Its
-    date form counts as absent.
+    retry_after: the header, which may ask for a longer pause, see `seconds_of`.
     """
-    header_s = int(retry_after[:9]) if retry_after and retry_after.isdecimal() else 0
+    header_s = min(seconds_of(retry_after), _LONGEST_PAUSE_S)
     longest_ns = _LONGEST_PAUSE_S * NS_PER_S
-    return min(max(header_s * NS_PER_S, _BACKOFF_NS << min(attempts - 1, 10)), longest_ns)
+    return min(max(int(header_s * NS_PER_S), _BACKOFF_NS << min(attempts - 1, 10)), longest_ns)
+
+
+def seconds_of(retry_after: str | None) -> float:
+    """The seconds from now that `Retry-After` (RFC 9110, 10.2.3) asks for; 0 without, or if it is neither.
+
+    A number of seconds, also with a fraction, as some servers send it, or an HTTP date.
+    """
+    text = (retry_after or "").strip()
+    try:
+        value = float(text)
+    except ValueError:
+        try:
+            value = parsedate_to_datetime(text).timestamp() - time.time()
+        except (ValueError, OverflowError):
+            return 0.0
+    return max(value, 0.0) if math.isfinite(value) else 0.0
 
 
 class ServerWatch:
