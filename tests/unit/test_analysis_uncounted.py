@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.unit.synthetic import Load, config, facts, load_of, rows, table, to_table, write_repeat
 
+from mls.analysis import intervals
 from mls.analysis.answer import answer
 from mls.analysis.comparison import compare
 from mls.analysis.repeat.samples import of_requests
@@ -57,7 +58,7 @@ def test_sums_and_rates_are_unknown_when_one_reply_lacks_a_count(jobs: int | Non
     assert summary.throughput.completion_tokens_per_s is None
     assert summary.throughput.prompt_tokens_per_s is None
     assert summary.overall.requests_per_s > 0 and summary.latency_ms.n == 40
-    assert "tokens=– tokens/sec=– ok=40" in seed_block(summary)
+    assert "tokens=– tokens/sec=– ok=40" in seed_block(summary, llama_cpp=False)
 
 
 def test_a_failed_request_need_not_be_counted() -> None:
@@ -126,3 +127,8 @@ def test_records_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     (folder / RUN).write_text(json.dumps(result))
     read = read_study(planned, tmp_path)
     assert read.cells[0].repeats[0].status == "ok"
+
+
+def test_an_interval_of_rates_does_not_reach_below_zero() -> None:
+    assert intervals.mean([1.0, 9.0]).low == 0.0
+    assert intervals.mean([-1.0, 9.0]).low < 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -33,12 +33,18 @@ class Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate | None:
-    """Mean of one figure a repeat, with Student's t interval. None without values."""
+    """Mean of one figure a repeat, with Student's t interval. None without values.
+
+    The interval of figures above 0, such as rates, is cut at 0: what it has below can't be.
+    """
     if not len(values):
         return None
     data = np.asarray(values, float)
     error = float(data.std(ddof=1) / np.sqrt(len(data))) if len(data) > 1 else None
-    return _student(float(data.mean()), error, len(data))
+    estimate = _student(float(data.mean()), error, len(data))
+    if estimate.low is None or data.min() <= 0:
+        return estimate
+    return replace(estimate, low=max(estimate.low, 0.0))
 
 
 def percentiles(repeats: Sequence[Floats], percents: Sequence[int]) -> dict[int, Estimate]:

@@ -147,7 +147,7 @@ class Outcome:
         problem = _no_result(gathered, summary)
         if self._output:
             self._write(gathered, telemetry, summary, verdicts, problem)
-        print(seed_block(summary), flush=True)
+        print(seed_block(summary, self._is_llama_cpp()), flush=True)
         for verdict in verdicts:
             if verdict.status in ("warn", "fail"):
                 print(f"{verdict.status}: {verdict.check}: {verdict.message}", flush=True)
@@ -229,6 +229,10 @@ class Outcome:
             files=files,
         )
 
+    def _is_llama_cpp(self) -> bool:
+        """By its own word: no other has these counters, or slots."""
+        return bool(self._managed or self._before.get("metrics") or self._before.get("slots"))
+
     def _server_settings(self) -> dict[str, Any]:
         """As the config has them, but for the password of a proxy."""
         server = self._settings.server.model_dump()
@@ -244,11 +248,11 @@ def _clock(gathered: Harvest) -> dict[str, Any]:
     }
 
 
-def seed_block(summary: Summary) -> str:
-    """The block that the seed's script printed, to the letter."""
+def seed_block(summary: Summary, llama_cpp: bool) -> str:
+    """The block that the seed's script printed, to the letter for llama.cpp's server."""
     latency = summary.latency_ms
     return (
-        "=== llama-server latency (ms) ===\n"
+        f"=== {'llama-server ' if llama_cpp else ''}latency (ms) ===\n"
         f"mean={_ms(latency.mean)} p50={_ms(latency.p50)} p95={_ms(latency.p95)} "
         f"p99={_ms(latency.p99)} (n={latency.n})\n\n"
         "=== throughput ===\n"
@@ -343,4 +347,4 @@ def _or_dash(value: float | None, form: str) -> str:
 
 
 def _ms(value: float | None) -> str:
-    return "nan" if value is None else f"{value:.3f}"
+    return _or_dash(value, ".3f")
