@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -35,7 +36,8 @@ def chat(seen):
     if not json.loads(seen.body)["stream"]:
         whole = {"choices": [{"message": {"content": NASTY}, "finish_reason": NASTY}]}
         return Reply(json.dumps(whole).encode())
-    turn = job_of(seen.headers.get("X-Request-Id", "-0")) % 3
+    number = uuid.UUID(seen.headers["X-Request-Id"])
+    turn = job_of(str(number)) % 3 if number.version == 8 else 0  # what isn't of the load is well
     if turn == 2:
         return Reply(json.dumps({"error": {"message": NASTY}}).encode(), 400)
     said = {"choices": [{"delta": {"content": NASTY}}]}

@@ -6,7 +6,7 @@ import pytest
 from tests.mounts import with_shm
 
 
-@pytest.mark.parametrize(("ranks", "options"), [(2, "size=64k"), (12, "size=16m")])
+@pytest.mark.parametrize(("ranks", "options"), [(2, "size=4m"), (12, "size=16m")])
 def test_ranks_say_what_they_need(mpirun, ranks, options):
     command = mpirun.command(ranks, "--server", "http://127.0.0.1:9", "--iters", 4)
     done = subprocess.run(

@@ -66,6 +66,14 @@ def test_no_proxy_is_honoured(monkeypatch, url, direct):
     assert proxy(url, EPOLL) is None
 
 
+def known(host):
+    """Whether this host can tell the address of a name; in a bare root it can't tell its own."""
+    try:
+        return bool(socket.getaddrinfo(host, 1))
+    except OSError:
+        return False
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -74,7 +82,7 @@ def test_no_proxy_is_honoured(monkeypatch, url, direct):
         "http://localhost:1",
         "http://[::1]:1",
         "http+unix://%2Frun%2Fllama.sock",
-        f"http://{socket.gethostname()}:1",
+        *([f"http://{socket.gethostname()}:1"] if known(socket.gethostname()) else []),
     ],
 )
 def test_servers_of_this_host_need_none(monkeypatch, url):
