@@ -83,7 +83,7 @@ def test_a_head_that_drips_in_ends_at_the_limit(transport):
     [
         reply(b"", "503 Service Unavailable"),
         reply(b"", "429 Too Many Requests", retry_after="1"),
-        reply(b"", "429 Too Many Requests", retry_after="Fri, 01 Jan 2100 00:00:00 GMT"),
+        reply(b"", "429 Too Many Requests", retry_after="Fri, 01 Jan 2010 00:00:00 GMT"),
         reply(b"", "503 Service Unavailable", connection="close"),
     ],
 )

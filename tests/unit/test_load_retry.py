@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, formatdate
@@ -26,6 +27,8 @@ LONGEST_NS = 60 * NS_PER_S
         ("-5", 0.0),
         ("nan", 0.0),
         ("inf", 0.0),
+        ("1e9", 0.0),
+        ("9" * 5000, math.inf),
         ("soon", 0.0),
         ("", 0.0),
         (None, 0.0),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 import time
 from email.utils import parsedate_to_datetime
 
@@ -51,14 +51,12 @@ def seconds_of(retry_after: str | None) -> float:
     A number of seconds, also with a fraction, as some servers send it, or an HTTP date.
     """
     text = (retry_after or "").strip()
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        return float(text)
     try:
-        value = float(text)
-    except ValueError:
-        try:
-            value = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, OverflowError):
-            return 0.0
-    return max(value, 0.0) if math.isfinite(value) else 0.0
+        return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 class ServerWatch:
