@@ -23,6 +23,7 @@ from mls.protocol.completion import read_reply
 from mls.protocol.metrics import parse_metrics
 from mls.protocol.request import RequestBuilder, Target
 from mls.protocol.sse import BYTE_ORDER_MARK, Event, events, is_whole
+from mls.protocol.values import storable
 
 _BUILDER = RequestBuilder([Target("http://127.0.0.1:1")], Run(), served_as=None, seed=1, run_id="f")
 _STATUS = (200, 200, 429, 500)
@@ -75,7 +76,7 @@ def probe(data: bytes) -> None:
         for figure in (found.prompt_tokens, found.completion_tokens, found.cached_tokens):
             assert figure is None or type(figure) is int
         assert found.finish_reason is None or isinstance(found.finish_reason, str)
-        json.dumps([found.usage, found.timings], allow_nan=False).encode()
+        json.dumps([storable(found.usage), storable(found.timings)], allow_nan=False).encode()
     metrics = parse_metrics(data.decode("latin-1"))
     assert all(math.isfinite(value) for value in metrics.values())
 

@@ -20,7 +20,6 @@ from mls.protocol.values import (
     number,
     plain,
     positive,
-    storable,
     text_of,
 )
 
@@ -273,7 +272,7 @@ def _take_usage(reply: Reply, chunk: dict[str, Any]) -> None:
     if isinstance(usage, dict):
         prompt, completion = (positive(usage.get(f"{side}_tokens")) for side in _SIDES)
         if prompt is not None or completion is not None:
-            reply.usage = storable(usage)
+            reply.usage = usage
             details = usage.get("prompt_tokens_details")
             cached = count(details.get("cached_tokens")) if isinstance(details, dict) else None
             reply.cached_tokens = reply.cached_tokens if cached is None else cached
@@ -281,7 +280,7 @@ def _take_usage(reply: Reply, chunk: dict[str, Any]) -> None:
         reply.completion_tokens = completion or reply.completion_tokens
     timings = chunk.get("timings")
     if isinstance(timings, dict):
-        reply.timings = storable(timings)
+        reply.timings = timings
         reply.server_prompt_ms = number(timings.get("prompt_ms"))
         reply.server_predicted_ms = number(timings.get("predicted_ms"))
         _take_counts(reply, timings)

@@ -12,7 +12,7 @@ from mls.core.errors import UserError
 from mls.protocol import completion
 from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body, without
-from mls.protocol.values import count, words
+from mls.protocol.values import count, storable, words
 from mls.server import model_list
 from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
@@ -213,8 +213,8 @@ def _reply(
         finish_reason=got.finish_reason,
         prompt_tokens=got.prompt_tokens,
         completion_tokens=got.completion_tokens,
-        usage=got.usage,
-        timings=got.timings,
+        usage=storable(got.usage),
+        timings=storable(got.timings),
     )
     return reply, got
 
