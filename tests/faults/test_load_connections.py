@@ -152,11 +152,6 @@ def test_a_proxy_is_asked_for_the_whole_url():
         assert {asked.headers["host"] for asked in proxy.asked} == {"llm.example:81"}
 
 
-def test_a_proxy_needs_the_other_transport():
-    with pytest.raises(UserError, match=r"server\.proxy: .* run\.transport"):
-        rows("http://llm.example:81", proxy="http://127.0.0.1:9")
-
-
 def test_a_system_without_epoll_is_told(monkeypatch):
     monkeypatch.delattr("select.epoll")
     with pytest.raises(UserError, match=r"run\.transport: epoll needs Linux"):

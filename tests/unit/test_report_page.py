@@ -319,3 +319,13 @@ def test_the_page_compares_with_the_baseline(tmp_path):
     assert body.count("= same") > 3
     with pytest.raises(UserError, match="can't be read"):
         page(config(baseline=str(tmp_path / "absent")), tmp_path / "new")
+
+
+def test_an_open_loop_has_no_number_in_flight_in_its_heading(tmp_path):
+    load = {"kind": "poisson", "rate": 5.0}
+    plan = config(repeats=3, load=load, sweep={}, run={"iters": 24, "max_tokens": 32})
+    write_results(plan, tmp_path)
+    text = " ".join(Page(page(plan, tmp_path)).text)
+    assert "At this load: " in text
+    assert "an open loop (Poisson arrivals)" in text
+    assert "inflight 4" not in text

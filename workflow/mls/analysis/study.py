@@ -165,6 +165,15 @@ class Study:
         ]
 
     @property
+    def naming(self) -> list[str]:
+        """Axes whose values name a cell: those that vary, and inflight where only models do.
+
+        Inflight says nothing of an open loop, so there they may be none.
+        """
+        alone = not self.config.load.open and {*self.varying} <= {"model"}
+        return [*self.varying, *(["inflight"] if alone else [])]
+
+    @property
     def planned(self) -> int:
         """Repeats that are known to be wanted, with a result or without."""
         return sum(len(cell.repeats) for cell in self.cells)

@@ -227,18 +227,12 @@ def _close(
 
 def _transport(plan: _Plan, posting: Posting) -> Transport:
     spec = plan.spec
-    if spec.run.transport != "epoll":
-        return ThreadsTransport(spec.targets, plan.builder, spec.run, posting, spec.router())
-    if spec.targets[0].proxy:
-        raise UserError(
-            "server.proxy: the epoll transport speaks to the server itself; "
-            "set run.transport to requests, or leave server.proxy out."
-        )
-    if not hasattr(select, "epoll"):
+    kinds: dict[str, type[EpollTransport | ThreadsTransport]] = {"epoll": EpollTransport, "requests": ThreadsTransport}
+    if spec.run.transport == "epoll" and not hasattr(select, "epoll"):
         raise UserError(
             "run.transport: epoll needs Linux, and this is another system: set it to requests."
         )
-    return EpollTransport(spec.targets, plan.builder, spec.run, posting, spec.router())
+    return kinds[spec.run.transport](spec.targets, plan.builder, spec.run, posting, spec.router())
 
 
 def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:

@@ -45,6 +45,7 @@ def load_held(evidence: Evidence) -> Verdict:
 
 def _places_held(evidence: Evidence) -> Verdict:
     inflight, requests = evidence.summary.inflight, evidence.summary.requests.total
+    failed = evidence.summary.requests.error
     least = inflight.asked * (1 - evidence.checks.inflight_tolerance)
     if inflight.max < inflight.asked:
         few = (
@@ -64,9 +65,14 @@ def _places_held(evidence: Evidence) -> Verdict:
         )
         return verdict("concurrency_held", "warn", inflight.achieved_littles_law, least, message)
     enough = inflight.achieved_time_weighted >= least
+    why = (
+        f", as {failed} of {requests} failed: a failed request leaves its place until the next is due"
+        if failed
+        else ": the client did not keep the server busy"
+    )
     message = (
         f"In the window {inflight.achieved_time_weighted:.2f} of {inflight.asked} requests "
-        f"were in flight on average{'.' if enough else ': the client did not keep the server busy.'}"
+        f"were in flight on average{'' if enough else why}."
     )
     status: Status = "pass" if enough else "fail"
     return verdict("concurrency_held", status, inflight.achieved_time_weighted, least, message)

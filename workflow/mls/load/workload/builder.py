@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,17 +58,21 @@ def needs_bodies(workload: Workload) -> bool:
 
 def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) -> Prompts:
     """The prompts of a run."""
-    if workload.kind == "replay":
-        assert materials.earlier is not None
-        earlier = materials.earlier
-        earlier_run = run.model_copy(update={"prompt_words": earlier.run.prompt_words})
-        return make_prompts(earlier_run, earlier.workload, earlier.seed, materials)
-    if workload.kind == "words":
-        return _Words(run, workload, seed, materials.trace)
-    if workload.kind == "dataset":
-        assert materials.rows is not None
-        return _Dataset(run, workload, seed, materials)
-    return _Synthetic(run, workload, seed, materials)
+    match workload.kind:
+        case "replay":
+            assert materials.earlier is not None
+            earlier = materials.earlier
+            earlier_run = run.model_copy(update={"prompt_words": earlier.run.prompt_words})
+            return make_prompts(earlier_run, earlier.workload, earlier.seed, materials)
+        case "words":
+            return _Words(run, workload, seed, materials.trace)
+        case "dataset":
+            assert materials.rows is not None
+            return _Dataset(run, workload, seed, materials)
+        case "synthetic" | "shared_prefix" | "conversation":
+            return _Synthetic(run, workload, seed, materials)
+        case _:
+            assert_never(workload.kind)
 
 
 class _Words:

@@ -27,7 +27,7 @@ from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
 from mls.report.plots.figures import draw
 from mls.report.plots.parts import HEADINGS, part_rows
-from mls.report.plots.series import label, spread
+from mls.report.plots.series import label, label_or_load, spread
 from mls.report.plots.svg import style
 from mls.report.text.answer import sentences
 from mls.report.text.citation import cite
@@ -39,7 +39,7 @@ from mls.report.text.numbers import (
     milliseconds_interval,
     number,
 )
-from mls.report.text.plan import load_words, pin_words, prompt_words, reply_words
+from mls.report.text.plan import load_words, loop_words, pin_words, prompt_words, reply_words
 from mls.report.text.stopping import search_sentences, stops
 
 MOST_DIGESTS = 2000
@@ -99,7 +99,7 @@ def page(study: Study, results: Path) -> str:
     config = study.config
     whole = answer(study)
     baseline = _baseline(config, results, study)
-    names = [axis for axis in axes(config) if axis in study.varying] or ["inflight"]
+    names = study.naming or ["ranks"]
     figures = draw(study)
     with style():
         busy = activity(study, names)
@@ -158,12 +158,14 @@ def _baseline(config: Config, results: Path, study: Study) -> ComparisonView | N
 
 
 def _range(study: Study) -> str:
+    if study.config.load.open:
+        return loop_words(study.config)
     values = sorted({int(cell.cell["inflight"]) for cell in study.cells})
     return f"inflight {values[0]}" + (f" to {values[-1]}" if len(values) > 1 else "")
 
 
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
-    lead, *rest = sentences(model_answer, whole.rate, study.varying, len(whole.models) > 1)
+    lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
     rest += search_sentences(study, model_answer.model, study.varying)
     return AnswerText(model_answer.model, lead, rest, _cards(model_answer, study))
 
@@ -171,7 +173,7 @@ def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> Answ
 def _cards(model_answer: ModelAnswer, study: Study) -> list[Card]:
     if not model_answer.throughput or not model_answer.latency:
         return []
-    names = [axis for axis in study.varying if axis != "model"] or ["inflight"]
+    names = [axis for axis in study.naming if axis != "model"]
     fast, prompt = model_answer.throughput, model_answer.latency
     cards = [
         Card(
@@ -194,7 +196,7 @@ def _time_card(title: str, cell: CellResult, names: list[str], metric: str) -> C
 
 
 def _at(cell: CellResult, names: list[str], span: str) -> str:
-    return f"{label(cell, names)}{f' · {P95} interval {span}' if span else ''}"
+    return f"{label_or_load(cell, names)}{f' · {P95} interval {span}' if span else ''}"
 
 
 def _time_range(study: Study) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import WORSE
 from mls.analysis.repeats import Repeat
 from mls.analysis.study import CellResult, Study
-from mls.report.plots.series import label
+from mls.report.plots.series import label_or_load
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
 
 Hit = tuple[CellResult, int | None, str]
@@ -89,7 +89,7 @@ def table(study: Study, axes: list[str], columns: list[Column]) -> list[Row]:
 
 def checks(study: Study) -> list[Check]:
     """Every check that didn't pass on some repeat or cell, the worst status first."""
-    names = study.varying or ["inflight"]
+    names = study.naming
     hits_by_check: dict[tuple[str, str], list[Hit]] = {}
     for cell in study.cells:
         on_repeats = [(r.number, v) for r in cell.ok if r.result for v in r.result.verdicts]
@@ -121,7 +121,7 @@ def _where(study: Study, hits: list[Hit], names: list[str]) -> str:
         return f"all {total} repeats" if total > 1 else "the only repeat"
     per_cell: dict[str, list[str]] = {}
     for cell, number_, _ in hits:
-        which = per_cell.setdefault(label(cell, names), [])
+        which = per_cell.setdefault(label_or_load(cell, names), [])
         if number_ is not None:
             which.append(str(number_))
     parts = [

@@ -46,6 +46,11 @@ def label(cell: CellResult, names: list[str]) -> str:
     return " · ".join(_value(name, cell.cell[name]) for name in names)
 
 
+def label_or_load(cell: CellResult, names: list[str]) -> str:
+    """`label`, and without axes `this load`: an open loop that nothing varies has no number in flight."""
+    return label(cell, names) or "this load"
+
+
 def spread(items: Sequence[Item], most: int) -> list[Item]:
     """At most `most` of the items, evenly spaced, with the first and the last."""
     if len(items) <= most:

@@ -10,7 +10,7 @@ from mls.analysis.checks.registry import title
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE
 from mls.analysis.study import CellResult, Rate
-from mls.report.plots.series import label
+from mls.report.plots.series import label_or_load as label
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -24,9 +24,9 @@ from mls.report.text.numbers import (
 def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -> list[Markup]:
     """The answer for a model as sentences, the most important first.
 
-    rate: the measure of throughput. axes: those that vary. several: whether there are more models.
+    rate: the measure of throughput. axes: those that name a cell. several: whether there are more models.
     """
-    names = [axis for axis in axes if axis != "model"] or ["inflight"]
+    names = [axis for axis in axes if axis != "model"]
     who = answer.model if several else ""
     if not answer.throughput or not answer.latency:
         sentence = Markup("<b>No cell of {} has a result.</b>").format(answer.model)

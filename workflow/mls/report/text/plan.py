@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 from mls.analysis.study import Study
 from mls.config.config import Config
@@ -76,15 +76,22 @@ def prompt_words(config: Config) -> str:
     lengths = workload.prompt_tokens
     tokens = f"{lengths.value} tokens" if lengths.value else f"{lengths.distribution} lengths"
     differ = "different for each request and each repeat"
-    return {
-        "words": f"prompts of {config.run.prompt_words} words, {differ}",
-        "synthetic": f"prompts of {tokens}, {differ}",
-        "shared_prefix": f"prompts of {tokens} in {workload.groups} groups that share their first "
-        f"{workload.prefix_tokens}",
-        "conversation": f"conversations of {workload.turns} turns, {tokens} each",
-        "dataset": f"prompts from {workload.file}",
-        "replay": f"the prompts of {workload.file}",
-    }[workload.kind]
+    match workload.kind:
+        case "words":
+            return f"prompts of {config.run.prompt_words} words, {differ}"
+        case "synthetic":
+            return f"prompts of {tokens}, {differ}"
+        case "shared_prefix":
+            groups = f"{workload.groups} groups that share their first {workload.prefix_tokens}"
+            return f"prompts of {tokens} in {groups}"
+        case "conversation":
+            return f"conversations of {workload.turns} turns, {tokens} each"
+        case "dataset":
+            return f"prompts from {workload.file}"
+        case "replay":
+            return f"the prompts of {workload.file}"
+        case _:
+            assert_never(workload.kind)
 
 
 def pin_words(cpus: dict[str, Any]) -> str:
