@@ -20,9 +20,9 @@ import pyarrow as pa
 
 from benchmarks.simulated import Floats, closed_loop, open_loop, recorded, scatter, with_column
 from benchmarks.tables import save
-from mls.analysis.checks.cells import repeats_agree
-from mls.analysis.checks.quiet_host import quiet_host
-from mls.analysis.checks.ranks_alike import ranks_alike
+from mls.analysis.checks.cells.agreement import repeats_agree
+from mls.analysis.checks.cells.ranks_alike import ranks_alike
+from mls.analysis.checks.machine.quiet_host import quiet_host
 from mls.analysis.checks.registry import judge
 from mls.analysis.parallel import on_cores
 from mls.analysis.repeat.batches import batches

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import Load, config, load_of, table, write_repeat, write_results
 
-from mls.analysis.checks.cells import BatchSpread, enough_requests, repeats_agree
+from mls.analysis.checks.cells.agreement import BatchSpread, enough_requests, repeats_agree
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.config.sections.checks import Checks

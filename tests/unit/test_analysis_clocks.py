@@ -4,7 +4,7 @@ import pytest
 from tests.unit.synthetic import Load, facts, table
 from tests.unit.verdicts import CLEAN
 
-from mls.analysis.checks.clocks import clocks_agree
+from mls.analysis.checks.machine.clocks import clocks_agree
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.summary import summarize

@@ -11,7 +11,7 @@ from tests.unit.answers import answer_text
 from tests.unit.synthetic import Load, config, table, write_repeat
 
 from mls.analysis.answer import answer
-from mls.analysis.checks.measured_together import duration, measured_together, whens
+from mls.analysis.checks.cells.measured_together import duration, measured_together, whens
 from mls.analysis.study import read_study
 from mls.analysis.tables import cell_rows
 from mls.config.cells import cells, run_order

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.verdicts import IDLE, QUIET
 
-from mls.analysis.checks.quiet_host import others, quiet_host
+from mls.analysis.checks.machine.quiet_host import others, quiet_host
 from mls.analysis.repeat.evidence import Evidence
 from mls.config.sections.checks import Checks
 

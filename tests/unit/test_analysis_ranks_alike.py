@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mls.analysis.checks.ranks_alike import ranks_alike
+from mls.analysis.checks.cells.ranks_alike import ranks_alike
 from mls.analysis.intervals import ratios
 from mls.config.sections.checks import Checks
 

@@ -8,7 +8,7 @@ from scipy import stats
 from tests.unit.synthetic import Load, facts, rows, table, to_table
 from tests.unit.verdicts import CLEAN, CLOCK, HOST, IDLE, QUIET, verdicts
 
-from mls.analysis.checks.quiet_host import quiet_host
+from mls.analysis.checks.machine.quiet_host import quiet_host
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.summary import summarize

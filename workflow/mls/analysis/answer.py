@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
-from mls.analysis.checks.measured_together import apart
+from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo

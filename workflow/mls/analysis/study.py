@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from mls.analysis import intervals
-from mls.analysis.checks.cells import enough_requests, repeats_agree, same_thing_measured
-from mls.analysis.checks.measured_together import When, measured_together, whens
-from mls.analysis.checks.ranks_alike import ranks_alike
+from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree, same_thing_measured
+from mls.analysis.checks.cells.measured_together import When, measured_together, whens
+from mls.analysis.checks.cells.ranks_alike import ranks_alike
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
 from mls.analysis.repeat.batches import batches

@@ -227,7 +227,10 @@ def _close(
 
 def _transport(plan: _Plan, posting: Posting) -> Transport:
     spec = plan.spec
-    kinds: dict[str, type[EpollTransport | ThreadsTransport]] = {"epoll": EpollTransport, "requests": ThreadsTransport}
+    kinds: dict[str, type[EpollTransport | ThreadsTransport]] = {
+        "epoll": EpollTransport,
+        "requests": ThreadsTransport,
+    }
     if spec.run.transport == "epoll" and not hasattr(select, "epoll"):
         raise UserError(
             "run.transport: epoll needs Linux, and this is another system: set it to requests."

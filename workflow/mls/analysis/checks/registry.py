@@ -1,6 +1,6 @@
 """All checks, in the order in which they are shown.
 
-A new check needs a function in a file beside this one, and a line in `CHECKS`.
+A new check needs a function in a file here or in the folder of its subject, and a line in `CHECKS`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from mls.analysis.checks.books import books_agree, server_time_fits
-from mls.analysis.checks.card import card_at_full_clocks
 from mls.analysis.checks.client import arrival_clock, client_kept_up, errors
-from mls.analysis.checks.clocks import clocks_agree
-from mls.analysis.checks.fair_servers import fair_servers
+from mls.analysis.checks.machine.card import card_at_full_clocks
+from mls.analysis.checks.machine.clocks import clocks_agree
+from mls.analysis.checks.machine.quiet_host import quiet_host
 from mls.analysis.checks.pace import load_held
-from mls.analysis.checks.quiet_host import quiet_host
 from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_as_asked
+from mls.analysis.checks.server.books import books_agree, server_time_fits
+from mls.analysis.checks.server.fair_servers import fair_servers
+from mls.analysis.checks.server.served_at_once import served_at_once
 from mls.analysis.checks.steady import window_alike
 from mls.analysis.repeat.evidence import Evidence
 from mls.core.run_result import Verdict
@@ -35,6 +36,7 @@ class Check:
 CHECKS = (
     Check(("errors",), errors),
     Check(("concurrency_held", "server_kept_up"), load_held),
+    Check(("served_at_once",), served_at_once),
     Check(("client_kept_up",), client_kept_up),
     Check(("arrival_clock",), arrival_clock),
     Check(("cache_as_asked",), cache_as_asked),

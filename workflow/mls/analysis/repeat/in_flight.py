@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Ints, ints
+from mls.analysis.repeat.columns import Ints, Ints64, ints
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,11 @@ class InFlight:
     def max(self) -> int:
         return int(self.count.max(initial=0))
 
+    def at(self, moments: Ints) -> Ints:
+        """The count at each moment, in ns; 0 before the first step."""
+        steps = np.searchsorted(self.at_ns, moments, side="right")
+        return np.append(0, self.count)[steps]
+
     def mean(self, begin_ns: int, end_ns: int) -> float:
         """Time-weighted mean over [begin, end], a span of more than 0 ns within the steps."""
         edges = np.clip(np.append(self.at_ns, max(end_ns, int(self.at_ns[-1]))), begin_ns, end_ns)
@@ -32,7 +37,16 @@ class InFlight:
 
 def in_flight(table: pa.Table) -> InFlight:
     """Outstanding requests. Failed ones count, since they held a place at the server, too."""
-    start, end = ints(table, "start_ns"), ints(table, "end_ns")
+    return _overlap(ints(table, "start_ns"), ints(table, "end_ns"))
+
+
+def being_answered(table: pa.Table) -> InFlight:
+    """Requests from their first token to their end: those of outstanding ones that are served."""
+    return _overlap(ints(table, "first_chunk_ns"), ints(table, "end_ns"))
+
+
+def _overlap(start: Ints64, end: Ints64) -> InFlight:
+    """The number of spans from start to end that hold each moment."""
     rows = start.valid & end.valid
     moments = np.concatenate([start.values[rows], end.values[rows]])
     steps = np.repeat(np.array([1, -1]), rows.sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from mls.analysis.answer import LATENCY, Best, ModelAnswer
-from mls.analysis.checks.measured_together import duration
+from mls.analysis.checks.cells.measured_together import duration
 from mls.analysis.checks.registry import title
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE

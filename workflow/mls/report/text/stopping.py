@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mls.analysis.checks.measured_together import apart, duration
+from mls.analysis.checks.cells.measured_together import apart, duration
 from mls.analysis.study import Study
 from mls.config.decisions import Decision, line_of
 

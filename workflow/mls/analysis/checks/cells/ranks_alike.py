@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mls.analysis.checks.cells import CellFigures
+from mls.analysis.checks.cells.agreement import CellFigures
 from mls.analysis.intervals import Estimate, ratios
 from mls.analysis.repeat.evidence import verdict
 from mls.config.sections.checks import Checks

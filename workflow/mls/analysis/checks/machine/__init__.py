@@ -1,0 +1,1 @@
+"""Checks of the machines: clocks, cards, and what else ran."""

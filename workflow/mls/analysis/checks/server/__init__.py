@@ -1,0 +1,1 @@
+"""Checks of the server: its own books, and how it shares its work out."""
