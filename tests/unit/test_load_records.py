@@ -21,8 +21,8 @@ def good(job=0):
     )
 
 
-def row(made, **options):
-    (table,) = records([made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
+def row(reply, **options):
+    (table,) = records([reply], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
     (record,) = table.to_pylist()
     return record
 
@@ -49,9 +49,9 @@ def test_clock_of_another_host_is_brought_to_rank_0s():
 
 
 def test_failed_requests_are_rows_as_well():
-    made = exchange(status=0, event_stream=False)
-    made.fail("refused", "Connection refused", START_NS + 7)
-    record = row(made)
+    reply = exchange(status=0, event_stream=False)
+    reply.fail("refused", "Connection refused", START_NS + 7)
+    record = row(reply)
     assert (record["error"], record["error_text"]) == ("refused", "Connection refused")
     assert record["status"] is None and record["chunk_ns"] == [] and record["chunks"] == 0
     assert record["first_chunk_ns"] is None and record["end_ns"] == START_NS + 7
