@@ -137,7 +137,9 @@ def test_the_keyboard_goes_through_the_page_from_top_to_bottom(browser, page):
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(e => e.hash)"
     )
-    position = "return [document.activeElement.hash, document.activeElement.getBoundingClientRect().top + scrollY]"
+    position = (
+        "const e = document.activeElement; return [e.hash, e.getBoundingClientRect().top + scrollY]"
+    )
     stops = []
     for _ in range(len(links) + 6):
         ActionChains(browser).send_keys(Keys.TAB).perform()

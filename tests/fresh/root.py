@@ -17,9 +17,10 @@ from tests.fresh import registry
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The mount and process namespaces end with the command, however it ends.
 _ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-# The root is the namespace's own: in a chroot the kernel grants no user namespaces. The shell stays, as
-# a machine's first process does, and reaps orphans. The command has a session of its own: process
-# groups from outside have no number here, and a signal to one would reach that of `make test-fresh`.
+# The root is the namespace's own: in a chroot the kernel grants no user namespaces. The shell
+# stays, as a machine's first process does, and reaps orphans. The command has a session of its own:
+# process groups from outside have no number here, and a signal to one would reach that of
+# `make test-fresh`.
 _ENTER = """
 set -e
 mount --bind "$1" "$1"
