@@ -135,7 +135,7 @@ class FarServer:
 def measure(network: Network, mpi: Mpi, folder: Path) -> tuple[dict, list[dict], dict[str, dict]]:
     """(run.json, records, the relay's times) of a load on 3 hosts against the server on a 4th."""
     options = ("--inflight", 6, "--iters", 48, "--max-tokens", TOKENS, "--warmup", 6)
-    options += ("--scheduler", "apart")  # cores are one machine's, and fewer than ranks
+    options += ("--scheduler", "apart")  # the machine has fewer cores than there are ranks
     with FarServer(network) as server:
         finish(start(network, mpi, 6, "--server", server.url, *options, "--output", folder))
         journal = server.journal()
@@ -223,7 +223,7 @@ def test_a_killed_launcher_leaves_nobody_on_any_host(network, family, victim):
         assert len(process_ids(network, "-m mls.worker")) >= 6
         if victim == "launcher":
             process.kill()
-        else:  # what sshd would have started on another host
+        else:  # the process that sshd would have started on another host
             os.kill(process_ids(network, "hydra_pmi_proxy", "prted")[-1], signal.SIGKILL)
         output, _ = process.communicate(timeout=_WAIT_S)
         # Open MPI's launcher says that it lost a host, and still exits with status 0

@@ -168,7 +168,7 @@ def test_two_single_repeats_of_two_days_are_apart_and_the_later_is_told(tmp_path
     assert statuses(study) == ["pass", "warn"]
     text = answer_text(answer(study), study)
     assert "repeats of inflight 4 were measured 1 d apart" in text
-    assert "interval of their ratio" not in text  # there are none
+    assert "interval of their ratio" not in text  # single repeats have none
     assert answer(study).models[0].throughput.resolved is False
 
 
@@ -227,11 +227,11 @@ def test_models_are_judged_by_themselves_and_fill_each_others_pauses(tmp_path):
     models = {"one": {"path": "a"}, "two": {"path": "b"}}
     sweep = config(
         models=models, sweep={"model": ["one", "two"], "inflight": [1, 2]}, repeats=1
-    )  # one at 1 · two, two · one at 2
+    )  # in time: one at 1, two at 1, two at 2, one at 2
     study = measure(sweep, tmp_path / "busy", lambda place, r: [0, 800, 300, 550][place])
     assert statuses(study) == ["pass"] * 4
     study = measure(sweep, tmp_path / "later", lambda place, r: LENGTH * place + DAY * (place > 1))
-    assert statuses(study) == ["pass"] * 4  # model two a day later, each among its own
+    assert statuses(study) == ["pass"] * 4  # model two a day later; each model by itself
 
 
 def test_cells_left_out_of_the_answer_are_not_told_there(tmp_path):

@@ -69,7 +69,7 @@ def test_summary_has_what_run_json_has(sweep, results):
         rate = summary["throughput"]["completion_tokens_per_s"]
         assert float(row["throughput.completion_tokens_per_s"]) == rate
         assert int(row["requests.ok"]) == summary["requests"]["ok"]
-        assert row["verdict"] == "unknown"  # no /metrics, all else passes
+        assert row["verdict"] == "unknown"  # without /metrics; all else passes
 
 
 def test_parquet_holds_the_same_with_types(sweep, results):

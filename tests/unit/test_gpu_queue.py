@@ -186,5 +186,5 @@ def test_a_card_has_the_number_that_telemetry_knows_it_by():
     queue.close()
     pynvml.nvmlInit()
     handle = pynvml.nvmlDeviceGetHandleByIndex(facts["card"])
-    on_host = str(pynvml.nvmlDeviceGetPciInfo(handle).busId)  # bytes or text, as its version has it
+    on_host = str(pynvml.nvmlDeviceGetPciInfo(handle).busId)  # bytes or text, by its version
     assert cupy().cuda.Device(0).pci_bus_id.lower() in on_host.lower()

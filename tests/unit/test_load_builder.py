@@ -86,7 +86,9 @@ def test_groups_share_their_beginning_and_nothing_else():
     assert all(len(texts) == 1 for texts in beginnings.values()) and len(beginnings) == 3
     assert len({prompt.text for prompt in all_prompts}) == 12
     assert len(set.union(*beginnings.values())) == 3
-    assert prompt_of(-1).text.split()[:40] != prompt_of(2).text.split()[:40]  # nor does the warm-up
+    assert (
+        prompt_of(-1).text.split()[:40] != prompt_of(2).text.split()[:40]
+    )  # the warm-up has its own
 
 
 def test_a_conversation_says_all_that_was_said_before():

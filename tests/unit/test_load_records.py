@@ -44,7 +44,7 @@ def test_clock_of_another_host_is_brought_to_rank_0s():
     for name in ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
         assert there[name] == here[name] - 500
     assert there["chunk_ns"] == [time - 500 for time in here["chunk_ns"]]
-    assert there["connected_ns"] is None  # it did not happen, on any clock
+    assert there["connected_ns"] is None  # no connection was opened, on any clock
     assert there["chunk_lag_ns"] == here["chunk_lag_ns"]
 
 

@@ -35,7 +35,7 @@ def test_least_outstanding_is_never_a_busier_one(servers, job, data):
     server = router("least_outstanding", servers).choose(job, iter(busy))
     outstanding = [busy.count(each) for each in range(servers)]
     assert outstanding[server] == min(outstanding)
-    if len({*outstanding}) == 1:  # all alike: in turn
+    if len({*outstanding}) == 1:  # equal: in turn
         assert server == job % servers
 
 

@@ -93,7 +93,7 @@ def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
         far, _ = listener.accept()
         with far:
             assert hold and timestamps.enable(near)
-            assert timestamps.supported()  # waits until they are switched on
+            assert timestamps.supported()  # waits until the kernel gives timestamps
             before = time.monotonic_ns()
             far.send(b"x")
             after = time.monotonic_ns()

@@ -133,7 +133,7 @@ def test_building_ahead_is_bounded_in_memory(monkeypatch):
     size = len(builder().wire(0))
     monkeypatch.setattr(request_module, "_BUILD_AHEAD_BYTES", 10 * size)
     maker = builder()
-    maker.build_ahead(range(10**9))  # ends
+    maker.build_ahead(range(10**9))  # comes to an end
     assert len(maker._ready) <= 12
 
 

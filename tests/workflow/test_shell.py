@@ -206,7 +206,7 @@ def whole_run(odd):
         patch.setenv("SERVER_KEY", KEY)
         with http_server({"/v1/chat/completions": chat_with_key(command_lines)}) as server:
             data = write(odd, MARK, server.url)
-            del data["baseline"]  # there is none
+            del data["baseline"]  # no such baseline exists
             data["server"]["api_key_env"] = "SERVER_KEY"
             data["run"]["keep_output"] = True
             odd.write(data)
