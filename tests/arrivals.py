@@ -11,7 +11,7 @@ needs_kernel_timestamps = pytest.mark.skipif(
     not timestamps.supported(), reason="no kernel receive timestamps on this host"
 )
 CLOCKS_NS = NS_PER_MS
-"""How far the wall clock, from which the kernel's stamps are brought to ours, may have been slewed."""
+"""Allowance, in ns, for a slew of the wall clock, in which the kernel stamps arrivals."""
 
 
 def assert_arrival(arrived_ns: int, sent_ns: tuple[int, int]) -> None:

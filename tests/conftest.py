@@ -1,4 +1,4 @@
-"""Fixtures for all tests: the real model, and small HTTP servers that behave as told."""
+"""Fixtures for all tests: real models, and small HTTP servers with answers that a test chooses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from mls.config.config import ModelSource
 from mls.server.weights.models import fetch
 
-# a shell has what it starts in the background ignore SIGINT, and so would what the tests start
+# what a shell starts in the background ignores SIGINT, and children of the tests would inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # no test fails because a machine is busy
@@ -43,9 +43,9 @@ GEMMA3 = ModelSource(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `-n 2 --dist loadfile`: what takes longest begins.
+    """The slowest folders come first, which suits `-n 2 --dist loadfile`.
 
-    Files that start processes are marked `processes`: `make test TESTS=fast` goes without.
+    Files that start processes get the mark `processes`; `make test TESTS=fast` leaves them out.
     """
     for item in items:
         if hasattr(item.module, "subprocess"):
@@ -55,17 +55,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: longest.get(item.path.parent.name, len(folders)))
 
 
-def _fetched(name: str, source: ModelSource) -> Path:
+def _model_file(name: str, source: ModelSource) -> Path:
     folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # processes of one run fetch it once
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test processes only the first fetches it
         return Path(fetch(name, source, folder).path)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def environment_left_as_it_was() -> Iterator[None]:
-    """What `mls serve` sets for the ranks, called within a test, is not for the next tests."""
+def same_environment() -> Iterator[None]:
+    """Environment variables that a module's tests set end with the module.
+
+    `mls serve`, called within a test, sets some for its ranks.
+    """
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -75,18 +78,18 @@ def environment_left_as_it_was() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def smollm2() -> Path:
     """A real model with a chat template, fetched once into `MLS_TEST_MODELS` or results/models."""
-    return _fetched("smollm2", SMOLLM2)
+    return _model_file("smollm2", SMOLLM2)
 
 
 @pytest.fixture(scope="session")
 def gemma3() -> Path:
-    """A real base model, without a chat template of its own, fetched likewise."""
-    return _fetched("gemma3-270m", GEMMA3)
+    """A real base model without a chat template of its own, fetched as `smollm2` is."""
+    return _model_file("gemma3-270m", GEMMA3)
 
 
 @dataclass
 class Reply:
-    """What an HTTP server answers. cut: close after this many bytes of the body."""
+    """An HTTP server's answer. cut: the server closes after this many bytes of the body."""
 
     body: bytes = b""
     status: int = 200
@@ -94,12 +97,12 @@ class Reply:
     cut: int | None = None
 
 
-Answer = Reply | Callable[["Seen"], Reply]
+Answer = Reply | Callable[["Request"], Reply]
 
 
 @dataclass
-class Seen:
-    """One request that an HTTP server got."""
+class Request:
+    """One request as it reached an HTTP server."""
 
     method: str
     path: str
@@ -110,20 +113,20 @@ class Seen:
 @dataclass
 class HttpServer:
     url: str
-    seen: list[Seen] = field(default_factory=list)
+    seen: list[Request] = field(default_factory=list)
 
 
 @contextlib.contextmanager
 def http_server(answers: dict[str, Answer]) -> Iterator[HttpServer]:
-    """A server on loopback that answers by path (404 otherwise) and keeps what it was asked."""
+    """A server on loopback that answers by path, 404 elsewhere, and keeps every request."""
 
     class Handler(BaseHTTPRequestHandler):
         def _any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            seen = Seen(self.command, self.path, dict(self.headers), self.rfile.read(length))
-            served.seen.append(seen)
+            request = Request(self.command, self.path, dict(self.headers), self.rfile.read(length))
+            handle.seen.append(request)
             answer = answers.get(self.path, Reply(b'{"error": "not here"}', 404))
-            reply = answer(seen) if callable(answer) else answer
+            reply = answer(request) if callable(answer) else answer
             self.send_response(reply.status)
             self.send_header("Content-Type", reply.kind)
             self.send_header("Content-Length", str(len(reply.body)))
@@ -136,11 +139,11 @@ def http_server(answers: dict[str, Answer]) -> Iterator[HttpServer]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = HttpServer(f"http://127.0.0.1:{server.server_address[1]}")
+    handle = HttpServer(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield served
+        yield handle
     finally:
         server.shutdown()
         server.server_close()
@@ -149,7 +152,7 @@ def http_server(answers: dict[str, Answer]) -> Iterator[HttpServer]:
 
 @pytest.fixture
 def make_server() -> Iterator[Callable[[dict[str, Answer]], HttpServer]]:
-    """Starts servers by `http_server`; all are stopped at the test's end."""
+    """A function that starts an `http_server`; the servers end with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda answers: stack.enter_context(http_server(answers))
 

@@ -1,4 +1,4 @@
-"""Real GGUF files of a few kB, written by the library: whole, or in parts as gguf-split makes them."""
+"""Real GGUF files of a few kB, written by the gguf library: whole, or in parts as by gguf-split."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import numpy as np
 from gguf import GGUFWriter
 
 ELEMENTS = 8 * 32
-"""Of each tensor."""
+"""Number of elements of each tensor."""
 
 
 def write_gguf(
     folder: Path, name: str, tensors: int = 1, parts: int = 1, fill: float = 1
 ) -> list[Path]:
-    """The files, in order: `<name>.gguf`, or `<name>-00001-of-0000N.gguf` and so on.
+    """Write the files and return them in order.
 
-    tensors: how many, spread evenly over the parts. fill: the value of all weights.
+    Their names are `<name>.gguf`, or `<name>-00001-of-0000N.gguf` and so on. tensors: the number
+    of tensors, spread evenly over the parts. fill: the value of all weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / (name if parts > 1 else f"{name}.gguf")
-    writer = GGUFWriter(place, "llama", split_max_tensors=tensors // parts if parts > 1 else 0)
+    path = folder / (name if parts > 1 else f"{name}.gguf")
+    writer = GGUFWriter(path, "llama", split_max_tensors=tensors // parts if parts > 1 else 0)
     writer.add_name("Tiny")
     writer.add_file_type(1)
     writer.add_context_length(256)
@@ -33,4 +34,4 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return sorted(folder.glob(f"{name}-*-of-*.gguf")) if parts > 1 else [place]
+    return sorted(folder.glob(f"{name}-*-of-*.gguf")) if parts > 1 else [path]

@@ -1,4 +1,4 @@
-"""Which of some processes live on. One that nobody has reaped yet does not."""
+"""Which of several processes are still alive. A zombie is not."""
 
 import time
 from collections.abc import Iterable
@@ -7,15 +7,15 @@ import psutil
 
 
 def living(processes: Iterable[psutil.Process], within_s: float) -> list[psutil.Process]:
-    """Those that have not ended within that time.
+    """The processes that have not ended within that time.
 
-    Not psutil's wait_procs: it waits until an orphan is reaped, and the first process of a
-    container may be in no hurry with that.
+    psutil's wait_procs won't do: it waits until an orphan is reaped, and the first process of a
+    container may take long to reap it.
     """
-    until = time.monotonic() + within_s
+    deadline = time.monotonic() + within_s
     alive = list(processes)
     while alive := [process for process in alive if _lives(process)]:
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             break
         time.sleep(0.02)
     return alive

@@ -10,10 +10,10 @@ import pytest
 
 @contextlib.contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A tmpfs with these mount options in a new folder."""
+    """A tmpfs with these mount options in a new folder. Skips the test where that is forbidden."""
     folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder])
-    if done.returncode:
+    process = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder])
+    if process.returncode:
         pytest.skip("mounting a tmpfs is not permitted here")
     try:
         yield
@@ -29,9 +29,12 @@ def fill(folder: Path) -> None:
 
 
 def with_shm(options: str, *command: str) -> list[str]:
-    """The command with a /dev/shm of its own, of these mount options. Skips where that can't be."""
-    allowed = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
-    if allowed.returncode:
+    """The command with a /dev/shm of its own, which has these mount options.
+
+    Skips the test where a mount namespace is forbidden.
+    """
+    process = subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False)
+    if process.returncode:
         pytest.skip("a mount namespace is not permitted here")
     mount = f'mount -t tmpfs -o {options} tmpfs /dev/shm && exec "$@"'
     return ["unshare", "--mount", "sh", "-c", mount, "sh", *command]

@@ -1,4 +1,4 @@
-"""One browser for all of these tests."""
+"""One browser for all browser tests."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ SCRIPT_S = 600  # axe looks at thousands of nodes; on a busy machine that takes 
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """Chromium of the system, ended (with its driver) when the tests are over."""
+    """The system's Chromium; it and its driver end with the tests."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.fail(
@@ -29,20 +29,20 @@ def browser(tmp_path_factory):
     for switch in [*SWITCHES.split(), f"--user-data-dir={profile}"]:
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    opened.set_script_timeout(SCRIPT_S)
-    processes = [opened.service.process.pid]
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    browser.set_script_timeout(SCRIPT_S)
+    processes = [browser.service.process.pid]
     try:
-        yield opened
+        yield browser
     finally:
-        opened.quit()
+        browser.quit()
     for pid in processes:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
 
 
 def show(browser, page, width, scheme="light"):
-    """Open the page at a width in CSS pixels; returns the requests that it made."""
+    """Open the page at a width in CSS pixels; returns the page's requests."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     features = [{"name": "prefers-color-scheme", "value": scheme}]

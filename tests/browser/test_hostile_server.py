@@ -1,4 +1,4 @@
-"""A server that is out to do harm: what it says is measured, stored and shown, and does nothing."""
+"""A server that means harm: its replies are measured, stored and shown, and change nothing else."""
 
 import json
 import os
@@ -31,20 +31,20 @@ PROPS = {
 METRICS = "llamacpp:tokens_predicted_total NaN\nllamacpp:requests_deferred 1e999\n<script> 1\n"
 
 
-def chat(seen):
-    """In turn: a reply whose figures can't be, one with a NaN, and an error."""
-    if not json.loads(seen.body)["stream"]:
+def chat(request):
+    """In turn: a reply with impossible figures, one with a NaN, and an error."""
+    if not json.loads(request.body)["stream"]:
         whole = {"choices": [{"message": {"content": NASTY}, "finish_reason": NASTY}]}
         return Reply(json.dumps(whole).encode())
-    number = uuid.UUID(seen.headers["X-Request-Id"])
-    turn = job_of(str(number)) % 3 if number.version == 8 else 0  # what isn't of the load is well
+    number = uuid.UUID(request.headers["X-Request-Id"])
+    turn = job_of(str(number)) % 3 if number.version == 8 else 0  # other requests get a reply
     if turn == 2:
         return Reply(json.dumps({"error": {"message": NASTY}}).encode(), 400)
-    said = {"choices": [{"delta": {"content": NASTY}}]}
+    content = {"choices": [{"delta": {"content": NASTY}}]}
     last = {"choices": [{"delta": {}, "finish_reason": NASTY}], "system_fingerprint": NASTY}
     figures = {"prompt_tokens": 1e308, "completion_tokens": float("nan") if turn else 10**20}
-    counted = {"choices": [], "usage": figures, "timings": {"prompt_ms": -1, "cache_n": 10**20}}
-    chunks = [said, said, last, counted]
+    usage = {"choices": [], "usage": figures, "timings": {"prompt_ms": -1, "cache_n": 10**20}}
+    chunks = [content, content, last, usage]
     body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
     return Reply(body.encode(), kind="text/event-stream")
 
@@ -65,14 +65,14 @@ def everything(folder):
 
 
 @pytest.fixture(scope="module")
-def harmed(tmp_path_factory):
+def hostile_checkout(tmp_path_factory):
     """(folder around, checkout) after probe, run, tables, page and archive of such a server."""
-    around = tmp_path_factory.mktemp("hostile")
-    checkout = around / "one" / "two" / "three" / "checkout"
+    outside = tmp_path_factory.mktemp("hostile")
+    checkout = outside / "one" / "two" / "three" / "checkout"
     checkout.mkdir(parents=True)
 
     def mls(*arguments):
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "mls", *arguments],
             cwd=checkout,
             env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")},
@@ -80,9 +80,9 @@ def harmed(tmp_path_factory):
             text=True,
             timeout=120,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "\x1b[31m" not in done.stdout + done.stderr
-        assert "\x00" not in done.stdout + done.stderr
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert "\x1b[31m" not in process.stdout + process.stderr
+        assert "\x00" not in process.stdout + process.stderr
 
     with http_server(ANSWERS) as server:
         config = {
@@ -93,28 +93,28 @@ def harmed(tmp_path_factory):
             "repeats": 1,
         }
         (checkout / "config.yaml").write_text(yaml.safe_dump(config))
-        given = ("--config", "config.yaml")
-        mls("probe", *given, "--model", "m", "--output", "results/probe/m.json")
+        options = ("--config", "config.yaml")
+        mls("probe", *options, "--model", "m", "--output", "results/probe/m.json")
         folder = "results/runs/name~hostile/model~m/inflight~2/ranks~1/repeat~1"
         cell = ("--cell", "model=m", "--cell", "inflight=2", "--cell", "ranks=1")
-        mls("run", *given, *cell, "--server", server.url, "--output", folder)
-    mls("aggregate", *given)
-    mls("report", *given)
-    mls("archive", *given)
-    return around, checkout
+        mls("run", *options, *cell, "--server", server.url, "--output", folder)
+    mls("aggregate", *options)
+    mls("report", *options)
+    mls("archive", *options)
+    return outside, checkout
 
 
-def test_nothing_is_written_but_below_results(harmed):
-    around, checkout = harmed
-    config = str((checkout / "config.yaml").relative_to(around))
-    results = str((checkout / "results").relative_to(around))
-    found = everything(around)
-    assert config in found
-    assert [path for path in found if not path.startswith(results + "/")] == [config]
+def test_nothing_is_written_but_below_results(hostile_checkout):
+    outside, checkout = hostile_checkout
+    config = str((checkout / "config.yaml").relative_to(outside))
+    results = str((checkout / "results").relative_to(outside))
+    paths = everything(outside)
+    assert config in paths
+    assert [path for path in paths if not path.startswith(results + "/")] == [config]
 
 
-def test_what_it_said_is_stored_as_it_was_and_its_figures_are_none(harmed):
-    _, checkout = harmed
+def test_what_it_said_is_stored_as_it_was_and_its_figures_are_none(hostile_checkout):
+    _, checkout = hostile_checkout
     (records,) = checkout.rglob("requests.parquet")
     rows = pq.read_table(records).to_pylist()
     assert [row["error"] for row in rows] == [None, "bad_reply", "http_400"] * 3
@@ -128,8 +128,8 @@ def test_what_it_said_is_stored_as_it_was_and_its_figures_are_none(harmed):
         json.loads(path.read_text(), parse_constant=pytest.fail)  # NaN and Infinity
 
 
-def test_the_page_shows_it_and_runs_none_of_it(browser, harmed):
-    _, checkout = harmed
+def test_the_page_shows_it_and_runs_none_of_it(browser, hostile_checkout):
+    _, checkout = hostile_checkout
     page = checkout / "results" / "report.html"
     requests = show(browser, page, 1280)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")

@@ -1,4 +1,4 @@
-"""The page in a real browser: it fits, loads nothing, complains of nothing, and can be read."""
+"""The page in a real browser: it fits, loads nothing, logs nothing, and can be read."""
 
 from urllib.parse import unquote
 
@@ -48,11 +48,11 @@ return low;
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page with all that a page can have: two models, ranks, a failed check, a failed repeat."""
+    """A page with everything a page can have: two models, ranks, a failed check and repeat."""
     results, base = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("base")
     write_results(config(run={"iters": 24, "max_tokens": 16}), base)
     models = {"smollm2": {"path": "a"}, "gemma3-270m-with-a-long-name": {"path": "b"}}
-    planned = config(
+    sweep = config(
         title="Two models on one server",
         models=models,
         sweep={"model": list(models), "inflight": [2, 4, 8], "ranks": [2, 3]},
@@ -60,12 +60,12 @@ def page(tmp_path_factory):
         slo={"latency_ms": {"p95": 400}, "ttft_ms": {"p95": 200}},
         baseline=str(base),
     )
-    write_results(planned, results)
-    first, *_, last = cells(planned)
-    write_repeat(planned, results, first, 1, clock="user")
-    (write_repeat(planned, results, last, 2) / "run.json").unlink()
-    write_failure(planned, results, last, 2, "x" * 300)
-    render(planned, results, results / "report.html")
+    write_results(sweep, results)
+    first, *_, last = cells(sweep)
+    write_repeat(sweep, results, first, 1, clock="user")
+    (write_repeat(sweep, results, last, 2) / "run.json").unlink()
+    write_failure(sweep, results, last, 2, "x" * 300)
+    render(sweep, results, results / "report.html")
     return results / "report.html"
 
 
@@ -85,10 +85,10 @@ def test_it_requests_nothing_but_itself(browser, page):
     assert requests, "the browser's log shows no request, so it proves nothing"
     for request in requests:
         assert page.as_uri() in request or '"url":"data:' in request, request
-    loaded = browser.execute_script(
+    resources = browser.execute_script(
         "return performance.getEntriesByType('resource').map(e => e.name)"
     )
-    assert [name for name in loaded if not name.startswith("data:")] == []
+    assert [name for name in resources if not name.startswith("data:")] == []
 
 
 def test_the_console_is_silent(browser, page):
@@ -114,12 +114,12 @@ def test_dark_and_light_differ_in_page_and_drawings(browser, page):
         "return [getComputedStyle(document.body).backgroundColor, "
         "getComputedStyle(document.querySelector('svg text')).fill]"
     )
-    seen = []
+    colours = []
     for scheme in ("light", "dark"):
         show(browser, page, 1280, scheme)
-        seen.append(browser.execute_script(look))
-    assert seen[0][0] != seen[1][0]
-    assert seen[0][1] != seen[1][1]
+        colours.append(browser.execute_script(look))
+    assert colours[0][0] != colours[1][0]
+    assert colours[0][1] != colours[1][1]
 
 
 def test_wide_tables_scroll_inside_their_box_and_by_keyboard(browser, page):
@@ -137,14 +137,16 @@ def test_the_keyboard_goes_through_the_page_from_top_to_bottom(browser, page):
     links = browser.execute_script(
         "return [...document.querySelectorAll('nav a')].map(e => e.hash)"
     )
-    at = "return [document.activeElement.hash, document.activeElement.getBoundingClientRect().top + scrollY]"
-    seen = []
+    position = (
+        "const e = document.activeElement; return [e.hash, e.getBoundingClientRect().top + scrollY]"
+    )
+    stops = []
     for _ in range(len(links) + 6):
         ActionChains(browser).send_keys(Keys.TAB).perform()
-        seen.append(browser.execute_script(at))
-    assert [name for name, _ in seen[: len(links)]] == links
-    below = [top for _, top in seen[len(links) :]]
-    assert below[0] > seen[len(links) - 1][1]
+        stops.append(browser.execute_script(position))
+    assert [name for name, _ in stops[: len(links)]] == links
+    below = [top for _, top in stops[len(links) :]]
+    assert below[0] > stops[len(links) - 1][1]
     assert below == sorted(below)
     outline = "return getComputedStyle(document.activeElement).outlineStyle"
     assert browser.execute_script(outline) == "solid"
@@ -152,8 +154,8 @@ def test_the_keyboard_goes_through_the_page_from_top_to_bottom(browser, page):
 
 def test_it_prints(browser, page):
     show(browser, page, 1280, "dark")
-    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
-    assert len(printed) > 50_000
+    pdf = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})["data"]
+    assert len(pdf) > 50_000
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     ink, paper = browser.execute_script(
         "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
@@ -171,11 +173,11 @@ def test_axe_finds_no_serious_violation(browser, page, width, scheme):
 
     show(browser, page, width, scheme)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    found = Axe().run(browser, options={"resultTypes": ["violations"]})
-    assert len(found["passes"]) > 10, "axe looked at nothing"
+    report = Axe().run(browser, options={"resultTypes": ["violations"]})
+    assert len(report["passes"]) > 10, "axe looked at nothing"
     bad = [
         (rule["id"], rule["impact"], node["target"], node["failureSummary"][:200])
-        for rule in found["violations"]
+        for rule in report["violations"]
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"][:3]
     ]

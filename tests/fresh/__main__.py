@@ -1,7 +1,7 @@
-"""The README's packages and both of its commands, from a clone, in Debian roots made for it.
+"""The README's packages and both of its commands, from a clone, in fresh roots of Debian.
 
-`make test-fresh [SUITES='bookworm trixie'] [RUNS='report test'] [TESTS=tests/unit] [FRESH=FOLDER]`, as
-root. Needs nothing but the standard library, so that no environment of the checkout is involved.
+As root: `make test-fresh [SUITES='bookworm trixie'] [RUNS='report test'] [TESTS=tests/unit]
+[FRESH=FOLDER]`. It needs only the standard library, so no environment of the checkout is involved.
 """
 
 from __future__ import annotations
@@ -22,16 +22,19 @@ ROOT = Path(__file__).parents[2]
 CHECKOUT = "/root/mls"
 RESULT = f"{CHECKOUT}/results/report.html"
 CLOSING_LINES, FAILED_LINES, LINE = 12, 120, 200
-DONE = "Nothing to be done"
+NOTHING_TO_DO = "Nothing to be done"
 
 
 def packages(readme: str) -> list[str]:
-    """What the README's apt line installs."""
+    """The packages of the README's apt line."""
     return re.search(r"^sudo apt-get install (.+)$", readme, re.M)[1].split()
 
 
-def tried(root: Root, command: str) -> str:
-    """The output of a command in the clone, whose closing lines are printed. Raises `SystemExit`."""
+def output_of(root: Root, command: str) -> str:
+    """Run a command in the clone and print its last lines; returns its output.
+
+    Raises `SystemExit` if the command fails.
+    """
     began = time.monotonic()
     status, output = root.run(f"cd {CHECKOUT} && {command}")
     print(f"\n{root.name}: {command}: exit status {status}, {time.monotonic() - began:.0f} s")
@@ -48,18 +51,18 @@ def tried(root: Root, command: str) -> str:
 
 
 def report(root: Root) -> None:
-    """`make report`, and once more."""
-    tried(root, "make report")
+    """Run `make report` twice; the second must find nothing to do. Raises `SystemExit`."""
+    output_of(root, "make report")
     if not root.path(RESULT).is_file():
         raise SystemExit(f"{root.name}: make report succeeded and left no {RESULT}.")
-    if DONE not in tried(root, "make report"):
+    if NOTHING_TO_DO not in output_of(root, "make report"):
         raise SystemExit(f"{root.name}: the second make report found something to do.")
 
 
 def check(suite: str, runs: list[str], tests: str, folder: Path) -> None:
-    """One release of Debian. Raises `SystemExit`."""
-    made = base(suite, packages((ROOT / "README.md").read_text()), mirror(), folder)
-    with made.copy(folder) as root:
+    """Try one release of Debian. Raises `SystemExit`."""
+    original = base(suite, packages((ROOT / "README.md").read_text()), mirror(), folder)
+    with original.copy(folder) as root:
         bundle = root.path("/root/mls.bundle")
         subprocess.run(["git", "bundle", "create", "--quiet", bundle, "HEAD"], cwd=ROOT, check=True)
         clone = f"git clone --quiet -c advice.detachedHead=false mls.bundle {CHECKOUT}"
@@ -70,11 +73,11 @@ def check(suite: str, runs: list[str], tests: str, folder: Path) -> None:
         if "report" in runs:
             report(root)
         if "test" in runs:
-            tried(root, f"make test TESTS='{tests}'" if tests else "make test")
+            output_of(root, f"make test TESTS='{tests}'" if tests else "make test")
 
 
 def main() -> int:
-    """Every release is tried, whatever becomes of the others."""
+    """Try every release, even after one has failed; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--suites", nargs="+", required=True, help="releases of Debian")
     parser.add_argument("--runs", nargs="+", required=True, choices=["report", "test"])
@@ -83,13 +86,13 @@ def main() -> int:
     options = parser.parse_args()
     if os.getuid() != 0:
         sys.exit("Roots of Debian can only be made by root: sudo make test-fresh")
-    changed = ["git", "status", "--porcelain"]
-    if subprocess.run(changed, cwd=ROOT, capture_output=True, check=True).stdout:
+    command = ["git", "status", "--porcelain"]
+    if subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout:
         print("What is not committed is not in the clone, and not tried.")
-    # ended by either signal, it still ends what runs in a root, and removes the root
+    # after either signal the processes in a root still end, and the root is removed
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    failed = []
+    failures = []
     with tempfile.TemporaryDirectory(prefix="mls-fresh-") as temporary:
         folder = options.keep.resolve() if options.keep else Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,9 +101,11 @@ def main() -> int:
                 check(suite, options.runs, options.tests, folder)
             except SystemExit as error:
                 print(error.code, flush=True)
-                failed.append(suite)
-    print(f"\nFailed: {', '.join(failed)}" if failed else f"\nPassed: {', '.join(options.suites)}")
-    return 1 if failed else 0
+                failures.append(suite)
+    print(
+        f"\nFailed: {', '.join(failures)}" if failures else f"\nPassed: {', '.join(options.suites)}"
+    )
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What reaches a package registry from this machine, and nothing else of its settings.
+"""This machine's settings for reaching a package registry, and no others.
 
-pip's own settings become environment variables. Folders of this machine that they name (find-links, an
-index of files) are left out: a fresh machine has none.
+pip's own settings become environment variables. Folders of this machine (find-links, an index of
+files) are left out: a fresh machine has none.
 """
 
 from __future__ import annotations
@@ -32,33 +32,35 @@ _PIP_CONFIGS = (
 def variables(
     environ: Mapping[str, str] = os.environ, configs: tuple[str, ...] = _PIP_CONFIGS
 ) -> dict[str, str]:
-    """The environment variables, pip's configuration files among them."""
-    named = {}
+    """The environment variables, with the settings of pip's configuration files among them."""
+    settings = {}
     for path in filter(None, (*configs, environ.get("PIP_CONFIG_FILE"))):
         parser = configparser.RawConfigParser()
         parser.read(Path(path).expanduser())
         for section in ("global", "install"):
             if parser.has_section(section):
-                named |= {f"PIP_{k.replace('-', '_').upper()}": v for k, v in parser.items(section)}
-    named |= environ
-    kept = {name: value for name, value in named.items() if name in _PIP_VARIABLES}
-    for name in kept.keys() - {*_FILES}:
-        kept[name] = " ".join(word for word in kept[name].split() if not _is_local(word))
-    kept |= {name: value for name, value in environ.items() if _OTHERS.fullmatch(name)}
-    return {name: value for name, value in kept.items() if value}
+                settings |= {
+                    f"PIP_{k.replace('-', '_').upper()}": v for k, v in parser.items(section)
+                }
+    settings |= environ
+    selection = {name: value for name, value in settings.items() if name in _PIP_VARIABLES}
+    for name in selection.keys() - {*_FILES}:
+        selection[name] = " ".join(word for word in selection[name].split() if not _is_local(word))
+    selection |= {name: value for name, value in environ.items() if _OTHERS.fullmatch(name)}
+    return {name: value for name, value in selection.items() if value}
 
 
 def certificates() -> list[Path]:
-    """Files that these variables name."""
-    named = {Path(value) for name, value in variables().items() if name in _FILES}
-    return sorted(path for path in named if path.is_file())
+    """The files of certificates that these variables name."""
+    paths = {Path(value) for name, value in variables().items() if name in _FILES}
+    return sorted(path for path in paths if path.is_file())
 
 
 def apt_settings() -> str:
-    """This machine's settings of apt that say how a mirror is reached."""
+    """This machine's apt settings for the way to a mirror."""
     command = ["apt-config", "dump"]
-    dumped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    lines = re.findall(r"^Acquire::https?::(?:[^ ]+::)?Proxy .*$", dumped, re.M)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    lines = re.findall(r"^Acquire::https?::(?:[^ ]+::)?Proxy .*$", output, re.M)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from tests.fresh import registry
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# Mounts and processes of their own, of which nothing is left when the command ends, however it ends.
+# The mount and process namespaces end with the command, however it ends.
 _ALONE = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-# The root is the namespace's own, not a chroot, in which the kernel grants no user namespaces. The
-# shell stays, as a machine's first process does, and takes in what others leave behind. The session is
-# the command's own: whoever signals the group of another, which has no number here, signals that of
+# The root is the namespace's own: in a chroot the kernel grants no user namespaces. The shell
+# stays, as a machine's first process does, and reaps orphans. The command has a session of its own:
+# process groups from outside have no number here, and a signal to one would reach that of
 # `make test-fresh`.
 _ENTER = """
 set -e
@@ -47,18 +47,21 @@ class Root:
     folder: Path
 
     def path(self, inside: str) -> Path:
-        """Where one of its files lies for this machine."""
+        """The path of one of its files on this machine."""
         return self.folder / inside.removeprefix("/")
 
     def run(self, command: str, more: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Exit status and output of a shell command, in an environment emptied but for what reaches a registry."""
+        """Exit status and output of a shell command.
+
+        Its environment has only what reaches a registry, and the variables in `more`.
+        """
         variables = {"PATH": PATH, "HOME": "/root"} | registry.variables() | dict(more or {})
         for file in registry.certificates():
             self.path(str(file)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, self.path(str(file)))
-        assigned = [f"{name}={value}" for name, value in variables.items()]
-        done = subprocess.run(
-            [*_ALONE, "sh", "-c", _ENTER, "sh", self.folder, *assigned, "sh", "-c", command],
+        assignments = [f"{name}={value}" for name, value in variables.items()]
+        process = subprocess.run(
+            [*_ALONE, "sh", "-c", _ENTER, "sh", self.folder, *assignments, "sh", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -66,46 +69,46 @@ class Root:
             errors="replace",
             check=False,
         )
-        return done.returncode, done.stdout
+        return process.returncode, process.stdout
 
     @contextlib.contextmanager
     def copy(self, beside: Path) -> Iterator[Root]:
-        """A copy of it, for as long as the block lasts."""
+        """A copy of the root, for as long as the block lasts."""
         with tempfile.TemporaryDirectory(prefix=f"{self.name}-", dir=beside) as folder:
-            copied = Root(self.name, Path(folder) / "root")
-            subprocess.run(["cp", "-a", "--reflink=auto", self.folder, copied.folder], check=True)
-            yield copied
+            copy = Root(self.name, Path(folder) / "root")
+            subprocess.run(["cp", "-a", "--reflink=auto", self.folder, copy.folder], check=True)
+            yield copy
 
 
 def base(suite: str, packages: list[str], url: str, folder: Path) -> Root:
-    """A minimal root with these packages, made unless the folder has it. Raises `SystemExit`."""
+    """A minimal root with these packages, built unless the folder has one. Raises `SystemExit`."""
     digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
-    made = Root(suite, folder / f"{suite}-{digest}")
-    if made.folder.exists():
-        return made
+    root = Root(suite, folder / f"{suite}-{digest}")
+    if root.folder.exists():
+        return root
     print(f"{suite}: a root of {url} with {' '.join(packages)}", flush=True)
     part = Root(suite, folder / f"{suite}-{digest}.part")
     shutil.rmtree(part.folder, ignore_errors=True)
     command = [*_ALONE, "debootstrap", "--variant=minbase", suite, part.folder, url]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    status, output = done.returncode, done.stdout
+    process = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    status, output = process.returncode, process.stdout
     if not status:
         part.path("/etc/apt/apt.conf.d/90registry").write_text(registry.apt_settings())
         install = f"apt-get update && apt-get install --yes {' '.join(packages)}"
         status, output = part.run(install, {"DEBIAN_FRONTEND": "noninteractive"})
     if status:
         shutil.rmtree(part.folder, ignore_errors=True)
-        said = "\n".join(output.splitlines()[-9:])
-        raise SystemExit(f"{suite}: the root could not be made (exit status {status}):\n{said}")
-    part.folder.rename(made.folder)
-    return made
+        tail = "\n".join(output.splitlines()[-9:])
+        raise SystemExit(f"{suite}: the root could not be made (exit status {status}):\n{tail}")
+    part.folder.rename(root.folder)
+    return root
 
 
 def mirror() -> str:
-    """The mirror of Debian that this machine's apt is set up for. Raises `SystemExit`."""
+    """The URL of the Debian mirror of this machine's apt. Raises `SystemExit` if there is none."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    for url in listed:
+    urls = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    for url in urls:
         if re.search(r"/debian/?$", url):
             return url
     raise SystemExit(

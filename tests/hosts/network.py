@@ -1,8 +1,9 @@
 """Hosts with addresses, names and clocks of their own, on one machine.
 
-Each is a Linux network namespace with a veth pair to a bridge, which has a namespace to itself,
-so nothing is added to the machine's own network. What runs on a host also has a host name and IPC of
-its own, and, where its clock is shifted, a time namespace. See ip-netns(8), time_namespaces(7).
+Each host is a Linux network namespace with a veth pair to a bridge. The bridge has a namespace to
+itself, so nothing is added to the machine's own network. Processes on a host also have a host name
+and IPC of their own, and a time namespace where the host's clock is shifted. See ip-netns(8),
+time_namespaces(7).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 
 _WAIT_S = 10
-_SUBNET = "10.213.77"  # in no route of the machine: it exists within the namespaces only
+_SUBNET = "10.213.77"  # exists in the namespaces only, so the machine has no route to it
 
-# called as ssh is, and like ssh it starts at home and passes no variables on
+# takes ssh's arguments, starts in the home folder as ssh does, and passes no variables on
 _AGENT = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift; done
 host=$1; shift
@@ -32,19 +33,19 @@ exec ip netns exec {namespace} unshare --uts --ipc {clock} -- \\
 """
 
 
-def why_not() -> str | None:
-    """Why there can be no such hosts on this machine; None when there can."""
+def obstacle() -> str | None:
+    """The reason why this machine can't have such hosts; None where it can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     for program in ("ip", "unshare"):
         if not shutil.which(program):
             return f"{program} is not there (packages iproute2 and util-linux)"
     trial = f"mls{os.getpid()}-trial"
-    made = subprocess.run(["ip", "netns", "add", trial], capture_output=True, text=True)
-    if made.returncode:
-        return f"network namespaces can't be made here: {made.stderr.strip()}"
+    process = subprocess.run(["ip", "netns", "add", trial], capture_output=True, text=True)
+    if process.returncode:
+        return f"network namespaces can't be made here: {process.stderr.strip()}"
     try:
-        shifted = [
+        command = [
             "ip",
             "netns",
             "exec",
@@ -56,10 +57,10 @@ def why_not() -> str | None:
             "--fork",
             "true",
         ]
-        done = subprocess.run(shifted, capture_output=True, text=True)
+        process = subprocess.run(command, capture_output=True, text=True)
         return (
-            f"no namespaces for names and clocks: {done.stderr.strip()}"
-            if done.returncode
+            f"no namespaces for names and clocks: {process.stderr.strip()}"
+            if process.returncode
             else None
         )
     finally:
@@ -67,10 +68,10 @@ def why_not() -> str | None:
 
 
 class Network:
-    """Context manager around the hosts `names`; all that runs on them is killed at its end.
+    """Context manager around the hosts `names`; it ends by killing all processes on them.
 
     ahead_s: seconds by which the monotonic clock of a host is ahead of this machine's.
-    folder: where the programs `agent` (instead of ssh) and `on-ADDRESS` are put.
+    folder: gets the programs `agent` (in place of ssh) and `on-ADDRESS`.
     """
 
     def __init__(
@@ -106,26 +107,26 @@ class Network:
         return [str(self._folder / f"on-{self.address(name)}"), *map(str, command)]
 
     def processes(self) -> dict[int, str]:
-        """Ids and command lines of all that runs on any host now."""
-        found = {}
+        """Id → command line of all processes on any host now."""
+        command_lines = {}
         for namespace in self._namespaces():
-            listed = subprocess.run(
+            process = subprocess.run(
                 ["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True
             )
-            for pid in map(int, listed.stdout.split()):
+            for pid in map(int, process.stdout.split()):
                 try:
                     words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
                 except OSError:
-                    continue  # it has ended meanwhile
-                found[pid] = b" ".join(words).decode(errors="replace")
-        return found
+                    continue  # the process has ended meanwhile
+                command_lines[pid] = b" ".join(words).decode(errors="replace")
+        return command_lines
 
-    def left(self) -> dict[int, str]:
-        """What still runs after a while."""
-        until = time.monotonic() + _WAIT_S
-        while (found := self.processes()) and time.monotonic() < until:
+    def survivors(self) -> dict[int, str]:
+        """Id → command line of the processes that have not ended after a while."""
+        deadline = time.monotonic() + _WAIT_S
+        while (command_lines := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.05)
-        return found
+        return command_lines
 
     def _make(self) -> None:
         switch = self._namespace("switch")
@@ -133,19 +134,19 @@ class Network:
         _ip("-n", switch, "link", "add", "bridge", "type", "bridge")
         _ip("-n", switch, "link", "set", "dev", "bridge", "up")
         for name in self.names:
-            own = self._namespace(name)
-            _ip("netns", "add", own)
-            _ip("-n", own, "link", "set", "dev", "lo", "up")
+            namespace = self._namespace(name)
+            _ip("netns", "add", namespace)
+            _ip("-n", namespace, "link", "set", "dev", "lo", "up")
             veth = ("link", "add", "eth0", "type", "veth", "peer", "name", f"to-{name}")
-            _ip("-n", own, *veth, "netns", switch)
+            _ip("-n", namespace, *veth, "netns", switch)
             _ip("-n", switch, "link", "set", "dev", f"to-{name}", "master", "bridge", "up")
-            _ip("-n", own, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
-            _ip("-n", own, "link", "set", "dev", "eth0", "up")
+            _ip("-n", namespace, "address", "add", f"{self.address(name)}/24", "dev", "eth0")
+            _ip("-n", namespace, "link", "set", "dev", "eth0", "up")
             ahead_s = self._ahead_s.get(name)
             clock = f"--time --monotonic {ahead_s} --fork --kill-child" if ahead_s else ""
             _program(
                 self._folder / f"on-{self.address(name)}",
-                _ON.format(namespace=own, clock=clock, name=name),
+                _ON.format(namespace=namespace, clock=clock, name=name),
             )
         _program(self.agent, _AGENT.replace("{folder}", str(self._folder)))
 
@@ -155,7 +156,7 @@ class Network:
                 os.kill(pid, 9)
             except ProcessLookupError:
                 continue
-        self.left()
+        self.survivors()
         for namespace in self._namespaces():
             _ip("netns", "del", namespace)
 
@@ -163,16 +164,16 @@ class Network:
         return f"{self._prefix}-{name}"
 
     def _namespaces(self) -> list[str]:
-        """Those that there are; a network that failed while it was made has only some."""
-        ours = {self._namespace(name) for name in ("switch", *self.names)}
-        listed = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
-        there = [line.split()[0] for line in listed.stdout.splitlines() if line]
-        return sorted(ours & set(there))
+        """The namespaces that exist; a network that failed to start has only some of them."""
+        names = {self._namespace(name) for name in ("switch", *self.names)}
+        process = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True)
+        namespaces = [line.split()[0] for line in process.stdout.splitlines() if line]
+        return sorted(names & set(namespaces))
 
 
 def _ip(*words: str) -> None:
-    done = subprocess.run(["ip", *words], capture_output=True, text=True)
-    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+    process = subprocess.run(["ip", *words], capture_output=True, text=True)
+    assert process.returncode == 0, f"ip {' '.join(words)}: {process.stderr}"
 
 
 def _program(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """Ranks on three hosts and the server on a fourth, each with an address, a name and a clock.
 
-What is on the way between them is known: a relay holds each piece of data for a while and keeps
-when. So what the ranks measured can be held against what it did.
+A relay between them holds each piece of data for a while and records the times. The times that the
+ranks measure are compared with the relay's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.hosts.network import Network, why_not
+from tests.hosts.network import Network, obstacle
 from tests.mpi.conftest import OPENMPI, ROOT
 
 from mls.config.config import Mpi
@@ -34,18 +34,18 @@ DELAY_MS = 30
 TOKENS = 8
 _WAIT_S = 120
 
-REASON = why_not()
+REASON = obstacle()
 pytestmark = [
     pytest.mark.skipif(REASON is not None, reason=REASON or ""),
-    pytest.mark.timeout(300),  # a server waits for requests of ranks that may have died
+    pytest.mark.timeout(300),  # the server waits for requests, even of ranks that have died
 ]
 
 
 @pytest.fixture
 def network(tmp_path) -> Iterator[Network]:
-    with Network([*RANKS_ON, "server"], tmp_path, AHEAD_S) as made:
-        yield made
-        assert made.left() == {}
+    with Network([*RANKS_ON, "server"], tmp_path, AHEAD_S) as network:
+        yield network
+        assert network.survivors() == {}
 
 
 @pytest.fixture(params=["mpich", "openmpi"])
@@ -56,27 +56,27 @@ def family(request) -> str:
 
 
 def mpi_of(family: str, network: Network) -> Mpi:
-    """The config's section, as a user of these hosts would write it."""
+    """The config's section `mpi`, as a user of these hosts would write it."""
     launcher = str(Path(sys.executable).with_name("mpirun"))
     if family == "openmpi":  # not the MPI of this environment
         launcher = f"{OPENMPI / 'bin' / 'mpirun'} -x MPI4PY_LIBMPI -x MPI4PY_MPIABI"
-    named = [network.address(name) for name in RANKS_ON]
-    return Mpi(launcher=launcher, family=family, hosts=named, agent=str(network.agent))
+    addresses = [network.address(name) for name in RANKS_ON]
+    return Mpi(launcher=launcher, family=family, hosts=addresses, agent=str(network.agent))
 
 
 def variables(mpi: Mpi) -> dict[str, str]:
-    found = os.environ | mpi_environment(command(mpi))
+    environment = os.environ | mpi_environment(command(mpi))
     path = [str(ROOT), str(ROOT / "workflow"), os.environ.get("PYTHONPATH")]
-    found["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
     if mpi.family == "openmpi":
         library = next(OPENMPI.rglob("libmpi.so*"))
-        found |= {"MPI4PY_LIBMPI": str(library), "MPI4PY_MPIABI": "openmpi"}
-        found["PATH"] = f"{found['PATH']}{os.pathsep}{OPENMPI / 'bin'}"
-    return found
+        environment |= {"MPI4PY_LIBMPI": str(library), "MPI4PY_MPIABI": "openmpi"}
+        environment["PATH"] = f"{environment['PATH']}{os.pathsep}{OPENMPI / 'bin'}"
+    return environment
 
 
 def start(network: Network, mpi: Mpi, ranks: int, *options: object, before: tuple = ()):
-    """The load generator on the three hosts, started on the first of them."""
+    """Start the load generator, which runs on the three hosts, on the first of them."""
     launch = [*shlex.split(command(mpi)), "-n", ranks, sys.executable, "-m", "mpi4py"]
     return subprocess.Popen(
         network.on("near", *before, *launch, "-m", "mls.worker", *options),
@@ -89,11 +89,11 @@ def start(network: Network, mpi: Mpi, ranks: int, *options: object, before: tupl
 
 def finish(process: subprocess.Popen) -> str:
     try:
-        printed, _ = process.communicate(timeout=_WAIT_S)
+        output, _ = process.communicate(timeout=_WAIT_S)
     finally:
         process.kill()
-    assert process.returncode == 0, printed
-    return printed
+    assert process.returncode == 0, output
+    return output
 
 
 class FarServer:
@@ -121,35 +121,35 @@ class FarServer:
         self._process.wait()
 
     def wait_for(self, requests: int) -> None:
-        """Until so many more have come."""
+        """Return after so many more requests have come."""
         assert self._process.stdout
         for _ in range(requests):
             self._process.stdout.readline()
 
-    def passed(self) -> dict[str, dict]:
-        """What the relay did, by request; ends it."""
-        told, _ = self._process.communicate(timeout=_WAIT_S)
-        return json.loads(told.splitlines()[-1])
+    def journal(self) -> dict[str, dict]:
+        """End the relay; returns its times by request id."""
+        output, _ = self._process.communicate(timeout=_WAIT_S)
+        return json.loads(output.splitlines()[-1])
 
 
 def measure(network: Network, mpi: Mpi, folder: Path) -> tuple[dict, list[dict], dict[str, dict]]:
-    """(run.json, records, what the relay did) of a load on 3 hosts against the server on a 4th."""
+    """(run.json, records, the relay's times) of a load on 3 hosts against the server on a 4th."""
     options = ("--inflight", 6, "--iters", 48, "--max-tokens", TOKENS, "--warmup", 6)
-    options += ("--scheduler", "apart")  # cores are one machine's, and fewer than ranks
+    options += ("--scheduler", "apart")  # the machine has fewer cores than there are ranks
     with FarServer(network) as server:
         finish(start(network, mpi, 6, "--server", server.url, *options, "--output", folder))
-        passed = server.passed()
+        journal = server.journal()
     rows = pq.read_table(folder / "requests.parquet").to_pylist()
-    return json.loads((folder / "run.json").read_text()), rows, passed
+    return json.loads((folder / "run.json").read_text()), rows, journal
 
 
 def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
-    result, rows, passed = measure(network, mpi_of(family, network), tmp_path / "run")
+    result, rows, journal = measure(network, mpi_of(family, network), tmp_path / "run")
     ranks = {rank["rank"]: rank for rank in result["clock"]["ranks"]}
     hosts = {rank["rank"]: rank["host"] for rank in result["summary"]["client"]["per_rank"]}
     assert [hosts[rank] for rank in range(6)] == [*RANKS_ON, *RANKS_ON]
 
-    # each clock was found, to within the uncertainty and what time namespaces round
+    # each clock's offset is right to within its uncertainty and the rounding of time namespaces
     for number, rank in ranks.items():
         ahead_ns = AHEAD_S.get(hosts[number], 0) * 1_000_000_000
         for when in ("before_ns", "after_ns"):
@@ -163,18 +163,18 @@ def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
     assert {row["rank"] for row in rows} == {1, 2, 3, 4, 5}
     errors_ms: dict[str, list[float]] = {"TTFT": [], "latency": [], "gaps": []}
     for row in rows:
-        relay, offset = passed[row["request_id"]], ranks[row["rank"]]["offset"]
-        # kernel stamps are of the wall clock: a slew between two looks at it is in them, too
+        relay, offset = journal[row["request_id"]], ranks[row["rank"]]["offset"]
+        # kernel stamps are of the wall clock, so they include its slew between two readings
         within = max(offset["before_ns"][1], offset["after_ns"][1]) + 50_000
-        # nothing comes before it was sent, on rank 0's clock
+        # nothing arrives before it was sent, on rank 0's clock
         assert row["error"] is None and len(row["chunk_ns"]) == len(relay["token_ns"]) == TOKENS
         assert row["start_ns"] <= relay["came_ns"] + within
-        for sent, came in zip(relay["token_ns"], row["chunk_ns"], strict=True):
-            assert sent <= came + within
+        for send_ns, arrival_ns in zip(relay["token_ns"], row["chunk_ns"], strict=True):
+            assert send_ns <= arrival_ns + within
         assert relay["end_ns"] <= row["end_ns"] + within
-        # the delay is in what was measured, in both directions
+        # TTFT and latency include the delay of both directions
         ttft, latency = row["first_chunk_ns"] - row["start_ns"], row["end_ns"] - row["start_ns"]
-        # alike where a busy machine let the client read the whole reply at once
+        # they are equal where a busy machine let the client read the whole reply at once
         assert latency >= ttft > 2 * DELAY_MS * NS_PER_MS
         errors_ms["TTFT"].append(ttft - relay["token_ns"][0] + relay["came_ns"])
         errors_ms["latency"].append(latency - relay["end_ns"] + relay["came_ns"])
@@ -183,25 +183,25 @@ def test_times_on_the_wire_are_those_of_the_relay(network, family, tmp_path):
         for (a, b), (c, d) in zip(gaps, sent_gaps, strict=True):
             errors_ms["gaps"].append((b - a) - (d - c))
     for what, errors in errors_ms.items():
-        found = sorted(abs(error) / NS_PER_MS for error in errors)
-        p99 = found[int(0.99 * len(found))]
-        median = statistics.median(found)
+        magnitudes = sorted(abs(error) / NS_PER_MS for error in errors)
+        p99 = magnitudes[int(0.99 * len(magnitudes))]
+        median = statistics.median(magnitudes)
         print(f"{family}: {what} differs by {median:.3f} ms (median), {p99:.3f} ms (p99)")
         assert median < DELAY_MS / 10, what
 
 
 def test_the_environment_is_checked_on_every_host(network, family):
     mpi = mpi_of(family, network)
-    asked = f"import mls.host.launch.programs as m; print(m.hello({command(mpi)!r}, ranks=3))"
-    done = subprocess.run(
-        network.on("near", sys.executable, "-c", asked),
+    program = f"import mls.host.launch.programs as m; print(m.hello({command(mpi)!r}, ranks=3))"
+    process = subprocess.run(
+        network.on("near", sys.executable, "-c", program),
         env=variables(mpi),
         capture_output=True,
         text=True,
         timeout=_WAIT_S,
     )
-    assert done.returncode == 0, done.stderr
-    assert f"'hosts': {sorted(RANKS_ON)}" in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert f"'hosts': {sorted(RANKS_ON)}" in process.stdout
 
 
 def test_ranks_on_several_hosts_wait_asleep(network, tmp_path):
@@ -220,22 +220,22 @@ def test_a_killed_launcher_leaves_nobody_on_any_host(network, family, victim):
     with FarServer(network) as server:
         process = start(network, mpi_of(family, network), 6, "--server", server.url, *options)
         server.wait_for(requests=2 + 6)  # the warm-up is over, the load has begun
-        assert len(found(network, "-m mls.worker")) >= 6
+        assert len(process_ids(network, "-m mls.worker")) >= 6
         if victim == "launcher":
             process.kill()
-        else:  # what sshd would have started on another host
-            os.kill(found(network, "hydra_pmi_proxy", "prted")[-1], signal.SIGKILL)
-        printed, _ = process.communicate(timeout=_WAIT_S)
-        # Open MPI's launcher says that it lost a host, and reports success
-        lost = "lost communication with a remote daemon" in printed
-        assert process.returncode != 0 or lost, printed
-    assert network.left() == {}
+        else:  # the process that sshd would have started on another host
+            os.kill(process_ids(network, "hydra_pmi_proxy", "prted")[-1], signal.SIGKILL)
+        output, _ = process.communicate(timeout=_WAIT_S)
+        # Open MPI's launcher says that it lost a host, and still exits with status 0
+        complaint = "lost communication with a remote daemon" in output
+        assert process.returncode != 0 or complaint, output
+    assert network.survivors() == {}
 
 
-def found(network: Network, *words: str) -> list[int]:
+def process_ids(network: Network, *words: str) -> list[int]:
     """Ids of the processes on any host whose command line has one of the words."""
-    running = network.processes().items()
-    return sorted(pid for pid, line in running if any(word in line for word in words))
+    command_lines = network.processes().items()
+    return sorted(pid for pid, line in command_lines if any(word in line for word in words))
 
 
 def test_a_real_server_on_the_first_host_is_reached_from_all(network, smollm2, tmp_path):
@@ -253,12 +253,12 @@ def test_a_real_server_on_the_first_host_is_reached_from_all(network, smollm2, t
     config.write_text(json.dumps(data))
     models = tmp_path / "results" / "models"
     models.mkdir(parents=True)
-    described = describe_model("smollm2", parse_config(data), models)
-    (models / "smollm2.json").write_text(json.dumps(described))
-    folder, given = tmp_path / "run", ("--config", config, "--cell", "model=smollm2")
-    serve = (sys.executable, "-m", "mls", "serve", *given, "--output", folder)
+    description = describe_model("smollm2", parse_config(data), models)
+    (models / "smollm2.json").write_text(json.dumps(description))
+    folder, options = tmp_path / "run", ("--config", config, "--cell", "model=smollm2")
+    serve = (sys.executable, "-m", "mls", "serve", *options, "--output", folder)
     process = start(
-        network, mpi, 3, *given, "--output", folder,
+        network, mpi, 3, *options, "--output", folder,
         before=(*serve, "--log", tmp_path / "server.log", "--"),
     )  # fmt: skip
     finish(process)

@@ -1,4 +1,4 @@
-"""Sweeps of which results decide what is measured, run to their end."""
+"""Sweeps with decisions (`repeats: auto`, `search`), measured to their end."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from mls.config.decisions import decision_path, repeats_of
 
 
 def measure(sweep, results, records):
-    """Measure and decide until all is done, as the workflow does. Returns the last decisions.
+    """Measure and decide until nothing is left to measure; returns each line's last decision.
 
     records: (cell, repeat) → the raw records of that run.
     """
@@ -32,7 +32,7 @@ def measure(sweep, results, records):
 
 
 def uneven(spread, seed=1):
-    """Repeats whose pace differs by that standard deviation."""
+    """Records of repeats whose paces (their logarithms) have that standard deviation."""
 
     def records(cell, repeat):
         rng = np.random.default_rng((seed, cell["inflight"], repeat))

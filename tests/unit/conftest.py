@@ -10,9 +10,10 @@ from mls.host import machine, pinning
 
 @pytest.fixture
 def host(monkeypatch, tmp_path):
-    """Makes this a host of so many cores, of so many threads each, numbered as Linux does.
+    """A function that makes this a host with `cores` cores of `threads` threads each.
 
-    nodes: of which its NUMA nodes have these cores each; none: the kernel tells of none.
+    CPUs are numbered as Linux numbers them. usable: the number of usable cores by a quota.
+    nodes: the cores of each NUMA node; empty where the kernel lists no nodes.
     """
 
     def make(cores, threads=1, usable=None, nodes=()):

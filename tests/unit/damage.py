@@ -9,19 +9,19 @@ from typing import Any
 
 
 def truncate(folder: Path) -> None:
-    """Half of the records is lost."""
+    """Cut off half of the records."""
     path = folder / "requests.parquet"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def corrupt(folder: Path) -> None:
-    """The result ends in the middle of its JSON."""
+    """Cut off the result in the middle of its JSON."""
     path = folder / "run.json"
     path.write_text(path.read_text()[:200])
 
 
 def change(key: str, value: Any) -> Callable[[Path], None]:
-    """Damage that sets one key of the result."""
+    """A function that sets one key of the result."""
 
     def apply(folder: Path) -> None:
         path = folder / "run.json"

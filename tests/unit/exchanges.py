@@ -1,4 +1,4 @@
-"""Exchanges as a transport would bring them back."""
+"""Exchanges as a transport returns them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def exchange(
     status: int = 200,
     event_stream: bool = True,
 ) -> Exchange:
-    """One exchange whose i-th read brought `reads[i]` of the body, 10 ms after the one before."""
-    made = Exchange(job, 0, START_NS)
-    made.start_ns = START_NS
-    made.status = status
-    made.event_stream = event_stream
+    """One exchange: its i-th read is `reads[i]` of the body, 10 ms after the read before."""
+    exchange = Exchange(job, 0, START_NS)
+    exchange.start_ns = START_NS
+    exchange.status = status
+    exchange.event_stream = event_stream
     for i, data in enumerate(reads):
-        made.arrived_ns.append(START_NS + (i + 1) * STEP_NS)
-        made.read_ns.append(made.arrived_ns[-1] + LAG_NS)
-        made.pieces.append((data, i))
-    made.end_ns = made.arrived_ns[-1] if reads else START_NS + STEP_NS
-    return made
+        exchange.arrived_ns.append(START_NS + (i + 1) * STEP_NS)
+        exchange.read_ns.append(exchange.arrived_ns[-1] + LAG_NS)
+        exchange.pieces.append((data, i))
+    exchange.end_ns = exchange.arrived_ns[-1] if reads else START_NS + STEP_NS
+    return exchange

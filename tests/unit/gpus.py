@@ -1,4 +1,4 @@
-"""Whether there is a usable card here, and marks of the tests that depend on it."""
+"""Whether this host has a usable card, and marks for the tests that depend on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mls.gpu.device import NoCardError, cupy
 
 
 def why_no_card() -> str | None:
-    """The reason in one sentence; None: there is one."""
+    """The reason in one sentence; None where there is a card."""
     try:
         cupy()
     except NoCardError as why:

@@ -10,7 +10,7 @@ from mls.report.pages.page import render
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page; fails on tags that don't match."""
+    """Tags, attributes and text of a page; raises `AssertionError` at tags that don't match."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def page(planned: Config, results: Path) -> str:
-    """The HTML of `results/report.html`, written anew."""
+def page(sweep: Config, results: Path) -> str:
+    """Write `results/report.html` anew; returns its HTML."""
     output = results / "report.html"
-    render(planned, results, output)
+    render(sweep, results, output)
     return output.read_text()

@@ -1,4 +1,4 @@
-"""Records of a server with few slots, whose knee is at their number."""
+"""Records of a server with few slots; its knee is at their number."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ALONE_MS = FIRST_MS + (TOKENS - 1) * PACE_MS  # the latency while there is a slo
 def slot_records(
     places: int, seed: int | Sequence[int], slots: int = 4, requests: int = 48
 ) -> pa.Table:
-    """Each slot serves one request at a time, the others wait in the server's queue."""
+    """Records of a server whose slots serve one request each; the others wait in its queue."""
     rng = np.random.default_rng(seed)
     level = 1 + 0.01 * rng.standard_normal()
-    free_slot, free_place, made = np.zeros(slots), np.zeros(places), []
+    free_slot, free_place, records = np.zeros(slots), np.zeros(places), []
     for row in rows(Load(places=places, requests=requests, tokens=TOKENS)):
         place = int(free_place.argmin())
         start = free_place[place]
@@ -27,12 +27,12 @@ def slot_records(
         pace = rng.lognormal(0, 0.05, TOKENS) * level
         chunks = begin + np.cumsum(np.array([FIRST_MS, *[PACE_MS] * (TOKENS - 1)]) * pace)
         free_slot[slot] = free_place[place] = chunks[-1]
-        at = (chunks * 1e6).astype(int)
-        made.append(
+        chunk_ns = (chunks * 1e6).astype(int)
+        records.append(
             row
             | dict.fromkeys(("start_ns", "scheduled_ns"), int(start * 1e6))
-            | dict.fromkeys(("end_ns", "last_chunk_ns"), int(at[-1]))
-            | {"first_chunk_ns": int(at[0]), "chunk_ns": at.tolist(), "slot": place}
+            | dict.fromkeys(("end_ns", "last_chunk_ns"), int(chunk_ns[-1]))
+            | {"first_chunk_ns": int(chunk_ns[0]), "chunk_ns": chunk_ns.tolist(), "slot": place}
             | {"server_prompt_ms": 1.0, "server_predicted_ms": 1.0, "connected_ns": None}
         )
-    return to_table(made)
+    return to_table(records)

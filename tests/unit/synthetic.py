@@ -1,4 +1,4 @@
-"""Result folders made up for tests: records of a closed loop whose truth is known."""
+"""Result folders for tests: records of a simulated closed loop, whose truth is known."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact a
 LAG_NS = 40 * NS_PER_US
 NO_CHUNKS = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
 ENVIRONMENT = "0" * 64
-"""Digest of the environment in which it was measured."""
+"""Digest of the environment of every repeat."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """A closed loop of `places` on a server that always answers alike, but for `noise`."""
+    """A closed loop of `places` on a server whose replies differ by `noise` alone."""
 
     places: int = 4
     requests: int = 40
@@ -41,7 +41,7 @@ class Load:
     itl_ms: float = 10.0
     noise: float = 0.0
     late_ms: float = 0.0
-    """From a place's becoming free to its next start."""
+    """Time from the moment at which a place becomes free to its next start."""
     stream: bool = True
     seed: int = 1
     failed: dict[int, str] = field(default_factory=dict)
@@ -49,10 +49,10 @@ class Load:
 
 
 def rows(load: Load) -> list[dict[str, Any]]:
-    """One dict a request, with the columns of `REQUESTS`."""
+    """One record (columns of `REQUESTS`) for each request."""
     rng = np.random.default_rng(load.seed)
     free = np.full(load.places, EPOCH_NS, np.int64)
-    made = []
+    records = []
     for job in range(load.requests):
         place = int(free.argmin())
         scheduled = int(free[place])
@@ -64,7 +64,7 @@ def rows(load: Load) -> list[dict[str, Any]]:
             chunks = chunks[-1:]
         end = int(chunks[-1])
         free[place] = end
-        made.append(
+        records.append(
             {
                 "request_id": f"synthetic-{job}",
                 "job": job,
@@ -92,8 +92,8 @@ def rows(load: Load) -> list[dict[str, Any]]:
             }
         )
         if job in load.failed:
-            made[-1] |= _failure(load.failed[job])
-    return made
+            records[-1] |= _failure(load.failed[job])
+    return records
 
 
 def _failure(kind: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _failure(kind: str) -> dict[str, Any]:
 
 
 def embeddings() -> list[dict[str, Any]]:
-    """Records of a server whose replies are embeddings: no chunks, no tokens, no times of its own."""
+    """Records of embeddings: without chunks, completion tokens and the server's own times."""
     none = (
         "first_chunk_ns",
         "last_chunk_ns",
@@ -126,15 +126,15 @@ def embeddings() -> list[dict[str, Any]]:
     return [row | dict.fromkeys(none) | NO_CHUNKS for row in rows(Load())]
 
 
-def to_table(made: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(made, schema=REQUESTS)
+def to_table(records: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(records, schema=REQUESTS)
 
 
 def table(load: Load) -> pa.Table:
     return to_table(rows(load))
 
 
-def facts(inflight: int, **changed: Any) -> RunFacts:
+def facts(inflight: int, **values: Any) -> RunFacts:
     rank = RankCost(rank=1, host="host", requests=1, cpu_s=0.2, cpu_fraction=0.05)
     defaults: dict[str, Any] = {
         "inflight": inflight,
@@ -143,11 +143,11 @@ def facts(inflight: int, **changed: Any) -> RunFacts:
         "metrics_before": None,
         "metrics_after": None,
     }
-    return RunFacts(**defaults | changed)
+    return RunFacts(**defaults | values)
 
 
 def config(**keys: Any) -> Config:
-    """A config of two repeats over inflight 1, 2 and 4; `keys` replace its own."""
+    """A config of two repeats at inflight 1, 2 and 4; `keys` replace the config's keys."""
     data: dict[str, Any] = {
         "name": "synthetic",
         "models": {"smollm2": {"path": "smollm2.gguf"}},
@@ -158,11 +158,11 @@ def config(**keys: Any) -> Config:
     return parse_config(data | keys)
 
 
-def load_of(planned: Config, cell: Cell, repeat: int) -> Load:
-    """A server with two cores: tokens come slower the more requests share it, a queue past 4."""
-    cell_settings = settings(planned, cell, repeat)
+def load_of(sweep: Config, cell: Cell, repeat: int) -> Load:
+    """The load of a cell: tokens take longer with each request in flight, and past 4 they queue."""
+    cell_settings = settings(sweep, cell, repeat)
     inflight = cell_settings.run.inflight
-    model = list(planned.models).index(cell["model"])
+    model = list(sweep.models).index(cell["model"])
     busy = min(inflight, 4)
     itl = (6.0 + 2.5 * model) * (0.55 + 0.45 * busy)
     queue = max(0, inflight - 4) * itl * cell_settings.run.max_tokens / busy
@@ -180,30 +180,33 @@ def load_of(planned: Config, cell: Cell, repeat: int) -> Load:
 
 
 def write_repeat(
-    planned: Config,
+    sweep: Config,
     results: Path,
     cell: Cell,
     repeat: int,
     records: pa.Table | None = None,
-    **changed: Any,
+    **values: Any,
 ) -> Path:
-    """Write `run.json` and `requests.parquet` of one repeat as a run would; returns its folder."""
-    cell_settings = settings(planned, cell, repeat)
-    records = table(load_of(planned, cell, repeat)) if records is None else records
-    known = facts(cell_settings.run.inflight, **changed)
-    summary = summarize(records, known)
-    folder = results / "runs" / run_path(planned, cell, repeat)
+    """Write `run.json` and `requests.parquet` of one repeat as a run would; returns its folder.
+
+    values: facts of the run (`RunFacts`), by name.
+    """
+    cell_settings = settings(sweep, cell, repeat)
+    records = table(load_of(sweep, cell, repeat)) if records is None else records
+    run_facts = facts(cell_settings.run.inflight, **values)
+    summary = summarize(records, run_facts)
+    folder = results / "runs" / run_path(sweep, cell, repeat)
     folder.mkdir(parents=True, exist_ok=True)
     files = {"requests.parquet": records}
-    if known.telemetry is not None:
-        files["telemetry.parquet"] = known.telemetry
+    if run_facts.telemetry is not None:
+        files["telemetry.parquet"] = run_facts.telemetry
     for name, data in files.items():
         pq.write_table(data, folder / name)
     result = RunResult(
         cell=cell,
         repeat=repeat,
         config={
-            "name": planned.name,
+            "name": sweep.name,
             "run": cell_settings.run.model_dump(),
             "server": cell_settings.server.model_dump(),
             "load": cell_settings.load.model_dump(),
@@ -223,25 +226,25 @@ def write_repeat(
         },
         clock={"started_utc": "2026-01-01T00:00:00Z"},
         summary=summary,
-        verdicts=judge(Evidence(summary, records, cell_settings.run, planned.checks)),
+        verdicts=judge(Evidence(summary, records, cell_settings.run, sweep.checks)),
         files={name: file_sha256(folder / name) for name in files},
     )
     (folder / "run.json").write_text(result.model_dump_json(indent=1))
     return folder
 
 
-def write_failure(planned: Config, results: Path, cell: Cell, repeat: int, message: str) -> None:
-    folder = results / "runs" / run_path(planned, cell, repeat)
+def write_failure(sweep: Config, results: Path, cell: Cell, repeat: int, message: str) -> None:
+    folder = results / "runs" / run_path(sweep, cell, repeat)
     folder.mkdir(parents=True, exist_ok=True)
     failure = Failure(cell=cell, repeat=repeat, message=message, at_utc="2026-01-01T00:00:00Z")
     (folder / "failure.json").write_text(failure.model_dump_json())
 
 
-def write_results(planned: Config, results: Path) -> None:
-    """Measure everything that the config asks for, and describe where it was measured."""
-    for cell in cells(planned):
-        for repeat in range(1, planned.repeats + 1):
-            write_repeat(planned, results, cell, repeat)
+def write_results(sweep: Config, results: Path) -> None:
+    """Write all repeats of a sweep, its environment, and the probe and file of each model."""
+    for cell in cells(sweep):
+        for repeat in range(1, sweep.repeats + 1):
+            write_repeat(sweep, results, cell, repeat)
     write_json(
         results / "environment" / "environment.json",
         {
@@ -254,7 +257,7 @@ def write_results(planned: Config, results: Path) -> None:
             },
         },
     )
-    for name in planned.models:
+    for name in sweep.models:
         write_json(
             results / "probe" / f"{name}.json",
             {

@@ -1,4 +1,4 @@
-"""Telemetry of a run, with figures whose truth is known."""
+"""Telemetry of a run with known figures."""
 
 from __future__ import annotations
 
@@ -29,6 +29,6 @@ def telemetry(figures: dict[str, dict[str, Any]], records: list[dict[str, Any]])
     for at_ns in range(begin - NS_PER_S, end + NS_PER_S, EVERY_NS):
         for source, names in figures.items():
             for name, value in names.items():
-                known = value((at_ns - begin) / NS_PER_S) if callable(value) else value
-                samples.append({"at_ns": at_ns, "source": source, "name": name, "value": known})
+                number = value((at_ns - begin) / NS_PER_S) if callable(value) else value
+                samples.append({"at_ns": at_ns, "source": source, "name": name, "value": number})
     return pa.Table.from_pylist(samples, schema=TELEMETRY)

@@ -1,4 +1,4 @@
-"""The answer against sweeps whose best cell is known."""
+"""The answer for sweeps whose best cell is known."""
 
 from dataclasses import replace
 
@@ -16,18 +16,21 @@ from mls.analysis.study import read_study
 from mls.config.cells import cells
 
 
-def study(planned, results, itl_ms, skip=(), **changed):
-    """Measure cells whose pace is itl_ms(cell, repeat); `skip`: cells to leave out, by index."""
-    for index, cell in enumerate(cells(planned)):
-        for repeat in range(1, planned.repeats + 1):
+def measure(sweep, results, itl_ms, skip=(), **fields):
+    """A study of repeats with the pace itl_ms(cell, repeat).
+
+    skip: indices of the cells that fail. fields: other fields of every `Load`.
+    """
+    for index, cell in enumerate(cells(sweep)):
+        for repeat in range(1, sweep.repeats + 1):
             if index in skip:
-                write_failure(planned, results, cell, repeat, "The server died.")
+                write_failure(sweep, results, cell, repeat, "The server died.")
                 continue
             load = Load(
                 places=cell["inflight"], requests=40, tokens=32, itl_ms=itl_ms(cell, repeat)
             )
-            write_repeat(planned, results, cell, repeat, table(replace(load, **changed)))
-    return read_study(planned, results)
+            write_repeat(sweep, results, cell, repeat, table(replace(load, **fields)))
+    return read_study(sweep, results)
 
 
 def knee_at_4(cell, repeat):
@@ -36,131 +39,131 @@ def knee_at_4(cell, repeat):
 
 
 def test_a_clear_knee_is_found(tmp_path):
-    planned = config(repeats=3, sweep={"inflight": [1, 2, 4, 8]})
-    read = study(planned, tmp_path, knee_at_4)
-    model_answer = answer(read).models[0]
+    sweep = config(repeats=3, sweep={"inflight": [1, 2, 4, 8]})
+    study = measure(sweep, tmp_path, knee_at_4)
+    model_answer = answer(study).models[0]
     assert model_answer.throughput.cell.cell["inflight"] == 4
     assert model_answer.throughput.resolved
     assert not model_answer.throughput.at_edge
     assert model_answer.latency.cell.cell["inflight"] in (1, 2, 4)
-    text = answer_text(answer(read), read)
+    text = answer_text(answer(study), study)
     assert "Throughput is highest at inflight 4" in text or "best for throughput" in text
 
 
 def test_a_best_at_the_edge_says_that_there_may_be_more(tmp_path):
-    planned = config(repeats=3, sweep={"inflight": [1, 2, 4]})
-    read = study(planned, tmp_path, lambda cell, r: 10 * (1 + 0.1 * cell["inflight"] + 0.001 * r))
-    model_answer = answer(read).models[0]
+    sweep = config(repeats=3, sweep={"inflight": [1, 2, 4]})
+    study = measure(sweep, tmp_path, lambda cell, r: 10 * (1 + 0.1 * cell["inflight"] + 0.001 * r))
+    model_answer = answer(study).models[0]
     assert model_answer.throughput.cell.cell["inflight"] == 4
     assert model_answer.throughput.at_edge
     assert model_answer.latency.cell.cell["inflight"] == 1
     assert model_answer.latency.resolved
-    assert "throughput was still rising" in answer_text(answer(read), read)
+    assert "throughput was still rising" in answer_text(answer(study), study)
     gain = 4 * (50 + 31 * 11) / (50 + 31 * 14)
     assert model_answer.gain.value == pytest.approx(gain, rel=0.03)
     assert model_answer.gain.low < model_answer.gain.value < model_answer.gain.high
 
 
 def test_overlapping_intervals_are_not_resolved(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [4, 8]})
+    sweep = config(repeats=2, sweep={"inflight": [4, 8]})
 
     def noisy(cell, repeat):
         return 10 * (cell["inflight"] / 4) * (1.0 if repeat == 1 else 1.3)
 
-    read = study(planned, tmp_path, noisy)
-    choice = answer(read).models[0].throughput
+    study = measure(sweep, tmp_path, noisy)
+    choice = answer(study).models[0].throughput
     assert choice.resolved is False
     assert len(choice.rivals) == 1
-    text = answer_text(answer(read), read)
+    text = answer_text(answer(study), study)
     assert "Not resolved" in text
     assert "inflight 4 has the lowest latency" in text
 
 
 def test_one_repeat_has_no_interval_and_says_so(tmp_path):
-    planned = config(repeats=1)
-    read = study(planned, tmp_path, knee_at_4)
-    model_answer = answer(read).models[0]
+    sweep = config(repeats=1)
+    study = measure(sweep, tmp_path, knee_at_4)
+    model_answer = answer(study).models[0]
     assert model_answer.throughput.resolved is None
-    assert "only one repeat" in answer_text(answer(read), read)
-    assert "95 % interval" not in answer_text(answer(read), read)
+    assert "only one repeat" in answer_text(answer(study), study)
+    assert "95 % interval" not in answer_text(answer(study), study)
 
 
 def test_a_single_cell_has_nothing_to_choose_from(tmp_path):
-    planned = config(repeats=2, sweep={}, run={"inflight": 2, "max_tokens": 32})
-    read = study(planned, tmp_path, knee_at_4)
-    assert answer(read).models[0].throughput.resolved is None
-    assert "nothing to choose from" in answer_text(answer(read), read)
+    sweep = config(repeats=2, sweep={}, run={"inflight": 2, "max_tokens": 32})
+    study = measure(sweep, tmp_path, knee_at_4)
+    assert answer(study).models[0].throughput.resolved is None
+    assert "nothing to choose from" in answer_text(answer(study), study)
 
 
 def test_each_model_has_its_own_answer(tmp_path):
     models = {"one": {"path": "a"}, "two": {"path": "b"}}
-    planned = config(models=models, sweep={"model": ["one", "two"], "inflight": [1, 4]})
+    sweep = config(models=models, sweep={"model": ["one", "two"], "inflight": [1, 4]})
 
     def pace(cell, repeat):
         slow = 1 if cell["model"] == "one" else cell["inflight"] ** 2
         return 10 * slow * (1 + 0.001 * repeat)
 
-    read = study(planned, tmp_path, pace)
-    bests = {m.model: m.throughput.cell.cell["inflight"] for m in answer(read).models}
+    study = measure(sweep, tmp_path, pace)
+    bests = {m.model: m.throughput.cell.cell["inflight"] for m in answer(study).models}
     assert bests == {"one": 4, "two": 1}
-    assert "one: " in answer_text(answer(read), read)
+    assert "one: " in answer_text(answer(study), study)
 
 
 def test_failed_cells_are_listed_and_the_rest_is_answered(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [1, 2, 4]})
-    read = study(planned, tmp_path, knee_at_4, skip=[2])
-    outcome = answer(read)
+    sweep = config(repeats=2, sweep={"inflight": [1, 2, 4]})
+    study = measure(sweep, tmp_path, knee_at_4, skip=[2])
+    outcome = answer(study)
     assert [cell.cell["inflight"] for cell in outcome.failed] == [4]
     assert outcome.models[0].throughput.cell.cell["inflight"] == 2
 
 
 def test_no_result_at_all(tmp_path):
-    planned = config()
-    read = read_study(planned, tmp_path)
-    assert answer(read).models[0].throughput is None
-    assert "No cell of smollm2 has a result." in answer_text(answer(read), read)
+    sweep = config()
+    study = read_study(sweep, tmp_path)
+    assert answer(study).models[0].throughput is None
+    assert "No cell of smollm2 has a result." in answer_text(answer(study), study)
 
 
 def test_a_cell_that_failed_a_check_is_not_the_answer(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [1, 2, 4]})
-    study(planned, tmp_path, knee_at_4)
-    for repeat in (1, 2):  # too fast to be true: half the tokens were not generated
+    sweep = config(repeats=2, sweep={"inflight": [1, 2, 4]})
+    measure(sweep, tmp_path, knee_at_4)
+    for repeat in (1, 2):  # fast only because half the tokens are missing
         fake = Load(places=4, requests=40, tokens=16, itl_ms=1)
-        write_repeat(planned, tmp_path, cells(planned)[2], repeat, table(fake))
-    read = read_study(planned, tmp_path)
-    model_answer = answer(read).models[0]
+        write_repeat(sweep, tmp_path, cells(sweep)[2], repeat, table(fake))
+    study = read_study(sweep, tmp_path)
+    model_answer = answer(study).models[0]
     assert model_answer.throughput.cell.cell["inflight"] == 2
     assert [cell.cell["inflight"] for cell in model_answer.distrusted] == [4]
-    assert "Left out of this answer" in answer_text(answer(read), read)
-    assert "work as asked" in answer_text(answer(read), read)
+    assert "Left out of this answer" in answer_text(answer(study), study)
+    assert "work as asked" in answer_text(answer(study), study)
 
 
 def test_one_believable_cell_of_several_is_not_called_the_only_one_measured(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [1, 2]})
-    study(planned, tmp_path, knee_at_4)
+    sweep = config(repeats=2, sweep={"inflight": [1, 2]})
+    measure(sweep, tmp_path, knee_at_4)
     for repeat in (1, 2):
         fake = Load(places=2, requests=40, tokens=16)
-        write_repeat(planned, tmp_path, cells(planned)[1], repeat, table(fake))
-    read = read_study(planned, tmp_path)
-    assert "Only one cell passed its checks" in answer_text(answer(read), read)
+        write_repeat(sweep, tmp_path, cells(sweep)[1], repeat, table(fake))
+    study = read_study(sweep, tmp_path)
+    assert "Only one cell passed its checks" in answer_text(answer(study), study)
 
 
 def test_when_every_cell_failed_a_check_the_answer_says_not_to_rely_on_it(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [2, 4]})
-    read = study(planned, tmp_path, knee_at_4, tokens=16)
-    outcome = answer(read)
+    sweep = config(repeats=2, sweep={"inflight": [2, 4]})
+    study = measure(sweep, tmp_path, knee_at_4, tokens=16)
+    outcome = answer(study)
     assert not outcome.models[0].trusted
-    assert "Don't rely on this answer" in answer_text(outcome, read)
+    assert "Don't rely on this answer" in answer_text(outcome, study)
 
 
 def test_rates_fall_back_to_whole_runs_for_all_cells_alike(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [1, 4]}, run={"iters": 4, "max_tokens": 32})
-    for cell in cells(planned):
+    sweep = config(repeats=2, sweep={"inflight": [1, 4]}, run={"iters": 4, "max_tokens": 32})
+    for cell in cells(sweep):
         for repeat in (1, 2):
-            write_repeat(planned, tmp_path, cell, repeat, table(load_of(planned, cell, repeat)))
-    read = read_study(planned, tmp_path)
-    assert read.rates == "overall"  # 4 requests at inflight 4 leave no steady window
-    assert answer(read).models[0].throughput.metric == "overall.completion_tokens_per_s"
+            write_repeat(sweep, tmp_path, cell, repeat, table(load_of(sweep, cell, repeat)))
+    study = read_study(sweep, tmp_path)
+    assert study.rates == "overall"  # 4 requests at inflight 4 leave no steady window
+    assert answer(study).models[0].throughput.metric == "overall.completion_tokens_per_s"
 
 
 def test_ratio_with_welchs_interval():
@@ -178,7 +181,9 @@ def test_ratio_with_welchs_interval():
 )
 def test_the_interval_of_a_ratio_is_scipys_on_logarithms(values, base):
     interval = intervals.ratio(values, base)
-    known = stats.ttest_ind(np.log(values), np.log(base), equal_var=False).confidence_interval(0.95)
+    reference = stats.ttest_ind(np.log(values), np.log(base), equal_var=False).confidence_interval(
+        0.95
+    )
     assert np.log([interval.low, interval.high]) == pytest.approx(
-        [known.low, known.high], rel=1e-6, abs=1e-9
+        [reference.low, reference.high], rel=1e-6, abs=1e-9
     )

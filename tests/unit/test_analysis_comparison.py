@@ -1,4 +1,4 @@
-"""Comparing two sets of results: the same server, a slower one, a different one; seeds are fixed."""
+"""Two sets of results compared: of one server, a slower one, and another. Seeds are fixed."""
 
 import json
 import re
@@ -32,10 +32,10 @@ from mls.report.pages.page import render
 
 RATE = Metric("throughput.completion_tokens_per_s", "Throughput", "tokens/s", True)
 BETWEEN = 0.02
-"""Standard deviation between repeats of one server: what a quiet machine shows."""
+"""Standard deviation between repeats of one server on a quiet machine."""
 
 
-def measured(rng, slower=1.0, repeats=5):
+def repeat_figures(rng, slower=1.0, repeats=5):
     """Throughput and mean latency of repeats of one server, each with its own level and noise."""
     figures = []
     for _ in range(repeats):
@@ -51,7 +51,7 @@ def findings(slower, repeats=5, seeds=range(20)):
     overall = []
     for seed in seeds:
         rng = np.random.default_rng([7, seed])
-        base, new = measured(rng, 1.0, repeats), measured(rng, slower, repeats)
+        base, new = repeat_figures(rng, 1.0, repeats), repeat_figures(rng, slower, repeats)
         pair = (
             change(RATE, base[0], new[0], 0.05).finding,
             change(LATENCIES[0], base[1], new[1], 0.05).finding,
@@ -100,22 +100,22 @@ def test_findings(estimate, finding):
     assert judge_ratio(estimate, 0.05) == finding
 
 
-def folder_of(planned, folder, slower=1.0):
-    write_results(planned, folder)
-    for cell in cells(planned):
-        for repeat in range(1, planned.repeats + 1):
-            load = load_of(planned, cell, repeat)
+def folder_of(sweep, folder, slower=1.0):
+    write_results(sweep, folder)
+    for cell in cells(sweep):
+        for repeat in range(1, sweep.repeats + 1):
+            load = load_of(sweep, cell, repeat)
             slow = replace(load, itl_ms=load.itl_ms * slower, ttft_ms=load.ttft_ms * slower)
-            write_repeat(planned, folder, cell, repeat, table(slow))
+            write_repeat(sweep, folder, cell, repeat, table(slow))
     return folder
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """(base, the same config on a server 20 % slower)."""
-    planned = config(repeats=4)
+    sweep = config(repeats=4)
     root = tmp_path_factory.mktemp("pair")
-    return folder_of(planned, root / "base"), folder_of(planned, root / "slower", 1.2), planned
+    return folder_of(sweep, root / "base"), folder_of(sweep, root / "slower", 1.2), sweep
 
 
 def test_folders_are_compared_cell_by_cell_with_an_exit_status(pair, tmp_path, capsys):
@@ -138,11 +138,11 @@ def test_results_are_the_same_as_themselves(pair, tmp_path, capsys):
 
 
 def test_an_archive_is_as_good_as_its_folder(pair, tmp_path, capsys):
-    base, slower, planned = pair
-    aggregate(planned, base)
-    render(planned, base, base / "report.html")
-    packed = archive(planned, base)
-    for side in (base, packed):
+    base, slower, sweep = pair
+    aggregate(sweep, base)
+    render(sweep, base, base / "report.html")
+    zip_path = archive(sweep, base)
+    for side in (base, zip_path):
         compare_results(side, slower, tmp_path / "compare.html", None)
     one, other = np.array_split(capsys.readouterr().out.splitlines(), 2)
     assert list(one) == list(other)
@@ -152,9 +152,9 @@ def test_the_page_is_complete_and_loads_nothing(pair, tmp_path):
     base, slower, _ = pair
     compare_results(base, slower, tmp_path / "compare.html", None)
     html = (tmp_path / "compare.html").read_text()
-    parsed = Page(html)
-    assert not {"script", "iframe", "img"} & set(parsed.tags)
-    text = "".join(parsed.text)
+    tree = Page(html)
+    assert not {"script", "iframe", "img"} & set(tree.tags)
+    text = "".join(tree.text)
     for cell in ("inflight 1", "inflight 2", "inflight 4"):
         assert cell in text
     assert re.search(r"✗ worse", text)
@@ -187,10 +187,10 @@ def test_cells_of_one_side_only_are_named(pair, tmp_path, capsys):
 
 
 def test_a_failed_check_is_told_beside_the_change(pair, tmp_path):
-    base, _, planned = pair
-    new = folder_of(planned, tmp_path / "new")
+    base, _, sweep = pair
+    new = folder_of(sweep, tmp_path / "new")
     for repeat in range(1, 5):
-        write_repeat(planned, new, cells(planned)[2], repeat, table(Load(places=1, tokens=32)))
+        write_repeat(sweep, new, cells(sweep)[2], repeat, table(Load(places=1, tokens=32)))
     with opened(base) as before, opened(new) as after:
         comparison = compare(before.study, after.study)
     assert "concurrency_held" in comparison.cells[2].distrusted

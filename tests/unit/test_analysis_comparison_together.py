@@ -1,4 +1,4 @@
-"""Many figures compared at once: what chance explains is no change. Seeds are fixed."""
+"""Many figures compared at once: a difference by chance is no change. Seeds are fixed."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from mls.analysis.intervals import chance_of_more
 
 METRICS = (Metric("throughput.completion_tokens_per_s", "Throughput", "tokens/s", True), *LATENCIES)
 OWN = (0.3, 0, 0.8, 1.5, 0.2)
-"""How much each figure differs between repeats by itself, beside the server's pace."""
+"""Each figure's own spread between repeats, as a multiple of `BETWEEN`."""
 BETWEEN = 0.04
 
 
-def study(rng, slower, repeats):
+def repeat_figures(rng, slower, repeats):
     """[cell][metric][repeat]: the figures of a server whose pace differs between repeats."""
     figures = []
     for factor in slower:
@@ -25,11 +25,14 @@ def study(rng, slower, repeats):
 
 
 def worse(slower, repeats, times=150):
-    """Of so many comparisons: whether each cell has a figure that is worse."""
+    """Whether each cell has a worse figure; booleans of shape (times, cells)."""
     rng = np.random.default_rng([26, repeats, len(slower)])
     flags = []
     for _ in range(times):
-        old, new = study(rng, [1] * len(slower), repeats), study(rng, slower, repeats)
+        old, new = (
+            repeat_figures(rng, [1] * len(slower), repeats),
+            repeat_figures(rng, slower, repeats),
+        )
         changes = [
             [change(m, a, b, 0.05) for m, a, b in zip(METRICS, before, after, strict=True)]
             for before, after in zip(old, new, strict=True)
@@ -53,8 +56,8 @@ def test_a_server_that_is_slower_in_all_cells_is_found():
 def test_a_server_that_is_slower_in_one_cell_of_many_is_found_there():
     flags = worse([1.2] + [1] * 9, 5)
     assert flags[:, 0].mean() >= 0.95
-    named = flags.sum(axis=1)
-    assert (flags[:, 1:].sum(axis=1)[named > 0] / named[named > 0]).mean() <= 0.06
+    counts = flags.sum(axis=1)
+    assert (flags[:, 1:].sum(axis=1)[counts > 0] / counts[counts > 0]).mean() <= 0.06
 
 
 def test_what_has_no_spread_at_all():

@@ -1,4 +1,4 @@
-"""`repeats: auto` and `search`, on servers whose truth is known: what is measured, and when it stops."""
+"""`repeats: auto` and `search` on servers whose truth is known: what is measured, and the stop."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def test_repeats_are_added_until_the_interval_is_narrow(tmp_path):
     assert numbers == list(range(1, len(numbers) + 1))
     estimate = read_study(sweep, tmp_path).cells[0].estimates["throughput.completion_tokens_per_s"]
     assert (estimate.high - estimate.low) / 2 / estimate.value <= 0.04
-    # one less was not enough
+    # one repeat fewer was not enough
     before = [(cells(sweep)[0], numbers[:-1])]
     estimate = read_study(sweep, tmp_path, before).cells[0].estimates[sweep.precision.metric]
     assert (estimate.high - estimate.low) / 2 / estimate.value > 0.04
@@ -65,8 +65,8 @@ def test_no_more_than_the_budget_is_spent(tmp_path):
     sweep = auto(min=3, max=20, width=0.001, budget_s=40)
     (last,) = measure(sweep, tmp_path, uneven(0.2))
     assert last.stopped == "budget"
-    spent = sum(read_study(sweep, tmp_path).cells[0].values("wall_s"))
-    assert 20 < spent <= 40
+    total_s = sum(read_study(sweep, tmp_path).cells[0].values("wall_s"))
+    assert 20 < total_s <= 40
     assert "budget of 40 s" in last.message
 
 
@@ -90,8 +90,8 @@ def test_the_search_finds_what_4_slots_can_take_under_an_objective(tmp_path, see
     )
     (last,) = measure(sweep, tmp_path, four_slots(seed))
     assert (last.found, last.stopped) == (4, "found")
-    tried = [cell["inflight"] for cell, _ in planned(sweep, tmp_path)]
-    assert tried == [1, 2, 4, 5, 6, 8]
+    inflights = [cell["inflight"] for cell, _ in planned(sweep, tmp_path)]
+    assert inflights == [1, 2, 4, 5, 6, 8]
     model_answer = answer(read_study(sweep, tmp_path)).models[0]
     assert model_answer.under_slo.cell.cell["inflight"] == 4
     assert model_answer.under_slo.resolved
@@ -127,7 +127,7 @@ def test_throughput_that_still_rises_at_the_upper_end_is_said(tmp_path):
 
 
 def wavering(cell, repeat):
-    """At inflight 4 half the repeats are within 350 ms, and half are not."""
+    """Records of a server with half of its repeats within 350 ms at inflight 4."""
     level = {1: 0.3, 2: 0.6, 4: 0.9 + 0.2 * (repeat % 2)}.get(cell["inflight"], 2.0)
     pace = 350 * level / 32
     return table(Load(places=cell["inflight"], requests=48, tokens=32, ttft_ms=pace, itl_ms=pace))
@@ -158,11 +158,11 @@ def test_even_the_least_value_may_miss(tmp_path):
 
 
 def test_a_probe_with_too_many_errors_misses(tmp_path):
-    """Requests that failed have no latency: by those that are left it would meet."""
+    """Failed requests have no latency, and the others alone would meet the objective."""
 
     def records(cell, repeat):
-        failed = dict.fromkeys(range(20), "timeout") if cell["inflight"] > 2 else {}
-        return table(Load(places=cell["inflight"], requests=48, tokens=16, failed=failed))
+        errors = dict.fromkeys(range(20), "timeout") if cell["inflight"] > 2 else {}
+        return table(Load(places=cell["inflight"], requests=48, tokens=16, failed=errors))
 
     sweep = config(
         repeats=2, sweep={}, run=MANY, search={"high": 8.0}, slo={"latency_ms": {"p95": 1e5}}
@@ -172,19 +172,19 @@ def test_a_probe_with_too_many_errors_misses(tmp_path):
 
 
 def two_a_second(cell, repeat):
-    """Arrivals at equal distances, at a server that takes half a second for each, one at a time."""
-    free, made = 0.0, []
+    """Records of evenly spaced arrivals at a server that serves one at a time, 0.5 s each."""
+    free, records = 0.0, []
     for number, row in enumerate(rows(Load(places=1, requests=60, tokens=2))):
         due = number / cell["rate"]
         free = max(free, due) + 0.5
-        at = [int((free - 0.1) * 1e9), int(free * 1e9)]
-        made.append(
+        chunk_ns = [int((free - 0.1) * 1e9), int(free * 1e9)]
+        records.append(
             row
             | dict.fromkeys(("start_ns", "scheduled_ns"), int(due * 1e9))
-            | dict.fromkeys(("end_ns", "last_chunk_ns"), at[1])
-            | {"first_chunk_ns": at[0], "chunk_ns": at, "connected_ns": None}
+            | dict.fromkeys(("end_ns", "last_chunk_ns"), chunk_ns[1])
+            | {"first_chunk_ns": chunk_ns[0], "chunk_ns": chunk_ns, "connected_ns": None}
         )
-    return to_table(made)
+    return to_table(records)
 
 
 def test_of_a_rate_the_largest_is_found_that_the_server_keeps_up_with(tmp_path):
@@ -197,7 +197,7 @@ def test_of_a_rate_the_largest_is_found_that_the_server_keeps_up_with(tmp_path):
     )
     (last,) = measure(sweep, tmp_path, two_a_second)
     assert last.stopped == "found"
-    # 5 % is what the search asks, and as much is what the server may fall behind
+    # the search asks for 5 %, and the server may fall behind by as much
     assert 1.9 <= last.found <= 2.2
     assert [cell["rate"] for cell, _ in planned(sweep, tmp_path)][:2] == [0.5, 1]
     assert f"found rate {last.found:g}" in page(sweep, tmp_path)
@@ -260,7 +260,7 @@ def test_the_page_says_what_was_found_with_which_probes(tmp_path):
 
 
 def test_a_folder_without_its_config_is_read_as_it_was_measured(tmp_path):
-    """Cells that differ in repeats are whole, not incomplete."""
+    """Cells that differ in repeats are complete."""
     sweep = config(repeats="auto", precision={"min": 3}, sweep={}, run=MANY, search={"high": 8.0})
     measure(sweep, tmp_path, four_slots(1))
     extra = parse_cell(sweep, ["inflight=4"])

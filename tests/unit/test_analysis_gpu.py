@@ -19,13 +19,13 @@ from mls.core.units import NS_PER_S
 
 LOAD = Load()
 LONG = Load(requests=130)
-"""Of 6 s, so of some 30 samples."""
+"""A load of 6 s, so of some 30 samples."""
 
 
-def summary(figures, post=None, made=None):
-    made = made or rows(LOAD)
-    samples = telemetry(figures, made) if figures else None
-    return summarize(to_table(made), facts(LOAD.places, post=post, telemetry=samples))
+def summary(figures, post=None, records=None):
+    records = records or rows(LOAD)
+    samples = telemetry(figures, records) if figures else None
+    return summarize(to_table(records), facts(LOAD.places, post=post, telemetry=samples))
 
 
 def test_without_a_card_and_without_asking_there_is_nothing_to_say():
@@ -40,26 +40,28 @@ def test_why_there_was_no_post_processing_is_kept():
 
 
 def test_times_of_post_processing_come_from_the_records():
-    made = rows(LOAD)
-    for row in made[1:]:
+    records = rows(LOAD)
+    for row in records[1:]:
         row |= {"post_ms": 3.0, "post_copy_ms": 1.0, "post_kernel_ms": 2.0}
-    post = summary(None, POST, made).gpu.post
-    assert (post.total_ms.n, post.total_ms.p50) == (len(made) - 1, 3.0)
+    post = summary(None, POST, records).gpu.post
+    assert (post.total_ms.n, post.total_ms.p50) == (len(records) - 1, 3.0)
     assert (post.copy_ms.mean, post.kernel_ms.mean) == (1.0, 2.0)
 
 
 @given(watts=st.floats(1, 1000), base=st.floats(0, 1e9))
 def test_energy_of_a_constant_power_is_power_times_time(watts, base):
-    made = rows(LOAD)
-    begin, end = span(made)
+    records = rows(LOAD)
+    begin, end = span(records)
     joule = watts * (end - begin) / NS_PER_S
-    by_power = summary({"gpu0": {"power_w": watts}}, made=made)
+    by_power = summary({"gpu0": {"power_w": watts}}, records=records)
     assert by_power.gpu.energy_j == pytest.approx(joule, rel=1e-6)
     tokens = by_power.tokens.completion
     assert by_power.gpu.energy_j_per_1000_tokens == pytest.approx(joule / tokens * 1000, rel=1e-6)
-    # the card's own counter comes first, whatever its power says
-    counted = {"gpu0": {"power_w": 0.0, "energy_j": lambda s: base + watts * s}}
-    assert summary(counted, made=made).gpu.energy_j == pytest.approx(joule, rel=1e-4, abs=1e-4)
+    # the card's own counter takes precedence over its power
+    counter = {"gpu0": {"power_w": 0.0, "energy_j": lambda s: base + watts * s}}
+    assert summary(counter, records=records).gpu.energy_j == pytest.approx(
+        joule, rel=1e-4, abs=1e-4
+    )
 
 
 def test_memory_and_power_are_summed_over_the_cards_in_use():
@@ -94,9 +96,9 @@ def test_a_card_that_only_post_processes_is_in_use():
     ],
 )
 def test_slowed_clocks_are_a_verdict(reasons, status, words):
-    made = rows(LONG)
-    run_summary = summary({"gpu0": {"clock_reasons": float(reasons)}}, made=made)
-    verdicts = judge(Evidence(run_summary, to_table(made), Run(inflight=4), Checks()))
+    records = rows(LONG)
+    run_summary = summary({"gpu0": {"clock_reasons": float(reasons)}}, records=records)
+    verdicts = judge(Evidence(run_summary, to_table(records), Run(inflight=4), Checks()))
     assert verdicts[-1].check == "card_at_full_clocks"
     assert verdicts[-1].status == status and words in verdicts[-1].message
     assert run_summary.gpu.throttled_share == (0.0 if status == "pass" else 1.0)
@@ -112,22 +114,22 @@ def test_slowed_clocks_are_a_verdict(reasons, status, words):
 def test_clocks_that_were_set_low_are_a_warning_though_the_card_names_no_reason(
     clocks, status, words
 ):
-    """As a profiler that was killed left one of two H200."""
-    made = rows(LONG)
+    """A killed profiler once left one of two cards so."""
+    records = rows(LONG)
     figures = {"sm_max_mhz": 1980.0, "clock_reasons": 0.0, "server_memory_mib": 1.0}
     run_summary = summary(
-        {f"gpu{i}": figures | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, made=made
+        {f"gpu{i}": figures | {"sm_mhz": mhz} for i, mhz in enumerate(clocks)}, records=records
     )
-    (verdict,) = judge(Evidence(run_summary, to_table(made), Run(inflight=4), Checks()))[-1:]
+    (verdict,) = judge(Evidence(run_summary, to_table(records), Run(inflight=4), Checks()))[-1:]
     assert (verdict.check, verdict.status) == ("card_at_full_clocks", status)
     assert words in verdict.message
 
 
 def test_few_samples_of_a_cards_clocks_may_have_missed_slowed_ones():
-    made = rows(LOAD)
+    records = rows(LOAD)
     card = {"gpu0": {"clock_reasons": 0.0, "sm_mhz": 1980.0, "server_memory_mib": 1.0}}
     (verdict,) = judge(
-        Evidence(summary(card, made=made), to_table(made), Run(inflight=4), Checks())
+        Evidence(summary(card, records=records), to_table(records), Run(inflight=4), Checks())
     )[-1:]
     assert (verdict.check, verdict.status) == ("card_at_full_clocks", "unknown")
     assert "29 would tell" in verdict.message
@@ -148,8 +150,8 @@ def test_the_clock_of_an_idle_card_says_nothing():
 
 
 def test_a_card_that_keeps_its_clocks_to_itself_is_unknown_and_no_card_is_no_verdict():
-    made = rows(LOAD)
-    table, run = to_table(made), Run(inflight=4)
+    records = rows(LOAD)
+    table, run = to_table(records), Run(inflight=4)
     with_card = judge(Evidence(summary({"gpu0": {"power_w": 9.0}}), table, run, Checks()))
     without = judge(Evidence(summary({"host": {"cpu": 9.0}}), table, run, Checks()))
     assert with_card[-1].status == "unknown"
@@ -157,13 +159,13 @@ def test_a_card_that_keeps_its_clocks_to_itself_is_unknown_and_no_card_is_no_ver
 
 
 def test_what_was_sampled_before_and_after_the_run_does_not_count():
-    made = rows(LOAD)
-    _, end = span(made)
-    begin = span(made)[0]
+    records = rows(LOAD)
+    _, end = span(records)
+    begin = span(records)[0]
     seconds = (end - begin) / NS_PER_S
 
     def power(s: float) -> float:
         return 100.0 if 0 <= s <= seconds else 9999.0
 
-    gpu = summary({"gpu0": {"power_w": power}}, made=made).gpu
+    gpu = summary({"gpu0": {"power_w": power}}, records=records).gpu
     assert gpu.power_w.max == 100.0 and np.isfinite(gpu.energy_j)

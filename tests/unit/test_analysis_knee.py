@@ -17,24 +17,24 @@ from mls.core.errors import UserError
 from mls.core.units import NS_PER_S
 
 
-def measured(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **keys):
-    planned = config(
+def measure(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **keys):
+    sweep = config(
         repeats=repeats,
         seed=seed,
         sweep={"inflight": list(inflights)},
         run={"max_tokens": TOKENS, "iters": 48},
         **keys,
     )
-    for number, cell in enumerate(cells(planned)):
+    for number, cell in enumerate(cells(sweep)):
         for repeat in range(1, repeats + 1):
             records = slot_records(cell["inflight"], (seed, number, repeat), slots)
-            write_repeat(planned, tmp_path, cell, repeat, records)
-    return read_study(planned, tmp_path)
+            write_repeat(sweep, tmp_path, cell, repeat, records)
+    return read_study(sweep, tmp_path)
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_answer_finds_the_4_slots_of_the_server(tmp_path, seed):
-    study = measured(tmp_path, seed)
+    study = measure(tmp_path, seed)
     model_answer = answer(study).models[0]
     assert model_answer.throughput.cell.cell["inflight"] == 4
     assert model_answer.knee.cell.cell["inflight"] == 4
@@ -44,7 +44,7 @@ def test_the_answer_finds_the_4_slots_of_the_server(tmp_path, seed):
 
 
 def test_a_knee_between_what_was_measured_is_not_resolved_and_says_what_to_measure(tmp_path):
-    study = measured(tmp_path, 1, inflights=(2, 8, 16), slots=6)
+    study = measure(tmp_path, 1, inflights=(2, 8, 16), slots=6)
     knee = answer(study).models[0].knee
     assert knee.cell.cell["inflight"] == 8
     assert not knee.resolved
@@ -53,14 +53,14 @@ def test_a_knee_between_what_was_measured_is_not_resolved_and_says_what_to_measu
 
 
 def test_repeats_that_differ_leave_the_knee_open(tmp_path):
-    planned = config(repeats=2, sweep={"inflight": [2, 4, 8]}, run={"max_tokens": 32, "iters": 40})
+    sweep = config(repeats=2, sweep={"inflight": [2, 4, 8]}, run={"max_tokens": 32, "iters": 40})
     pace = {2: (1.9, 2.1), 4: (3.8, 4.2), 8: (7.8, 8.2)}
-    for cell in cells(planned):
+    for cell in cells(sweep):
         for repeat in (1, 2):
             itl_ms = 10 * pace[cell["inflight"]][repeat - 1]
             load = Load(places=cell["inflight"], requests=40, tokens=32, itl_ms=itl_ms)
-            write_repeat(planned, tmp_path, cell, repeat, table(load))
-    study = read_study(planned, tmp_path)
+            write_repeat(sweep, tmp_path, cell, repeat, table(load))
+    study = read_study(sweep, tmp_path)
     knee = answer(study).models[0].knee
     assert not knee.resolved
     assert knee.low < knee.high
@@ -68,7 +68,7 @@ def test_repeats_that_differ_leave_the_knee_open(tmp_path):
 
 
 def test_throughput_that_rises_to_the_end_has_no_knee_to_tell_of(tmp_path):
-    study = measured(tmp_path, 1, inflights=(1, 2, 3), slots=16)
+    study = measure(tmp_path, 1, inflights=(1, 2, 3), slots=16)
     model_answer = answer(study).models[0]
     assert model_answer.knee.at_edge
     assert "The knee" not in answer_text(answer(study), study)
@@ -76,7 +76,7 @@ def test_throughput_that_rises_to_the_end_has_no_knee_to_tell_of(tmp_path):
 
 
 def test_the_most_throughput_under_an_objective(tmp_path):
-    study = measured(tmp_path, 3, slo={"latency_ms": {"p95": ALONE_MS * 1.2}})
+    study = measure(tmp_path, 3, slo={"latency_ms": {"p95": ALONE_MS * 1.2}})
     model_answer = answer(study).models[0]
     assert model_answer.under_slo.cell.cell["inflight"] == 4
     assert model_answer.under_slo.resolved
@@ -87,7 +87,7 @@ def test_the_most_throughput_under_an_objective(tmp_path):
 
 
 def test_an_objective_that_only_little_load_meets_names_the_gap_to_measure(tmp_path):
-    study = measured(
+    study = measure(
         tmp_path, 3, inflights=(4, 16), slots=12, slo={"latency_ms": {"p95": ALONE_MS * 1.2}}
     )
     choice = answer(study).models[0].under_slo
@@ -97,13 +97,13 @@ def test_an_objective_that_only_little_load_meets_names_the_gap_to_measure(tmp_p
 
 
 def test_no_cell_meets_an_objective_that_is_too_strict(tmp_path):
-    study = measured(tmp_path, 3, inflights=(1, 2), slo={"ttft_ms": {"p50": 1.0}})
+    study = measure(tmp_path, 3, inflights=(1, 2), slo={"ttft_ms": {"p50": 1.0}})
     assert answer(study).models[0].under_slo.cell is None
     assert "No cell meets the objectives" in answer_text(answer(study), study)
 
 
 def test_a_limit_within_the_interval_is_not_resolved(tmp_path):
-    study = measured(tmp_path, 5, inflights=(1, 2))
+    study = measure(tmp_path, 5, inflights=(1, 2))
     p95 = study.cells[1].estimates["latency_ms.p95"]
     strict = study.config.model_copy(
         update={"slo": Slo.model_validate({"latency_ms": {"p95": (p95.value + p95.high) / 2}})}
@@ -138,7 +138,7 @@ def test_failed_and_unstreamed_requests_are_not_good():
 def test_without_objectives_there_is_no_goodput(tmp_path):
     records = slot_records(2, 1)
     assert goodput(records, Slo(), timeline(records, 2)) == {}
-    assert answer(measured(tmp_path, 1, inflights=(1, 2))).models[0].under_slo is None
+    assert answer(measure(tmp_path, 1, inflights=(1, 2))).models[0].under_slo is None
 
 
 @pytest.mark.parametrize(

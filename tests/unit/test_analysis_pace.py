@@ -1,4 +1,4 @@
-"""Loads that don't keep all places full: does the server keep up, do users, are lengths right?"""
+"""Loads that leave places empty: do server and users keep up, and are lengths right?"""
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ from mls.load.workload.schedule import schedule
 SERVICE_S = 0.1
 
 
-def served(load, seed, requests=300, limit_s=None):
-    """Records of a server that does one request after another, 100 ms each."""
+def server_records(load, seed, requests=300, limit_s=None):
+    """Records of a server that serves one request at a time, 100 ms each."""
     due = schedule(load, seed, requests, None, None).at_ns
-    made, free = [], 0
+    records, free = [], 0
     for row, at in zip(rows(Load(requests=len(due), places=1)), due.tolist(), strict=True):
         free = max(free, at) + round(SERVICE_S * NS_PER_S)
         end = free if limit_s is None else min(free, round(limit_s * NS_PER_S))
@@ -29,8 +29,8 @@ def served(load, seed, requests=300, limit_s=None):
         times = {"scheduled_ns": at, "start_ns": at, "first_chunk_ns": end, "last_chunk_ns": end}
         times = {key: EPOCH_NS + ns for key, ns in (times | {"end_ns": end}).items()}
         chunks = {"chunk_ns": [EPOCH_NS + end], "chunk_lag_ns": [0], "chunk_merged": [False]}
-        made.append(row | times | chunks | {"error": error, "chunks": 1, "connected_ns": None})
-    return to_table(made)
+        records.append(row | times | chunks | {"error": error, "chunks": 1, "connected_ns": None})
+    return to_table(records)
 
 
 def verdicts(table, load=None, workload=None, inflight=4):
@@ -57,7 +57,7 @@ def poisson(rate):
 @pytest.mark.parametrize("seed", range(1, 9))
 @pytest.mark.parametrize("rate", [2.0, 5.0, 8.0])
 def test_a_server_that_keeps_up_passes(rate, seed):
-    by_check = verdicts(served(poisson(rate), seed), poisson(rate))
+    by_check = verdicts(server_records(poisson(rate), seed), poisson(rate))
     assert by_check["server_kept_up"].status == "pass", by_check["server_kept_up"]
     assert "concurrency_held" not in by_check
 
@@ -65,24 +65,24 @@ def test_a_server_that_keeps_up_passes(rate, seed):
 @pytest.mark.parametrize("seed", range(1, 9))
 @pytest.mark.parametrize("rate", [15.0, 30.0])
 def test_a_server_that_falls_behind_fails_and_says_by_how_much(rate, seed):
-    verdict = verdicts(served(poisson(rate), seed), poisson(rate))["server_kept_up"]
+    verdict = verdicts(server_records(poisson(rate), seed), poisson(rate))["server_kept_up"]
     assert verdict.status == "fail" and "The queue grew" in verdict.message
     assert verdict.measured == pytest.approx(1 - 1 / (rate * SERVICE_S), abs=0.12)
 
 
 def test_what_was_cut_off_at_the_end_counts():
     load = poisson(30.0)
-    verdict = verdicts(served(load, 1, limit_s=12), load)["server_kept_up"]
+    verdict = verdicts(server_records(load, 1, limit_s=12), load)["server_kept_up"]
     assert verdict.status == "fail" and "requests were not complete" in verdict.message
 
 
 def test_few_arrivals_tell_nothing():
-    by_check = verdicts(served(poisson(5.0), 1, requests=4), poisson(5.0))
+    by_check = verdicts(server_records(poisson(5.0), 1, requests=4), poisson(5.0))
     assert by_check["server_kept_up"].status == "unknown"
 
 
 def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
-    table = served(poisson(5.0), 1)
+    table = server_records(poisson(5.0), 1)
     summary = summarize(table, facts(4, steady=False))
     start = table["start_ns"].to_numpy()
     assert summary.window_s == pytest.approx((start.max() - start.min()) / NS_PER_S)
@@ -91,30 +91,33 @@ def test_the_window_of_an_open_loop_is_from_the_first_start_to_the_last():
 
 def test_an_open_loop_that_never_takes_all_its_connections_has_a_window_to_judge():
     load = poisson(2.0)
-    by_check = verdicts(served(load, 1, requests=1200), load, inflight=64)
+    by_check = verdicts(server_records(load, 1, requests=1200), load, inflight=64)
     assert by_check["steady"].status == by_check["warmed_up"].status == "pass"
 
 
 def test_a_load_that_is_meant_to_change_is_not_called_unsteady():
     stages = [{"kind": "constant", "rate": 2.0, "rate_to": 20.0, "duration_s": 20.0}]
     ramp = model.Load(kind="stages", stages=stages)
-    table = served(ramp, 1, requests=None)
+    table = server_records(ramp, 1, requests=None)
     assert not {"steady", "warmed_up"} & set(verdicts(table, ramp))
     assert verdicts(table, poisson(11.0))["steady"].status == "fail"
 
 
 def talks(places, sessions, drift):
-    """Records of users with so many conversations each, one after another: each of four turns takes
-    twice as long as the one before, and all take longer by `drift` from session to session."""
-    free, made = [EPOCH_NS] * places, []
+    """Records of `places` users with `sessions` conversations each, one after another.
+
+    Each of four turns takes twice as long as the turn before. Each session takes longer than the
+    session before by the share `drift` of the first.
+    """
+    free, records = [EPOCH_NS] * places, []
     for job, row in enumerate(rows(Load(requests=places * sessions * 4, noise=0.2))):
         place, of_place = job % places, job // places
         session, turn = divmod(of_place, 4)
-        took = round((row["end_ns"] - row["start_ns"]) * 2**turn * (1 + drift * session))
+        duration_ns = round((row["end_ns"] - row["start_ns"]) * 2**turn * (1 + drift * session))
         times = {"scheduled_ns": free[place], "start_ns": free[place]}
-        free[place] += took
-        made.append(row | times | {"end_ns": free[place], "slot": place, "turn": turn})
-    return to_table(made)
+        free[place] += duration_ns
+        records.append(row | times | {"end_ns": free[place], "slot": place, "turn": turn})
+    return to_table(records)
 
 
 @pytest.mark.parametrize(
@@ -131,21 +134,21 @@ def test_the_turns_of_conversations_are_compared_with_their_like(table, status):
     [(0.0, 240, "pass"), (400.0, 240, "fail"), (400.0, 120, "fail"), (0.0, 120, "unknown")],
 )
 def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, requests, status):
-    """200 ms of latency, 400 ms of thinking: a third of the users is in flight."""
+    """With 200 ms of latency and 400 ms of thinking, a third of the users is in flight."""
     think_ms = 400.0
-    made = [
+    records = [
         row | {"scheduled_ns": row["scheduled_ns"] + round(think_ms * NS_PER_MS)}
         for row in rows(Load(places=6, requests=requests, late_ms=think_ms + late_ms))
     ]
-    by_check = verdicts(to_table(made), model.Load(think_s=think_ms / 1000), inflight=6)
+    by_check = verdicts(to_table(records), model.Load(think_s=think_ms / 1000), inflight=6)
     assert by_check["concurrency_held"].status == status, by_check["concurrency_held"]
 
 
 @pytest.mark.parametrize("off, status", [(0, "pass"), (3, "warn"), (30, "fail"), (-1, "warn")])
 def test_prompts_are_compared_with_what_was_asked_for(off, status):
-    made = [row | {"prompt_tokens_asked": 60} for row in rows(Load(requests=20))]
-    made[7]["prompt_tokens"] += off
-    verdict = verdicts(to_table(made))["prompts_as_asked"]
+    records = [row | {"prompt_tokens_asked": 60} for row in rows(Load(requests=20))]
+    records[7]["prompt_tokens"] += off
+    verdict = verdicts(to_table(records))["prompts_as_asked"]
     assert verdict.status == status and verdict.measured == pytest.approx(abs(off) / 60)
 
 
@@ -155,28 +158,28 @@ def test_prompts_without_a_length_are_not_judged():
 
 def test_replies_are_compared_with_what_each_was_asked_for():
     lengths = [8, 16] * 10
-    made = [
+    records = [
         row | {"completion_tokens_asked": n, "completion_tokens": n}
         for row, n in zip(rows(Load(requests=20)), lengths, strict=True)
     ]
-    assert verdicts(to_table(made))["work_as_asked"].status == "pass"
-    made[3]["completion_tokens"] -= 1
-    verdict = verdicts(to_table(made))["work_as_asked"]
+    assert verdicts(to_table(records))["work_as_asked"].status == "pass"
+    records[3]["completion_tokens"] -= 1
+    verdict = verdicts(to_table(records))["work_as_asked"]
     assert verdict.status == "fail" and verdict.message.startswith("1 of 20 replies are shorter")
 
 
 def test_parts_are_the_requests_of_each_stage():
-    made = [row | {"stage": int(job >= 15)} for job, row in enumerate(rows(Load(requests=40)))]
-    stages = parts([to_table(made), to_table(made)], "stage")
+    records = [row | {"stage": int(job >= 15)} for job, row in enumerate(rows(Load(requests=40)))]
+    stages = parts([to_table(records), to_table(records)], "stage")
     assert [(part.number, part.requests) for part in stages] == [(1, 30), (2, 50)]
     assert stages[0].ttft_ms.p50 == pytest.approx(50) and stages[0].cached_tokens == 0
-    due = np.array([row["scheduled_ns"] for row in made[15:]])
+    due = np.array([row["scheduled_ns"] for row in records[15:]])
     assert stages[1].arrivals_per_s == pytest.approx(24 / ((due.max() - due.min()) / NS_PER_S))
     assert parts([to_table(rows(Load()))], "turn") == []
 
 
 def test_arrivals_too_few_to_have_shown_a_backlog_are_unknown():
-    """Of 40 arrivals a server that falls behind by a tenth leaves four: chance does that, too."""
-    verdict = verdicts(served(poisson(9.0), 3, requests=40), poisson(9.0))["server_kept_up"]
+    """A server that falls behind by a tenth leaves 4 of 40 arrivals, and so may chance."""
+    verdict = verdicts(server_records(poisson(9.0), 3, requests=40), poisson(9.0))["server_kept_up"]
     assert verdict.status == "unknown"
     assert "arrivals" in verdict.message and "run.iters" in verdict.message

@@ -1,4 +1,4 @@
-"""Work that is spread over processes: in order, and what goes wrong in one is told."""
+"""Work spread over processes: results in order, and the error of any process."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def two_cores(monkeypatch):
     monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
 
 
-def where(number):
+def number_and_pid(number):
     return number, os.getpid()
 
 
@@ -34,7 +34,7 @@ def die(number):
 
 
 def test_many_things_are_done_by_other_processes_in_order_and_these_end():
-    numbers, processes = zip(*on_cores(where, MANY), strict=True)
+    numbers, processes = zip(*on_cores(number_and_pid, MANY), strict=True)
     assert numbers == tuple(MANY)
     assert os.getpid() not in processes
     for process in set(processes):
@@ -43,7 +43,7 @@ def test_many_things_are_done_by_other_processes_in_order_and_these_end():
 
 
 def test_few_things_are_done_here():
-    assert on_cores(where, MANY[:-1]) == [(number, os.getpid()) for number in MANY[:-1]]
+    assert on_cores(number_and_pid, MANY[:-1]) == [(number, os.getpid()) for number in MANY[:-1]]
 
 
 def test_a_users_error_comes_through():
@@ -57,13 +57,13 @@ def test_a_process_that_is_killed_is_one_sentence():
 
 
 def test_a_study_is_the_same_on_one_core_and_on_two(tmp_path, monkeypatch):
-    planned = config(repeats=2, sweep={"inflight": [*MANY[1:], 64]}, run={"iters": 8})
-    write_results(planned, tmp_path)
-    two = read_study(planned, tmp_path)
+    sweep = config(repeats=2, sweep={"inflight": [*MANY[1:], 64]}, run={"iters": 8})
+    write_results(sweep, tmp_path)
+    two = read_study(sweep, tmp_path)
     monkeypatch.setattr(parallel, "usable_cores", lambda: 1)
-    one = read_study(planned, tmp_path)
+    one = read_study(sweep, tmp_path)
     assert len(two.cells) == len(MANY)
-    for mine, other in zip(one.cells, two.cells, strict=True):
-        assert (mine.cell, mine.estimates, mine.verdicts) == (
+    for cell, other in zip(one.cells, two.cells, strict=True):
+        assert (cell.cell, cell.estimates, cell.verdicts) == (
             other.cell, other.estimates, other.verdicts)  # fmt: skip
-        assert mine.repeats == other.repeats
+        assert cell.repeats == other.repeats

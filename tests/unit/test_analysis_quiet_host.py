@@ -1,4 +1,4 @@
-"""`quiet_host` beside a server that mls didn't start: what its processes used is not others'."""
+"""`quiet_host` beside a server that mls didn't start: CPU time of that server is not others'."""
 
 import pytest
 from hypothesis import given
@@ -15,7 +15,10 @@ OURS_S = 2.0
 
 
 def record(busy_s, servers_s, perhaps_s=0.0, hidden=None, who=None):
-    """A host that was so busy, this run's 2 s and the server's among it."""
+    """The record of a host with so many busy seconds, 2 s of this run and the server's among them.
+
+    perhaps_s: CPU time that may be the server's; None where that is unknown.
+    """
     before = IDLE | {"servers_s": 50.0, "perhaps_s": 7.0 if perhaps_s is not None else None}
     after = QUIET | {
         "busy_s": IDLE["busy_s"] + busy_s,
@@ -33,17 +36,17 @@ def record(busy_s, servers_s, perhaps_s=0.0, hidden=None, who=None):
     return {"server": "local", "before": before, "after": after, "listeners": [listener]}
 
 
-def judged(*args, **more):
+def verdict_on(*args, **more):
     return quiet_host(Evidence(None, None, None, Checks(), host=record(*args, **more)))
 
 
 def test_a_busy_server_leaves_its_host_quiet():
-    verdict = judged(18.0, servers_s=15.6)
+    verdict = verdict_on(18.0, servers_s=15.6)
     assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.02))
 
 
 def test_other_work_beside_a_server_fails():
-    verdict = judged(19.9, servers_s=4.0)
+    verdict = verdict_on(19.9, servers_s=4.0)
     assert (verdict.status, verdict.measured) == ("fail", pytest.approx(0.695))
     assert verdict.message.startswith(
         "Other processes used 69.5% of the host's CPU time, more than"
@@ -51,13 +54,13 @@ def test_other_work_beside_a_server_fails():
 
 
 def test_what_may_be_the_servers_leaves_it_unknown_only_where_it_decides():
-    verdict = judged(18.0, servers_s=3.0, perhaps_s=12.0)
+    verdict = verdict_on(18.0, servers_s=3.0, perhaps_s=12.0)
     assert (verdict.status, verdict.measured) == ("unknown", None)
     assert "below launcher 19" in verdict.message and "setsid" in verdict.message
-    verdict = judged(18.0, servers_s=3.0, perhaps_s=8.0)
+    verdict = verdict_on(18.0, servers_s=3.0, perhaps_s=8.0)
     assert (verdict.status, verdict.measured) == ("fail", pytest.approx(0.25))
     assert "at least 25.0%" in verdict.message
-    verdict = judged(6.0, servers_s=3.0, perhaps_s=0.5)
+    verdict = verdict_on(6.0, servers_s=3.0, perhaps_s=0.5)
     assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.05))
     assert "at most 5.0%" in verdict.message
 
@@ -73,11 +76,11 @@ def test_what_may_be_the_servers_leaves_it_unknown_only_where_it_decides():
     ],
 )  # fmt: skip
 def test_a_server_whose_processes_are_not_known_says_why(hidden, who, words):
-    verdict = judged(18.0, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
+    verdict = verdict_on(18.0, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
     assert (verdict.status, verdict.measured) == ("unknown", None)
     assert words in verdict.message and verdict.message.count(". ") == 0
-    # whosever that is, it is little
-    verdict = judged(3.9, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
+    # whoever used it, it is little
+    verdict = verdict_on(3.9, servers_s=0.1, perhaps_s=None, hidden=hidden, who=who)
     assert (verdict.status, verdict.measured) == ("pass", pytest.approx(0.09))
 
 

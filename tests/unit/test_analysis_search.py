@@ -1,4 +1,4 @@
-"""The values that a search tries: properties that hold whatever the server is like."""
+"""The values that a search tries: properties that hold for any server."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ RATE = st.builds(
 
 
 def search_for(search, meets):
-    """All values tried, each with its answer."""
+    """Value → answer, for all values that the search tries."""
     answers = {}
     while (value := next_value(search, answers)) is not None:
         assert value not in answers, "a value is tried once"
@@ -45,8 +45,8 @@ def test_it_ends_and_stays_within_its_bounds_whatever_the_answers(search, random
 
 @given(INFLIGHT, st.floats(0, 6000))
 def test_where_the_truth_is_a_limit_it_is_found(search, limit):
-    tried = search_for(search, lambda value: value <= limit)
-    within, beyond = bracket(tried)
+    answers = search_for(search, lambda value: value <= limit)
+    within, beyond = bracket(answers)
     if limit < search.low:
         assert (within, beyond) == (None, search.low)
     elif limit >= search.high:
@@ -54,8 +54,8 @@ def test_where_the_truth_is_a_limit_it_is_found(search, limit):
     else:
         assert within <= limit < beyond
         assert beyond - within == 1 or beyond <= within * (1 + search.within)
-    # nothing far beyond the limit is tried, where a run may take very long
-    assert max(tried) <= max(2 * limit, search.low)
+    # no value far beyond the limit, where a run may take very long
+    assert max(answers) <= max(2 * limit, search.low)
 
 
 @given(RATE, st.floats(0.001, 2e5))
@@ -64,7 +64,7 @@ def test_a_rate_is_found_to_within_what_was_asked(search, limit):
     assert within is None or within <= limit
     assert beyond is None or beyond > limit
     if within is not None and beyond is not None:
-        # four digits are as fine as it gets
+        # values have four digits
         assert beyond <= within * (1 + max(search.within, 2e-3))
 
 

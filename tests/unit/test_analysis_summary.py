@@ -1,4 +1,4 @@
-"""The summary of a repeat against records whose truth is known."""
+"""The summary of a repeat, from records whose truth is known."""
 
 from dataclasses import replace
 
@@ -18,12 +18,12 @@ STEADY = Load(places=4, requests=40, tokens=16, ttft_ms=50, itl_ms=10)
 LATENCY_MS = 50 + 15 * 10
 
 
-def row(job, start_ms, end_ms, **changed):
-    """A request without chunks, from and to ms after the epoch."""
+def row(job, start_ms, end_ms, **columns):
+    """The record of a request without chunks; start and end in ms after the epoch."""
     at = EPOCH_NS + start_ms * NS_PER_MS
     bare = rows(Load(requests=1, tokens=1))[0]
     times = {"scheduled_ns": at, "start_ns": at, "end_ns": EPOCH_NS + end_ms * NS_PER_MS}
-    return bare | {"job": job} | times | changed
+    return bare | {"job": job} | times | columns
 
 
 def test_times_are_those_of_the_records():
@@ -79,8 +79,8 @@ def test_full_only_at_the_last_start_has_an_empty_window():
 
 
 def test_failed_requests_are_counted_by_kind_and_in_no_distribution():
-    failed = {3: "timeout", 7: "http_500", 8: "timeout"}
-    summary = summarize(table(replace(STEADY, failed=failed)), facts(4))
+    errors = {3: "timeout", 7: "http_500", 8: "timeout"}
+    summary = summarize(table(replace(STEADY, failed=errors)), facts(4))
     assert (summary.requests.total, summary.requests.ok, summary.requests.error) == (40, 37, 3)
     assert summary.requests.errors == {"http_500": 1, "timeout": 2}
     assert summary.latency_ms.n == 37
@@ -88,9 +88,9 @@ def test_failed_requests_are_counted_by_kind_and_in_no_distribution():
 
 
 def test_gaps_beside_a_merged_chunk_are_unknown():
-    made = rows(Load(places=1, requests=1, tokens=6))
-    made[0]["chunk_merged"] = [False, False, True, False, False, False]
-    summary = summarize(to_table(made), facts(1))
+    records = rows(Load(places=1, requests=1, tokens=6))
+    records[0]["chunk_merged"] = [False, False, True, False, False, False]
+    summary = summarize(to_table(records), facts(1))
     assert summary.itl_ms.n == 3  # 0–1, 3–4, 4–5; not 1–2 and 2–3
     assert summary.client.merged_chunks == 1
 
@@ -111,9 +111,9 @@ def test_a_reply_in_one_piece_has_neither_ttft_nor_tpot():
 def test_tokens_of_a_reply_in_one_piece_count_with_their_share_of_the_window():
     steady = {"completion_tokens": 10, "chunk_ns": [1], "chunks": 1}
     # the window is 100…300 ms; the first request lies in it by half, the last by 100 of 400 ms
-    made = [row(0, 0, 200, **steady), row(1, 100, 200, **steady), row(2, 200, 600, **steady),
+    records = [row(0, 0, 200, **steady), row(1, 100, 200, **steady), row(2, 200, 600, **steady),
             row(3, 300, 400, **steady)]  # fmt: skip
-    summary = summarize(to_table(made), facts(2))
+    summary = summarize(to_table(records), facts(2))
     assert summary.window_s == 0.2
     assert summary.throughput.completion_tokens_per_s == pytest.approx((5 + 10 + 2.5 + 0) / 0.2)
     assert summary.throughput.requests_per_s == pytest.approx(2 / 0.2)
@@ -126,8 +126,8 @@ def test_ends_before_starts_at_the_same_moment():
 
 def test_nanoseconds_are_not_rounded_on_the_way():
     late = EPOCH_NS + 2**55 + 1  # as a float it would be even
-    made = [row(0, 0, 0, start_ns=late, end_ns=late + 1)]
-    assert samples(to_table(made))["latency_ms"].tolist() == [1 / NS_PER_MS]
+    records = [row(0, 0, 0, start_ns=late, end_ns=late + 1)]
+    assert samples(to_table(records))["latency_ms"].tolist() == [1 / NS_PER_MS]
 
 
 def test_no_request_at_all():
@@ -155,10 +155,10 @@ def test_flight_agrees_with_counting_by_hand(spans):
     for moment in range(0, 1001, 25):
         at = EPOCH_NS + moment * NS_PER_MS
         index = np.searchsorted(course.at_ns, at, side="right") - 1
-        counted = sum(a <= moment < a + d for a, d in spans)
-        assert (course.count[index] if index >= 0 else 0) == counted
-    held = np.dot(np.diff(course.at_ns), course.count[:-1]) / NS_PER_MS
-    assert held == pytest.approx(sum(d for _, d in spans))
+        count = sum(a <= moment < a + d for a, d in spans)
+        assert (course.count[index] if index >= 0 else 0) == count
+    total_ms = np.dot(np.diff(course.at_ns), course.count[:-1]) / NS_PER_MS
+    assert total_ms == pytest.approx(sum(d for _, d in spans))
 
 
 @given(

@@ -1,4 +1,4 @@
-"""What a server doesn't count is unknown everywhere, and never 0."""
+"""Tokens that a server doesn't count are unknown everywhere, never 0."""
 
 from __future__ import annotations
 
@@ -29,26 +29,28 @@ from mls.report.pages.page import render
 COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 
 
-def uncounted(records: pa.Table, jobs: int | None = None) -> pa.Table:
-    """The records without what the server counts, of the first so many jobs; default: all."""
-    made = records.to_pylist()
-    for row in made[:jobs]:
+def without_counts(records: pa.Table, jobs: int | None = None) -> pa.Table:
+    """The records without the server's counts, in the first `jobs` of them; None: in all."""
+    requests = records.to_pylist()
+    for row in requests[:jobs]:
         row |= dict.fromkeys(COUNTS)
-    return to_table(made)
+    return to_table(requests)
 
 
-def study(folder: Path, silent: bool) -> Study:
-    planned = config(results=str(folder))
-    for cell in cells(planned):
+def measure(folder: Path, silent: bool) -> Study:
+    sweep = config(results=str(folder))
+    for cell in cells(sweep):
         for repeat in (1, 2):
-            records = table(load_of(planned, cell, repeat))
-            write_repeat(planned, folder, cell, repeat, uncounted(records) if silent else records)
-    return read_study(planned, folder)
+            records = table(load_of(sweep, cell, repeat))
+            write_repeat(
+                sweep, folder, cell, repeat, without_counts(records) if silent else records
+            )
+    return read_study(sweep, folder)
 
 
 @pytest.mark.parametrize("jobs", [1, None])
 def test_sums_and_rates_are_unknown_when_one_reply_lacks_a_count(jobs: int | None) -> None:
-    summary = summarize(uncounted(table(Load()), jobs), facts(4))
+    summary = summarize(without_counts(table(Load()), jobs), facts(4))
     assert summary.tokens.model_dump() == {
         "prompt": None,
         "completion": None,
@@ -67,7 +69,7 @@ def test_a_failed_request_need_not_be_counted() -> None:
 
 
 def test_the_answer_is_by_requests_and_nowhere_zero(tmp_path: Path) -> None:
-    silent = study(tmp_path, silent=True)
+    silent = measure(tmp_path, silent=True)
     assert silent.rate.unit == "requests/s"
     best = answer(silent).models[0].throughput
     assert best is not None and best.value.value > 0
@@ -80,22 +82,22 @@ def test_the_answer_is_by_requests_and_nowhere_zero(tmp_path: Path) -> None:
 
 
 def test_a_comparison_with_uncounted_tokens_is_of_requests(tmp_path: Path) -> None:
-    counted, silent = study(tmp_path / "a", silent=False), study(tmp_path / "b", silent=True)
-    for base, new in ((counted, silent), (silent, counted)):
+    complete, silent = measure(tmp_path / "a", silent=False), measure(tmp_path / "b", silent=True)
+    for base, new in ((complete, silent), (silent, complete)):
         throughput = compare(base, new).cells[0].changes[0].metric
         assert throughput.unit == "requests/s"
-    assert compare(counted, counted).cells[0].changes[0].metric.unit == "tokens/s"
+    assert compare(complete, complete).cells[0].changes[0].metric.unit == "tokens/s"
 
 
-def paced(tokens: int, chunks: int, first: int | None) -> float:
-    """TPOT of a reply of so many tokens in so many chunks, 10 ms apart, in ms."""
-    made = rows(replace(Load(), requests=1, tokens=tokens))[0]
-    begin = made["first_chunk_ns"]
+def tpot_ms(tokens: int, chunks: int, first: int | None) -> float:
+    """TPOT in ms of a reply with so many tokens and chunks, the chunks 10 ms apart."""
+    record = rows(replace(Load(), requests=1, tokens=tokens))[0]
+    begin = record["first_chunk_ns"]
     at = [begin + i * 10_000_000 for i in range(chunks)]
-    made |= {"chunk_ns": at, "last_chunk_ns": at[-1], "chunks": chunks}
-    made |= {"chunk_lag_ns": [0] * chunks, "chunk_merged": [False] * chunks}
-    made["first_chunk_tokens"] = first
-    return float(of_requests(to_table([made]))["tpot_ms"][0])
+    record |= {"chunk_ns": at, "last_chunk_ns": at[-1], "chunks": chunks}
+    record |= {"chunk_lag_ns": [0] * chunks, "chunk_merged": [False] * chunks}
+    record["first_chunk_tokens"] = first
+    return float(of_requests(to_table([record]))["tpot_ms"][0])
 
 
 @pytest.mark.parametrize(
@@ -104,29 +106,29 @@ def paced(tokens: int, chunks: int, first: int | None) -> float:
         (16, 16, None, 10.0),
         (16, 15, None, 140 / 15),  # a token without text of its own
         (16, 9, 8, 10.0),  # a parser held the first eight back, and the server says so
-        (16, 9, None, np.nan),  # and doesn't: 5.3 would be wrong
+        (16, 9, None, np.nan),  # the same, and the server doesn't say so: 5.3 would be wrong
         (16, 4, None, np.nan),  # speculative decoding
         (16, 4, 4, 2.5),
         (64, 16, 49, 10.0),  # hidden reasoning
-        (16, 16, 16, np.nan),  # not what it says
+        (16, 16, 16, np.nan),  # the first chunk can't have had them all
     ],
 )
 def test_tpot_is_by_the_tokens_after_the_first_chunk(
     tokens: int, chunks: int, first: int | None, tpot: float
 ) -> None:
-    assert paced(tokens, chunks, first) == pytest.approx(tpot, nan_ok=True)
+    assert tpot_ms(tokens, chunks, first) == pytest.approx(tpot, nan_ok=True)
 
 
 def test_records_of_an_earlier_version_are_read(tmp_path: Path) -> None:
-    planned = config(results=str(tmp_path))
-    cell = cells(planned)[0]
-    folder = write_repeat(planned, tmp_path, cell, 1)
+    sweep = config(results=str(tmp_path))
+    cell = cells(sweep)[0]
+    folder = write_repeat(sweep, tmp_path, cell, 1)
     pq.write_table(pq.read_table(folder / RECORDS).drop_columns(list(ADDED)), folder / RECORDS)
     result = json.loads((folder / RUN).read_text())
     result["files"][RECORDS] = file_sha256(folder / RECORDS)
     (folder / RUN).write_text(json.dumps(result))
-    read = read_study(planned, tmp_path)
-    assert read.cells[0].repeats[0].status == "ok"
+    study = read_study(sweep, tmp_path)
+    assert study.cells[0].repeats[0].status == "ok"
 
 
 def test_an_interval_of_rates_does_not_reach_below_zero() -> None:

@@ -16,10 +16,10 @@ from mls.core.run_result import RankCost
 from mls.core.units import NS_PER_MS
 
 
-def planted(column, job, value):
-    made = rows(CLEAN)
-    made[job][column] = value
-    return to_table(made)
+def with_value(column, job, value):
+    records = rows(CLEAN)
+    records[job][column] = value
+    return to_table(records)
 
 
 def test_a_clean_run_passes_every_check():
@@ -50,15 +50,15 @@ def test_embeddings_are_judged_without_tokens_and_chunks():
 
 
 def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
-    """Its own figures: 10 requests of 4.927 s on average, 49.27 s of wall, `inflight=8`."""
+    """Figures of that run: 10 requests of 4.927 s on average, 49.27 s of wall, `inflight=8`."""
     latency = round(4926.586 * NS_PER_MS)
-    made = [
+    requests = [
         bare
         | {"start_ns": EPOCH_NS + job * latency, "scheduled_ns": EPOCH_NS + job * latency}
         | {"end_ns": EPOCH_NS + (job + 1) * latency}
         for job, bare in enumerate(rows(Load(requests=10, tokens=54, stream=False)))
     ]
-    records = to_table(made)
+    records = to_table(requests)
     run = Run(inflight=8, iters=10, max_tokens=64, ranks=2)
     summary = summarize(records, facts(8))
     assert summary.wall_s == pytest.approx(49.267, abs=0.002)
@@ -88,18 +88,18 @@ def test_a_run_without_a_steady_window_is_warned_about():
 
 
 def test_a_client_that_left_places_empty_fails():
-    made = [
+    records = [
         row | {"scheduled_ns": row["start_ns"] - (row["end_ns"] - row["start_ns"]) // 50}
         for row in rows(CLEAN)
     ]
-    verdict = verdicts(to_table(made))["client_kept_up"]
+    verdict = verdicts(to_table(records))["client_kept_up"]
     assert (verdict.status, verdict.threshold) == ("fail", 0.01)
     assert verdict.measured == pytest.approx(0.02, rel=0.01)
 
 
 def test_late_reading_alone_does_not_fail_as_arrival_times_are_the_kernels():
-    made = [row | {"chunk_lag_ns": [9 * NS_PER_MS] * 16} for row in rows(CLEAN)]
-    assert verdicts(to_table(made))["client_kept_up"].status == "pass"
+    records = [row | {"chunk_lag_ns": [9 * NS_PER_MS] * 16} for row in rows(CLEAN)]
+    assert verdicts(to_table(records))["client_kept_up"].status == "pass"
 
 
 def test_a_rank_that_used_its_whole_core_fails():
@@ -115,14 +115,14 @@ def test_without_kernel_times_the_clock_is_warned_about_and_the_lag_unknown():
 
 
 def test_cached_prompts_fail_when_caching_was_off():
-    verdict = verdicts(planted("cached_tokens", 5, 59))["cache_as_asked"]
+    verdict = verdicts(with_value("cached_tokens", 5, 59))["cache_as_asked"]
     assert verdict.status == "fail"
     assert verdict.measured == pytest.approx(59 / 2400)
 
 
 def test_caching_that_was_asked_for_passes_and_is_missed_when_absent():
     run = Run(inflight=4, iters=40, max_tokens=16, cache_prompt=True)
-    assert verdicts(planted("cached_tokens", 5, 59), run=run)["cache_as_asked"].status == "pass"
+    assert verdicts(with_value("cached_tokens", 5, 59), run=run)["cache_as_asked"].status == "pass"
     assert verdicts(table(CLEAN), run=run)["cache_as_asked"].status == "warn"
 
 
@@ -132,20 +132,20 @@ def test_cache_is_unknown_when_the_server_says_nothing():
 
 
 def test_a_short_reply_fails_when_all_were_to_be_full_length():
-    verdict = verdicts(planted("completion_tokens", 5, 7))["work_as_asked"]
+    verdict = verdicts(with_value("completion_tokens", 5, 7))["work_as_asked"]
     assert (verdict.status, verdict.measured) == ("fail", 7)
     assert "1 of 40" in verdict.message
 
 
 def test_a_short_reply_passes_when_replies_may_end():
     run = Run(inflight=4, iters=40, max_tokens=16, ignore_eos=False)
-    records = planted("completion_tokens", 5, 7)
+    records = with_value("completion_tokens", 5, 7)
     assert verdicts(records, run=run)["work_as_asked"].status == "pass"
 
 
 def test_a_reply_longer_than_asked_fails():
     run = Run(inflight=4, iters=40, max_tokens=16, ignore_eos=False)
-    records = planted("completion_tokens", 5, 17)
+    records = with_value("completion_tokens", 5, 17)
     assert verdicts(records, run=run)["work_as_asked"].status == "fail"
 
 
@@ -171,9 +171,9 @@ def test_one_prompt_token_of_difference_to_the_servers_counter_fails(difference)
 def test_cached_prompt_tokens_are_not_in_the_servers_counter():
     key = "llamacpp:prompt_tokens_total"
     run = Run(inflight=4, iters=40, max_tokens=16, cache_prompt=True)
-    cached = planted("cached_tokens", 5, 59)
+    records = with_value("cached_tokens", 5, 59)
     after = AFTER | {key: AFTER[key] - 59}
-    assert verdicts(cached, after=after, run=run)["books_agree"].status == "pass"
+    assert verdicts(records, after=after, run=run)["books_agree"].status == "pass"
 
 
 def test_books_are_unknown_when_somebody_else_used_the_server():
@@ -189,8 +189,8 @@ def test_books_are_unknown_when_somebody_else_used_the_server():
         (table(CLEAN), None, None),
         (table(CLEAN), BEFORE, {}),
         (table(replace(CLEAN, failed={3: "timeout"})), BEFORE, AFTER),
-        (planted("attempts", 3, 2), BEFORE, AFTER),
-        (planted("completion_tokens", 3, None), BEFORE, AFTER),
+        (with_value("attempts", 3, 2), BEFORE, AFTER),
+        (with_value("completion_tokens", 3, None), BEFORE, AFTER),
     ],
     ids=["no metrics", "no counter", "an error", "a retry", "no usage"],
 )
@@ -217,14 +217,19 @@ def test_worst():
 
 
 def test_the_first_request_at_each_place_does_not_hide_that_the_next_ones_are_late():
-    """Of 24 at 16 in flight, 8 followed another: 2 % of the latency late, the mean said 0.7 %."""
+    """Of 24 requests at 16 in flight, 8 followed another and were late by 2 % of the latency.
+
+    The mean over all 24 says 0.7 %.
+    """
     load = Load(places=16, requests=24, tokens=16)
     late = 0.02 * (load.ttft_ms + 15 * load.itl_ms)
-    made = rows(load)
-    for row in made[16:]:
+    records = rows(load)
+    for row in records[16:]:
         for column in ("start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
             row[column] += round(late * NS_PER_MS)
-    by_check = verdicts(to_table(made), before=None, run=Run(inflight=16, iters=24, max_tokens=16))
+    by_check = verdicts(
+        to_table(records), before=None, run=Run(inflight=16, iters=24, max_tokens=16)
+    )
     assert by_check["client_kept_up"].status == "fail"
     assert by_check["client_kept_up"].measured == pytest.approx(0.02, rel=0.05)
 
@@ -241,38 +246,38 @@ def test_a_run_of_one_round_does_not_tell_whether_the_client_keeps_up():
     [("cached_tokens", "cache_as_asked"), ("completion_tokens", "work_as_asked")],
 )
 def test_what_some_replies_do_not_say_is_unknown(column, check):
-    made = rows(CLEAN)
-    for row in made[:39]:
+    records = rows(CLEAN)
+    for row in records[:39]:
         row[column] = None
-    verdict = verdicts(to_table(made), before=None)[check]
+    verdict = verdicts(to_table(records), before=None)[check]
     assert verdict.status == "unknown"
     assert "39 of 40" in verdict.message
 
 
 def test_a_fault_in_the_replies_that_speak_is_seen_beside_silent_ones():
-    made = rows(CLEAN)
-    made[0]["cached_tokens"] = None
-    made[1]["cached_tokens"] = 20
-    made[2]["completion_tokens"] = None
-    made[3]["completion_tokens"] = 5
-    by_check = verdicts(to_table(made), before=None)
+    records = rows(CLEAN)
+    records[0]["cached_tokens"] = None
+    records[1]["cached_tokens"] = 20
+    records[2]["completion_tokens"] = None
+    records[3]["completion_tokens"] = 5
+    by_check = verdicts(to_table(records), before=None)
     assert by_check["cache_as_asked"].status == by_check["work_as_asked"].status == "fail"
 
 
 def test_prompts_of_which_some_have_no_count_are_unknown():
-    made = [row | {"prompt_tokens_asked": 60} for row in rows(CLEAN)]
-    made[5]["prompt_tokens"] = None
-    verdict = verdicts(to_table(made), before=None)["prompts_as_asked"]
+    records = [row | {"prompt_tokens_asked": 60} for row in rows(CLEAN)]
+    records[5]["prompt_tokens"] = None
+    verdict = verdicts(to_table(records), before=None)["prompts_as_asked"]
     assert (verdict.status, "1 of 40" in verdict.message) == ("unknown", True)
 
 
 def test_requests_behind_a_cap_do_not_tell_whether_the_client_was_late():
-    made = rows(CLEAN)
-    summary = summarize(to_table(made), facts(4, steady=False))
+    records = rows(CLEAN)
+    summary = summarize(to_table(records), facts(4, steady=False))
     load = model.Load(kind="poisson", rate=10, max_inflight=4)
     run = Run(inflight=4, iters=40, max_tokens=16)
     by_check = {
-        v.check: v for v in judge(Evidence(summary, to_table(made), run, Checks(), load=load))
+        v.check: v for v in judge(Evidence(summary, to_table(records), run, Checks(), load=load))
     }
     assert by_check["client_kept_up"].status == "unknown"
     assert "max_inflight" in by_check["client_kept_up"].message

@@ -1,4 +1,4 @@
-"""What the checks see of planted faults: they pass few of twice their threshold, and blame few without."""
+"""Checks and planted faults: few faults of twice the threshold pass, and few clean runs fail."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ COUNTS = [check for check, (_, divisor) in FAULTS.items() if divisor > 1]
 
 
 def rounds(inflight, between=0.05, within=0.01, count=100):
-    """Latencies of a full server: those of a round are alike."""
+    """Latencies of a full server, alike within a round."""
     rng = np.random.default_rng(inflight)
     level = np.repeat(rng.normal(0, between, count), inflight)
     return np.exp(level + rng.normal(0, within, count * inflight))
@@ -25,7 +25,7 @@ def test_what_is_estimated_passes_no_fault_of_twice_the_threshold(check, request
     clean, _, twice, large = (
         shares(Setting(check, level, requests, inflight, 60, SOURCE)) for level in (0, 1, 2, 4)
     )
-    assert twice["pass"] <= 0.12, twice  # of 60: 3 are meant, and more than 7 are one in a hundred
+    assert twice["pass"] <= 0.12, twice  # of 60, 3 pass on average; 8 or more once in a hundred
     assert large["pass"] <= 0.05, large
     assert clean["warn"] + clean["fail"] <= 0.12, clean
 
@@ -55,6 +55,6 @@ def test_the_committed_scatter_is_of_real_runs_at_several_inflights():
 def test_a_simulated_closed_loop_keeps_all_places_full():
     rng = np.random.default_rng(1)
     table = closed_loop(scatter(SOURCE, 4, 50, rng), 4)
-    held = evidence(table, 4).summary.inflight
-    assert held.max == 4
-    assert held.achieved_time_weighted > 3.98
+    inflight = evidence(table, 4).summary.inflight
+    assert inflight.max == 4
+    assert inflight.achieved_time_weighted > 3.98

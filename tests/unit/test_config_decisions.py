@@ -1,4 +1,4 @@
-"""`run.rounds`: how many requests it comes to, and what it doesn't go with."""
+"""`run.rounds`: the number of requests, and the keys that exclude it."""
 
 import pytest
 from hypothesis import given
@@ -19,19 +19,19 @@ def config(**keys):
 
 
 def requests(**keys):
-    made = config(**keys)
-    return [settings(made, cell, 1).requests for cell in cells(made)]
+    sweep = config(**keys)
+    return [settings(sweep, cell, 1).requests for cell in cells(sweep)]
 
 
 @given(inflight=few, rounds=perhaps, iters=perhaps)
 def test_every_place_has_its_rounds_and_iters_is_the_least(inflight, rounds, iters):
-    sent = Run(inflight=inflight, ranks=1, rounds=rounds, iters=iters).requests
-    assert sent is not None
+    count = Run(inflight=inflight, ranks=1, rounds=rounds, iters=iters).requests
+    assert count is not None
     if rounds is None and iters is None:
-        assert sent == 64
+        assert count == 64
     else:
-        assert sent in ((rounds or 0) * inflight, iters)
-        assert sent >= (rounds or 0) * inflight and sent >= (iters or 0)
+        assert count in ((rounds or 0) * inflight, iters)
+        assert count >= (rounds or 0) * inflight and count >= (iters or 0)
 
 
 def test_it_grows_with_the_inflight_of_a_cell_and_may_be_an_axis():
@@ -47,8 +47,8 @@ def test_an_axis_takes_the_place_of_the_other_way_to_end_a_run():
 
 
 def test_a_searched_inflight_has_its_rounds():
-    made = config(run={"rounds": 3}, search={"low": 1, "high": 64})
-    assert settings(made, parse_cell(made, ["inflight=40"]), 1).requests == 120
+    sweep = config(run={"rounds": 3}, search={"low": 1, "high": 64})
+    assert settings(sweep, parse_cell(sweep, ["inflight=40"]), 1).requests == 120
 
 
 @pytest.mark.parametrize(

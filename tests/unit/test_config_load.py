@@ -17,12 +17,12 @@ def config(**keys):
 
 
 def test_rates_and_lengths_are_axes():
-    made = config(
+    sweep = config(
         load={"kind": "poisson"},
         workload={"kind": "synthetic"},
         sweep={"rate": [1, 2.5], "prompt_tokens": [64, 128]},
     )
-    points = [settings(made, cell, 1) for cell in cells(made)]
+    points = [settings(sweep, cell, 1) for cell in cells(sweep)]
     assert [(p.load.rate, p.workload.prompt_tokens.value) for p in points] == [
         (1, 64),
         (1, 128),
@@ -121,21 +121,21 @@ WORKLOADS = [
     "kind, keys", [(Load, k) for k in LOADS] + [(Workload, k) for k in WORKLOADS]
 )
 def test_what_a_run_records_is_read_again(kind, keys):
-    made = kind.model_validate(keys)
-    assert kind.model_validate(json.loads(json.dumps(made.model_dump()))) == made
+    section = kind.model_validate(keys)
+    assert kind.model_validate(json.loads(json.dumps(section.model_dump()))) == section
 
 
 @pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_plan_is_told_in_words(load, workload):
-    made = config(load=load, workload=workload)
-    assert load_words(made).startswith(
+    sweep = config(load=load, workload=workload)
+    assert load_words(sweep).startswith(
         "An open" if load.get("rate") or "kind" in load else "A closed"
     )
-    assert prompt_words(made)
+    assert prompt_words(sweep)
 
 
 def test_a_missing_file_is_one_sentence():
-    made = config(load={"kind": "trace", "file": "nowhere.csv"})
+    sweep = config(load={"kind": "trace", "file": "nowhere.csv"})
     with pytest.raises(UserError, match=r"load\.file: nowhere\.csv is not there"):
-        _ = settings(made, cells(made)[0], 1).files
+        _ = settings(sweep, cells(sweep)[0], 1).files

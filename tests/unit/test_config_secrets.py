@@ -1,4 +1,4 @@
-"""The config has no place for a secret: what it holds is stored with the results."""
+"""The config has no place for a secret, as it is stored with the results."""
 
 import pytest
 

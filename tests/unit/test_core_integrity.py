@@ -1,4 +1,4 @@
-"""Damaged repeats are found by digest and set aside, each with a sentence; all others are left alone."""
+"""Damaged repeats are found by digest and set aside, each with a sentence; others stay."""
 
 import os
 
@@ -14,8 +14,8 @@ from mls.core.run_folder import ASIDE
 
 @pytest.fixture
 def folders(tmp_path):
-    planned = config(repeats=3)
-    return [write_repeat(planned, tmp_path, cells(planned)[0], number) for number in (1, 2, 3)]
+    sweep = config(repeats=3)
+    return [write_repeat(sweep, tmp_path, cells(sweep)[0], number) for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize(

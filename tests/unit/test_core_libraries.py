@@ -1,4 +1,4 @@
-"""What the dynamic loader lacks is named, with the Debian package that has it."""
+"""A library that the dynamic loader lacks is named, with its Debian package."""
 
 import ctypes
 

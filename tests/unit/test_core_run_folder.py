@@ -1,4 +1,4 @@
-"""What stands in a run's folder before, during and after it, whatever becomes of it."""
+"""The files of a run's folder before, during and after the run, however it ends."""
 
 import json
 import subprocess
@@ -12,9 +12,9 @@ from mls.core.run_folder import begin, end, write_failure
 
 @pytest.fixture
 def folder(tmp_path):
-    made = tmp_path / "name~n" / "model~m" / "inflight~2" / "repeat~3"
-    made.mkdir(parents=True)
-    return made
+    path = tmp_path / "name~n" / "model~m" / "inflight~2" / "repeat~3"
+    path.mkdir(parents=True)
+    return path
 
 
 def failure(folder):
@@ -49,7 +49,7 @@ def test_the_exit_status_is_only_told_when_nothing_better_is_known(folder, messa
 def test_a_result_of_a_run_that_failed_after_all_is_set_aside(folder):
     begin(folder)
     (folder / "run.json").write_text("{}")
-    (folder / "failure.json").unlink()  # it believed that all was well
+    (folder / "failure.json").unlink()  # as a run does that ends well
     end(folder, "The run ended with exit status 1.")
     assert {path.name for path in folder.iterdir()} == {"run.damaged.json", "failure.json"}
 
@@ -67,6 +67,6 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_load(tmp_path):
 
 
 def test_mls_serve_needs_no_mpi() -> None:
-    """It runs beside the launcher, which brings the MPI library of the ranks, and only of them."""
+    """`mls serve` runs beside the launcher; only the ranks have the launcher's MPI library."""
     program = "import sys, mls.commands.serve; sys.exit('mpi4py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,4 +1,4 @@
-"""The documents name only what there is: files, subcommands, make targets, config keys."""
+"""The documents name only existing files, subcommands, make targets and config keys."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ from mls.config.parse import parse_config
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
-SUBCOMMANDS = {*get_command(app).commands, "run"}  # `mls run` is added when it is called
+SUBCOMMANDS = {*get_command(app).commands, "run"}  # the app adds `run` only when it is called
 
 by_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def prose(text: str) -> str:
-    """Without blocks of code."""
+    """The text without its blocks of code."""
     return re.sub(r"^```.*?^```$", "", text, flags=re.S | re.M)
 
 
@@ -28,13 +28,13 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """What a reader would type: inline code, and the lines of shell blocks without comments."""
+    """Inline code, and the lines of shell blocks without their comments."""
     lines = [line.split(" #")[0] for block in blocks(text, "sh") for line in block.splitlines()]
     return [*lines, *re.findall(r"`([^`\n]+)`", prose(text))]
 
 
-def named(program: str, text: str) -> set[str]:
-    """First words after the program, where it begins a command."""
+def words_after(program: str, text: str) -> set[str]:
+    """The first word after the program, in each command that begins with it."""
     begin = r"(?:^|&& |-- |-n \d )"
     return {
         word
@@ -53,7 +53,7 @@ def test_relative_links_resolve(path):
 
 @by_document
 def test_subcommands_of_mls_exist(path):
-    assert named("mls", path.read_text()) <= SUBCOMMANDS
+    assert words_after("mls", path.read_text()) <= SUBCOMMANDS
 
 
 @by_document
@@ -61,22 +61,24 @@ def test_options_of_mls_exist(path):
     from mls.commands.run import run
 
     app.command(name="run")(run)
-    every = get_command(app).commands
+    subcommands = get_command(app).commands
     for command in commands(path.read_text()):
         # what follows `--` is another command
         for part in re.split(r"\s--\s", command):
             match = re.search(r"(?:^|\s)mls ([a-z]+)\b(.*)", part)
             if not match:
                 continue
-            known = {name for p in every[match[1]].params for name in (*p.opts, *p.secondary_opts)}
-            assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", match[2])) <= known, part
+            options = {
+                name for p in subcommands[match[1]].params for name in (*p.opts, *p.secondary_opts)
+            }
+            assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", match[2])) <= options, part
 
 
 @by_document
 def test_make_targets_exist(path):
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, flags=re.M))
-    assert named("make", path.read_text()) <= targets
+    assert words_after("make", path.read_text()) <= targets
 
 
 @by_document
@@ -95,7 +97,7 @@ def test_configs_named_in_documents_exist(path):
 @pytest.mark.parametrize("name", ["README.md", "QUICKSTART.md"])
 def test_there_is_something_to_check(name):
     text = (ROOT / name).read_text()
-    assert blocks(text, "yaml") and named("make", text) and named("mls", text)
+    assert blocks(text, "yaml") and words_after("make", text) and words_after("mls", text)
 
 
 def test_every_dependency_is_explained():
@@ -113,8 +115,8 @@ def test_every_dependency_is_explained():
         ),
     ]
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in requirements}
-    explained = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "ARCHITECTURE.md").read_text()))
-    assert names <= explained
+    words = set(re.findall(r"`([\w-]+)`", (ROOT / "docs" / "ARCHITECTURE.md").read_text()))
+    assert names <= words
 
 
 def test_every_key_of_the_summary_is_defined():

@@ -1,4 +1,4 @@
-"""conda users get the same names and pins as everyone else."""
+"""environment.yml, for conda, has the same names and pins as pyproject.toml."""
 
 import tomllib
 from pathlib import Path
@@ -10,11 +10,11 @@ ROOT = Path(__file__).parents[2]
 
 def test_same_names_and_pins_as_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = set(project["dependencies"]) | set(project["optional-dependencies"]["embedded"])
+    requirements = set(project["dependencies"]) | set(project["optional-dependencies"]["embedded"])
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     plain = {entry for entry in conda if isinstance(entry, str)}
     by_pip = {name for entry in conda if isinstance(entry, dict) for name in entry["pip"]}
-    assert plain - {f"python{project['requires-python']}"} | by_pip == wanted
+    assert plain - {f"python{project['requires-python']}"} | by_pip == requirements
     assert f"python{project['requires-python']}" in plain
 
 

@@ -1,4 +1,4 @@
-"""What `make test-fresh` takes along into a fresh root, and what it leaves behind."""
+"""The settings that `make test-fresh` takes into a fresh root, and those that it leaves out."""
 
 from tests.fresh.__main__ import ROOT, packages
 from tests.fresh.registry import variables
@@ -39,5 +39,5 @@ def test_only_what_reaches_a_registry_is_kept(tmp_path):
 
 
 def test_the_readmes_packages_are_read_from_it():
-    named = packages((ROOT / "README.md").read_text())
-    assert {"make", "git", "python3", "python3-venv"} <= {*named}
+    names = packages((ROOT / "README.md").read_text())
+    assert {"make", "git", "python3", "python3-venv"} <= {*names}

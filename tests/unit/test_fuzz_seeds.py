@@ -1,4 +1,4 @@
-"""The fuzzers' seeds, and every input that they found a fault with, go through their targets."""
+"""The fuzzers' seeds, and every input that once showed a fault, go through their targets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The kernel's arithmetic in NumPy: whatever is asked, it is the steps taken one by one."""
+"""The kernel's arithmetic in NumPy, which equals its steps taken one by one."""
 
 import re
 
@@ -14,7 +14,7 @@ MASK = 2**32 - 1
 
 
 def literally(data: bytes, work: int, first: int = 0) -> int:
-    """The kernel's own loop, in plain integers."""
+    """The kernel's loop in plain integers."""
     total = 0
     for i, value in enumerate(data):
         for lane in range(LANES):

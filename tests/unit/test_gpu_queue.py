@@ -20,7 +20,7 @@ WORK = 64
 
 
 class HostCard:
-    """Does a card's work on the host: a piece is done after it was looked at `slow` times."""
+    """A card whose work the host does; a piece is ready after `slow` calls of `done`."""
 
     index = 0
     name = "host"
@@ -41,9 +41,9 @@ class HostCard:
         self.busy[slot] = (reference(bytes(data), WORK, first) + self.error, self.slow)
 
     def done(self, slot: int) -> bool:
-        checksum, left = self.busy[slot]
-        self.busy[slot] = (checksum, left - 1)
-        return left <= 0
+        checksum, looks = self.busy[slot]
+        self.busy[slot] = (checksum, looks - 1)
+        return looks <= 0
 
     def result(self, slot: int) -> PostResult:
         return PostResult(self.busy.pop(slot)[0], 1.0, 0.25, 0.5)
@@ -143,13 +143,13 @@ def test_off_asks_for_no_card():
 @needs_none
 def test_a_run_goes_on_without_a_card():
     posting = Posting(Run(cuda_post="auto"), 0)
-    done = exchange(b"reply")
+    reply = exchange(b"reply")
     posting.begin()
-    posting.finished(done)
+    posting.finished(reply)
     posting.poll()
-    processed, facts = posting.conclude()
-    (judged,) = posting.judged([done])
-    assert not processed and facts["reason"] == NO_CARD and judged.error is None
+    results, facts = posting.conclude()
+    (verdict,) = posting.judged([reply])
+    assert not results and facts["reason"] == NO_CARD and verdict.error is None
 
 
 def test_workers_of_a_host_go_round_its_cards():
@@ -186,5 +186,5 @@ def test_a_card_has_the_number_that_telemetry_knows_it_by():
     queue.close()
     pynvml.nvmlInit()
     handle = pynvml.nvmlDeviceGetHandleByIndex(facts["card"])
-    on_host = str(pynvml.nvmlDeviceGetPciInfo(handle).busId)  # bytes or text, as its version has it
+    on_host = str(pynvml.nvmlDeviceGetPciInfo(handle).busId)  # bytes or text, by its version
     assert cupy().cuda.Device(0).pci_bus_id.lower() in on_host.lower()

@@ -1,4 +1,4 @@
-"""Counters of the host: real ones, under load that this test makes."""
+"""The host's real counters, under load from this test."""
 
 import os
 import socket
@@ -30,8 +30,8 @@ def test_work_of_our_own_children_is_ours(monkeypatch):
     noise = counters.Noise([])
     before = noise.sample()
     subprocess.run([sys.executable, "-c", SPIN], check=True)
-    spent = noise.sample()["ours_s"] - before["ours_s"]
-    assert spent > 0.28  # the kernel counts in ticks of 10 ms
+    cpu_s = noise.sample()["ours_s"] - before["ours_s"]
+    assert cpu_s > 0.28  # the kernel counts in ticks of 10 ms
 
 
 def test_only_a_serve_that_we_are_below_counts(monkeypatch):
@@ -52,15 +52,15 @@ def test_a_rank_without_a_launcher_owns_nothing_of_its_shell(monkeypatch):
 
 
 def test_a_server_in_this_process_is_not_ours(monkeypatch):
-    """Its threads serve, and what it starts is this run."""
+    """The threads of this process serve, and its child is the run."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as run:
         monkeypatch.setattr(counters, "_root", lambda: psutil.Process(run.pid))
         with socket.create_server(("127.0.0.1", 0)) as server:
             url = f"http://127.0.0.1:{server.getsockname()[1]}"
             noise = counters.Noise([url])
             before = noise.sample()
-            until = time.process_time() + 0.3
-            while time.process_time() < until:
+            deadline = time.process_time() + 0.3
+            while time.process_time() < deadline:
                 pass
             after = noise.sample()
         run.communicate(b"\n")

@@ -1,4 +1,4 @@
-"""What `mls environment` finds and says."""
+"""What `mls environment` records, and its errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Typing_Extensions==4.1
 
 
 @pytest.fixture(scope="module")
-def described() -> dict[str, Any]:
+def description() -> dict[str, Any]:
     return environment.describe(parse_config({"models": {"m": {"path": "m.gguf"}}}))
 
 
@@ -86,14 +86,14 @@ def test_modules_that_cannot_be_imported_are_all_named() -> None:
 
 
 @pytest.fixture
-def lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def module_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of modules, first on the path, that lack shared libraries."""
     loads = "import ctypes; ctypes.CDLL('libno-such-thing.so.1')"
     (tmp_path / "loads.py").write_text(loads)
     message = "libgomp.so.1: cannot open shared object file: No such file or directory"
     (tmp_path / "xllamacpp.py").write_text(f"raise ImportError({message!r})")
-    further = f"Please read this.\n\nOriginal error was: {message}"
-    (tmp_path / "wordy.py").write_text(f"raise ImportError({further!r})")
+    wordy = f"Please read this.\n\nOriginal error was: {message}"
+    (tmp_path / "wordy.py").write_text(f"raise ImportError({wordy!r})")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
     return tmp_path
 
@@ -108,19 +108,21 @@ def lacking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["nowhere"], "; delete .venv-run, so that"),
     ],
 )
-def test_a_module_that_lacks_a_shared_library(lacking: Path, modules: list, words: str) -> None:
+def test_a_module_that_lacks_a_shared_library(
+    module_folder: Path, modules: list, words: str
+) -> None:
     with pytest.raises(UserError) as error:
         packages.check_imports(modules, manager="uv")
     assert words in str(error.value)
-    assert "environment.manager" not in str(error.value)  # which is uv already
+    assert "environment.manager" not in str(error.value)  # the manager is uv already
 
 
-def test_the_engines_process_says_which_library_it_lacks(lacking: Path) -> None:
+def test_the_engines_process_says_which_library_it_lacks(module_folder: Path) -> None:
     command = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
-    done = subprocess.run(command, input="{}", capture_output=True, text=True)
-    assert done.returncode == os.EX_USAGE
-    assert "sudo apt-get install libgomp1" in done.stderr
-    assert "Traceback" not in done.stderr and "install it" not in done.stderr
+    process = subprocess.run(command, input="{}", capture_output=True, text=True)
+    assert process.returncode == os.EX_USAGE
+    assert "sudo apt-get install libgomp1" in process.stderr
+    assert "Traceback" not in process.stderr and "install it" not in process.stderr
 
 
 def test_run_time_modules_are_those_of_the_project() -> None:
@@ -131,23 +133,25 @@ def test_run_time_modules_are_those_of_the_project() -> None:
     from packaging.utils import canonicalize_name
 
     text = (environment.ROOT / "pyproject.toml").read_text()
-    required = {
+    dependencies = {
         canonicalize_name(Requirement(line).name)
         for line in tomllib.loads(text)["project"]["dependencies"]
     }
     owners = packages_distributions()
-    imported = {canonicalize_name(owners[module][0]) for module in environment.RUN_TIME_MODULES}
-    assert imported == required
+    distributions = {
+        canonicalize_name(owners[module][0]) for module in environment.RUN_TIME_MODULES
+    }
+    assert distributions == dependencies
 
 
-def test_everything_is_there_and_is_json(described: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(described)) == described
-    assert described["mpi"]["library"]
-    assert described["engine"]["version"]
-    assert described["host"]["cores"]["logical"] >= described["host"]["cores"]["usable"] >= 1
-    assert described["checked"]["mpi_hello"]["ranks"] == 2
-    assert (described["gpu"]["devices"] is None) == (described["gpu"]["reason"] is not None)
-    assert set(described["packages"]) >= {"numpy", "mpi4py", "xllamacpp"}
+def test_everything_is_there_and_is_json(description: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(description)) == description
+    assert description["mpi"]["library"]
+    assert description["engine"]["version"]
+    assert description["host"]["cores"]["logical"] >= description["host"]["cores"]["usable"] >= 1
+    assert description["checked"]["mpi_hello"]["ranks"] == 2
+    assert (description["gpu"]["devices"] is None) == (description["gpu"]["reason"] is not None)
+    assert set(description["packages"]) >= {"numpy", "mpi4py", "xllamacpp"}
 
 
 @pytest.mark.parametrize(
@@ -165,14 +169,14 @@ def test_everything_is_there_and_is_json(described: dict[str, Any]) -> None:
     ],
 )
 def test_digest_covers_what_can_change_a_result(
-    described: dict[str, Any], path: tuple[str, ...], value: object, changes: bool
+    description: dict[str, Any], path: tuple[str, ...], value: object, changes: bool
 ) -> None:
-    other = copy.deepcopy(described)
+    other = copy.deepcopy(description)
     part: Any = other
     for key in path[:-1]:
         part = part[key]
     part[path[-1]] = value
-    assert (environment.digest(other) != described["digest"]) is changes
+    assert (environment.digest(other) != description["digest"]) is changes
 
 
 def test_engine_is_not_needed_for_a_running_server() -> None:

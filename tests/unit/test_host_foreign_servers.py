@@ -1,4 +1,4 @@
-"""Which processes are a server's: the rule of climbing, on tables of processes."""
+"""Which processes are a server's: the rule, applied to tables of processes."""
 
 import os
 import subprocess
@@ -16,121 +16,132 @@ TERMINAL, ELSEWHERE = 10, 40  # sessions
 
 
 def tree(*entries):
-    """(id, parent, session) of each, besides init, a terminal's shell, and this run below another."""
-    known = {
+    """A table of processes: init, a terminal's shell, this run below another, and the entries.
+
+    entries: (id, parent, session) of each further process.
+    """
+    common = {
         INIT: Entry(INIT, 0, session=INIT),
         SHELL: Entry(SHELL, INIT, session=TERMINAL, terminal=True),
         80: Entry(80, INIT, session=80, terminal=True),
         OURS: Entry(OURS, 80, session=80, terminal=True),
         91: Entry(91, OURS, session=80, terminal=True),
     }
-    return known | {
+    return common | {
         pid: Entry(pid, parent, session=session, terminal=session == TERMINAL)
         for pid, parent, session in entries
     }
 
 
-def origin_of(known, *holders):
-    return origin(known, holders, OURS)
+def origin_of(processes, *holders):
+    return origin(processes, holders, OURS)
 
 
 def test_one_process_and_what_it_started():
-    known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, SHELL, TERMINAL))
-    assert origin_of(known, 20) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
-    assert below(known, origin_of(known, 20).tops) == {20, 21}
+    processes = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, SHELL, TERMINAL))
+    assert origin_of(processes, 20) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
+    assert below(processes, origin_of(processes, 20).tops) == {20, 21}
 
 
 def test_workers_that_hold_the_socket_of_their_master():
-    known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL))
-    assert origin_of(known, 20, 21, 22).tops == {20}
+    processes = tree(
+        (20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL)
+    )
+    assert origin_of(processes, 20, 21, 22).tops == {20}
 
 
 def test_the_master_of_workers_that_each_have_a_socket():
-    known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL))
-    assert origin_of(known, 21, 22) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
+    processes = tree(
+        (20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL), (23, 20, TERMINAL)
+    )
+    assert origin_of(processes, 21, 22) == Origin(tops=frozenset({20}), perhaps=frozenset({20}))
     # two servers on one port, started one by one, have no master
-    known = tree((21, SHELL, TERMINAL), (22, SHELL, TERMINAL), (23, SHELL, TERMINAL))
-    assert origin_of(known, 21, 22).tops == {21, 22}
+    processes = tree((21, SHELL, TERMINAL), (22, SHELL, TERMINAL), (23, SHELL, TERMINAL))
+    assert origin_of(processes, 21, 22).tops == {21, 22}
 
 
 def test_what_runs_beside_it_is_perhaps_its_own():
-    known = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL))
-    assert origin_of(known, 21) == Origin(tops=frozenset({21}), perhaps=frozenset({20}))
+    processes = tree((20, SHELL, TERMINAL), (21, 20, TERMINAL), (22, 20, TERMINAL))
+    assert origin_of(processes, 21) == Origin(tops=frozenset({21}), perhaps=frozenset({20}))
 
 
 def test_a_service_is_climbed_to_its_own_first_process():
-    known = tree((40, INIT, ELSEWHERE), (41, 40, ELSEWHERE), (42, 40, ELSEWHERE))
-    assert origin_of(known, 41).perhaps == {40}
+    processes = tree((40, INIT, ELSEWHERE), (41, 40, ELSEWHERE), (42, 40, ELSEWHERE))
+    assert origin_of(processes, 41).perhaps == {40}
 
 
 def test_what_this_run_is_below_is_never_the_servers():
-    """A test runner, or a script, that started both."""
-    known = tree((81, 80, 80), (82, 81, 80), (83, 80, 80))
-    assert origin_of(known, 82) == Origin(tops=frozenset({82}), perhaps=frozenset({81}))
-    # it is the server itself: its own time is the server's, and what it started may be
-    itself = origin_of(known, 80)
+    """A test runner or a script may have started both."""
+    processes = tree((81, 80, 80), (82, 81, 80), (83, 80, 80))
+    assert origin_of(processes, 82) == Origin(tops=frozenset({82}), perhaps=frozenset({81}))
+    # where it is the server itself, its own time is the server's, and its children's may be
+    itself = origin_of(processes, 80)
     assert itself == Origin(alone=frozenset({80}), perhaps=frozenset({80}))
 
 
 def test_a_server_that_is_the_first_process_of_a_container_does_not_own_its_orphans():
-    known = tree((2, INIT, INIT), (3, INIT, 3))
-    known[80] = Entry(80, 0, session=80)  # came in from outside
-    assert origin_of(known, INIT) == Origin(frozenset({2}), frozenset({INIT}), frozenset({INIT}))
+    processes = tree((2, INIT, INIT), (3, INIT, 3))
+    processes[80] = Entry(80, 0, session=80)  # started from outside the container
+    assert origin_of(processes, INIT) == Origin(
+        frozenset({2}), frozenset({INIT}), frozenset({INIT})
+    )
 
 
 @st.composite
 def tables(draw):
     sizes = st.integers(2, 30)
-    known = {INIT: Entry(INIT, 0, session=INIT)}
+    processes = {INIT: Entry(INIT, 0, session=INIT)}
     for pid in range(2, draw(sizes) + 2):
-        parent = draw(st.sampled_from(sorted(known)))
-        session = draw(st.sampled_from([pid, known[parent].session]))
-        known[pid] = Entry(pid, parent, session=session, terminal=draw(st.booleans()))
-    return known
+        parent = draw(st.sampled_from(sorted(processes)))
+        session = draw(st.sampled_from([pid, processes[parent].session]))
+        processes[pid] = Entry(pid, parent, session=session, terminal=draw(st.booleans()))
+    return processes
 
 
-@given(known=tables(), data=st.data())
-def test_no_process_is_at_once_the_servers_and_not(known, data):
-    pids = sorted(known)
+@given(processes=tables(), data=st.data())
+def test_no_process_is_at_once_the_servers_and_not(processes, data):
+    pids = sorted(processes)
     ours = data.draw(st.sampled_from(pids[1:]))
     holders = data.draw(st.sets(st.sampled_from(pids), min_size=1))
-    its = origin(known, holders, ours)
-    surely = below(known, its.tops) | its.alone
+    its = origin(processes, holders, ours)
+    surely = below(processes, its.tops) | its.alone
     assert holders <= surely
-    assert surely <= below(known, its.perhaps) | its.alone
-    # of what this run is below, only what itself listens is the server's
-    assert surely & {*above(known, ours)[1:]} <= holders
+    assert surely <= below(processes, its.perhaps) | its.alone
+    # of this run's ancestors, only those that listen are the server's
+    assert surely & {*above(processes, ours)[1:]} <= holders
 
 
 def test_the_host_is_seen_as_it_is():
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        known = table()
-        assert above(known, child.pid)[:2] == [child.pid, os.getpid()]
-        assert child.pid in below(known, [os.getpid()])
-        assert known[child.pid].session == os.getsid(0)
+        processes = table()
+        assert above(processes, child.pid)[:2] == [child.pid, os.getpid()]
+        assert child.pid in below(processes, [os.getpid()])
+        assert processes[child.pid].session == os.getsid(0)
         child.communicate(b"\n")
 
 
 class Life:
-    """Processes of one tree, as they come, work, and end."""
+    """Processes of one tree that begin, work and end."""
 
     def __init__(self):
-        self.known = {1: Entry(1, 0)}
-        self.used = 0.0
+        self.entries = {1: Entry(1, 0)}
+        self.cpu_s = 0.0
 
     def work(self, pid, s):
-        one = self.known[pid]
-        self.known[pid] = Entry(pid, one.parent, pid, own_s=one.own_s + s, waited_s=one.waited_s)
-        self.used += s
+        entry = self.entries[pid]
+        self.entries[pid] = Entry(
+            pid, entry.parent, pid, own_s=entry.own_s + s, waited_s=entry.waited_s
+        )
+        self.cpu_s += s
 
     def begin(self, pid):
-        self.known[pid] = Entry(pid, 1, pid)
+        self.entries[pid] = Entry(pid, 1, pid)
 
-    def end(self, pid, waited):
-        gone, first = self.known.pop(pid), self.known[1]
-        if waited:
-            waited_s = first.waited_s + gone.own_s
-            self.known[1] = Entry(1, 0, first.started_s, own_s=first.own_s, waited_s=waited_s)
+    def end(self, pid, wait):
+        child, first = self.entries.pop(pid), self.entries[1]
+        if wait:
+            waited_s = first.waited_s + child.own_s
+            self.entries[1] = Entry(1, 0, first.started_s, own_s=first.own_s, waited_s=waited_s)
 
 
 STEPS = st.lists(
@@ -140,19 +151,19 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, waited=st.booleans())
-def test_time_neither_vanishes_with_a_process_nor_runs_backwards(steps, waited):
-    life, spent, last = Life(), CpuCounter(), 0.0
-    for what, pid, s in steps:
-        if what == "begin" and pid not in life.known:
+@given(steps=STEPS, wait=st.booleans())
+def test_time_neither_vanishes_with_a_process_nor_runs_backwards(steps, wait):
+    life, counter, last = Life(), CpuCounter(), 0.0
+    for step, pid, s in steps:
+        if step == "begin" and pid not in life.entries:
             life.begin(pid)
-        elif what == "end" and pid in life.known:
-            life.end(pid, waited)
-        elif what == "work" and pid in life.known:
+        elif step == "end" and pid in life.entries:
+            life.end(pid, wait)
+        elif step == "work" and pid in life.entries:
             life.work(pid, s)
-        elif what == "look":
-            now = spent.add(life.known, life.known)
-            assert last <= now <= life.used
+        elif step == "look":
+            now = counter.add(life.entries, life.entries)
+            assert last <= now <= life.cpu_s
             last = now
-    if waited:
-        assert spent.add(life.known, life.known) == pytest.approx(life.used)
+    if wait:
+        assert counter.add(life.entries, life.entries) == pytest.approx(life.cpu_s)

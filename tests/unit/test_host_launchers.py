@@ -37,10 +37,10 @@ def test_open_mpi():
 
 @pytest.mark.parametrize("family", LAUNCHERS)
 def test_no_launcher_is_taken_for_one_of_this_host_alone(family):
-    added = mpi_environment(command(Mpi(hosts=NAMES, family=family)), {})
-    assert "OMPI_MCA_btl" not in added
-    # or `-x PYTHONPATH` would be warned of
-    assert added["PYTHONPATH"] == ""
+    variables = mpi_environment(command(Mpi(hosts=NAMES, family=family)), {})
+    assert "OMPI_MCA_btl" not in variables
+    # without a value Open MPI warns of `-x PYTHONPATH`
+    assert variables["PYTHONPATH"] == ""
 
 
 @pytest.mark.parametrize("family", LAUNCHERS)
@@ -104,14 +104,14 @@ def test_first_host_that_is_none_for_the_others(name, words):
 
 
 def test_a_server_of_our_own_listens_where_all_hosts_reach_it(monkeypatch, tmp_path):
-    """With a name for an address of this host; loopback, as this host may have no other."""
+    """A stand-in for `reachable_address` returns a name: this host may have loopback alone."""
     monkeypatch.setattr("mls.commands.serve.reachable_address", lambda first, key: f"{key} {first}")
     from mls.commands.serve import _reachable
 
     config = parse_config({"models": {"m": {"path": "m"}}, "mpi": {"hosts": ["near", "far"]}})
     assert _reachable(config, config.server).host == "mpi.hosts near"
-    chosen = config.server.model_copy(update={"host": "10.0.0.1"})
-    assert _reachable(config, chosen).host == "10.0.0.1"
+    server = config.server.model_copy(update={"host": "10.0.0.1"})
+    assert _reachable(config, server).host == "10.0.0.1"
     alone = parse_config({"models": {"m": {"path": "m"}}})
     assert _reachable(alone, alone.server).host is None
 

@@ -1,4 +1,4 @@
-"""Processes that end with their parent, and trees that are ended whole."""
+"""Processes that end with their parent, and trees of processes that end as a whole."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ print("still here")
 
 _LAUNCHER = """
 import os, subprocess, sys, time
-tied = "import time; from mls.host.lifetime import die_with_workflow as tie; tie(); print(1, flush=True); time.sleep(600)"
+child_code = "import time; from mls.host.lifetime import die_with_workflow as tie; tie(); print(1, flush=True); time.sleep(600)"
 below = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-command = [sys.executable, "-c", tied] if sys.argv[1:] == ["direct"] else [sys.executable, "-c", below, tied]
+command = [sys.executable, "-c", child_code] if sys.argv[1:] == ["direct"] else [sys.executable, "-c", below, child_code]
 os.environ["MLS_LAUNCHER_PID"] = str(os.getpid())
 child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 child.stdout.readline()
@@ -56,7 +56,7 @@ time.sleep(600)
 """
 
 
-def ended(process: psutil.Process) -> bool:
+def has_ended(process: psutil.Process) -> bool:
     return living([process], within_s=0) == []
 
 
@@ -65,7 +65,7 @@ def wait_until_ended(*processes: psutil.Process) -> None:
 
 
 def start(script: str) -> tuple[subprocess.Popen[str], psutil.Process]:
-    """(process, the one whose id it printed)"""
+    """(process of the script, process whose id the script prints)."""
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, psutil.Process(int(process.stdout.readline()))
@@ -79,9 +79,9 @@ def test_child_dies_with_its_parent() -> None:
 
 
 def test_parent_that_died_before_the_call() -> None:
-    done = subprocess.run([sys.executable, "-c", _TIED_TOO_LATE], capture_output=True, text=True)
-    assert done.returncode == -signal.SIGTERM
-    assert done.stdout == ""
+    process = subprocess.run([sys.executable, "-c", _TIED_TOO_LATE], capture_output=True, text=True)
+    assert process.returncode == -signal.SIGTERM
+    assert process.stdout == ""
 
 
 def test_tree_is_ended_whole() -> None:
@@ -91,7 +91,7 @@ def test_tree_is_ended_whole() -> None:
     )
     assert end_tree(root.pid) == []
     root.wait()
-    assert ended(child)
+    assert has_ended(child)
 
 
 def test_what_ignores_sigterm_is_killed() -> None:
@@ -105,20 +105,20 @@ def test_what_ignores_sigterm_is_killed() -> None:
 
 
 def test_a_process_that_is_gone_is_no_error() -> None:
-    done = subprocess.Popen(["true"])
-    done.wait()
-    assert end_tree(done.pid) == []
+    process = subprocess.Popen(["true"])
+    process.wait()
+    assert end_tree(process.pid) == []
 
 
 def test_orphans_are_adopted_and_ended(tmp_path: Path) -> None:
     others = {child.pid for child in psutil.Process().children()}
     with adopting_orphans():
-        # a shell that starts a sleep in a session of its own, and ends
+        # the shell starts a sleep in a session of its own, and ends
         subprocess.run(["sh", "-c", f"setsid sleep 600 & echo $! > {tmp_path}/id"], check=True)
         orphan = psutil.Process(int((tmp_path / "id").read_text()))
         assert orphan.ppid() == os.getpid()
         end_children(keep=others)
-        assert ended(orphan)
+        assert has_ended(orphan)
 
 
 def test_signals_are_waited_for_and_children_noticed() -> None:
@@ -128,12 +128,12 @@ def test_signals_are_waited_for_and_children_noticed() -> None:
         assert signals.wait(_DEADLINE_S) is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.wait(_DEADLINE_S) == signal.SIGTERM
-        os.kill(os.getpid(), signal.SIGINT)  # a late one is forgotten at the end
+        os.kill(os.getpid(), signal.SIGINT)  # the end of the block discards a late signal
 
 
 def test_a_signal_is_waited_for_whatever_threads_a_library_has_started() -> None:
     go = threading.Event()
-    other = threading.Thread(target=go.wait)  # a mask set later doesn't cover it
+    other = threading.Thread(target=go.wait)  # a mask set later doesn't cover this thread
     other.start()
     try:
         with SignalWait() as signals:
@@ -162,10 +162,10 @@ def test_a_command_whose_launcher_was_killed_while_it_was_being_loaded_ends() ->
         launcher.kill()  # a zombie until it is waited for
         wait_until_ended(psutil.Process(launcher.pid))
         zombie = subprocess.run(command, env=environment, capture_output=True, text=True)
-    gone = subprocess.run(command, env=environment, capture_output=True, text=True)
+    orphan = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (alive.returncode, alive.stdout) == (0, "still here\n")
-    for late in (zombie, gone):
-        assert (late.returncode, late.stdout) == (-signal.SIGTERM, "")
+    for process in (zombie, orphan):
+        assert (process.returncode, process.stdout) == (-signal.SIGTERM, "")
 
 
 def test_what_snakemake_started_ends_with_it_and_what_is_below_that_has_its_own_parent() -> None:
@@ -179,6 +179,6 @@ def test_what_snakemake_started_ends_with_it_and_what_is_below_that_has_its_own_
             launcher.kill()
     (direct, _), (between, below) = processes
     wait_until_ended(direct)
-    assert not ended(between) and not any(map(ended, below))
+    assert not has_ended(between) and not any(map(has_ended, below))
     for process in [*below, between]:
         process.kill()

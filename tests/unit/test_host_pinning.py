@@ -1,4 +1,4 @@
-"""Who gets which CPUs: `auto` on hosts of all sizes, and what a config can ask for."""
+"""The CPUs of server and ranks: `auto` on hosts of all sizes, and the config's own lists."""
 
 import os
 
@@ -102,9 +102,9 @@ def test_what_cannot_be_had_is_one_sentence(host, pin, words):
         choose(Pin(**pin), ranks=1, managed=True)
 
 
-@pytest.mark.parametrize(("text", "kept"), [(False, "off"), (3, "3"), ("0-3,8", "0-3,8")])
-def test_what_yaml_makes_of_it_is_understood(text, kept):
-    assert parse_config({"models": {"m": {}}, "pin": {"ranks": text}}).pin.ranks == kept
+@pytest.mark.parametrize(("text", "value"), [(False, "off"), (3, "3"), ("0-3,8", "0-3,8")])
+def test_what_yaml_makes_of_it_is_understood(text, value):
+    assert parse_config({"models": {"m": {}}, "pin": {"ranks": text}}).pin.ranks == value
 
 
 @pytest.mark.parametrize("text", ["on", "3-1", "a", "", True, "1-2-3", "-1", 1.5])

@@ -1,4 +1,4 @@
-"""Launchers: what they need, and what is said about those that don't work."""
+"""Launchers: the variables they need, and the errors about those that don't work."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ def launcher(folder: Path, script: str) -> str:
     return str(path)
 
 
-def refused(command: str) -> str:
-    with pytest.raises(UserError) as caught:
+def refusal(command: str) -> str:
+    """The error of `hello` with this launcher."""
+    with pytest.raises(UserError) as error:
         hello(command)
-    return str(caught.value)
+    return str(error.value)
 
 
 def test_real_launcher_greets() -> None:
@@ -31,7 +32,7 @@ def test_real_launcher_greets() -> None:
 
 
 def test_missing_launcher() -> None:
-    message = refused("no-such-mpirun --flag")
+    message = refusal("no-such-mpirun --flag")
     assert "'no-such-mpirun' was not found on PATH" in message
     assert "mpich or openmpi" in message
 
@@ -39,28 +40,28 @@ def test_missing_launcher() -> None:
 def test_too_few_slots(tmp_path: Path) -> None:
     # Open MPI's own words
     words = "There are not enough slots available in the system to satisfy the 2 slots"
-    message = refused(launcher(tmp_path, f"echo '{words}' >&2; exit 1"))
+    message = refusal(launcher(tmp_path, f"echo '{words}' >&2; exit 1"))
     assert "too few slots" in message
     assert "--oversubscribe" in message
 
 
 def test_launcher_of_another_mpi(tmp_path: Path) -> None:
-    # what happens then: each rank starts alone, in a world of one
-    message = refused(launcher(tmp_path, 'shift 2; "$@" && "$@"'))
+    # each rank then starts alone, in a world of one
+    message = refusal(launcher(tmp_path, 'shift 2; "$@" && "$@"'))
     assert "belongs to another MPI" in message
 
 
 def test_mpich_under_the_launcher_of_open_mpi(tmp_path: Path) -> None:
     # MPICH's own words
     words = "Runtime environment uses unsupported PMI version PMIx. Aborting."
-    assert "belongs to another MPI" in refused(launcher(tmp_path, f"echo '{words}'; exit 16"))
+    assert "belongs to another MPI" in refusal(launcher(tmp_path, f"echo '{words}'; exit 16"))
 
 
 def test_launcher_that_fails_or_starts_too_little(tmp_path: Path) -> None:
-    message = refused(launcher(tmp_path, "echo 'ssh: no route' >&2; echo ------ >&2; exit 3"))
+    message = refusal(launcher(tmp_path, "echo 'ssh: no route' >&2; echo ------ >&2; exit 3"))
     assert "exit status 3" in message
     assert "ssh: no route" in message
-    assert "0 answered" in refused(launcher(tmp_path, "echo nothing to see"))
+    assert "0 answered" in refusal(launcher(tmp_path, "echo nothing to see"))
 
 
 @pytest.mark.parametrize("words", ["", "mpirun 'unclosed"])
@@ -74,10 +75,10 @@ def test_options_come_before_the_number_of_ranks() -> None:
 
 
 def test_the_users_own_variables_win() -> None:
-    wanted = mpi_environment("mpirun", {"OMPI_MCA_pml": "ucx"})
-    assert "OMPI_MCA_pml" not in wanted
-    assert wanted["OMPI_MCA_btl"] == "self,sm"
-    assert wanted["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
+    variables = mpi_environment("mpirun", {"OMPI_MCA_pml": "ucx"})
+    assert "OMPI_MCA_pml" not in variables
+    assert variables["OMPI_MCA_btl"] == "self,sm"
+    assert variables["OMPI_ALLOW_RUN_AS_ROOT"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""When a run environment stays, and when it is built anew."""
+"""Which run environments stay, and which are built anew."""
 
 import json
 import subprocess
@@ -21,16 +21,16 @@ time.sleep(600)
 
 @pytest.fixture
 def environment(tmp_path):
-    """One that fits, as far as can be told without packages."""
+    """A run environment that fits, as far as can be judged without packages."""
     root = tmp_path / "checkout"
     lock = root / "requirements" / "run.txt"
     lock.parent.mkdir(parents=True)
     lock.write_text("numpy==2\n")
-    made = RunEnvironment(root, (lock,))
-    made.bin.mkdir(parents=True)
-    (made.bin / "python").symlink_to(sys.executable)
-    made.stamp.write_text(json.dumps(made.contents() | {"with": "uv"}))
-    return made
+    environment = RunEnvironment(root, (lock,))
+    environment.bin.mkdir(parents=True)
+    (environment.bin / "python").symlink_to(sys.executable)
+    environment.stamp.write_text(json.dumps(environment.contents() | {"with": "uv"}))
+    return environment
 
 
 def test_one_that_fits_stays(environment):
@@ -59,12 +59,12 @@ def test_one_that_does_not_fit(environment, change, here):
 
 def test_a_moved_one_does_not_fit(environment, tmp_path):
     root = environment.root.rename(tmp_path / "renamed")
-    moved = RunEnvironment(root, (root / "requirements" / "run.txt",))
-    assert not moved.is_here() and not moved.fits()
+    other = RunEnvironment(root, (root / "requirements" / "run.txt",))
+    assert not other.is_here() and not other.fits()
 
 
 def test_none_is_built_anew_under_a_run(environment):
-    """A run from a second folder, with other packages, deleted it under the first."""
+    """Once a run from a second folder, with other packages, deleted it under the first run."""
     other = environment.root / "requirements" / "cuda.txt"
     other.write_text("cupy==1\n")
     with subprocess.Popen(
@@ -77,13 +77,13 @@ def test_none_is_built_anew_under_a_run(environment):
             with pytest.raises(UserError, match="another run is at work in it"):
                 RunEnvironment(environment.root, (*environment.locks, other)).prepare()
             assert environment.fits()
-            environment.prepare()  # as many as like may use one that fits
+            environment.prepare()  # any number of runs may use one that fits
         finally:
             user.kill()
 
 
 def test_an_installer_that_fails_is_one_sentence(environment):
-    """The lock has no hashes, which uv and pip refuse before they look for a package."""
+    """uv and pip refuse a lock without hashes before they look for a package."""
     environment.locks[0].write_text("numpy==0.0.1\n")
     with pytest.raises(UserError, match="could not be built"):
         environment.prepare()

@@ -1,4 +1,4 @@
-"""/dev/shm that is too small for the ranks of a host, or can't be written to."""
+"""A /dev/shm that is too small for a host's ranks, or read-only."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_too_little_is_named(
 ) -> None:
     folder = tmp_path / "shm"
     with mounted(folder, options):
-        said = lack_of_shared_memory(library, ranks, folder)
-    assert said
-    assert str(folder) in said
-    assert words in said
-    assert "--shm-size" in said or "remount,rw" in said
+        sentence = lack_of_shared_memory(library, ranks, folder)
+    assert sentence
+    assert str(folder) in sentence
+    assert words in sentence
+    assert "--shm-size" in sentence or "remount,rw" in sentence
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_too_little_is_named(
         (MPICH, 200, "size=0"),  # without a limit
         (OPEN_MPI, 64, "size=64m"),
         (OPEN_MPI, 1, "size=64k"),
-        (OPEN_MPI, 2, "size=64k,ro"),  # it takes TMPDIR then
+        (OPEN_MPI, 2, "size=64k,ro"),  # Open MPI then takes TMPDIR
         ("Another MPI", 2, "size=64k"),
     ],
 )
@@ -62,10 +62,10 @@ def test_no_such_folder(tmp_path: Path) -> None:
 
 def test_the_launchers_check_says_so() -> None:
     hello = "from mls.host.launch.programs import hello; hello('mpirun')"
-    done = subprocess.run(
+    process = subprocess.run(
         with_shm("size=64k", sys.executable, "-c", hello),
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "UserError: /dev/shm has 64 KiB, and 2 ranks of" in done.stderr
+    assert "UserError: /dev/shm has 64 KiB, and 2 ranks of" in process.stderr

@@ -109,7 +109,7 @@ def test_addresses_of_this_host_are_here_and_others_are_not():
         if one.family == socket.AF_INET
     ]
     assert all(here(f"http://{address}:8090") for address in own)
-    assert not here("http://192.0.2.1:8090")  # kept for documentation
+    assert not here("http://192.0.2.1:8090")  # reserved for documentation (RFC 5737)
     assert not here("http://no-such-host.invalid:8090")
 
 

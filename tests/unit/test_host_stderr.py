@@ -1,4 +1,4 @@
-"""What a rank says before it ends its whole job."""
+"""The last words of a rank that ends its whole job."""
 
 import contextlib
 import os
@@ -13,7 +13,10 @@ from mls.host.stderr import tell
 
 @contextlib.contextmanager
 def stderr_is_a_pipe(monkeypatch):
-    """The end to read of it. Not a fixture: pytest sets stderr of its own after those."""
+    """Make stderr a pipe; yields the end to read from.
+
+    It can't be a fixture, as pytest replaces stderr after the fixtures.
+    """
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb", buffering=0) as read, os.fdopen(writer, "w") as stderr:
         monkeypatch.setattr("sys.stderr", stderr)

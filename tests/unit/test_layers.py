@@ -22,7 +22,7 @@ LAYERS = [
     "report",
     "commands",
 ]
-# on top: the files beside the layers' folders
+# the files beside the layers' folders are above all layers
 MOST_MODULES = 13
 
 
@@ -40,9 +40,11 @@ def name_of(path: Path) -> str:
     return ".".join(["mls", *(parts[:-1] if parts[-1] == "__init__" else parts)])
 
 
-def module_in(name: str, known: Iterable[str]) -> str | None:
-    """The module that an imported name is, or is in."""
-    return next((one for one in (name, name.rpartition(".")[0]) if one in known), None)
+def module_in(name: str, names: Iterable[str]) -> str | None:
+    """The module of an imported name, which is a module itself or something in one."""
+    return next(
+        (candidate for candidate in (name, name.rpartition(".")[0]) if candidate in names), None
+    )
 
 
 def for_type_checkers(node: ast.AST) -> bool:
@@ -50,12 +52,14 @@ def for_type_checkers(node: ast.AST) -> bool:
 
 
 def imports(path: Path, when_run: bool = False) -> set[str]:
-    """Names of the package's own that a module imports. when_run: without those for types alone."""
+    """The package's own names that a module imports. when_run: leave out those for types alone."""
     names = set()
     tree = ast.parse(path.read_text())
-    unread = {id(n) for each in ast.walk(tree) if for_type_checkers(each) for n in ast.walk(each)}
+    type_only = {
+        id(n) for each in ast.walk(tree) if for_type_checkers(each) for n in ast.walk(each)
+    }
     for node in ast.walk(tree):
-        if when_run and id(node) in unread:
+        if when_run and id(node) in type_only:
             continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
@@ -75,14 +79,14 @@ def test_imports_point_down():
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    named = {name_of(path): path for path in MODULES}
+    paths = {name_of(path): path for path in MODULES}
     graph = {
         name: {
-            named_part
-            for one in imports(path, when_run=True)
-            if (named_part := module_in(one, named))
+            target
+            for import_name in imports(path, when_run=True)
+            if (target := module_in(import_name, paths))
         }
-        for name, path in named.items()
+        for name, path in paths.items()
     }
     TopologicalSorter({name: targets - {name} for name, targets in graph.items()}).prepare()
 
@@ -118,14 +122,14 @@ def test_analysis_and_report_know_neither_http_nor_mpi():
             assert not modules & {"requests", "httptools", "mpi4py", "socket"}, path
 
 
-# in the text, not in its tree alone: some tests hold programs of other processes
+# searched in the text, as some tests hold the programs of other processes as strings
 IMPORT_OF_A_TEST = re.compile(
     r"^\s*(?:from|import)\s[^(\n]*?(?:\([^)]*?)?\b(test_\w+)", re.MULTILINE
 )
 
 
 def test_no_test_is_imported():
-    """What tests share is in modules of its own, named after what they hold."""
+    """Code that tests share has modules of its own, named after their contents."""
     importers = {
         str(path.relative_to(TESTS)): names
         for path in sorted(TESTS.rglob("*.py"))

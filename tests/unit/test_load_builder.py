@@ -18,13 +18,13 @@ from mls.load.workload.calibration import Calibration, calibrate, least_tokens
 from mls.protocol.prompts import WORDS
 from mls.server.api import ServerApi
 
-MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
+CALIBRATION = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
 RUN = Run(max_tokens=9)
 seeds, jobs = st.integers(0, 2**63), st.integers(-100, 10**6)
 
 
 def prompts(seed=1, **keys):
-    return make_prompts(RUN, Workload.model_validate(keys), seed, Materials(MADE))
+    return make_prompts(RUN, Workload.model_validate(keys), seed, Materials(CALIBRATION))
 
 
 def words(prompt):
@@ -33,11 +33,11 @@ def words(prompt):
 
 @given(seeds, jobs, st.integers(11, 5000))
 def test_synthetic_prompts_have_the_tokens_asked_for(seed, job, tokens):
-    """By seed and job alone, so the same on any number of ranks."""
-    made = prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
-    assert words(made) + MADE.overhead == tokens == made.asked.prompt_tokens
-    assert made == prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
-    assert made.asked.output_tokens == 9
+    """They depend on seed and job alone, so they are the same on any number of ranks."""
+    prompt = prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
+    assert words(prompt) + CALIBRATION.overhead == tokens == prompt.asked.prompt_tokens
+    assert prompt == prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
+    assert prompt.asked.output_tokens == 9
 
 
 def test_another_seed_gives_other_prompts():
@@ -61,9 +61,9 @@ def test_lengths_stay_within_their_limits(seed, job, distribution, least, more):
 @pytest.mark.parametrize("distribution", ["normal", "lognormal"])
 def test_mean_and_deviation_are_those_of_the_lengths(distribution):
     lengths = Lengths(distribution=distribution, mean=500, std=100, max=100_000)
-    drawn = [draw(lengths, 3, job, "prompt", None) for job in range(4000)]
-    assert fmean(drawn) == pytest.approx(500, rel=0.02)
-    assert stdev(drawn) == pytest.approx(100, rel=0.06)
+    draws = [draw(lengths, 3, job, "prompt", None) for job in range(4000)]
+    assert fmean(draws) == pytest.approx(500, rel=0.02)
+    assert stdev(draws) == pytest.approx(100, rel=0.06)
 
 
 def test_empirical_and_uniform_draw_every_value_alike():
@@ -71,27 +71,31 @@ def test_empirical_and_uniform_draw_every_value_alike():
         Lengths(distribution="empirical", values=[3, 4, 5]),
         Lengths(distribution="uniform", min=3, max=5),
     ):
-        drawn = [draw(lengths, 3, job, "output", None) for job in range(3000)]
-        assert all(drawn.count(value) == pytest.approx(1000, rel=0.1) for value in (3, 4, 5))
-        assert drawn != [draw(lengths, 3, job, "prompt", None) for job in range(3000)]
+        draws = [draw(lengths, 3, job, "output", None) for job in range(3000)]
+        assert all(draws.count(value) == pytest.approx(1000, rel=0.1) for value in (3, 4, 5))
+        assert draws != [draw(lengths, 3, job, "prompt", None) for job in range(3000)]
 
 
 def test_groups_share_their_beginning_and_nothing_else():
-    made = prompts(kind="shared_prefix", prompt_tokens=80, prefix_tokens=40, groups=3)
-    found = [made(job) for job in range(12)]
-    assert all(words(p) + MADE.overhead == 80 for p in found)
+    prompt_of = prompts(kind="shared_prefix", prompt_tokens=80, prefix_tokens=40, groups=3)
+    all_prompts = [prompt_of(job) for job in range(12)]
+    assert all(words(p) + CALIBRATION.overhead == 80 for p in all_prompts)
     beginnings = {}
-    for prompt in found:
+    for prompt in all_prompts:
         beginnings.setdefault(prompt.asked.group, set()).add(tuple(prompt.text.split()[:40]))
-    assert all(len(shared) == 1 for shared in beginnings.values()) and len(beginnings) == 3
-    assert len({prompt.text for prompt in found}) == 12
+    assert all(len(texts) == 1 for texts in beginnings.values()) and len(beginnings) == 3
+    assert len({prompt.text for prompt in all_prompts}) == 12
     assert len(set.union(*beginnings.values())) == 3
-    assert made(-1).text.split()[:40] != made(2).text.split()[:40]  # nor does the warm-up
+    assert (
+        prompt_of(-1).text.split()[:40] != prompt_of(2).text.split()[:40]
+    )  # the warm-up has its own
 
 
 def test_a_conversation_says_all_that_was_said_before():
     workload = Workload(kind="conversation", turns=3, system="Be brief.")
-    bodies = WorkloadBodies(RUN, workload, "m", make_prompts(RUN, workload, 1, Materials(MADE)))
+    bodies = WorkloadBodies(
+        RUN, workload, "m", make_prompts(RUN, workload, 1, Materials(CALIBRATION))
+    )
     first = orjson.loads(bodies.body(6))
     assert [m["role"] for m in first["messages"]] == ["system", "user"]
     assert bodies.next_turn(6, "Yes.") == 7
@@ -109,51 +113,51 @@ def test_a_conversation_says_all_that_was_said_before():
 
 
 def tokens_of(text):
-    """A tokenizer to which words of more than six letters are two tokens."""
+    """Number of tokens by a tokenizer that makes two of each word of more than six letters."""
     return sum(1 + (len(word) > 6) for word in text.split())
 
 
 def answers(reply, tokenizes=True, usage=True):
-    def tokenize(seen):
+    def tokenize(request):
         return reply(
-            json.dumps({"tokens": [0] * tokens_of(json.loads(seen.body)["content"])}).encode()
+            json.dumps({"tokens": [0] * tokens_of(json.loads(request.body)["content"])}).encode()
         )
 
-    def template(seen):
-        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
-        return reply(json.dumps({"prompt": f"system user {said} assistant"}).encode())
+    def template(request):
+        text = " ".join(m["content"] for m in json.loads(request.body)["messages"])
+        return reply(json.dumps({"prompt": f"system user {text} assistant"}).encode())
 
-    def complete(seen):
-        said = " ".join(m["content"] for m in json.loads(seen.body)["messages"])
-        counted = {"prompt_tokens": tokens_of(said) + 5} if usage else {}
+    def complete(request):
+        text = " ".join(m["content"] for m in json.loads(request.body)["messages"])
+        counts = {"prompt_tokens": tokens_of(text) + 5} if usage else {}
         body = {
             "choices": [{"message": {"content": "a"}, "finish_reason": "length"}],
-            "usage": counted,
+            "usage": counts,
         }
         return reply(json.dumps(body).encode())
 
-    found = {"/v1/chat/completions": complete}
-    return found | ({"/tokenize": tokenize, "/apply-template": template} if tokenizes else {})
+    replies = {"/v1/chat/completions": complete}
+    return replies | ({"/tokenize": tokenize, "/apply-template": template} if tokenizes else {})
 
 
 def test_the_server_is_the_tokenizer(make_server, reply, tmp_path):
     server = make_server(answers(reply))
-    made = calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64)
-    assert made.exact and made.per_word == 1
-    assert set(made.words) == {word for word in WORDS if tokens_of(word) == 1}
-    assert made.overhead == 5  # by usage: two more than the template that the server shows
-    assert tokens_of(made.text(random.Random(1), 700)) == 700
-    asked = len(server.seen)
-    assert calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64) == made
-    assert len(server.seen) == asked + 1  # only what the server is
+    calibration = calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64)
+    assert calibration.exact and calibration.per_word == 1
+    assert set(calibration.words) == {word for word in WORDS if tokens_of(word) == 1}
+    assert calibration.overhead == 5  # by usage: two more than the template that the server shows
+    assert tokens_of(calibration.text(random.Random(1), 700)) == 700
+    count = len(server.seen)
+    assert calibrate(ServerApi(server.url), RUN, None, "m", tmp_path, "a" * 64) == calibration
+    assert len(server.seen) == count + 1  # the one about the server itself
     assert not (tmp_path / "none").exists()
 
 
 def test_without_a_tokenizer_lengths_are_estimated_and_said_to_be(make_server, reply):
     server = make_server(answers(reply, tokenizes=False))
-    made = calibrate(ServerApi(server.url), RUN, None, "m", None, None)
-    assert not made.exact and 1 < made.per_word < 2
-    assert tokens_of(made.text(random.Random(1), 1000)) == pytest.approx(1000, rel=0.1)
+    calibration = calibrate(ServerApi(server.url), RUN, None, "m", None, None)
+    assert not calibration.exact and 1 < calibration.per_word < 2
+    assert tokens_of(calibration.text(random.Random(1), 1000)) == pytest.approx(1000, rel=0.1)
 
 
 def test_without_anything_to_count_by_it_is_one_sentence(make_server, reply):
@@ -164,5 +168,5 @@ def test_without_anything_to_count_by_it_is_one_sentence(make_server, reply):
 
 def test_a_prompt_shorter_than_its_template_is_one_sentence():
     with pytest.raises(UserError, match="8 tokens can't be had: the chat template alone has 10"):
-        least_tokens(MADE, [100, 8])
-    least_tokens(MADE, [11])
+        least_tokens(CALIBRATION, [100, 8])
+    least_tokens(CALIBRATION, [11])

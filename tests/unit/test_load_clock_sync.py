@@ -1,4 +1,4 @@
-"""Times of other hosts' clocks, brought to rank 0's by a measurement before and one after."""
+"""Times of other hosts' clocks, brought to rank 0's by measurements before and after the run."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,10 @@ PPM = 1_000_000
 
 
 def on_rank0(theirs_ns, start_ns, ahead_ns, drift_ppm):
-    """Rank 0's clock, by a clock that is so far behind at `start_ns` of its own and so much slower."""
+    """Rank 0's time at the moment `theirs_ns` of another clock.
+
+    Rank 0's clock is ahead of it by `ahead_ns` at its `start_ns`, and faster by `drift_ppm`.
+    """
     return theirs_ns + ahead_ns + (theirs_ns - start_ns) * drift_ppm // PPM
 
 
@@ -26,11 +29,13 @@ def on_rank0(theirs_ns, start_ns, ahead_ns, drift_ppm):
 def test_a_clock_of_any_offset_and_rate_is_right_to_within_the_uncertainty(
     start_ns, ahead_ns, drift_ppm, span_ns, share, errors_ns
 ):
-    def measured(at_ns, error_ns):
+    def offset_at(at_ns, error_ns):
         truth = on_rank0(at_ns, start_ns, ahead_ns, drift_ppm) - at_ns
         return Offset(at_ns, truth + error_ns, abs(error_ns) + 1)
 
-    to_rank0 = ToRank0(measured(start_ns, errors_ns[0]), measured(start_ns + span_ns, errors_ns[1]))
+    to_rank0 = ToRank0(
+        offset_at(start_ns, errors_ns[0]), offset_at(start_ns + span_ns, errors_ns[1])
+    )
     moment = start_ns + int(share * span_ns)
     error = abs(to_rank0(moment) - on_rank0(moment, start_ns, ahead_ns, drift_ppm))
     assert error <= max(map(abs, errors_ns)) + 2  # whole nanoseconds

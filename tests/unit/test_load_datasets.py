@@ -1,4 +1,4 @@
-"""Prompts from files: unusable rows are left out and counted, and bad files refused in one sentence."""
+"""Prompts from files: unusable rows are left out and counted; a bad file is one sentence."""
 
 import json
 
@@ -35,9 +35,9 @@ def lines(path, rows):
 
 def test_all_forms_are_understood(tmp_path):
     rows = [{"prompt": "a b"}, {"messages": OPENAI}, {"conversations": SHAREGPT}]
-    drawn = draw(lines(tmp_path / "d.jsonl", rows), requests=3)
-    assert sorted(row.text for row in drawn) == ["Q", "S\n\nQ", "a b"]
-    assert all(row.messages[-1]["role"] == "user" for row in drawn)
+    draws = draw(lines(tmp_path / "d.jsonl", rows), requests=3)
+    assert sorted(row.text for row in draws) == ["Q", "S\n\nQ", "a b"]
+    assert all(row.messages[-1]["role"] == "user" for row in draws)
 
 
 @given(st.integers(0, 2**62))
@@ -53,8 +53,8 @@ def test_a_seed_draws_rows_without_repeating_any(tmp_path_factory, seed):
 
 def test_rows_are_filtered_by_their_tokens(tmp_path):
     path = lines(tmp_path / "d.jsonl", [{"prompt": "x " * n} for n in range(1, 21)])
-    drawn = draw(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
-    assert all(4 <= len(row.text.split()) <= 12 for row in drawn) and len(drawn) == 5
+    draws = draw(path, requests=5, min_prompt_tokens=4, max_prompt_tokens=12)
+    assert all(4 <= len(row.text.split()) <= 12 for row in draws) and len(draws) == 5
 
 
 def test_replacement_draws_more_than_there_are(tmp_path):
@@ -92,11 +92,11 @@ def test_the_warm_up_has_lengths_of_the_trace_too(tmp_path):
 )
 def test_a_conversation_is_what_leads_up_to_the_users_first_reply(tmp_path, turns, messages):
     rows = [
-        {"conversations": [{"from": who, "value": text} for who, text in turns]},
-        {"messages": [{"role": who, "content": text} for who, text in turns]},
+        {"conversations": [{"from": role, "value": text} for role, text in turns]},
+        {"messages": [{"role": role, "content": text} for role, text in turns]},
     ]
     dataset, _ = load(lines(tmp_path / "d.jsonl", rows))
-    expected = [{"role": who, "content": text} for who, text in messages]
+    expected = [{"role": role, "content": text} for role, text in messages]
     assert [row.messages for row in dataset.rows] == [expected, expected]
     assert dataset.notes == ()
 
@@ -147,14 +147,14 @@ def test_leaving_rows_out_changes_neither_the_order_nor_what_a_seed_draws(
     of_clean, workload = load(lines(folder / "clean.jsonl", clean))
     of_mixed, _ = load(lines(folder / "mixed.jsonl", mixed))
     assert of_mixed.rows == of_clean.rows and len(of_mixed.notes) == bool(names)
-    drawn = [draw_rows(each, workload, seed, 7, lambda _: None) for each in (of_clean, of_mixed)]
-    assert drawn[0] == drawn[1]
+    draws = [draw_rows(each, workload, seed, 7, lambda _: None) for each in (of_clean, of_mixed)]
+    assert draws[0] == draws[1]
 
 
-@pytest.mark.parametrize("good, refused", [(0, True), (2, True), (3, False), (4, False)])
-def test_more_than_half_of_the_rows_unusable_is_one_sentence(tmp_path, good, refused):
+@pytest.mark.parametrize("good, refusal", [(0, True), (2, True), (3, False), (4, False)])
+def test_more_than_half_of_the_rows_unusable_is_one_sentence(tmp_path, good, refusal):
     path = lines(tmp_path / "d.jsonl", [{"prompt": "a"}] * good + [{"prompt": ""}] * 3)
-    if not refused:
+    if not refusal:
         assert len(load(path)[0].rows) == good
         return
     with pytest.raises(UserError) as error:

@@ -1,4 +1,4 @@
-"""Hand-out of jobs as far as one rank alone can show it; with several ranks see tests/mpi."""
+"""Hand-out of jobs on a single rank; for several ranks see tests/mpi."""
 
 import itertools
 
@@ -50,12 +50,12 @@ def test_counter_hands_out_each_job_once_then_nothing():
 
 
 def test_counter_stands_any_number_of_stops():
-    """Each rank that gives up on the server stops it; their sum must not wrap around."""
+    """Each rank that gives up on the server stops the counter; the sum must not wrap around."""
     source = Counter(MPI.COMM_SELF, None)
     assert [source.draw(), source.draw()] == [0, 1]
     for _ in range(1000):
         source.stop()
-    source.exhausted = False  # another rank, that hasn't heard yet
+    source.exhausted = False  # as on another rank, which doesn't know yet
     assert source.draw() is None and source.exhausted
     assert source.handed_out() >= 2
     source.close()

@@ -1,4 +1,4 @@
-"""Parts are merged by job, whatever each rank was given, and nothing is left beside the result."""
+"""Parts are merged by job, whichever jobs each rank had; only the result remains."""
 
 import numpy as np
 import pyarrow as pa
@@ -23,20 +23,20 @@ def table(jobs):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 4), max_size=60), st.integers(1, 7), st.sampled_from([1, 0.2]))
-def test_any_shares_are_merged_in_the_order_of_jobs(tmp_path, owners, rows, lasts):
-    """owners: the rank of each job; rows: of a row group; lasts: share of rank 0's jobs it keeps."""
+def test_any_shares_are_merged_in_the_order_of_jobs(tmp_path, owners, rows, share):
+    """owners: the rank of each job. rows: of a row group. share: of rank 0's jobs in its part."""
     parts = []
     for rank in range(5):
         jobs = [job for job, owner in enumerate(owners) if owner == rank]
-        jobs = jobs[: int(len(jobs) * (lasts if rank == 0 else 1))]
+        jobs = jobs[: int(len(jobs) * (share if rank == 0 else 1))]
         parts.append((tmp_path / f"{rank}.parquet", jobs))
         pieces = [table(jobs[i : i + rows]) for i in range(0, len(jobs), rows)]
         write_tables(parts[-1][0], pieces or [table([])])
-    wanted = sorted(job for _, jobs in parts for job in jobs)
+    order = sorted(job for _, jobs in parts for job in jobs)
     tables = list(merged([path for path, _ in parts]))
-    assert [job for piece in tables for job in piece["job"].to_pylist()] == wanted
-    if wanted:
-        assert pa.concat_tables(tables).equals(table(wanted))
+    assert [job for piece in tables for job in piece["job"].to_pylist()] == order
+    if order:
+        assert pa.concat_tables(tables).equals(table(order))
 
 
 def test_merging_takes_steps_of_a_row_group_however_many_parts_there_are(tmp_path):
@@ -54,17 +54,17 @@ def test_merging_takes_steps_of_a_row_group_however_many_parts_there_are(tmp_pat
 
 
 def test_with_a_folder_the_figures_are_read_back_and_all_columns_are_in_the_file(tmp_path):
-    pooled = gather(MPI.COMM_SELF, [table([0, 1]), table([2])], tmp_path)
-    assert pooled.table["job"].to_pylist() == [0, 1, 2]
-    assert "output" not in pooled.table.column_names and pooled.file.exists()
+    pool = gather(MPI.COMM_SELF, [table([0, 1]), table([2])], tmp_path)
+    assert pool.table["job"].to_pylist() == [0, 1, 2]
+    assert "output" not in pool.table.column_names and pool.file.exists()
     discard_parts(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pooled = gather(MPI.COMM_SELF, [table([0, 1]), table([2])], None)
-    assert pooled.table.equals(table([0, 1, 2]).combine_chunks()) and pooled.file is None
+    pool = gather(MPI.COMM_SELF, [table([0, 1]), table([2])], None)
+    assert pool.table.equals(table([0, 1, 2]).combine_chunks()) and pool.file is None
     assert list(tmp_path.iterdir()) == []
 
 

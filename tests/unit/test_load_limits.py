@@ -1,4 +1,4 @@
-"""Limits within a request: when they strike, and what they count as the first token."""
+"""Limits within a request: the moment at which they strike, and the first token by them."""
 
 import itertools
 
@@ -23,14 +23,14 @@ BODY = chunked(*PINGS, *events())
 
 
 def connection(*reads, start_ns=START_NS):
-    """A connection whose request began then, with reads a millisecond apart from a second later."""
-    made = Connection(0)
-    made.exchange = Exchange(0, 0, start_ns)
-    made.exchange.start_ns = start_ns
-    made.exchange.status = 200
+    """A connection whose request starts at `start_ns`; its reads follow 1 s later, 1 ms apart."""
+    connection = Connection(0)
+    connection.exchange = Exchange(0, 0, start_ns)
+    connection.exchange.start_ns = start_ns
+    connection.exchange.status = 200
     for i, data in enumerate(reads):
-        made.exchange.reads.append((data, b"", start_ns + NS_PER_S + i * NS_PER_MS, 0))
-    return made
+        connection.exchange.reads.append((data, b"", start_ns + NS_PER_S + i * NS_PER_MS, 0))
+    return connection
 
 
 def reads(body, cuts):
@@ -40,27 +40,27 @@ def reads(body, cuts):
 
 @given(st.sets(st.integers(1, len(BODY) - 1), max_size=30), st.data())
 def test_first_token_is_the_parsers_own_first_chunk(cuts, data):
-    """However the bytes were split, and whichever of them have come."""
-    came = reads(BODY, cuts)
-    came = came[: data.draw(st.integers(0, len(came)))]
-    looked_at = connection(*came)
+    """The split of the bytes and the number of reads so far don't matter."""
+    pieces = reads(BODY, cuts)
+    pieces = pieces[: data.draw(st.integers(0, len(pieces)))]
+    partial = connection(*pieces)
     limits = Limits(Run(timeout_first_token_s=2))
-    whole = connection(*came).exchange
-    if came:
+    whole = connection(*pieces).exchange
+    if pieces:
         unframe(whole)
-    struck = limits.breach(looked_at, START_NS + 2 * NS_PER_S + 1)
-    assert (struck is None) == bool(parse(whole).chunk_reads)
-    assert looked_at.exchange.reads == connection(*came).exchange.reads  # nothing is used up
+    breach = limits.breach(partial, START_NS + 2 * NS_PER_S + 1)
+    assert (breach is None) == bool(parse(whole).chunk_reads)
+    assert partial.exchange.reads == connection(*pieces).exchange.reads  # nothing is used up
 
 
 def test_each_limit_strikes_at_its_own_moment():
     limits = Limits(Run(timeout_first_token_s=3, timeout_between_chunks_s=2))
     assert limits.every_ns == 200 * NS_PER_MS
-    mute, begun = connection(), connection(BODY[:-60])
+    mute, streaming = connection(), connection(BODY[:-60])
     assert limits.breach(mute, START_NS + 3 * NS_PER_S) is None
     assert limits.breach(mute, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_first_token"
-    assert limits.breach(begun, START_NS + 3 * NS_PER_S) is None
-    assert limits.breach(begun, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_between_chunks"
+    assert limits.breach(streaming, START_NS + 3 * NS_PER_S) is None
+    assert limits.breach(streaming, START_NS + 3 * NS_PER_S + 1)[0] == "timeout_between_chunks"
 
 
 def test_no_limits_are_never_looked_at():

@@ -21,8 +21,8 @@ def good(job=0):
     )
 
 
-def row(made, **options):
-    (table,) = records([made], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
+def row(reply, **options):
+    (table,) = records([reply], BUILDER, rank=3, keep_output=options.pop("keep", False), **options)
     (record,) = table.to_pylist()
     return record
 
@@ -44,14 +44,14 @@ def test_clock_of_another_host_is_brought_to_rank_0s():
     for name in ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "end_ns"):
         assert there[name] == here[name] - 500
     assert there["chunk_ns"] == [time - 500 for time in here["chunk_ns"]]
-    assert there["connected_ns"] is None  # it did not happen, on any clock
+    assert there["connected_ns"] is None  # no connection was opened, on any clock
     assert there["chunk_lag_ns"] == here["chunk_lag_ns"]
 
 
 def test_failed_requests_are_rows_as_well():
-    made = exchange(status=0, event_stream=False)
-    made.fail("refused", "Connection refused", START_NS + 7)
-    record = row(made)
+    reply = exchange(status=0, event_stream=False)
+    reply.fail("refused", "Connection refused", START_NS + 7)
+    record = row(reply)
     assert (record["error"], record["error_text"]) == ("refused", "Connection refused")
     assert record["status"] is None and record["chunk_ns"] == [] and record["chunks"] == 0
     assert record["first_chunk_ns"] is None and record["end_ns"] == START_NS + 7

@@ -16,13 +16,13 @@ from mls.load.workload.calibration import Calibration
 from mls.load.workload.replay import check_same, read_earlier
 from mls.protocol.prompts import WORDS
 
-MADE = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
+CALIBRATION = Calibration(words=tuple(WORDS), overhead=10, per_word=1, exact=True)
 
 
 def earlier_run(folder, requests=6, seed=77, **workload):
     """A repeat's folder as a run leaves it, as far as a replay looks."""
     model, run = Workload.model_validate(workload), Run(prompt_words=20)
-    prompts = make_prompts(run, model, seed, Materials(MADE))
+    prompts = make_prompts(run, model, seed, Materials(CALIBRATION))
     texts = [prompts(job).text for job in range(requests)]
     folder.mkdir()
     config = {"seed": seed, "run": run.model_dump(), "workload": model.model_dump()}
@@ -33,7 +33,7 @@ def earlier_run(folder, requests=6, seed=77, **workload):
     return texts
 
 
-def replayed(path, calibration=MADE):
+def replay(path, calibration=CALIBRATION):
     workload = Workload(kind="replay", file=str(path))
     earlier = read_earlier(workload)
     materials = Materials(calibration, earlier=earlier)
@@ -44,18 +44,18 @@ def replayed(path, calibration=MADE):
 @pytest.mark.parametrize("workload", [{}, {"kind": "synthetic", "prompt_tokens": 50}])
 def test_says_what_was_said(tmp_path, workload):
     texts = earlier_run(tmp_path / "run", **workload)
-    earlier, text = replayed(tmp_path / "run")
+    earlier, text = replay(tmp_path / "run")
     assert [text(job) for job in range(6)] == texts
     check_same(earlier, text, 6)
     shutil.make_archive(str(tmp_path / "one"), "zip", tmp_path, "run")
-    earlier, text = replayed(tmp_path / "one.zip")
+    earlier, text = replay(tmp_path / "one.zip")
     check_same(earlier, text, 4)
 
 
 def test_another_tokenizer_is_noticed(tmp_path):
     earlier_run(tmp_path / "run", kind="synthetic", prompt_tokens=50)
-    other = MADE.model_copy(update={"words": MADE.words[1:]})
-    earlier, text = replayed(tmp_path / "run", other)
+    other = CALIBRATION.model_copy(update={"words": CALIBRATION.words[1:]})
+    earlier, text = replay(tmp_path / "run", other)
     with pytest.raises(UserError, match="prompt 0 of the earlier run can't be made again"):
         check_same(earlier, text, 6)
 
@@ -64,21 +64,21 @@ def test_another_tokenizer_is_noticed(tmp_path):
 def test_more_than_there_was_is_one_sentence(tmp_path, requests):
     earlier_run(tmp_path / "run")
     with pytest.raises(UserError, match="the earlier run had 6 requests"):
-        check_same(*replayed(tmp_path / "run"), requests)
+        check_same(*replay(tmp_path / "run"), requests)
 
 
 def test_what_can_not_be_replayed_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="can't be read"):
-        replayed(tmp_path / "nothing")
+        replay(tmp_path / "nothing")
     (tmp_path / "text.zip").write_text("no archive")
     with pytest.raises(UserError, match="is not a repeat"):
-        replayed(tmp_path / "text.zip")
+        replay(tmp_path / "text.zip")
     (tmp_path / "two").mkdir()
     for name in ("a", "b"):
         earlier_run(tmp_path / "two" / name)
     shutil.make_archive(str(tmp_path / "two"), "zip", tmp_path / "two")
     with pytest.raises(UserError, match="holds 2 repeats"):
-        replayed(tmp_path / "two.zip")
+        replay(tmp_path / "two.zip")
     earlier_run(tmp_path / "talk", kind="conversation")
     with pytest.raises(UserError, match="whose prompts are not its own"):
-        replayed(tmp_path / "talk")
+        replay(tmp_path / "talk")

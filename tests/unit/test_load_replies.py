@@ -1,4 +1,4 @@
-"""What replies say, in every form that servers give them; and never an exception."""
+"""Replies in every form that servers send are parsed, never with an exception."""
 
 import itertools
 import json
@@ -13,7 +13,7 @@ from mls.load.replies import parse
 
 
 def sse(*objects):
-    """The body of a stream of these chunks; `str` as it is."""
+    """The body of a stream of these chunks; a `str` is the data itself."""
     return b"".join(
         b"data: " + (each.encode() if isinstance(each, str) else orjson.dumps(each)) + b"\n\n"
         for each in objects
@@ -199,12 +199,12 @@ def test_html_with_status_200_and_empty_bodies_are_bad_replies():
 
 def test_a_key_that_the_server_repeats_is_not_kept():
     key = "sk-" + "k" * 40
-    text = "x" * 180 + key  # would be cut within the key
+    text = "x" * 180 + key  # error texts are cut at a length that is within the key
     body = orjson.dumps({"error": {"message": text}})
-    refused = parse(exchange(body, status=401, event_stream=False), (key,))
-    assert refused.error_text == "x" * 180 + "***"
-    broken = parse(exchange(text.encode(), event_stream=False), (key,))
-    assert broken.error == "bad_reply" and "sk-" not in broken.error_text
+    refusal = parse(exchange(body, status=401, event_stream=False), (key,))
+    assert refusal.error_text == "x" * 180 + "***"
+    garbage = parse(exchange(text.encode(), event_stream=False), (key,))
+    assert garbage.error == "bad_reply" and "sk-" not in garbage.error_text
     stream = sse(*(delta(letter) for letter in key), delta(reason=key))
     answer = parse(exchange(stream), (key,))
     assert answer.hide("".join(answer.text)) == answer.finish_reason == "***"
@@ -300,7 +300,7 @@ def test_any_bytes_give_a_reply(reads, event_stream):
 
 
 def test_the_transports_error_comes_first():
-    failed = exchange(sse(delta("a")))
-    failed.fail("timeout", "no complete reply within 1 s", failed.end_ns)
-    reply = parse(failed)
+    late = exchange(sse(delta("a")))
+    late.fail("timeout", "no complete reply within 1 s", late.end_ns)
+    reply = parse(late)
     assert reply.error == "timeout" and reply.text == ["a"]

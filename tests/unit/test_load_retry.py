@@ -1,4 +1,4 @@
-"""How long a request that was refused for now waits before it is sent again."""
+"""The pause before a request is sent again after the server asked to wait."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_what_the_header_asks_for(header: str | None, seconds: float) -> None:
 
 def test_a_date_is_so_far_from_now() -> None:
     assert 18 < seconds_of(formatdate(time.time() + 20, usegmt=True)) <= 20
-    zoned = datetime.now(UTC) + timedelta(seconds=20)
-    assert 18 < seconds_of(format_datetime(zoned)) <= 20
+    date = datetime.now(UTC) + timedelta(seconds=20)
+    assert 18 < seconds_of(format_datetime(date)) <= 20
 
 
 def test_the_header_may_only_lengthen_a_pause() -> None:

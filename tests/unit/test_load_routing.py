@@ -1,4 +1,4 @@
-"""Which server a request goes to."""
+"""The server that each request goes to."""
 
 import itertools
 from collections import Counter
@@ -24,19 +24,19 @@ def router(policy, servers, turns=1):
 
 @given(counts, st.integers(-8, 100))
 def test_round_robin_serves_each_in_turn(servers, first):
-    chosen = [router("round_robin", servers).choose(first + i, []) for i in range(3 * servers)]
-    assert Counter(chosen) == dict.fromkeys(range(servers), 3)
-    assert all(b == (a + 1) % servers for a, b in itertools.pairwise(chosen))
+    choices = [router("round_robin", servers).choose(first + i, []) for i in range(3 * servers)]
+    assert Counter(choices) == dict.fromkeys(range(servers), 3)
+    assert all(b == (a + 1) % servers for a, b in itertools.pairwise(choices))
 
 
 @given(counts, st.integers(0, 100), st.data())
 def test_least_outstanding_is_never_a_busier_one(servers, job, data):
     busy = data.draw(st.lists(st.integers(0, servers - 1), max_size=40))
-    chosen = router("least_outstanding", servers).choose(job, iter(busy))
-    held = [busy.count(each) for each in range(servers)]
-    assert held[chosen] == min(held)
-    if len({*held}) == 1:  # all alike: in turn
-        assert chosen == job % servers
+    server = router("least_outstanding", servers).choose(job, iter(busy))
+    outstanding = [busy.count(each) for each in range(servers)]
+    assert outstanding[server] == min(outstanding)
+    if len({*outstanding}) == 1:  # equal: in turn
+        assert server == job % servers
 
 
 @given(counts, st.integers(2, 9), st.integers(0, 100))
@@ -49,13 +49,13 @@ def test_sticky_keeps_a_conversation_on_one_server(servers, turns, session):
 
 def test_each_server_gets_its_own_head_and_the_same_body():
     targets = [Target("http://one:1"), Target("https://two.example/root", "key")]
-    made = RequestBuilder(targets, Run(), served_as=None, seed=1, run_id="r")
-    made.build_ahead(range(2))
-    first, second = made.wire(0, 0), made.wire(1, 1)
+    builder = RequestBuilder(targets, Run(), served_as=None, seed=1, run_id="r")
+    builder.build_ahead(range(2))
+    first, second = builder.wire(0, 0), builder.wire(1, 1)
     assert first.startswith(b"POST /v1/chat/completions HTTP/1.1\r\nHost: one:1\r\n")
     assert second.startswith(b"POST /root/v1/chat/completions HTTP/1.1\r\nHost: two.example\r\n")
-    assert f"X-Request-Id: {made.request_id(1)}\r\n".encode() in second
-    again = made.wire(1, 0)
+    assert f"X-Request-Id: {builder.request_id(1)}\r\n".encode() in second
+    again = builder.wire(1, 0)
     assert again.partition(b"\r\n\r\n")[2] == second.partition(b"\r\n\r\n")[2]
 
 

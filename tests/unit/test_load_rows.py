@@ -1,4 +1,4 @@
-"""Files of rows as other people's programs write them."""
+"""Files of rows in the forms that other programs write."""
 
 import datetime
 import json

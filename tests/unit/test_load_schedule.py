@@ -1,4 +1,4 @@
-"""Arrival schedules: the process that was asked for, on any number of ranks."""
+"""Arrival schedules: the configured process, on any number of ranks."""
 
 import numpy as np
 import pytest
@@ -21,13 +21,13 @@ kinds = st.sampled_from(
 )
 
 
-def made(load, seed=1, requests=N, duration_s=None):
+def plan_of(load, seed=1, requests=N, duration_s=None):
     return schedule(load, seed, requests, duration_s, None)
 
 
-def pooled(load, ranks, seed=1):
-    """All ranks' shares put together again, in order: what arrives at the server."""
-    whole = [made(load, seed) for _ in range(ranks)]  # each rank makes its own
+def pool(load, ranks, seed=1):
+    """Arrivals at the server in s: the shares of all ranks together, in order."""
+    whole = [plan_of(load, seed) for _ in range(ranks)]  # each rank makes its own
     return (
         np.sort(np.concatenate([w.at_ns[w.share(i, ranks)] for i, w in enumerate(whole)]))
         / NS_PER_S
@@ -37,8 +37,8 @@ def pooled(load, ranks, seed=1):
 @given(kinds, st.integers(0, 2**63), st.integers(1, 9), st.integers(1, 300))
 @settings(max_examples=50)
 def test_the_ranks_shares_are_the_schedule_whatever_their_number(load, seed, ranks, requests):
-    whole = made(load, seed, requests)
-    shares = [made(load, seed, requests).share(i, ranks) for i in range(ranks)]
+    whole = plan_of(load, seed, requests)
+    shares = [plan_of(load, seed, requests).share(i, ranks) for i in range(ranks)]
     assert sorted(np.concatenate(shares)) == list(range(requests))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert (np.diff(whole.at_ns) >= 0).all() and whole.at_ns[0] >= 0
@@ -48,16 +48,16 @@ def test_the_ranks_shares_are_the_schedule_whatever_their_number(load, seed, ran
 @settings(max_examples=20)
 def test_a_seed_is_a_schedule(seed):
     load = Load(kind="poisson", rate=3.0)
-    assert (made(load, seed).at_ns == made(load, seed).at_ns).all()
-    assert (made(load, seed).at_ns != made(load, seed + 1).at_ns).any()
+    assert (plan_of(load, seed).at_ns == plan_of(load, seed).at_ns).all()
+    assert (plan_of(load, seed).at_ns != plan_of(load, seed + 1).at_ns).any()
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_poisson_gaps_are_exponential_when_pooled(ranks, seed):
-    times = pooled(Load(kind="poisson", rate=20.0), ranks, seed)
+    times = pool(Load(kind="poisson", rate=20.0), ranks, seed)
     assert stats.kstest(np.diff(times), "expon", args=(0, 1 / 20)).pvalue > 0.01
-    # independent of one another: counts of stretches are Poisson, too
+    # the gaps are independent: counts in intervals are Poisson, too
     counts = np.histogram(times, np.arange(0, times[-1], 0.5))[0]
     dispersion = counts.var(ddof=1) / counts.mean() * (len(counts) - 1)
     assert 0.005 < stats.chi2.cdf(dispersion, len(counts) - 1) < 0.995
@@ -66,31 +66,31 @@ def test_poisson_gaps_are_exponential_when_pooled(ranks, seed):
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 @pytest.mark.parametrize("shape", [0.25, 4.0])
 def test_gamma_gaps_are_gamma_when_pooled(ranks, shape):
-    times = pooled(Load(kind="gamma", rate=20.0, burstiness=shape), ranks)
+    times = pool(Load(kind="gamma", rate=20.0, burstiness=shape), ranks)
     gaps = np.diff(times)
     assert stats.kstest(gaps, "gamma", args=(shape, 0, 1 / (20 * shape))).pvalue > 0.01
     assert gaps.var() / gaps.mean() ** 2 == pytest.approx(1 / shape, rel=0.15)
 
 
 def test_one_ranks_share_alone_is_not_the_process():
-    """The test above can fail: every second arrival of a Poisson process is no Poisson process."""
-    whole = made(Load(kind="poisson", rate=20.0))
+    """Every second arrival of a Poisson process is no Poisson process: the test above can fail."""
+    whole = plan_of(Load(kind="poisson", rate=20.0))
     gaps = np.diff(whole.at_ns[whole.share(0, 2)]) / NS_PER_S
     assert stats.kstest(gaps, "expon", args=(0, gaps.mean())).pvalue < 1e-6
 
 
 def test_constant_and_burst_are_to_the_nanosecond():
-    even = made(Load(kind="constant", rate=8.0), requests=5).at_ns
+    even = plan_of(Load(kind="constant", rate=8.0), requests=5).at_ns
     assert even.tolist() == [i * NS_PER_S // 8 for i in range(5)]
-    burst = made(Load(kind="burst", burst=3, every_s=2.0), requests=7).at_ns
+    burst = plan_of(Load(kind="burst", burst=3, every_s=2.0), requests=7).at_ns
     assert burst.tolist() == [0, 0, 0, *[2 * NS_PER_S] * 3, 4 * NS_PER_S]
 
 
 @given(kinds, st.floats(0.01, 20), st.integers(0, 2**32))
 @settings(max_examples=50)
 def test_a_duration_gives_the_beginning_of_the_same_schedule(load, duration_s, seed):
-    short = made(load, seed, None, duration_s).at_ns
-    long = made(load, seed, None, duration_s + 5).at_ns
+    short = plan_of(load, seed, None, duration_s).at_ns
+    long = plan_of(load, seed, None, duration_s + 5).at_ns
     assert (short < round(duration_s * NS_PER_S) + 1).all()
     assert (long[: len(short)] == short).all()
     assert len(long) == len(short) or long[len(short)] >= round(duration_s * NS_PER_S) - 1
@@ -113,8 +113,8 @@ def test_stages_follow_one_another():
     assert counts[0] == 20 and counts[2] == 8
     assert stats.poisson.cdf(counts[1], 300) == pytest.approx(0.5, abs=0.49)
     for number, (begin, end) in enumerate([(0, 2), (2, 5), (5, 7)]):
-        mine = at_s[arrivals.stage == number]
-        assert mine.min() >= begin and mine.max() < end
+        own = at_s[arrivals.stage == number]
+        assert own.min() >= begin and own.max() < end
     assert (np.diff(arrivals.at_ns) >= 0).all()
 
 

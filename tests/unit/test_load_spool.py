@@ -1,4 +1,4 @@
-"""ExchangeSpool exchanges: the same back from the file, in the order of jobs, whatever the disk does."""
+"""Exchanges come back from the spool unchanged, in the order of jobs, whatever the disk does."""
 
 import errno
 import os
@@ -17,17 +17,17 @@ times = st.integers(0, 2**63 - 1)
 reads = st.lists(st.tuples(st.binary(max_size=99), st.binary(max_size=16), times, times))
 
 
-def fields(made):
-    return {name: getattr(made, name) for name in Exchange.__slots__}
+def fields(reply):
+    return {name: getattr(reply, name) for name in Exchange.__slots__}
 
 
-def raw(job, read=(), error=None):
-    made = Exchange(job, job % 7, 5)
-    made.reads = list(read)
-    made.size = sum(len(data) for data, *_ in made.reads)
+def raw(job, reads=(), error=None):
+    reply = Exchange(job, job % 7, 5)
+    reply.reads = list(reads)
+    reply.size = sum(len(data) for data, *_ in reply.reads)
     if error:
-        made.fail("reset", error, 9)
-    return made
+        reply.fail("reset", error, 9)
+    return reply
 
 
 @given(st.permutations(range(6)), st.integers(0, 2000), reads, st.text() | st.none())
@@ -36,26 +36,28 @@ def test_the_same_comes_back_in_the_order_of_jobs(order, most_bytes, read, error
     for job in order:
         spool.add(raw(job, read, error))
     assert len(spool) == 6
-    assert [fields(made) for made in spool] == [fields(raw(j, read, error)) for j in range(6)]
+    assert [fields(reply) for reply in spool] == [fields(raw(j, read, error)) for j in range(6)]
     spool.close()
     assert list(spool) == []
 
 
 def test_a_reply_that_was_taken_apart_comes_back_as_well():
     spool = ExchangeSpool(most_bytes=0)
-    made = exchange(b"a", b"b", job=3)
-    spool.add(made)
+    reply = exchange(b"a", b"b", job=3)
+    spool.add(reply)
     (copy,) = spool
-    assert copy is not made and fields(copy) == fields(made)
+    assert copy is not reply and fields(copy) == fields(reply)
     spool.close()
 
 
 def test_only_what_is_too_much_leaves_memory():
     spool = ExchangeSpool(most_bytes=2000)
-    made = [raw(job, [(b"x" * 250, b"", 1, 2)]) for job in range(7)]  # each costs 500 bytes
-    for one in made:
-        spool.add(one)
-    assert [copy is one for copy, one in zip(spool, made, strict=True)] == [False] * 3 + [True] * 4
+    replies = [raw(job, [(b"x" * 250, b"", 1, 2)]) for job in range(7)]  # each costs 500 bytes
+    for reply in replies:
+        spool.add(reply)
+    assert [copy is reply for copy, reply in zip(spool, replies, strict=True)] == [False] * 3 + [
+        True
+    ] * 4
     spool.close()
 
 
@@ -87,7 +89,7 @@ def test_a_full_disk_loses_nothing(monkeypatch, short):
     spool = ExchangeSpool(most_bytes=0)
     for job in (4, 3, 2, 1, 0):
         spool.add(raw(job, [(b"x" * 50, b"", 1, 2)]))
-    assert [made.job for made in spool] == [0, 1, 2, 3, 4]
-    assert room == -1  # one attempt failed, and there was no other
-    assert all(made.reads == [(b"x" * 50, b"", 1, 2)] for made in spool)
+    assert [reply.job for reply in spool] == [0, 1, 2, 3, 4]
+    assert room == -1  # one write failed, and there was no other
+    assert all(reply.reads == [(b"x" * 50, b"", 1, 2)] for reply in spool)
     spool.close()

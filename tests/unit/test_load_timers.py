@@ -23,16 +23,16 @@ def test_goes_off_at_its_moment_and_is_reset_by_the_next():
 
 
 def test_timers_are_run_in_their_order_once_each():
-    timers, done = Timers(), []
+    timers, calls = Timers(), []
     assert timers.next_ns is None
     now = time.monotonic_ns()
     for when in (3, 1, 2, 1):
-        timers.at(now + when, lambda when=when: done.append(when))
-    timers.at(now + 10**12, lambda: done.append("later"))
+        timers.at(now + when, lambda when=when: calls.append(when))
+    timers.at(now + 10**12, lambda: calls.append("later"))
     timers.arm()
     assert readable(timers, 10) and timers.next_ns == now + 1
     timers.run(now + 3)
-    assert done == [1, 1, 2, 3] and timers and timers.next_ns == now + 10**12
+    assert calls == [1, 1, 2, 3] and timers and timers.next_ns == now + 10**12
     timers.arm()
     assert not readable(timers, 0)
     timers.close()

@@ -1,4 +1,4 @@
-"""Kernel receive timestamps and the wall clock that they come from."""
+"""Kernel receive timestamps, and the wall clock in which they are given."""
 
 import socket
 import struct
@@ -13,7 +13,7 @@ from mls.load.transport.timestamps import ANCILLARY_BYTES, SO_TIMESTAMPNS, WallC
 
 
 class Clocks:
-    """Both clocks under the test's control."""
+    """The monotonic clock and the wall clock, both set by the test."""
 
     def __init__(self, monkeypatch):
         self.monotonic = 5_000 * NS_PER_S
@@ -22,7 +22,7 @@ class Clocks:
         monkeypatch.setattr(time, "time_ns", lambda: self.monotonic + self.ahead)
 
     def stamp(self):
-        """What the kernel would say of bytes that come in now."""
+        """The kernel's timestamp of bytes that arrive now."""
         wall = self.monotonic + self.ahead
         return struct.pack("@qq", *divmod(wall, NS_PER_S))
 
@@ -34,9 +34,9 @@ def clocks(monkeypatch):
 
 def test_wall_clock_is_brought_to_the_monotonic_clock(clocks):
     wall = WallClock()
-    stamp, came = clocks.stamp(), clocks.monotonic
+    stamp, at_ns = clocks.stamp(), clocks.monotonic
     clocks.monotonic += 20 * NS_PER_MS  # read late
-    assert arrival_ns(stamp, wall.offset_ns) == came
+    assert arrival_ns(stamp, wall.offset_ns) == at_ns
     assert wall.steps == 0
 
 
@@ -74,7 +74,7 @@ def test_offset_is_measured_at_most_every_50_ms(clocks):
 
 
 def test_tightest_bracket_counts(monkeypatch):
-    """A reading that was interrupted between the clocks is not believed."""
+    """A reading with an interruption between the two clocks is not used."""
     monotonic = iter([0, 1000, 2000, 2010, 3000, 9000, 10_000, 10_900, 20_000, 20_800])
     walls = iter([777, 100_000 + 2005, 999, 888, 666])
     monkeypatch.setattr(time, "monotonic_ns", lambda: next(monotonic))
@@ -86,24 +86,24 @@ def test_tightest_bracket_counts(monkeypatch):
 def test_real_bytes_are_stamped_when_they_came_not_when_they_were_read():
     wall = WallClock()
     with (
-        timestamps.hold() as held,
+        timestamps.hold() as hold,
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as near,
     ):
         far, _ = listener.accept()
         with far:
-            assert held and timestamps.enable(near)
-            assert timestamps.supported()  # waits until they are switched on
+            assert hold and timestamps.enable(near)
+            assert timestamps.supported()  # waits until the kernel gives timestamps
             before = time.monotonic_ns()
             far.send(b"x")
             after = time.monotonic_ns()
             time.sleep(0.1)
             _, ancillary, _, _ = near.recvmsg(10, ANCILLARY_BYTES)
-            read = time.monotonic_ns()
+            read_ns = time.monotonic_ns()
     ((level, kind, stamp),) = ancillary
     assert (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS)
-    came = arrival_ns(stamp, wall.offset_ns)
-    assert before - NS_PER_MS < came < after + 50 * NS_PER_MS < read
+    at_ns = arrival_ns(stamp, wall.offset_ns)
+    assert before - NS_PER_MS < at_ns < after + 50 * NS_PER_MS < read_ns
 
 
 def test_a_host_that_takes_the_option_but_gives_no_timestamps_is_not_supported(monkeypatch):

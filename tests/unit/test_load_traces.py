@@ -1,4 +1,4 @@
-"""Traces: read as they are, and bad ones refused in one sentence."""
+"""Traces are read as they are; a bad one is one sentence."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -16,7 +16,7 @@ from mls.load.workload.schedule import schedule
 from mls.load.workload.traces import read_trace
 
 
-def trace(tmp_path, text, name="trace.csv", **keys):
+def trace_load(tmp_path, text, name="trace.csv", **keys):
     path = tmp_path / name
     path.write_text(text)
     return Load(kind="trace", file=str(path), **keys)
@@ -27,19 +27,19 @@ def test_csv_and_jsonl_give_the_same(tmp_path):
     text = "time,prompt_tokens,output_tokens\n" + "".join(f"{a},{b},{c}\n" for a, b, c in rows)
     keys = ("time", "prompt_tokens", "output_tokens")
     lines = "\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows)
-    for load in (trace(tmp_path, text), trace(tmp_path, lines + "\n\n", "trace.jsonl")):
-        read = read_trace(load)
-        assert read.at_s.tolist() == [0, 0.5, 2.25]
-        assert read.prompt_tokens.tolist() == [10, 20, 30]
-        assert read.output_tokens.tolist() == [3, 4, 5]
+    for load in (trace_load(tmp_path, text), trace_load(tmp_path, lines + "\n\n", "trace.jsonl")):
+        trace = read_trace(load)
+        assert trace.at_s.tolist() == [0, 0.5, 2.25]
+        assert trace.prompt_tokens.tolist() == [10, 20, 30]
+        assert trace.output_tokens.tolist() == [3, 4, 5]
 
 
 def test_columns_and_units_are_the_configs(tmp_path):
     text = '{"timestamp": 27000, "input_length": 6755}\n{"timestamp": 30000, "input_length": 7319}'
     columns = {"time": "timestamp", "prompt_tokens": "input_length"}
-    read = read_trace(trace(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
-    assert read.at_s.tolist() == [0, 3] and read.prompt_tokens.tolist() == [6755, 7319]
-    assert read.output_tokens is None
+    trace = read_trace(trace_load(tmp_path, text, "t.jsonl", columns=columns, time_unit="ms"))
+    assert trace.at_s.tolist() == [0, 3] and trace.prompt_tokens.tolist() == [6755, 7319]
+    assert trace.output_tokens is None
 
 
 AZURE = """TIMESTAMP,ContextTokens,GeneratedTokens
@@ -72,43 +72,43 @@ MOONCAKE = """{"timestamp": 0, "input_length": 6755, "output_length": 500, "hash
     ids=["azure", "azure-2024", "burst-gpt", "mooncake"],
 )
 def test_published_traces_are_recognized(tmp_path, name, text, at_s, prompts, replies):
-    read = read_trace(trace(tmp_path, text, name))
-    assert read.at_s.tolist() == pytest.approx(at_s, abs=1e-9)
-    assert (read.prompt_tokens.tolist(), read.output_tokens.tolist()) == (prompts, replies)
+    trace = read_trace(trace_load(tmp_path, text, name))
+    assert trace.at_s.tolist() == pytest.approx(at_s, abs=1e-9)
+    assert (trace.prompt_tokens.tolist(), trace.output_tokens.tolist()) == (prompts, replies)
 
 
 def test_the_configs_columns_and_unit_take_precedence(tmp_path):
-    named = {"time": "timestamp", "prompt_tokens": "output_length"}
-    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl", columns=named))
-    assert read.at_s.tolist() == [0, 3052] and read.prompt_tokens.tolist() == [500, 490]
-    assert read.output_tokens is None
-    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl", time_unit="us"))
-    assert read.at_s.tolist() == [0, 0.003052]
-    read = read_trace(trace(tmp_path, AZURE, time_unit="ns"))  # dates have no unit
-    assert read.at_s.tolist() == pytest.approx([0, 1e-6, 1.250001])
+    columns = {"time": "timestamp", "prompt_tokens": "output_length"}
+    trace = read_trace(trace_load(tmp_path, MOONCAKE, "t.jsonl", columns=columns))
+    assert trace.at_s.tolist() == [0, 3052] and trace.prompt_tokens.tolist() == [500, 490]
+    assert trace.output_tokens is None
+    trace = read_trace(trace_load(tmp_path, MOONCAKE, "t.jsonl", time_unit="us"))
+    assert trace.at_s.tolist() == [0, 0.003052]
+    trace = read_trace(trace_load(tmp_path, AZURE, time_unit="ns"))  # dates have no unit
+    assert trace.at_s.tolist() == pytest.approx([0, 1e-6, 1.250001])
 
 
 def test_a_format_that_only_looks_like_one_is_not_taken_for_it(tmp_path):
-    """The Bailian traces have Mooncake's columns, and seconds."""
+    """The Bailian traces have Mooncake's columns, but seconds."""
     text = (
         '{"chat_id": 1, "timestamp": 61.1, "input_length": 5, "output_length": 6, "hash_ids": []}'
     )
     with pytest.raises(UserError, match="has no column 'time'; it has chat_id, timestamp"):
-        read_trace(trace(tmp_path, text, "t.jsonl"))
+        read_trace(trace_load(tmp_path, text, "t.jsonl"))
 
 
 def test_a_failed_request_is_left_out_and_said(tmp_path):
-    read = read_trace(trace(tmp_path, BURST_GPT))
-    assert read.row.tolist() == [1, 3]
-    assert read.notes == (
+    trace = read_trace(trace_load(tmp_path, BURST_GPT))
+    assert trace.row.tolist() == [1, 3]
+    assert trace.notes == (
         f"load.file: {tmp_path / 'trace.csv'} is used in part: 1 of 3 rows can't be used "
         "(the first: row 2, Response tokens is 0, as of a request that failed).",
     )
 
 
 def test_prefixes_that_are_not_shared_are_said(tmp_path):
-    read = read_trace(trace(tmp_path, MOONCAKE, "t.jsonl"))
-    assert read.notes == (
+    trace = read_trace(trace_load(tmp_path, MOONCAKE, "t.jsonl"))
+    assert trace.notes == (
         f"load.file: hash_ids of {tmp_path / 't.jsonl'} are not used: prompts don't share their "
         "beginnings as those of the trace did.",
     )
@@ -126,14 +126,14 @@ def test_dates_are_seconds_to_the_microsecond(tmp_path_factory, first, gaps_us, 
         moments.append(moments[-1] + timedelta(microseconds=gap))
     path = tmp_path_factory.getbasetemp() / "dates.csv"
     path.write_text("\n".join(["time", *(each.isoformat(separator) for each in moments)]))
-    read = read_trace(Load(kind="trace", file=str(path)))
-    assert read.at_s.tolist() == [us / 1e6 for us in accumulate(gaps_us, initial=0)]
+    trace = read_trace(Load(kind="trace", file=str(path)))
+    assert trace.at_s.tolist() == [us / 1e6 for us in accumulate(gaps_us, initial=0)]
 
 
 def test_large_timestamps_keep_their_digits(tmp_path):
     text = "time\n1700000000000000000\n1700000000000256000\n"
-    read = read_trace(trace(tmp_path, text, time_unit="ns"))
-    assert read.at_s.tolist() == pytest.approx([0, 256e-6])
+    trace = read_trace(trace_load(tmp_path, text, time_unit="ns"))
+    assert trace.at_s.tolist() == pytest.approx([0, 256e-6])
 
 
 def test_speed_factor_2_halves_the_span(tmp_path):
@@ -141,19 +141,19 @@ def test_speed_factor_2_halves_the_span(tmp_path):
     text = "time\n" + "\n".join(f"{t:.6f}" for t in times)
     spans = []
     for speed in (1.0, 2.0):
-        load = trace(tmp_path, text, speed=speed)
-        made = schedule(load, 1, None, None, read_trace(load))
-        assert len(made) == 1000
-        spans.append(made.at_ns[-1] - made.at_ns[0])
+        load = trace_load(tmp_path, text, speed=speed)
+        arrivals = schedule(load, 1, None, None, read_trace(load))
+        assert len(arrivals) == 1000
+        spans.append(arrivals.at_ns[-1] - arrivals.at_ns[0])
     assert spans[0] == pytest.approx((times[-1] - times[0]) * NS_PER_S, abs=2000)
     assert spans[1] == pytest.approx(spans[0] / 2, abs=1)
 
 
 def test_a_trace_can_be_cut(tmp_path):
-    load = trace(tmp_path, "time\n0\n1\n2\n3\n")
-    read = read_trace(load)
-    assert len(schedule(load, 1, 3, None, read)) == 3
-    assert len(schedule(load, 1, None, 1.5, read)) == 2
+    load = trace_load(tmp_path, "time\n0\n1\n2\n3\n")
+    trace = read_trace(load)
+    assert len(schedule(load, 1, 3, None, trace)) == 3
+    assert len(schedule(load, 1, None, 1.5, trace)) == 2
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_trace_can_be_cut(tmp_path):
     ],
 )
 def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, sentence):
-    load = trace(tmp_path, text, name, **keys)
+    load = trace_load(tmp_path, text, name, **keys)
     with pytest.raises(UserError) as error:
         read_trace(load)
     assert sentence.format(path=tmp_path / name) in str(error.value)

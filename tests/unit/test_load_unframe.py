@@ -1,4 +1,4 @@
-"""Replies taken apart after the load, however the connection's bytes were split into reads."""
+"""HTTP replies parsed after the load, for any split of the connection's bytes into reads."""
 
 import itertools
 
@@ -23,7 +23,7 @@ FORMS = {
 SIGNIFICANT = [event.removeprefix(b"data: ").rstrip() for event in events()]
 
 
-def taken_apart(raw, cuts):
+def split_reply(raw, cuts):
     edges = [0, *sorted(min(cut, len(raw)) for cut in cuts), len(raw)]
     reads = [(raw[a:b], b"", i, 0) for i, (a, b) in enumerate(itertools.pairwise(edges)) if a < b]
     return HttpReply(reads)
@@ -32,7 +32,7 @@ def taken_apart(raw, cuts):
 @pytest.mark.parametrize("form", FORMS)
 @given(cuts=st.lists(st.integers(0, 1200), max_size=20))
 def test_any_split_gives_the_same_events(form, cuts):
-    http_reply = taken_apart(FORMS[form], cuts)
+    http_reply = split_reply(FORMS[form], cuts)
     assert http_reply.event_stream
     assert [event.data for event in sse.events(http_reply.pieces)] == SIGNIFICANT
 
@@ -40,7 +40,7 @@ def test_any_split_gives_the_same_events(form, cuts):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_read_for_each_byte_gives_the_same_events(form):
     raw = FORMS[form]
-    http_reply = taken_apart(raw, range(len(raw)))
-    came = list(sse.events(http_reply.pieces))
-    assert [event.data for event in came] == SIGNIFICANT
-    assert not any(event.followed for event in came)
+    http_reply = split_reply(raw, range(len(raw)))
+    all_events = list(sse.events(http_reply.pieces))
+    assert [event.data for event in all_events] == SIGNIFICANT
+    assert not any(event.followed for event in all_events)

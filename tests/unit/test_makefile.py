@@ -1,4 +1,4 @@
-"""`make` builds an environment anew when it was made for another place."""
+"""`make` builds an environment anew when it was made for another folder."""
 
 import shutil
 import subprocess
@@ -12,8 +12,8 @@ ENVIRONMENTS = [".venv", ".venv-test", ".venv-openmpi"]
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A checkout, as far as `make` looks at it, with environments that were made there."""
+def checkout(tmp_path):
+    """The parts of a checkout that `make` needs, with environments that were made there."""
     folder = tmp_path / "a 'place' $HOME"
     shutil.copytree(ROOT / "requirements", folder / "requirements")
     for name in ("Makefile", "pyproject.toml"):
@@ -27,21 +27,21 @@ def place(tmp_path):
 
 def is_built_anew(folder, environment):
     command = ["make", "--dry-run", f"{environment}/built"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    return f"-m venv {environment}" in done.stdout
+    process = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return f"-m venv {environment}" in process.stdout
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_one_that_was_made_here_stays(place, environment):
-    assert not is_built_anew(place, environment)
+def test_one_that_was_made_here_stays(checkout, environment):
+    assert not is_built_anew(checkout, environment)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_one_that_was_made_elsewhere_does_not(place, environment):
-    assert is_built_anew(place.rename(place.with_name("renamed")), environment)
+def test_one_that_was_made_elsewhere_does_not(checkout, environment):
+    assert is_built_anew(checkout.rename(checkout.with_name("renamed")), environment)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_nor_does_one_whose_interpreter_is_gone(place, environment):
-    (place / environment / "bin" / "python").unlink()
-    assert is_built_anew(place, environment)
+def test_nor_does_one_whose_interpreter_is_gone(checkout, environment):
+    (checkout / environment / "bin" / "python").unlink()
+    assert is_built_anew(checkout, environment)

@@ -1,4 +1,4 @@
-"""What `make` checks before it installs anything, on machines that lack this and that."""
+"""What `make` checks before it installs anything, on machines that lack some of it."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ EVERYTHING = ("python", "libgomp", "git", "chromium")
 
 @pytest.fixture
 def machine(tmp_path):
-    """A PATH with hardly anything on it, and a loader that knows no library."""
+    """A PATH with a few tools, and a loader that finds no library."""
     for tool in TOOLS:
         (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
     program(tmp_path / "ldconfig", "true")
@@ -40,9 +40,9 @@ def needs(path, *names, python="python3"):
 
 def test_all_that_is_missing_is_one_sentence_with_one_apt_line(machine):
     program(machine / "id", "echo 1000")
-    done = needs(machine, *EVERYTHING)
-    assert done.returncode == 1 and done.stdout == ""
-    (line,) = done.stderr.splitlines()
+    process = needs(machine, *EVERYTHING)
+    assert process.returncode == 1 and process.stdout == ""
+    (line,) = process.stderr.splitlines()
     for word in ("Python 3.11", "libgomp.so.1", "git", "Chromium"):
         assert word in line
     packages = line.rpartition("sudo apt-get install ")[2].split()
@@ -57,23 +57,23 @@ def test_the_readme_names_all_that_make_report_may_ask_for(machine):
 
 def test_every_document_has_the_readmes_apt_line():
     packages = APT.search((ROOT / "README.md").read_text())[1]
-    quick = re.findall(r"`sudo apt-get install (make [^`]+)`", (ROOT / "QUICKSTART.md").read_text())
-    assert quick == [packages]
+    lines = re.findall(r"`sudo apt-get install (make [^`]+)`", (ROOT / "QUICKSTART.md").read_text())
+    assert lines == [packages]
 
 
 def test_an_old_python_is_not_sent_to_apt(machine):
     program(machine / "python3", "exit 1")
-    done = needs(machine, "python")
-    assert done.returncode == 1
-    assert "python3 is older" in done.stderr and "PYTHON=python3.12" in done.stderr
-    assert "apt-get" not in done.stderr
+    process = needs(machine, "python")
+    assert process.returncode == 1
+    assert "python3 is older" in process.stderr and "PYTHON=python3.12" in process.stderr
+    assert "apt-get" not in process.stderr
 
 
 def test_a_python_without_venv_names_its_own_package(machine):
     program(machine / "python3.12", 'case "$2" in *ensurepip*) exit 1 ;; esac')
-    done = needs(machine, "python", python="python3.12")
-    assert "the venv module of python3.12" in done.stderr
-    assert done.stderr.rstrip().endswith("sudo apt-get install python3.12-venv")
+    process = needs(machine, "python", python="python3.12")
+    assert "the venv module of python3.12" in process.stderr
+    assert process.stderr.rstrip().endswith("sudo apt-get install python3.12-venv")
 
 
 def test_root_on_debian_gets_chromium_from_make(machine):
@@ -83,8 +83,8 @@ def test_root_on_debian_gets_chromium_from_make(machine):
 
 
 def test_here_nothing_is_missing():
-    """Or this test would not run: the real Python, the real loader."""
-    done = subprocess.run(
+    """The real Python and the real loader are there, as this test runs."""
+    process = subprocess.run(
         ["/bin/sh", SCRIPT, "python", "libgomp"], env={"PYTHON": sys.executable}, check=False
     )
-    assert done.returncode == 0
+    assert process.returncode == 0

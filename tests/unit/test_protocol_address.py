@@ -1,4 +1,4 @@
-"""A server's URL and an endpoint, in all the ways in which people write them."""
+"""A server's URL and an endpoint, in all the ways that people write them."""
 
 import re
 
@@ -15,7 +15,7 @@ WORD = st.text("abcdefgh-_.~9", min_size=1, max_size=6)
 
 
 @pytest.mark.parametrize(
-    ("url", "endpoint", "posted", "root"),
+    ("url", "endpoint", "target", "root"),
     [
         ("http://a:1", CHAT, "http://a:1/v1/chat/completions", "http://a:1"),
         ("http://a:1/v1", CHAT, "http://a:1/v1/chat/completions", "http://a:1"),
@@ -36,14 +36,14 @@ WORD = st.text("abcdefgh-_.~9", min_size=1, max_size=6)
         ("http://[::1]:7/v1", CHAT, f"http://[::1]:7{CHAT}", "http://[::1]:7"),
     ],
 )
-def test_url_and_endpoint(url, endpoint, posted, root):
-    assert endpoint_url(url, endpoint) == posted
+def test_url_and_endpoint(url, endpoint, target, root):
+    assert endpoint_url(url, endpoint) == target
     assert root_url(url, endpoint) == root
 
 
 @given(st.lists(WORD, max_size=3, unique=True), st.data())
 def test_wherever_the_words_stand_it_is_the_same_url(prefix, data):
-    """Cut anywhere, and with any words in both parts."""
+    """The URL may end at any word, and the endpoint may repeat words of it."""
     words = [*prefix, "v1", "chat", "completions"]
     end = data.draw(st.integers(0, len(words)))
     begin = data.draw(st.integers(0, min(end, len(words) - 1)))

@@ -37,7 +37,7 @@ def delta(content: str | None, **more: object) -> str:
 
 
 def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
-    got = stream(
+    result = stream(
         ": ping",
         delta(None),
         delta("He"),
@@ -48,9 +48,13 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
         data({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}),
         "data: [DONE]",
     )
-    assert (text_of(got), len(got.chunk_reads), got.finish_reason) == ("Hello", 2, "length")
-    assert (got.prompt_tokens, got.completion_tokens) == (3, 2)
-    assert got.streamed
+    assert (text_of(result), len(result.chunk_reads), result.finish_reason) == (
+        "Hello",
+        2,
+        "length",
+    )
+    assert (result.prompt_tokens, result.completion_tokens) == (3, 2)
+    assert result.streamed
 
 
 @pytest.mark.parametrize(
@@ -64,9 +68,9 @@ def test_streamed_chat_is_joined_and_counts_only_chunks_with_content() -> None:
     ],
 )
 def test_replies_in_one_piece(reply: dict[str, object], content: str) -> None:
-    got = whole(reply)
-    assert text_of(got) == content
-    assert not got.streamed
+    result = whole(reply)
+    assert text_of(result) == content
+    assert not result.streamed
 
 
 @pytest.mark.parametrize("reply", [None, [], "x", {}, {"choices": []}, {"status": "ok"}, b"<html>"])
@@ -79,13 +83,13 @@ def test_a_stream_without_choices_is_not_a_completion() -> None:
 
 
 def test_error_in_mid_stream_is_its_text() -> None:
-    got = stream(delta("a"), data({"error": {"message": "slot lost", "code": 500}}))
-    assert (got.error, got.error_text) == ("server_error", "slot lost")
+    result = stream(delta("a"), data({"error": {"message": "slot lost", "code": 500}}))
+    assert (result.error, result.error_text) == ("server_error", "slot lost")
 
 
 def test_llama_cpp_timings_stand_in_for_usage() -> None:
-    got = whole({"content": "x", "timings": {"cache_n": 4, "prompt_n": 6, "predicted_n": 2}})
-    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (10, 2, 4)
+    result = whole({"content": "x", "timings": {"cache_n": 4, "prompt_n": 6, "predicted_n": 2}})
+    assert (result.prompt_tokens, result.completion_tokens, result.cached_tokens) == (10, 2, 4)
 
 
 def test_metrics_with_labels_and_comments_are_left_out() -> None:
@@ -107,15 +111,19 @@ def test_metrics_round_trip(values: dict[str, float]) -> None:
 @pytest.mark.parametrize("timings", [3, {"prompt_n": "x", "predicted_n": None, "cache_n": 2**40}])
 def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
     reply = {"choices": [{"message": {"content": "a"}}], "usage": usage, "timings": timings}
-    got = whole(reply)
-    assert (got.prompt_tokens, got.completion_tokens, got.cached_tokens) == (None, None, None)
+    result = whole(reply)
+    assert (result.prompt_tokens, result.completion_tokens, result.cached_tokens) == (
+        None,
+        None,
+        None,
+    )
 
 
 @pytest.mark.parametrize("content", [5, [7], {"a": 1}])
 def test_content_that_is_no_text_is_empty(content: object) -> None:
     for form in ({"message": {"content": content}}, {"delta": {"content": content}}):
-        got = whole({"choices": [form | {"finish_reason": content}]})
-        assert ("".join(got.text), got.finish_reason) == ("", None)
+        result = whole({"choices": [form | {"finish_reason": content}]})
+        assert ("".join(result.text), result.finish_reason) == ("", None)
     assert whole({"choices": [{"text": content}]}).error == "bad_reply"
 
 

@@ -1,4 +1,4 @@
-"""Replies in the forms that other servers, gateways and proxies give them."""
+"""Replies in the forms of other servers, gateways and proxies."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def data(*chunks: Any, end: str = "\n\n") -> str:
     return "".join(f"data: {json.dumps(each)}{end}" for each in chunks)
 
 
-def read(body: str | bytes, labelled: bool = True, **options: Any) -> Reply:
+def read(body: str | bytes, stream_label: bool = True, **options: Any) -> Reply:
     raw = body.encode() if isinstance(body, str) else body
-    return read_reply(200, labelled, [(raw, 0)], **options)
+    return read_reply(200, stream_label, [(raw, 0)], **options)
 
 
 WORDS = ("a ", "b ", "c ")
@@ -74,16 +74,16 @@ def test_tokens_of_the_first_chunk_by_the_usage_in_each() -> None:
     body = data(first | {"usage": usage(7, 8)}, chunk("b", usage=usage(7, 9)))
     reply = read(body + data(chunk(finish="tool_calls", usage=usage(7, 9))) + DONE)
     assert (reply.first_chunk_tokens, reply.completion_tokens) == (8, 9)
-    counted = {"timings": {"predicted_n": 2}}  # llama.cpp's timings_per_token
-    assert read(data(chunk("a") | counted, STREAM[-1]) + DONE).first_chunk_tokens == 2
+    timings = {"timings": {"predicted_n": 2}}  # llama.cpp's timings_per_token
+    assert read(data(chunk("a") | timings, STREAM[-1]) + DONE).first_chunk_tokens == 2
 
 
 def test_reasoning_that_is_hidden_came_before_the_first_chunk() -> None:
-    hidden = usage(7, 67, completion_tokens_details={"reasoning_tokens": 64})
-    reply = read(data(*map(chunk, WORDS), chunk(finish="stop", usage=hidden)) + DONE)
+    details = usage(7, 67, completion_tokens_details={"reasoning_tokens": 64})
+    reply = read(data(*map(chunk, WORDS), chunk(finish="stop", usage=details)) + DONE)
     assert reply.first_chunk_tokens == 65
-    shown = read(data(thought(reasoning="x"), chunk(finish="stop", usage=hidden)) + DONE)
-    assert shown.first_chunk_tokens is None
+    visible = read(data(thought(reasoning="x"), chunk(finish="stop", usage=details)) + DONE)
+    assert visible.first_chunk_tokens is None
 
 
 ERRORS = [
@@ -138,17 +138,17 @@ def test_an_event_of_several_lines_is_one() -> None:
     assert (reply.error, reply.content) == (None, "a b c ")
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_a_reply_is_what_it_is_and_not_what_its_label_says(labelled: bool) -> None:
-    assert_whole(read(data(*STREAM) + DONE, labelled))
-    assert_whole(read(b"\xef\xbb\xbf" + (data(*STREAM) + DONE).encode(), labelled))
-    assert_whole(read("\n".join(map(json.dumps, STREAM)) + "\n", labelled))
+@pytest.mark.parametrize("stream_label", [True, False])
+def test_a_reply_is_what_it_is_and_not_what_its_label_says(stream_label: bool) -> None:
+    assert_whole(read(data(*STREAM) + DONE, stream_label))
+    assert_whole(read(b"\xef\xbb\xbf" + (data(*STREAM) + DONE).encode(), stream_label))
+    assert_whole(read("\n".join(map(json.dumps, STREAM)) + "\n", stream_label))
     message = {"message": {"content": "a b c "}, "finish_reason": "length"}
     whole = json.dumps({"choices": [message], "usage": usage(7, 3)})
     for body in (whole, json.dumps(json.loads(whole), indent=2)):
-        reply = read(body, labelled)
+        reply = read(body, stream_label)
         assert (reply.error, reply.content, reply.streamed) == (None, "a b c ", False)
-    assert read(whole + "\n\n" + DONE, labelled).content == "a b c "
+    assert read(whole + "\n\n" + DONE, stream_label).content == "a b c "
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_counts_in_other_forms(count: Any, value: int | None) -> None:
 
 @given(st.text(min_size=1), st.lists(st.integers(1, 40)))
 def test_characters_cut_in_two_are_whole_again(text: str, cuts: list[int]) -> None:
-    """UTF-16 halves in two events, as servers that cut tokens in JavaScript send them."""
+    """Servers that split tokens in JavaScript send the UTF-16 halves in two events."""
     units = text.encode("utf-16-le")
     halves = [
         f"\\u{int.from_bytes(units[i : i + 2], 'little'):04x}" for i in range(0, len(units), 2)
@@ -185,5 +185,5 @@ def test_however_the_bytes_were_split(cuts: list[int], end: str) -> None:
     assert_whole(reply)
     ends = [sum(len(piece) for piece, _ in pieces[: read + 1]) for read in reply.chunk_reads]
     begins = [len(b"\xef\xbb\xbf" + data(*STREAM[:i], end=end).encode()) for i in (1, 2, 3)]
-    # an event is there when its line is
+    # an event arrives with the end of its line
     assert all(at >= begin - len(end) + 1 for at, begin in zip(ends, begins, strict=True))

@@ -11,13 +11,13 @@ seeds = st.integers(0, 2**63)
 
 @given(seeds, jobs, st.integers(1, 200))
 def test_the_same_for_the_same_seed_and_job(seed, job, words):
-    """Nothing else goes in, so that any number of ranks gives the same prompts."""
+    """A prompt depends on nothing else, so any number of ranks gives the same prompts."""
     assert prompt(seed, job, words) == prompt(seed, job, words)
     assert prompt(seed, job, words).split(": ", 1)[1].count(" ") == words - 1
 
 
 def test_stays_the_same_from_version_to_version():
-    """Results of two versions are compared: a change here must be meant."""
+    """Results of two versions are compared, so a change here must be deliberate."""
     expected = "4205581142. Make up a newspaper article about: pioneer duty middle"
     assert prompt(1, 0, 3) == expected
 

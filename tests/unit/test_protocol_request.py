@@ -6,7 +6,7 @@ import uuid
 import httptools
 import orjson
 import pytest
-from tests.unit.parsed import ParsedRequest
+from tests.unit.request_parser import ParsedRequest
 
 from mls.config.sections.run import Run
 from mls.protocol import request as request_module
@@ -19,27 +19,27 @@ def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
     )
 
 
-def sent(url="http://127.0.0.1:8090", job=3, **options):
+def request_to(url="http://127.0.0.1:8090", job=3, **options):
     return ParsedRequest(builder(url, **options).wire(job))
 
 
 def test_wire_is_one_complete_http_request():
-    parsed = sent()
-    assert parsed.complete and (parsed.method, parsed.url) == (b"POST", b"/v1/chat/completions")
-    assert parsed.headers["Host"] == "127.0.0.1:8090"
-    assert parsed.headers["Content-Type"] == "application/json"
-    assert parsed.headers["Accept-Encoding"] == "identity"
-    assert uuid.UUID(parsed.headers["X-Request-Id"]).node == 3
-    assert parsed.headers["Connection"] == "keep-alive"
-    assert "Authorization" not in parsed.headers
-    made = builder()
-    assert made.wire(3).endswith(made.body(3)) and made.body(3) == parsed.body
-    assert {name: parsed.headers[name] for name in made.headers(3)} == made.headers(3)
+    request = request_to()
+    assert request.complete and (request.method, request.url) == (b"POST", b"/v1/chat/completions")
+    assert request.headers["Host"] == "127.0.0.1:8090"
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Accept-Encoding"] == "identity"
+    assert uuid.UUID(request.headers["X-Request-Id"]).node == 3
+    assert request.headers["Connection"] == "keep-alive"
+    assert "Authorization" not in request.headers
+    maker = builder()
+    assert maker.wire(3).endswith(maker.body(3)) and maker.body(3) == request.body
+    assert {name: request.headers[name] for name in maker.headers(3)} == maker.headers(3)
 
 
 def test_key_goes_into_the_header_only():
-    parsed = sent(key="s3cret")
-    assert parsed.headers["Authorization"] == "Bearer s3cret" and b"s3cret" not in parsed.body
+    request = request_to(key="s3cret")
+    assert request.headers["Authorization"] == "Bearer s3cret" and b"s3cret" not in request.body
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_key_goes_into_the_header_only():
     ],
 )
 def test_host_and_path(url, host, path):
-    parsed = sent(url)
-    assert (parsed.headers["Host"], parsed.url) == (host, path)
+    request = request_to(url)
+    assert (request.headers["Host"], request.url) == (host, path)
 
 
 def test_targets():
@@ -63,18 +63,18 @@ def test_targets():
 
 
 def test_fields_of_each_endpoint():
-    chat = orjson.loads(sent().body)
+    chat = orjson.loads(request_to().body)
     assert chat["messages"][0]["role"] == "user" and "prompt" not in chat
     assert (chat["model"], chat["max_tokens"], chat["stream"]) == ("small", 64, True)
     assert chat["stream_options"] == {"include_usage": True} and chat["cache_prompt"] is False
-    text = orjson.loads(sent(endpoint="/v1/completions").body)
+    text = orjson.loads(request_to(endpoint="/v1/completions").body)
     assert text["prompt"] == chat["messages"][0]["content"] and "messages" not in text
-    native = orjson.loads(sent(endpoint="/completion").body)
+    native = orjson.loads(request_to(endpoint="/completion").body)
     assert native["n_predict"] == 64 and "max_tokens" not in native
     assert "stream_options" not in native
-    whole = orjson.loads(sent(stream=False).body)
+    whole = orjson.loads(request_to(stream=False).body)
     assert whole["stream"] is False and "stream_options" not in whole
-    assert sent(stream=False).headers["Accept"] == "application/json"
+    assert request_to(stream=False).headers["Accept"] == "application/json"
 
 
 def test_fields_follow_the_config():
@@ -92,23 +92,23 @@ def test_a_reply_is_not_to_be_shorter_where_the_server_knows_how_to_be_told():
 
 
 def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():
-    parsed = sent(endpoint="/v1/embeddings", request_extra={"dimensions": 64})
-    body = orjson.loads(parsed.body)
+    request = request_to(endpoint="/v1/embeddings", request_extra={"dimensions": 64})
+    body = orjson.loads(request.body)
     assert set(body) == {"model", "input", "dimensions"} and len(body["input"].split()) > 48
-    assert parsed.headers["Accept"] == "application/json"
+    assert request.headers["Accept"] == "application/json"
     assert builder(endpoint="/v1/embeddings").asked(0).output_tokens is None
 
 
 def test_headers_of_the_config_are_sent():
-    parsed = sent(request_headers={"X-Tenant": "a b", "User-Agent": "other"})
-    assert parsed.headers["X-Tenant"] == "a b" and parsed.headers["User-Agent"] == "other"
+    request = request_to(request_headers={"X-Tenant": "a b", "User-Agent": "other"})
+    assert request.headers["X-Tenant"] == "a b" and request.headers["User-Agent"] == "other"
     for bad in ({"X Y": "a"}, {"X": "a\r\nY: b"}):
         with pytest.raises(ValueError, match="pattern"):
             Run(request_headers=bad)
 
 
 def test_one_connection_a_request_says_so():
-    assert sent(reuse_connections=False).headers["Connection"] == "close"
+    assert request_to(reuse_connections=False).headers["Connection"] == "close"
 
 
 def test_the_same_on_every_rank_and_different_for_each_job():
@@ -120,10 +120,10 @@ def test_the_same_on_every_rank_and_different_for_each_job():
 def test_built_ahead_is_what_would_be_built_under_load(monkeypatch):
     ahead, later = builder(), builder()
     ahead.build_ahead(range(10))
-    built = []
-    monkeypatch.setattr(RequestBuilder, "_build", lambda self, job: built.append(job))
+    jobs = []
+    monkeypatch.setattr(RequestBuilder, "_build", lambda self, job: jobs.append(job))
     early = [ahead.wire(job) for job in range(10)]
-    assert built == []
+    assert jobs == []
     monkeypatch.undo()
     assert early == [later.wire(job) for job in range(10)]
     assert ahead.wire(3) == later.wire(3)  # also a second time
@@ -132,15 +132,15 @@ def test_built_ahead_is_what_would_be_built_under_load(monkeypatch):
 def test_building_ahead_is_bounded_in_memory(monkeypatch):
     size = len(builder().wire(0))
     monkeypatch.setattr(request_module, "_BUILD_AHEAD_BYTES", 10 * size)
-    made = builder()
-    made.build_ahead(range(10**9))  # ends
-    assert len(made._ready) <= 12
+    maker = builder()
+    maker.build_ahead(range(10**9))  # comes to an end
+    assert len(maker._ready) <= 12
 
 
 def test_prompt_digest_is_of_the_prompts_text():
-    made = builder(endpoint="/completion")
-    text = orjson.loads(made.body(0))["prompt"]
-    assert made.prompt_sha256(0) == hashlib.sha256(text.encode()).hexdigest()
+    maker = builder(endpoint="/completion")
+    text = orjson.loads(maker.body(0))["prompt"]
+    assert maker.prompt_sha256(0) == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_parser_used_here_notices_a_wrong_length():
@@ -158,12 +158,12 @@ def test_no_two_requests_have_one_salt():
         )
         for run_id in ("a", "b")
     )
-    bodies = [orjson.loads(made.body(job)) for made in (one, other) for job in (-1, 0, 1)]
+    bodies = [orjson.loads(maker.body(job)) for maker in (one, other) for job in (-1, 0, 1)]
     assert len({body.pop("cache_salt") for body in bodies}) == 6
     plain = RequestBuilder([Target("http://h:1")], run, served_as="m", seed=1, run_id="a")
     assert [orjson.loads(plain.body(job)) for job in (-1, 0, 1)] * 2 == bodies
-    parsed = ParsedRequest(one.wire(1))
-    assert parsed.complete and parsed.body == one.body(1)
+    request = ParsedRequest(one.wire(1))
+    assert request.complete and request.body == one.body(1)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Server-sent events, however the bytes of the body were split."""
+"""Server-sent events, for any split of the body's bytes."""
 
 import itertools
 
@@ -13,7 +13,7 @@ NO_DATA = [b": ping", b":", b"event: token", b"id: 7", b"retry: 1"]
 
 
 def pieces(body, cuts):
-    """The body as (bytes, read), cut at these places; equal cuts give empty pieces."""
+    """The body as (bytes, number of the read) pieces, cut at these places; equal cuts give b""."""
     edges = [0, *sorted(cuts), len(body)]
     return [(body[a:b], i) for i, (a, b) in enumerate(itertools.pairwise(edges))]
 
@@ -24,7 +24,7 @@ def data(body, cuts=()):
 
 @st.composite
 def bodies(draw):
-    """(body, the data of its events, cuts): any line ends, comments, pings, fields, data lines."""
+    """(body, data of its events, cuts), with any line ends, comments, pings, fields and data."""
     end = draw(st.sampled_from(LINE_ENDS))
     text = st.text(st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]))
     expected, body = [], b""
@@ -44,16 +44,16 @@ def bodies(draw):
 
 
 @given(bodies())
-def test_any_split_gives_the_same_events(made):
-    body, expected, cuts = made
+def test_any_split_gives_the_same_events(example):
+    body, expected, cuts = example
     assert data(body) == expected
     assert data(body, cuts) == expected
     assert data(body, range(len(body))) == expected
 
 
 @given(bodies())
-def test_read_is_the_one_that_brought_the_last_data_lines_end(made):
-    body, _, cuts = made
+def test_read_is_the_one_that_brought_the_last_data_lines_end(example):
+    body, _, cuts = example
     parts = pieces(body, {*cuts} - {0, len(body)})
     all_events = [*events(parts)]
     for i, event in enumerate(all_events):
@@ -101,7 +101,7 @@ def test_followed_only_when_something_later_came_in_the_same_read():
     one, two = b"data: a\n\n", b"data: b\n\n"
     assert [*events([(one, 0), (two, 1)])] == [Event(b"a", 0, False), Event(b"b", 1, False)]
     assert [*events([(one + two, 0)])] == [Event(b"a", 0, True), Event(b"b", 0, False)]
-    # the next event only began in that read: its newest bytes are still later than the first's
+    # that read has the start of the next event, so its newest bytes are later than the first event
     assert [*events([(one + two[:4], 0), (two[4:], 1)])] == [
         Event(b"a", 0, True),
         Event(b"b", 1, False),
@@ -115,7 +115,7 @@ def test_followed_only_when_something_later_came_in_the_same_read():
 
 
 def test_a_long_line_in_very_many_pieces_is_joined_once():
-    """Quadratic joining would copy half a terabyte here."""
+    """To join the pieces one by one would copy half a terabyte."""
     parts = [(b"x" * 100, i) for i in range(100_000)]
     all_events = [*events([(b"data: ", 0), *parts, (b"\n\n", 100_000)])]
     assert [len(event.data) for event in all_events] == [10_000_000]

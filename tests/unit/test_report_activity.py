@@ -29,27 +29,27 @@ SECTION = 'id="activity"'
 
 
 def results(tmp_path, figures, post=None, **columns):
-    planned = config(repeats=2)
-    for cell in cells(planned):
+    sweep = config(repeats=2)
+    for cell in cells(sweep):
         for repeat in (1, 2):
-            made = [row | columns for row in rows(load_of(planned, cell, repeat))]
-            samples = telemetry(figures, made) if figures else None
-            keys = {"records": to_table(made), "telemetry": samples, "post": post}
-            write_repeat(planned, tmp_path, cell, repeat, **keys)
-    return planned
+            records = [row | columns for row in rows(load_of(sweep, cell, repeat))]
+            samples = telemetry(figures, records) if figures else None
+            keys = {"records": to_table(records), "telemetry": samples, "post": post}
+            write_repeat(sweep, tmp_path, cell, repeat, **keys)
+    return sweep
 
 
 def test_a_card_is_drawn_and_its_figures_are_in_the_table(tmp_path):
     times = {"post_ms": 0.5, "post_copy_ms": 0.125, "post_kernel_ms": 0.25}
-    planned = results(tmp_path, HOST | {"gpu0": CARD}, POST, **times)
-    html = page(planned, tmp_path)
+    sweep = results(tmp_path, HOST | {"gpu0": CARD}, POST, **times)
+    html = page(sweep, tmp_path)
     section = html[html.index(SECTION) :]
     section = section[: section.index("</section>")]
     for word in ("Host and cards", "GPU power", "GPU memory", "J per 1,000 tokens", "kernel p50"):
         assert word in section, word
     assert "gpu0 power_w: 210 on average" in section
     assert "card at full clocks" not in section
-    aggregate(planned, tmp_path)
+    aggregate(sweep, tmp_path)
     with (tmp_path / "cells.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     assert {float(cell["gpu.power_w.mean"]) for cell in lines} == {210.0}
@@ -58,8 +58,8 @@ def test_a_card_is_drawn_and_its_figures_are_in_the_table(tmp_path):
 
 
 def test_without_a_card_there_is_the_host(tmp_path):
-    planned = results(tmp_path, HOST)
-    html = page(planned, tmp_path)
+    sweep = results(tmp_path, HOST)
+    html = page(sweep, tmp_path)
     section = html[html.index(SECTION) :]
     section = section[: section.index("</section>")]
     assert "server cpu: 1.50 on average" in section
@@ -67,11 +67,11 @@ def test_without_a_card_there_is_the_host(tmp_path):
 
 
 def test_why_there_was_no_post_processing_is_said(tmp_path):
-    planned = results(tmp_path, None, PostFacts("auto", 64, "no CUDA driver", []))
-    html = page(planned, tmp_path)
+    sweep = results(tmp_path, None, PostFacts("auto", 64, "no CUDA driver", []))
+    html = page(sweep, tmp_path)
     assert "Replies were not post-processed on a card: no CUDA driver." in html
 
 
 def test_without_telemetry_there_is_no_section(tmp_path):
-    planned = results(tmp_path, None)
-    assert SECTION not in page(planned, tmp_path)
+    sweep = results(tmp_path, None)
+    assert SECTION not in page(sweep, tmp_path)

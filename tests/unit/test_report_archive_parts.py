@@ -1,4 +1,4 @@
-"""What `mls verify` checks: no change goes unseen, and no part of another sweep."""
+"""What `mls verify` checks: it reports every change, and every part of another sweep."""
 
 import csv
 import hashlib
@@ -38,54 +38,54 @@ PARTS = ("config.json", *RESULTS, ENVIRONMENT)
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory):
+def small_archive(tmp_path_factory):
     """The archive of a small sweep."""
     results = tmp_path_factory.mktemp("packed")
-    planned = config(sweep=SWEEP)
-    write_results(planned, results)
-    return archive(planned, results, results)
+    sweep = config(sweep=SWEEP)
+    write_results(sweep, results)
+    return archive(sweep, results, results)
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """Members of an archive with the same paths, of another config and another environment."""
+    """Members of an archive with the same paths, but another config and another environment."""
     results = tmp_path_factory.mktemp("other")
-    planned = config(sweep=SWEEP, seed=2)
-    write_results(planned, results)
+    sweep = config(sweep=SWEEP, seed=2)
+    write_results(sweep, results)
     for path in (results / ENVIRONMENT, *results.rglob("run.json")):
         path.write_text(path.read_text().replace("0" * 64, "1" * 64))
-    return members(archive(planned, results, results))
+    return members(archive(sweep, results, results))
 
 
 @pytest.fixture(scope="module")
 def again(tmp_path_factory):
     """Members of an archive of the same config in the same environment, measured once more."""
     results = tmp_path_factory.mktemp("again")
-    planned, seeded = config(sweep=SWEEP), config(sweep=SWEEP, seed=3)
-    write_results(planned, results)
-    for cell, repeat in itertools.product(cells(planned), (1, 2)):
-        write_repeat(planned, results, cell, repeat, table(load_of(seeded, cell, repeat)))
-    return members(archive(planned, results, results))
+    sweep, seeded = config(sweep=SWEEP), config(sweep=SWEEP, seed=3)
+    write_results(sweep, results)
+    for cell, repeat in itertools.product(cells(sweep), (1, 2)):
+        write_repeat(sweep, results, cell, repeat, table(load_of(seeded, cell, repeat)))
+    return members(archive(sweep, results, results))
 
 
 def members(path):
-    with zipfile.ZipFile(path) as opened:
-        return {name: opened.read(name) for name in opened.namelist()}
+    with zipfile.ZipFile(path) as zip_file:
+        return {name: zip_file.read(name) for name in zip_file.namelist()}
 
 
 def rewrite(source, target, edit):
     """A copy of an archive with `edit(files)` applied to its dict of name → bytes."""
     files = members(source)
     edit(files)
-    with zipfile.ZipFile(target, "w") as opened:
+    with zipfile.ZipFile(target, "w") as zip_file:
         for name, data in files.items():
-            opened.writestr(name, data)
+            zip_file.writestr(name, data)
     return target
 
 
-def fit(files, **changed):
-    """Make the manifest fit the files; `changed` replace keys of it."""
-    manifest = json.loads(files["manifest.json"]) | changed
+def fit(files, **keys):
+    """Make the manifest fit the files; `keys` replace keys of it."""
+    manifest = json.loads(files["manifest.json"]) | keys
     manifest["files"] = {
         name: hashlib.sha256(data).hexdigest()
         for name, data in files.items()
@@ -95,7 +95,7 @@ def fit(files, **changed):
 
 
 def forge(files):
-    """Change a file and the manifest, too."""
+    """Change a file, and make the manifest fit it."""
     files["cells.csv"] = b"forged"
     fit(files)
 
@@ -113,27 +113,27 @@ def forge(files):
     ],
     ids=["changed", "missing", "extra", "no manifest", "not JSON", "not a mapping", "forged"],
 )
-def test_any_change_is_named(packed, tmp_path, edit, message):
-    broken = rewrite(packed, tmp_path / packed.name, edit)
+def test_any_change_is_named(small_archive, tmp_path, edit, message):
+    path = rewrite(small_archive, tmp_path / small_archive.name, edit)
     with pytest.raises(UserError, match=message):
-        verify(broken)
+        verify(path)
 
 
-def test_the_first_wrong_file_is_named(packed, tmp_path):
+def test_the_first_wrong_file_is_named(small_archive, tmp_path):
     def edit(files):
         files["summary.csv"] = files["cells.csv"] = b"other"
 
     with pytest.raises(UserError, match=r"cells\.csv"):
-        verify(rewrite(packed, tmp_path / "x.zip", edit))
+        verify(rewrite(small_archive, tmp_path / "x.zip", edit))
 
 
-def test_a_flipped_bit_is_found(packed, tmp_path):
-    data = bytearray(packed.read_bytes())
+def test_a_flipped_bit_is_found(small_archive, tmp_path):
+    data = bytearray(small_archive.read_bytes())
     data[data.index(b"smollm2.gguf")] ^= 1
-    broken = tmp_path / "flipped.zip"
-    broken.write_bytes(data)
+    path = tmp_path / "flipped.zip"
+    path.write_bytes(data)
     with pytest.raises(UserError, match=r"is not as it was archived"):
-        verify(broken)
+        verify(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])
@@ -150,14 +150,14 @@ def subsets(parts):
     return [*itertools.combinations(parts, 1), *itertools.combinations(parts, 2)]
 
 
-def swapped(packed, target, source, parts):
-    """The archive with these parts from another one, and a manifest made to fit."""
+def with_parts_of(small_archive, target, source, parts):
+    """A copy of the archive with these parts from another one, and a manifest that fits."""
 
     def edit(files):
         files |= {name: source[name] for name in parts}
         fit(files)
 
-    return rewrite(packed, target, edit)
+    return rewrite(small_archive, target, edit)
 
 
 def names_of(parts):
@@ -165,74 +165,76 @@ def names_of(parts):
 
 
 def failure(path):
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         verify(path)
-    return str(caught.value)
+    return str(error.value)
 
 
 @pytest.mark.parametrize("parts", subsets(PARTS), ids=names_of)
-def test_parts_of_another_sweep_do_not_belong(packed, other, tmp_path, parts):
-    told = failure(swapped(packed, tmp_path / "x.zip", other, parts))
-    assert re.search(r"\S+ and .+ don't belong together: .+\.$", told)
+def test_parts_of_another_sweep_do_not_belong(small_archive, other, tmp_path, parts):
+    message = failure(with_parts_of(small_archive, tmp_path / "x.zip", other, parts))
+    assert re.search(r"\S+ and .+ don't belong together: .+\.$", message)
     if len(parts) == 1:
-        assert parts[0] in told
+        assert parts[0] in message
 
 
 @pytest.mark.parametrize("parts", subsets(RESULTS), ids=names_of)
-def test_parts_of_another_time_do_not_belong(packed, again, tmp_path, parts):
-    told = failure(swapped(packed, tmp_path / "x.zip", again, parts))
-    assert "don't belong together: " in told
+def test_parts_of_another_time_do_not_belong(small_archive, again, tmp_path, parts):
+    message = failure(with_parts_of(small_archive, tmp_path / "x.zip", again, parts))
+    assert "don't belong together: " in message
     if len(parts) == 1:
-        assert parts[0] in told
+        assert parts[0] in message
 
 
 @given(parts=st.sets(st.sampled_from(PARTS), min_size=3))
 @rules(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_mixture_of_two_sweeps_passes(packed, other, tmp_path, parts):
-    assert "don't belong" in failure(swapped(packed, tmp_path / "x.zip", other, parts))
+def test_no_mixture_of_two_sweeps_passes(small_archive, other, tmp_path, parts):
+    assert "don't belong" in failure(with_parts_of(small_archive, tmp_path / "x.zip", other, parts))
 
 
-def test_a_config_that_differs_in_its_title_alone_is_not_the_pages(packed, tmp_path):
+def test_a_config_that_differs_in_its_title_alone_is_not_the_pages(small_archive, tmp_path):
     def edit(files):
         files["config.json"] = json.dumps(
             json.loads(files["config.json"]) | {"title": "x"}
         ).encode()
         fit(files)
 
-    told = failure(rewrite(packed, tmp_path / "x.zip", edit))
-    assert "report.html and config.json don't belong together" in told
+    message = failure(rewrite(small_archive, tmp_path / "x.zip", edit))
+    assert "report.html and config.json don't belong together" in message
 
 
-def test_a_repeat_that_is_not_there_is_named_unless_it_says_partial(packed, tmp_path):
+def test_a_repeat_that_is_not_there_is_named_unless_it_says_partial(small_archive, tmp_path):
     def edit(files):
         for name in (RUN, REQUESTS):
             del files[name]
         fit(files)
 
-    told = failure(rewrite(packed, tmp_path / "x.zip", edit))
-    assert f"config.json and the packed records don't belong together: {RUN} is planned" in told
+    message = failure(rewrite(small_archive, tmp_path / "x.zip", edit))
+    assert f"config.json and the packed records don't belong together: {RUN} is planned" in message
 
 
-def test_it_says_partial_if_and_only_if_it_is(packed, tmp_path):
+def test_it_says_partial_if_and_only_if_it_is(small_archive, tmp_path):
     def edit(files):
         fit(files, partial={"measured": 3, "planned": 4})
 
-    assert "the one says partial, 3 of 4" in failure(rewrite(packed, tmp_path / "x.zip", edit))
+    assert "the one says partial, 3 of 4" in failure(
+        rewrite(small_archive, tmp_path / "x.zip", edit)
+    )
 
 
-def test_a_repeat_that_is_not_planned_is_named(packed, tmp_path):
+def test_a_repeat_that_is_not_planned_is_named(small_archive, tmp_path):
     more = RUN.replace("repeat~1", "repeat~3")
 
     def edit(files):
         files[more] = files[RUN]
         fit(files)
 
-    told = failure(rewrite(packed, tmp_path / "x.zip", edit))
-    assert f"{more} and config.json don't belong together" in told
+    message = failure(rewrite(small_archive, tmp_path / "x.zip", edit))
+    assert f"{more} and config.json don't belong together" in message
 
 
 def with_figure(data, change):
-    """(cells.csv, cells.parquet) with the first throughput changed by a function."""
+    """cells.csv and cells.parquet, by name, with `change` applied to the first throughput."""
     metric = "throughput.completion_tokens_per_s"
     rows = list(csv.DictReader(io.StringIO(data["cells.csv"].decode())))
     rows[0][metric] = str(change(float(rows[0][metric])))
@@ -240,17 +242,17 @@ def with_figure(data, change):
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    made = pq.read_table(pa.BufferReader(data["cells.parquet"]))
-    values = made[metric].to_pylist()
+    table = pq.read_table(pa.BufferReader(data["cells.parquet"]))
+    values = table[metric].to_pylist()
     column = pa.array([change(values[0]), *values[1:]])
-    made = made.set_column(made.column_names.index(metric), metric, column)
+    table = table.set_column(table.column_names.index(metric), metric, column)
     sink = pa.BufferOutputStream()
-    pq.write_table(made, sink)
+    pq.write_table(table, sink)
     return {"cells.csv": text.getvalue().encode(), "cells.parquet": sink.getvalue().to_pybytes()}
 
 
 @pytest.mark.parametrize("table_name", ["cells.csv", "cells.parquet"])
-def test_a_figure_may_differ_in_its_last_digits_only(packed, tmp_path, table_name):
+def test_a_figure_may_differ_in_its_last_digits_only(small_archive, tmp_path, table_name):
     def edit(by):
         def change(files):
             files[table_name] = with_figure(files, lambda value: value * (1 + by))[table_name]
@@ -258,10 +260,10 @@ def test_a_figure_may_differ_in_its_last_digits_only(packed, tmp_path, table_nam
 
         return change
 
-    told = failure(rewrite(packed, tmp_path / "x.zip", edit(1e-8)))
-    assert f"{table_name} and the packed records don't belong together" in told
-    assert "throughput.completion_tokens_per_s of model smollm2, inflight 1" in told
-    nearly = rewrite(packed, tmp_path / "x.zip", edit(1e-12))
+    message = failure(rewrite(small_archive, tmp_path / "x.zip", edit(1e-8)))
+    assert f"{table_name} and the packed records don't belong together" in message
+    assert "throughput.completion_tokens_per_s of model smollm2, inflight 1" in message
+    nearly = rewrite(small_archive, tmp_path / "x.zip", edit(1e-12))
     if table_name == "cells.csv":  # the page names its digest
         assert "report.html and cells.csv don't belong together" in failure(nearly)
     else:
@@ -270,34 +272,36 @@ def test_a_figure_may_differ_in_its_last_digits_only(packed, tmp_path, table_nam
 
 @pytest.mark.parametrize("data", [b"", b"inflight\n1,2\n", b"\xff", b"PAR1"])
 @pytest.mark.parametrize("name", ["cells.csv", "summary.parquet"])
-def test_what_is_no_table_is_named(packed, tmp_path, name, data):
+def test_what_is_no_table_is_named(small_archive, tmp_path, name, data):
     def edit(files):
         files[name] = data
         fit(files)
 
-    assert f"{name} and the packed records" in failure(rewrite(packed, tmp_path / "x.zip", edit))
+    assert f"{name} and the packed records" in failure(
+        rewrite(small_archive, tmp_path / "x.zip", edit)
+    )
 
 
-def test_figures_of_other_definitions_are_said_to_be_unchecked(packed, tmp_path):
+def test_figures_of_other_definitions_are_said_to_be_unchecked(small_archive, tmp_path):
     def edit(files):
         files["cells.parquet"] = with_figure(files, lambda value: 2 * value)["cells.parquet"]
         fit(files, definitions="0" * 64)
 
-    (sentence,) = verify(rewrite(packed, tmp_path / "x.zip", edit)).unchecked
+    (sentence,) = verify(rewrite(small_archive, tmp_path / "x.zip", edit)).unchecked
     assert "whether cells.parquet is of the packed records" in sentence
 
 
 def as_before(files):
-    """As the first version made it: a page and a manifest that say less."""
+    """Make page and manifest those of the first version, which have fewer facts."""
     files["report.html"] = re.sub(rb"<meta name=\"mls-made-from.*\n", b"", files["report.html"])
     fit(files)
     manifest = json.loads(files["manifest.json"])
-    kept = {"manifest_version": 1, "name": manifest["name"], "files": manifest["files"]}
-    files["manifest.json"] = json.dumps(kept).encode()
+    old_manifest = {"manifest_version": 1, "name": manifest["name"], "files": manifest["files"]}
+    files["manifest.json"] = json.dumps(old_manifest).encode()
 
 
-def test_one_of_the_first_version_verifies_and_says_what_it_cannot_check(packed, tmp_path):
-    verification = verify(rewrite(packed, tmp_path / "x.zip", as_before))
+def test_one_of_the_first_version_verifies_and_says_what_it_cannot_check(small_archive, tmp_path):
+    verification = verify(rewrite(small_archive, tmp_path / "x.zip", as_before))
     (sentence,) = verification.unchecked
     assert sentence.startswith("whether report.html is of config.json and the packed records")
 
@@ -307,25 +311,27 @@ def test_one_of_the_first_version_verifies_and_says_what_it_cannot_check(packed,
             del files[name]
         as_before(files)
 
-    verification = verify(rewrite(packed, tmp_path / "x.zip", edit))
+    verification = verify(rewrite(small_archive, tmp_path / "x.zip", edit))
     assert str(verification.partial) == "3 of 4 planned repeats"
     assert any("cells.parquet" in sentence for sentence in verification.unchecked)
 
 
-def test_one_of_the_first_version_with_another_sweeps_page_and_no_record_fails(packed, tmp_path):
+def test_one_of_the_first_version_with_another_sweeps_page_and_no_record_fails(
+    small_archive, tmp_path
+):
     def edit(files):
-        planned = config(name="default")
+        sweep = config(name="default")
         for name in [name for name in files if name.startswith("runs/")]:
             del files[name]
-        files["config.json"] = planned.model_dump_json().encode()
+        files["config.json"] = sweep.model_dump_json().encode()
         as_before(files)
         files["manifest.json"] = files["manifest.json"].replace(b'"synthetic"', b'"default"')
 
-    told = failure(rewrite(packed, tmp_path / "x.zip", edit))
-    assert "there is none of the 6 repeats that it plans" in told
+    message = failure(rewrite(small_archive, tmp_path / "x.zip", edit))
+    assert "there is none of the 6 repeats that it plans" in message
 
 
-def test_a_config_of_another_version_leaves_the_manifest_to_check(packed, tmp_path):
+def test_a_config_of_another_version_leaves_the_manifest_to_check(small_archive, tmp_path):
     def edit(definitions):
         def change(files):
             config_ = json.loads(files["config.json"]) | {"later": 1}
@@ -335,7 +341,9 @@ def test_a_config_of_another_version_leaves_the_manifest_to_check(packed, tmp_pa
         return change
 
     assert "config.json can't be read (later: unknown key" in failure(
-        rewrite(packed, tmp_path / "x.zip", edit({}))
+        rewrite(small_archive, tmp_path / "x.zip", edit({}))
     )
-    verification = verify(rewrite(packed, tmp_path / "x.zip", edit({"definitions": "0" * 64})))
+    verification = verify(
+        rewrite(small_archive, tmp_path / "x.zip", edit({"definitions": "0" * 64}))
+    )
     assert "this version can't read config.json" in verification.unchecked[0]

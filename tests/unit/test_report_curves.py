@@ -1,4 +1,4 @@
-"""Numbers, lines and facts on their way into the page."""
+"""Numbers, lines and facts in the form in which the page shows them."""
 
 import csv
 import io
@@ -43,37 +43,37 @@ def test_spread_keeps_first_and_last():
 
 
 def test_many_lines_are_spread_over_drawings(tmp_path):
-    planned = config(
+    sweep = config(
         sweep={"inflight": [1, 2], "prompt_words": [1, 2, 3, 4], "max_tokens": [1, 2, 4]}
     )
-    shown = layout(read_study(planned, tmp_path))
-    assert shown.x == "inflight"
-    assert [facet.title for facet in shown.facets] == [f"prompt_words {n}" for n in (1, 2, 3, 4)]
-    assert all(len(facet.series) == 3 for facet in shown.facets)
-    assert shown.hidden == 0
+    drawings = layout(read_study(sweep, tmp_path))
+    assert drawings.x == "inflight"
+    assert [facet.title for facet in drawings.facets] == [f"prompt_words {n}" for n in (1, 2, 3, 4)]
+    assert all(len(facet.series) == 3 for facet in drawings.facets)
+    assert drawings.hidden == 0
 
 
 def test_a_line_of_many_points_is_thinned_and_its_data_are_not():
-    made = [
+    results = [
         CellResult({"inflight": n}, [], {"wall_s": Estimate(n, n - 0.5, n + 1, 3)}, {}, None)
         for n in range(1, 121)
     ]
-    facet = Facet("", [Series("", made, 0, 0)])
+    facet = Facet("", [Series("", results, 0, 0)])
     with style():
         plot = along("many", "Many", facet, "inflight", ["wall_s"], "s")
     assert plot.svg.count("<use ") < 4 * MOST_POINTS  # a marker and two caps each, and ticks
     assert plot.svg.count("<text") < 2 * MOST_TICKS
     assert "Drawn: 40 points of a line" in plot.note
-    drawn = list(csv.DictReader(io.StringIO(plot.data)))
-    assert [int(row["inflight"]) for row in drawn] == list(range(1, 121))
+    rows = list(csv.DictReader(io.StringIO(plot.data)))
+    assert [int(row["inflight"]) for row in rows] == list(range(1, 121))
 
 
 def test_an_interval_that_is_far_longer_than_its_value_does_not_hide_the_values():
     wide = {1: Estimate(10, 9, 11, 2), 2: Estimate(20, 0.001, 1e9, 2)}
-    made = [CellResult({"inflight": n}, [], {"wall_s": e}, {}, None) for n, e in wide.items()]
+    results = [CellResult({"inflight": n}, [], {"wall_s": e}, {}, None) for n, e in wide.items()]
     with style():
         plot = along(
-            "wide", "Wide", Facet("", [Series("", made, 0, 0)]), "inflight", ["wall_s"], "s"
+            "wide", "Wide", Facet("", [Series("", results, 0, 0)]), "inflight", ["wall_s"], "s"
         )
     ticks = [float(text) for text in re.findall(r">(\d+)</text>", plot.svg)]
     assert max(ticks) <= 60
@@ -86,11 +86,11 @@ def test_an_interval_that_is_far_longer_than_its_value_does_not_hide_the_values(
     st.sampled_from([float, math.log]),
 )
 def test_ticks_stand_apart_and_reach_from_the_first_to_the_last(values, scale):
-    kept = [place for _, place in ticks_apart([(str(v), v) for v in values], scale)]
-    assert kept[0] == min(values) and kept[-1] == max(values)
-    assert len(kept) <= MOST_TICKS + 1
-    least = (scale(kept[-1]) - scale(kept[0])) / MOST_TICKS
-    assert all(scale(b) - scale(a) >= least * 0.999 for a, b in itertools.pairwise(kept))
+    places = [place for _, place in ticks_apart([(str(v), v) for v in values], scale)]
+    assert places[0] == min(values) and places[-1] == max(values)
+    assert len(places) <= MOST_TICKS + 1
+    least = (scale(places[-1]) - scale(places[0])) / MOST_TICKS
+    assert all(scale(b) - scale(a) >= least * 0.999 for a, b in itertools.pairwise(places))
 
 
 def test_nodes_of_recorded_facts():

@@ -33,11 +33,9 @@ from mls.report.plots.svg import inline, style
 @pytest.fixture(scope="module")
 def default(tmp_path_factory):
     results = tmp_path_factory.mktemp("default")
-    planned = config(
-        repeats=3, sweep={"inflight": [1, 2, 4, 8]}, run={"iters": 24, "max_tokens": 32}
-    )
-    write_results(planned, results)
-    return planned, results, page(planned, results)
+    sweep = config(repeats=3, sweep={"inflight": [1, 2, 4, 8]}, run={"iters": 24, "max_tokens": 32})
+    write_results(sweep, results)
+    return sweep, results, page(sweep, results)
 
 
 def test_the_answer_comes_first_then_figures_then_method(default):
@@ -57,9 +55,9 @@ def test_the_answer_comes_first_then_figures_then_method(default):
 
 
 def test_nothing_is_loaded_from_elsewhere(default):
-    parsed = Page(default[2])
-    assert not {"script", "iframe", "object", "embed", "img"} & set(parsed.tags)
-    for name, value in parsed.attributes:
+    tree = Page(default[2])
+    assert not {"script", "iframe", "object", "embed", "img"} & set(tree.tags)
+    for name, value in tree.attributes:
         if name in ("src", "href", "xlink:href", "srcset", "action"):
             assert value.startswith(("#", "data:")), (name, value)
     urls = re.findall(r"url\(([^)]*)\)", default[2])
@@ -69,13 +67,11 @@ def test_nothing_is_loaded_from_elsewhere(default):
 
 
 def test_tags_match_and_ids_are_unique(default):
-    parsed = Page(default[2])
-    markers = [i for i in parsed.ids if not re.fullmatch(r"[mp][0-9a-f]{10}", i)]
+    tree = Page(default[2])
+    markers = [i for i in tree.ids if not re.fullmatch(r"[mp][0-9a-f]{10}", i)]
     assert len(markers) == len(set(markers))
-    references = [
-        v[1:] for n, v in parsed.attributes if n in ("href", "xlink:href") and v[0] == "#"
-    ]
-    assert set(references) <= set(parsed.ids)
+    references = [v[1:] for n, v in tree.attributes if n in ("href", "xlink:href") and v[0] == "#"]
+    assert set(references) <= set(tree.ids)
 
 
 def test_every_drawing_has_a_text_for_those_who_cannot_see_it(default):
@@ -89,16 +85,16 @@ def test_every_drawing_has_a_text_for_those_who_cannot_see_it(default):
 
 
 def test_the_default_sweep_stays_small_and_the_same(default):
-    planned, results, html = default
+    sweep, results, html = default
     assert len(html.encode()) < 1_000_000
-    assert page(planned, results) == html
+    assert page(sweep, results) == html
 
 
 def test_drawings_are_thinned_and_statistics_are_not(tmp_path):
-    planned = config(repeats=1, sweep={}, run={"inflight": 4, "iters": 4000, "max_tokens": 4})
+    sweep = config(repeats=1, sweep={}, run={"inflight": 4, "iters": 4000, "max_tokens": 4})
     load = Load(places=4, requests=4000, tokens=4, noise=0.3, late_ms=1)
-    write_repeat(planned, tmp_path, cells(planned)[0], 1, table(load))
-    html = page(planned, tmp_path)
+    write_repeat(sweep, tmp_path, cells(sweep)[0], 1, table(load))
+    html = page(sweep, tmp_path)
     paths = re.findall(r' d="([^"]*)"', html)
     assert max(path.count("L") for path in paths) < 2500
     assert len(html) < 1_000_000
@@ -109,8 +105,8 @@ def test_colours_follow_the_scheme(default):
     assert "prefers-color-scheme: dark" in html
     drawings = "".join(re.findall(r"<svg .*?</svg>", html, flags=re.DOTALL))
     assert not re.findall(r"#0a0[0-2][0-9a-f]{2}\b", drawings)
-    used = set(re.findall(r"var\(--([a-z0-9]+)\)", drawings))
-    for name in used:
+    colours = set(re.findall(r"var\(--([a-z0-9]+)\)", drawings))
+    for name in colours:
         assert html.count(f"--{name}:") >= 2, name  # light and dark
 
 
@@ -123,38 +119,38 @@ def test_config_environment_server_model_and_digests_are_there(default):
 
 
 def test_what_is_not_there_is_called_not_recorded(tmp_path):
-    planned = config(repeats=1)
-    for cell in cells(planned):
-        write_repeat(planned, tmp_path, cell, 1)
-    assert page(planned, tmp_path).count("Not recorded.") == 4
+    sweep = config(repeats=1)
+    for cell in cells(sweep):
+        write_repeat(sweep, tmp_path, cell, 1)
+    assert page(sweep, tmp_path).count("Not recorded.") == 4
 
 
 @pytest.mark.parametrize("data", [[], 3, "text", None, {"warnings": 3}, {"warnings": {"a": 1}}])
 def test_recorded_facts_of_any_shape(tmp_path, data):
-    planned = config(repeats=1)
+    sweep = config(repeats=1)
     write_json(tmp_path / "environment" / "environment.json", data)
     write_json(tmp_path / "probe" / "smollm2.json", data)
-    Page(page(planned, tmp_path))
+    Page(page(sweep, tmp_path))
 
 
 def test_failed_cells_are_visible_with_their_message(tmp_path):
-    planned = config()
-    write_results(planned, tmp_path)
-    cell = cells(planned)[1]
-    folder = write_repeat(planned, tmp_path, cell, 2)
+    sweep = config()
+    write_results(sweep, tmp_path)
+    cell = cells(sweep)[1]
+    folder = write_repeat(sweep, tmp_path, cell, 2)
     (folder / "run.json").unlink()
-    write_failure(planned, tmp_path, cell, 2, "The server died while loading: out of memory.")
-    html = page(planned, tmp_path)
+    write_failure(sweep, tmp_path, cell, 2, "The server died while loading: out of memory.")
+    html = page(sweep, tmp_path)
     assert html.count("out of memory") == 2  # at the top, and in the table of cells
     assert "1 of 3 cells is incomplete" in html
 
 
 def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
-    planned = config()
-    write_results(planned, tmp_path)
+    sweep = config()
+    write_results(sweep, tmp_path)
     for repeat in (1, 2):
-        write_repeat(planned, tmp_path, cells(planned)[2], repeat, table(Load(places=1, tokens=32)))
-    html = page(planned, tmp_path)
+        write_repeat(sweep, tmp_path, cells(sweep)[2], repeat, table(Load(places=1, tokens=32)))
+    html = page(sweep, tmp_path)
     body = html[html.index('id="cells"') : html.index('id="checks"')]
     row = re.findall(r"<tr>.*?</tr>", body, flags=re.DOTALL)[-1]
     figures = re.findall(r"<td>(.*?)</td>", row, flags=re.DOTALL)[:-1]
@@ -165,27 +161,27 @@ def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
 
 
 def test_hostile_texts_are_escaped(tmp_path):
-    planned = config(title='<script>alert(1)</script> $x$ & "quotes"')
-    write_results(planned, tmp_path)
+    sweep = config(title='<script>alert(1)</script> $x$ & "quotes"')
+    write_results(sweep, tmp_path)
     evil = "<img src=x onerror=alert(2)>"
     write_json(tmp_path / "probe" / "smollm2.json", {"warnings": [evil], evil: evil})
     write_json(tmp_path / "environment" / "environment.json", {"a": [{"b": evil}, {"b": 1}]})
-    cell = cells(planned)[0]
-    (write_repeat(planned, tmp_path, cell, 1) / "run.json").unlink()
-    write_failure(planned, tmp_path, cell, 1, evil)
-    parsed = Page(page(planned, tmp_path))
-    assert not {"script", "img"} & set(parsed.tags)
-    assert evil in "".join(parsed.text)
+    cell = cells(sweep)[0]
+    (write_repeat(sweep, tmp_path, cell, 1) / "run.json").unlink()
+    write_failure(sweep, tmp_path, cell, 1, evil)
+    tree = Page(page(sweep, tmp_path))
+    assert not {"script", "img"} & set(tree.tags)
+    assert evil in "".join(tree.text)
 
 
 def test_what_the_model_said_is_shown_when_it_was_kept_and_escaped(tmp_path, default):
-    planned = config(sweep={}, repeats=1, run={"keep_output": True})
+    sweep = config(sweep={}, repeats=1, run={"keep_output": True})
     evil = "</pre><script>alert(3)</script>"
-    made = [row | {"output": evil} for row in rows(Load(requests=40, tokens=4))]
-    write_repeat(planned, tmp_path, cells(planned)[0], 1, to_table(made))
-    parsed = Page(page(planned, tmp_path))
-    assert "script" not in parsed.tags
-    assert "".join(parsed.text).count(evil) == 2
+    records = [row | {"output": evil} for row in rows(Load(requests=40, tokens=4))]
+    write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
+    tree = Page(page(sweep, tmp_path))
+    assert "script" not in tree.tags
+    assert "".join(tree.text).count(evil) == 2
     assert "What the model said" not in default[2]
 
 
@@ -193,10 +189,10 @@ def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
     with style():
         figure = Figure(figsize=(2, 2))
         figure.subplots().set_xlabel("<b>$x$")
-        drawn = inline(figure, "name", "<i>", "&")
-    assert "&lt;b&gt;$x$" in drawn
-    assert "&lt;i&gt;" in drawn
-    assert "<b>" not in drawn
+        svg = inline(figure, "name", "<i>", "&")
+    assert "&lt;b&gt;$x$" in svg
+    assert "&lt;i&gt;" in svg
+    assert "<b>" not in svg
 
 
 @pytest.mark.parametrize(
@@ -215,57 +211,57 @@ def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
     ids=["one", "ranks", "three axes", "stream", "words", "many lines"],
 )
 def test_any_sweep_has_a_page(tmp_path, keys):
-    planned = config(**({"repeats": 2} | keys))
-    write_results(planned, tmp_path)
-    Page(page(planned, tmp_path))
+    sweep = config(**({"repeats": 2} | keys))
+    write_results(sweep, tmp_path)
+    Page(page(sweep, tmp_path))
 
 
 def test_effect_of_ranks_has_a_section_only_when_ranks_vary(tmp_path, default):
-    planned = config(repeats=1, sweep={"ranks": [2, 3], "inflight": [2, 4]})
-    write_results(planned, tmp_path)
-    assert "Effect of ranks" in page(planned, tmp_path)
+    sweep = config(repeats=1, sweep={"ranks": [2, 3], "inflight": [2, 4]})
+    write_results(sweep, tmp_path)
+    assert "Effect of ranks" in page(sweep, tmp_path)
     assert "Effect of ranks" not in default[2]
 
 
 def test_of_embeddings_the_page_counts_requests(tmp_path):
     run = {"iters": 32, "endpoint": "/v1/embeddings"}
-    planned = config(run=run, sweep={"inflight": [1, 2]})
-    for cell in cells(planned):
+    sweep = config(run=run, sweep={"inflight": [1, 2]})
+    for cell in cells(sweep):
         for repeat in (1, 2):
-            write_repeat(planned, tmp_path, cell, repeat, to_table(embeddings()))
-    text = " ".join(Page(page(planned, tmp_path)).text)
+            write_repeat(sweep, tmp_path, cell, repeat, to_table(embeddings()))
+    text = " ".join(Page(page(sweep, tmp_path)).text)
     assert "requests/s" in text and "replies were embeddings" in text
     assert "TTFT" not in text.partition("How it was measured")[0]
     assert " tokens/s" not in text
 
 
 def test_replies_that_were_not_streamed_have_no_ttft_in_the_page(tmp_path):
-    planned = config(repeats=2, run={"stream": False, "iters": 16, "max_tokens": 8})
-    write_results(planned, tmp_path)
-    html = page(planned, tmp_path)
+    sweep = config(repeats=2, run={"stream": False, "iters": 16, "max_tokens": 8})
+    write_results(sweep, tmp_path)
+    html = page(sweep, tmp_path)
     assert "TTFT p50" not in html
     assert "Latency p50" in html
 
 
 def test_stages_have_a_drawing_and_a_table(tmp_path):
-    planned = config(sweep={}, repeats=1)
-    made = [row | {"stage": row["job"] // 20} for row in rows(Load(requests=40, tokens=4))]
-    write_repeat(planned, tmp_path, cells(planned)[0], 1, to_table(made))
-    html = page(planned, tmp_path)
+    sweep = config(sweep={}, repeats=1)
+    records = [row | {"stage": row["job"] // 20} for row in rows(Load(requests=40, tokens=4))]
+    write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
+    html = page(sweep, tmp_path)
     body = html[html.index('id="parts"') : html.index('id="cells"')]
     assert "stage 1" in body and "stage 2" in body
     assert body.count("<figure>") == body.count('.svg"') == 1
 
 
-def linked(html, kind):
-    """Content of each download of a kind, by its file name."""
+def downloads(html, kind):
+    """File name → content, of all downloads of a kind."""
     links = re.findall(rf'download="([^"]+\.{kind})" href="data:[^,]*,([^"]*)"', html)
     return {name: unquote(unescape(content)) for name, content in links}
 
 
 def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
     html = default[2]
-    drawings, data = linked(html, "svg"), linked(html, "csv")
+    drawings, data = downloads(html, "svg"), downloads(html, "csv")
     assert len(drawings) == html.count("<figure>") == len(data) >= 10
     for text in drawings.values():
         ElementTree.fromstring(text)
@@ -276,9 +272,9 @@ def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
 
 
 def test_the_data_of_a_drawing_are_the_estimates(default):
-    planned, results, html = default
-    study = read_study(planned, results)
-    rows = list(csv.DictReader(io.StringIO(linked(html, "csv")["by0-latency_ms.csv"])))
+    sweep, results, html = default
+    study = read_study(sweep, results)
+    rows = list(csv.DictReader(io.StringIO(downloads(html, "csv")["by0-latency_ms.csv"])))
     values = {(row["inflight"], row["metric"]): float(row["value"]) for row in rows}
     for cell in study.cells:
         for name in ("latency_ms.p50", "latency_ms.p95"):
@@ -287,7 +283,7 @@ def test_the_data_of_a_drawing_are_the_estimates(default):
 
 
 def test_requests_over_time_are_all_there_when_there_are_few(default):
-    rows = list(csv.DictReader(io.StringIO(linked(default[2], "csv")["requests0.csv"])))
+    rows = list(csv.DictReader(io.StringIO(downloads(default[2], "csv")["requests0.csv"])))
     assert len(rows) == 4 * 24
     assert all(float(row["ttft_ms"]) < float(row["latency_ms"]) for row in rows)
 
@@ -312,9 +308,9 @@ def test_the_methods_paragraph_and_the_citation_say_what_was_done(default):
 def test_the_page_compares_with_the_baseline(tmp_path):
     base = tmp_path / "base"
     write_results(config(), base)
-    planned = config(baseline=str(base))
-    write_results(planned, tmp_path / "new")
-    html = page(planned, tmp_path / "new")
+    sweep = config(baseline=str(base))
+    write_results(sweep, tmp_path / "new")
+    html = page(sweep, tmp_path / "new")
     body = html[html.index('id="baseline"') : html.index('id="cells"')]
     assert body.count("= same") > 3
     with pytest.raises(UserError, match="can't be read"):

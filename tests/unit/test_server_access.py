@@ -1,4 +1,4 @@
-"""How a server is reached: which proxy is on the way, and which keys go with each request."""
+"""The way to a server: its proxy, and the keys of each request."""
 
 import socket
 
@@ -66,8 +66,8 @@ def test_no_proxy_is_honoured(monkeypatch, url, direct):
     assert proxy(url, EPOLL) is None
 
 
-def known(host):
-    """Whether this host can tell the address of a name; in a bare root it can't tell its own."""
+def has_address(host):
+    """Whether this host can resolve a name; in a bare root it can't resolve its own."""
     try:
         return bool(socket.getaddrinfo(host, 1))
     except OSError:
@@ -82,7 +82,7 @@ def known(host):
         "http://localhost:1",
         "http://[::1]:1",
         "http+unix://%2Frun%2Fllama.sock",
-        *([f"http://{socket.gethostname()}:1"] if known(socket.gethostname()) else []),
+        *([f"http://{socket.gethostname()}:1"] if has_address(socket.gethostname()) else []),
     ],
 )
 def test_servers_of_this_host_need_none(monkeypatch, url):

@@ -1,4 +1,4 @@
-"""How engines are started: threads, slots, keys."""
+"""The start of engines: threads, slots, keys."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def test_the_key_is_in_no_command_line(
     server = Server.model_validate(
         {"engine": kind, "binary": llama_server, "api_key_env": "MY_KEY"}
     )
-    what = engine(server, MODEL, "m", 1)
-    assert "very-secret" not in " ".join(what.argv)
+    start = engine(server, MODEL, "m", 1)
+    assert "very-secret" not in " ".join(start.argv)
     if kind == "xllamacpp":
-        assert json.loads(what.stdin)["attributes"]["api_keys"] == ["very-secret"]
+        assert json.loads(start.stdin)["attributes"]["api_keys"] == ["very-secret"]
     else:
-        assert what.env["LLAMA_API_KEY"] == "very-secret"
+        assert start.env["LLAMA_API_KEY"] == "very-secret"
 
 
 def test_llama_server_command_line(llama_server: str) -> None:
@@ -137,9 +137,9 @@ def test_nested_extra_args() -> None:
     ],
 )
 def test_wrong_extra_args(name: str, text: str, words: str) -> None:
-    with pytest.raises(UserError, match=r"server\.extra_args") as caught:
+    with pytest.raises(UserError, match=r"server\.extra_args") as error:
         assign(xllamacpp.CommonParams(), name, text, from_text=True)
-    assert words in str(caught.value)
+    assert words in str(error.value)
 
 
 ON_CARDS = Server(
@@ -202,13 +202,13 @@ def test_a_profile_is_skipped_with_a_reason(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert profiler(Server(), tmp_path / "server.log").said is None
     for name in ("nsys", "ncu"):
-        wanted = Server.model_validate({"profile": name})
-        profile = profiler(wanted, tmp_path / "server.log")
+        server = Server.model_validate({"profile": name})
+        profile = profiler(server, tmp_path / "server.log")
         assert not profile.runs and name in str(profile.said) and "not found" in str(profile.said)
         program = tmp_path / name
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
-        profile = profiler(wanted, tmp_path / "server.log")
+        profile = profiler(server, tmp_path / "server.log")
         assert profile.argv[0] == str(program)
         assert profile.argv[-1] == profile.said == str(tmp_path / f"server.log.{name}-rep")
 
@@ -249,14 +249,14 @@ def test_a_quiet_llama_server_is_asked_which_devices_there_are(tmp_path: Path) -
     facts = engine_facts(server, argv, log, None)
     assert facts["version"] == "version: 11434 (abc)"
     assert facts["devices"] == ["CUDA0: NVIDIA H100 80GB HBM3"]
-    # nothing on a card: what cards there are is not what it uses
+    # without layers on a card it uses none of the host's cards
     assert (
         engine_facts(server.model_copy(update={"gpu_layers": 0}), argv, log, None)["devices"] == []
     )
 
 
 def test_a_server_with_one_card_names_no_other(tmp_path: Path) -> None:
-    """As two on two H200 did, which was asked without what kept each to its own."""
+    """Once two servers on two cards each named both, as the question left out their variables."""
     binary = tmp_path / "llama-server"
     binary.write_text('#!/bin/sh\necho "  CUDA0: card $CUDA_VISIBLE_DEVICES (1 MiB)"\n')
     binary.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The line of a log that tells why a server ended."""
+"""The line of a log with the reason of a server's end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of models as servers and gateways give them, and which model a run asks for."""
+"""Lists of models from servers and gateways, and the model that a run asks for."""
 
 import pytest
 from hypothesis import given
@@ -24,19 +24,19 @@ JSON = st.recursive(
 )
 
 
-def listed(*ids):
+def model_list(*ids):
     return {"object": "list", "data": [{"id": each} for each in ids]}
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (listed("a", "b"), ["a", "b"]),
+        (model_list("a", "b"), ["a", "b"]),
         ([{"id": "a"}, {"id": "b"}], ["a", "b"]),
         ({"models": [{"name": "a:latest", "model": "a:latest"}]}, ["a:latest"]),
         ({"object": "list", "data": ["a", "b"]}, ["a", "b"]),
         ({"data": [{"id": "a", "aliases": ["x", 1]}, {"id": "a"}, {"id": 5}, None]}, ["a", "x"]),
-        (listed(), []),
+        (model_list(), []),
         ({"object": "list", "data": None}, None),
         ({"error": "Unexpected endpoint or method."}, None),
         ("nothing", None),
@@ -61,16 +61,16 @@ def states(**values):
 @pytest.mark.parametrize(
     ("data", "run", "name"),
     [
-        (listed("a", "b"), CHAT, "a"),
-        (listed("*", "openai/*", "b"), CHAT, "b"),
-        (listed("*"), CHAT, None),
-        (listed(), CHAT, None),
+        (model_list("a", "b"), CHAT, "a"),
+        (model_list("*", "openai/*", "b"), CHAT, "b"),
+        (model_list("*"), CHAT, None),
+        (model_list(), CHAT, None),
         (None, CHAT, None),
-        (listed("text-embedding-3", "bge-reranker", "whisper-1", "tts-1", "gpt"), CHAT, "gpt"),
-        (listed("text-embedding-3", "gpt"), EMBEDDINGS, "text-embedding-3"),
-        (listed("gpt", "nomic-embed"), EMBEDDINGS, "nomic-embed"),
-        (listed("nomic-embed"), CHAT, "nomic-embed"),
-        (listed("battts"), CHAT, "battts"),
+        (model_list("text-embedding-3", "bge-reranker", "whisper-1", "tts-1", "gpt"), CHAT, "gpt"),
+        (model_list("text-embedding-3", "gpt"), EMBEDDINGS, "text-embedding-3"),
+        (model_list("gpt", "nomic-embed"), EMBEDDINGS, "nomic-embed"),
+        (model_list("nomic-embed"), CHAT, "nomic-embed"),
+        (model_list("battts"), CHAT, "battts"),
         ([{"id": "x", "type": "embedding"}, {"id": "y", "type": "chat"}], CHAT, "y"),
         (states(a="unloaded", b="loaded"), CHAT, "b"),
         (states(a="unloaded", b="unloaded"), CHAT, "a"),
@@ -81,36 +81,41 @@ def test_the_model_to_ask_for(data, run, name):
 
 
 def test_patterns_list_what_fits_them():
-    models = read_list(listed("openai/*", "b"))
+    models = read_list(model_list("openai/*", "b"))
     assert is_listed("openai/gpt-4o:free", models) and is_listed("b", models)
     assert not is_listed("c", models)
 
 
 @pytest.mark.parametrize(
-    ("served_as", "sent", "data", "words"),
+    ("served_as", "model", "data", "words"),
     [
         (
             "gtp",
             "gtp",
-            listed("gpt"),
+            model_list("gpt"),
             "doesn't list 'gtp' (did you mean 'gpt'?); it lists gpt: set",
         ),
-        ("gpt", "gpt", listed("gpt"), None),
+        ("gpt", "gpt", model_list("gpt"), None),
         ("gpt", "gpt", None, None),
-        (None, "a", listed("a"), None),
+        (None, "a", model_list("a"), None),
         (
             None,
             "a",
-            listed("a", "b"),
+            model_list("a", "b"),
             "asked for was 'a', of those that the server lists (a, b): set",
         ),
-        (None, None, listed("*"), "it lists *: set models.m.served_as"),
+        (None, None, model_list("*"), "it lists *: set models.m.served_as"),
         (None, None, None, "it lists none: set models.m.served_as"),
-        (None, "m0", listed(*(f"m{n}" for n in range(60))), "m7…, 60 in all): set models.m.served"),
+        (
+            None,
+            "m0",
+            model_list(*(f"m{n}" for n in range(60))),
+            "m7…, 60 in all): set models.m.served",
+        ),
     ],
 )
-def test_a_refusal_says_what_the_name_has_to_do_with_it(served_as, sent, data, words):
-    error = explained(REFUSAL, "m", served_as, sent, read_list(data))
+def test_a_refusal_says_what_the_name_has_to_do_with_it(served_as, model, data, words):
+    error = explained(REFUSAL, "m", served_as, model, read_list(data))
     assert str(error).startswith(str(REFUSAL))
     assert words in str(error) if words else error is REFUSAL
 
@@ -125,4 +130,4 @@ def test_a_refusal_says_what_the_name_has_to_do_with_it(served_as, sent, data, w
 )
 def test_other_errors_say_nothing_of_names(text):
     error = UserError(text)
-    assert explained(error, "m", None, "a", read_list(listed("a", "b"))) is error
+    assert explained(error, "m", None, "a", read_list(model_list("a", "b"))) is error

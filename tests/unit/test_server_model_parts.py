@@ -1,4 +1,4 @@
-"""Models that gguf-split made parts of: all of them are the model, and keep the names they need."""
+"""Models in parts, as by gguf-split: all parts are the model, and keep their names."""
 
 from __future__ import annotations
 
@@ -33,42 +33,42 @@ def sha256(*files: Path) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def refused(call: Callable[[], Any]) -> str:
-    with pytest.raises(UserError) as caught:
+def refusal(call: Callable[[], Any]) -> str:
+    with pytest.raises(UserError) as error:
         call()
-    return str(caught.value)
+    return str(error.value)
 
 
 def change(file: Path) -> None:
-    """Other weights, no other size."""
+    """Change the weights, but not the size."""
     file.write_bytes(file.read_bytes()[:-64] + bytes(64))
 
 
 def test_the_first_part_means_all(parts: list[Path], tmp_path: Path) -> None:
     assert [part.name for part in parts] == NAMES
-    described = fetch("m", ModelSource(path=str(parts[0])), tmp_path / "models")
-    assert described.path == str(parts[0])
-    assert described.size == sum(part.stat().st_size for part in parts)
-    assert described.gguf.n_params == 6 * ELEMENTS
-    assert described.gguf.chat_template
-    assert described.sha256 == sha256(*parts)
-    assert [(part.path, part.sha256) for part in described.parts] == [
+    model = fetch("m", ModelSource(path=str(parts[0])), tmp_path / "models")
+    assert model.path == str(parts[0])
+    assert model.size == sum(part.stat().st_size for part in parts)
+    assert model.gguf.n_params == 6 * ELEMENTS
+    assert model.gguf.chat_template
+    assert model.sha256 == sha256(*parts)
+    assert [(part.path, part.sha256) for part in model.parts] == [
         (str(part), sha256(part)) for part in parts
     ]
     right = ModelSource(path=str(parts[0]), sha256=sha256(*parts))
-    assert fetch("m", right, tmp_path / "models").parts == described.parts
+    assert fetch("m", right, tmp_path / "models").parts == model.parts
     wrong = ModelSource(path=str(parts[0]), sha256=sha256(parts[0]))
-    assert "over all 3 parts" in refused(lambda: fetch("m", wrong, tmp_path))
+    assert "over all 3 parts" in refusal(lambda: fetch("m", wrong, tmp_path))
 
 
 def test_links_are_taken_by_their_own_names(parts: list[Path], tmp_path: Path) -> None:
-    linked = tmp_path / "linked"
-    linked.mkdir()
+    folder = tmp_path / "linked"
+    folder.mkdir()
     for part in parts:
         blob = part.rename(part.with_name(sha256(part)))
-        (linked / part.name).symlink_to(blob)
-    described = fetch("m", ModelSource(path=str(linked / NAMES[0])), tmp_path)
-    assert [part.path for part in described.parts] == [str(linked / name) for name in NAMES]
+        (folder / part.name).symlink_to(blob)
+    model = fetch("m", ModelSource(path=str(folder / NAMES[0])), tmp_path)
+    assert [part.path for part in model.parts] == [str(folder / name) for name in NAMES]
 
 
 @pytest.mark.parametrize("missing", [1, 2])
@@ -78,35 +78,35 @@ def test_a_missing_part_is_named(parts: list[Path], tmp_path: Path, missing: int
         lambda: fetch("m", ModelSource(path=str(parts[0])), tmp_path),
         lambda: check_gguf(parts[0]),  # as `mls serve --model` does
     ):
-        assert f"Model file {parts[missing]} is missing" in refused(call)
+        assert f"Model file {parts[missing]} is missing" in refusal(call)
 
 
 def test_a_later_part_is_refused_with_the_first_ones_name(parts: list[Path]) -> None:
-    said = refused(lambda: check_gguf(parts[1]))
-    assert f"{parts[1]} is part 2 of 3; give the first, {parts[0]}." in said
+    message = refusal(lambda: check_gguf(parts[1]))
+    assert f"{parts[1]} is part 2 of 3; give the first, {parts[0]}." in message
 
 
 def test_parts_without_their_names_or_joined_are_no_model(parts: list[Path]) -> None:
-    joined = parts[0].with_name("joined.gguf")
-    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
-    said = refused(lambda: check_gguf(joined))
-    assert f"{joined} is part 1 of 3" in said
-    assert "doesn't end with -00001-of-00003.gguf" in said
+    whole = parts[0].with_name("joined.gguf")
+    whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+    message = refusal(lambda: check_gguf(whole))
+    assert f"{whole} is part 1 of 3" in message
+    assert "doesn't end with -00001-of-00003.gguf" in message
 
 
 def test_a_part_of_another_model_is_noticed(parts: list[Path], tmp_path: Path) -> None:
     other = write_gguf(tmp_path / "other", "tiny", tensors=3, parts=3)
     other[1].replace(parts[1])
-    assert "they are not of one model" in refused(lambda: check_gguf(parts[0]))
+    assert "they are not of one model" in refusal(lambda: check_gguf(parts[0]))
     other[2].replace(parts[1])
-    assert "should be part 2 of 3, but is part 3 of 3" in refused(lambda: check_gguf(parts[0]))
+    assert "should be part 2 of 3, but is part 3 of 3" in refusal(lambda: check_gguf(parts[0]))
     write_gguf(tmp_path / "whole", "tiny")[0].replace(parts[1])
-    assert "is no part of a model" in refused(lambda: check_gguf(parts[0]))
+    assert "is no part of a model" in refusal(lambda: check_gguf(parts[0]))
 
 
 def test_a_truncated_part_is_named(parts: list[Path]) -> None:
     parts[2].write_bytes(parts[2].read_bytes()[:-100])
-    assert f"{parts[2]} (" in refused(lambda: check_gguf(parts[0]))
+    assert f"{parts[2]} (" in refusal(lambda: check_gguf(parts[0]))
 
 
 def test_a_whole_model_may_be_named_as_a_part_is(tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_a_changed_part_is_noticed(parts: list[Path], tmp_path: Path, number: in
     assert local_sha256(str(parts[0]), description) == before
 
     change(parts[number])
-    assert f"{parts[number]} is missing or has changed" in refused(
+    assert f"{parts[number]} is missing or has changed" in refusal(
         lambda: load_descriptor(description)
     )
     now = local_sha256(str(parts[0]), description)
     assert [old == new for old, new in zip(before, now, strict=True)].count(False) == 1
 
-    for part in parts:  # what was measured stays when the weights are gone
+    for part in parts:  # results stay when the weights are gone
         part.unlink()
     assert local_sha256(str(parts[0]), description) == before
 
@@ -145,12 +145,12 @@ def test_what_was_never_there_is_unknown(tmp_path: Path) -> None:
 
 def test_a_description_from_before_there_were_parts(tmp_path: Path) -> None:
     file = write_gguf(tmp_path, "tiny")[0]
-    described = fetch("m", ModelSource(path=str(file)), tmp_path).model_dump(mode="json")
-    del described["parts"]
-    write_json(tmp_path / "m.json", described)
+    model = fetch("m", ModelSource(path=str(file)), tmp_path).model_dump(mode="json")
+    del model["parts"]
+    write_json(tmp_path / "m.json", model)
     assert load_descriptor(tmp_path / "m.json").path == str(file)
     change(file)
-    assert "has changed" in refused(lambda: load_descriptor(tmp_path / "m.json"))
+    assert "has changed" in refusal(lambda: load_descriptor(tmp_path / "m.json"))
 
 
 def test_a_url_of_the_first_part_brings_all(
@@ -159,17 +159,17 @@ def test_a_url_of_the_first_part_brings_all(
     server = make_server({f"/m/{part.name}?of=me": reply(part.read_bytes()) for part in parts})
     source = ModelSource(url=f"{server.url}/m/{NAMES[0]}?of=me")
     folder = tmp_path / "models"
-    described = fetch("big", source, folder)
-    kept = [folder / f"big-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
-    assert [part.path for part in described.parts] == [str(file) for file in kept]
-    assert sha256(*kept) == described.sha256 == sha256(*parts)
-    assert check_gguf(kept[0])
-    assert sorted(folder.iterdir()) == [*kept, folder / "big.gguf.origin.json"]
+    model = fetch("big", source, folder)
+    copies = [folder / f"big-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    assert [part.path for part in model.parts] == [str(file) for file in copies]
+    assert sha256(*copies) == model.sha256 == sha256(*parts)
+    assert check_gguf(copies[0])
+    assert sorted(folder.iterdir()) == [*copies, folder / "big.gguf.origin.json"]
 
-    assert fetch("big", source, folder) == described
+    assert fetch("big", source, folder) == model
     assert len(server.seen) == 3
-    change(kept[1])
-    assert fetch("big", source, folder).sha256 == described.sha256
+    change(copies[1])
+    assert fetch("big", source, folder).sha256 == model.sha256
     assert len(server.seen) == 6
 
 
@@ -185,9 +185,9 @@ def test_parts_of_a_hub_are_not_joined(
     replies = {f"/me/m/resolve/main/{part.name}": reply(part.read_bytes()) for part in parts}
     monkeypatch.setenv("HF_ENDPOINT", make_server(replies).url)
     source = ModelSource(hub_repo="me/m", file=file, sha256=sha256(*parts))
-    described = fetch("m", source, tmp_path / "models")
-    assert [sha256(Path(part.path)) for part in described.parts] == [sha256(p) for p in parts]
-    assert fetch("m", source, tmp_path / "models") == described
+    model = fetch("m", source, tmp_path / "models")
+    assert [sha256(Path(part.path)) for part in model.parts] == [sha256(p) for p in parts]
+    assert fetch("m", source, tmp_path / "models") == model
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_parts_that_are_not_as_needed_leave_nothing(
     monkeypatch.setenv("HF_ENDPOINT", make_server(replies).url)
     folder = tmp_path / "models"
     source = ModelSource(hub_repo="me/m", file=file)
-    assert words in refused(lambda: fetch("m", source, folder))
+    assert words in refusal(lambda: fetch("m", source, folder))
     assert not folder.exists() or list(folder.iterdir()) == []
 
 

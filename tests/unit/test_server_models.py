@@ -1,4 +1,4 @@
-"""Model files: where they come from, and what they say about themselves."""
+"""Model files: their sources, and the facts in their headers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_another_source_is_fetched_again(
     server = make_server({p: reply(tiny_gguf.read_bytes()) for p in ("/a", "/b")})
     fetch("tiny", ModelSource(url=f"{server.url}/a"), tmp_path)
     fetch("tiny", ModelSource(url=f"{server.url}/b"), tmp_path)
-    assert [seen.path for seen in server.seen] == ["/a", "/b"]
+    assert [request.path for request in server.seen] == ["/a", "/b"]
 
 
 def test_a_damaged_copy_is_fetched_again(
@@ -102,7 +102,7 @@ def test_hub_files_are_joined_in_order_with_the_users_token(
     monkeypatch.setenv("HF_TOKEN", "hub-token")
     model = fetch("tiny", ModelSource(hub_repo="me/m", file=["a", "b"]), tmp_path)
     assert model.sha256 == sha256(tiny_gguf)
-    assert {seen.headers["Authorization"] for seen in server.seen} == {"Bearer hub-token"}
+    assert {request.headers["Authorization"] for request in server.seen} == {"Bearer hub-token"}
     assert "hub-token" not in model.model_dump_json()
 
 

@@ -1,4 +1,4 @@
-"""Where the servers of a fleet are kept."""
+"""The CPUs and cards of a fleet's servers."""
 
 import json
 from pathlib import Path
@@ -112,9 +112,9 @@ def test_a_server_computes_with_the_cores_that_it_is_kept_on(host, tmp_path):
     assert parameters.cpuparams.n_threads == 3
     assert parameters.load_mode == xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
     server = Server(engine="llama-server", binary=str(binary))
-    kept, anywhere = engine(server, MODEL, "m", 1, place), engine(server, MODEL, "m", 1)
-    assert kept.argv[kept.argv.index("--threads") + 1] == "3"
-    assert kept.env["LLAMA_ARG_LOAD_MODE"] == "none"
+    at_place, anywhere = engine(server, MODEL, "m", 1, place), engine(server, MODEL, "m", 1)
+    assert at_place.argv[at_place.argv.index("--threads") + 1] == "3"
+    assert at_place.env["LLAMA_ARG_LOAD_MODE"] == "none"
     assert "LLAMA_ARG_LOAD_MODE" not in anywhere.env
 
 

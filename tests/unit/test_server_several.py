@@ -1,4 +1,4 @@
-"""Several servers as one: counters added up, differences named."""
+"""Several servers as one: their counters add up, and their differences are named."""
 
 from mls.server.several import differing, pooled, summed
 
@@ -6,7 +6,7 @@ MEAN, STEPS = "llamacpp:n_busy_slots_per_decode", "llamacpp:n_decode_total"
 TOKENS = "llamacpp:tokens_predicted_total"
 
 
-def state(**changed):
+def state(**values):
     metrics = {TOKENS: 10.0, MEAN: 2.0, STEPS: 5.0}
     return {
         "health": "ok",
@@ -16,7 +16,7 @@ def state(**changed):
         "ctx_per_slot": 512,
         "busy_slots": 0,
         "metrics": metrics,
-    } | changed
+    } | values
 
 
 def test_one_server_is_as_it_is():

@@ -1,4 +1,4 @@
-"""Verdicts on one repeat; a clean run on a quiet host, whose every check passes."""
+"""Verdicts on one repeat, and a clean run on a quiet host, which passes every check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AFTER = {
 
 IDLE = {
     "monotonic_ns": 0,
-    "boottime_ns": 7 * NS_PER_S,  # it was suspended before the run
+    "boottime_ns": 7 * NS_PER_S,  # the host was suspended before the run
     "busy_s": 100.0,
     "all_s": 1000.0,
     "steal_s": 1.0,
@@ -51,15 +51,15 @@ def verdicts(
     run: Run | None = None,
     checks: Checks | None = None,
     host: dict[str, Any] | None = None,
-    **changed: Any,
+    **values: Any,
 ) -> dict[str, Verdict]:
-    """Check → verdict on these records; by default of a run as `CLEAN`, on a quiet host.
+    """Check → verdict on these records; the defaults are those of `CLEAN` on a quiet host.
 
-    before, after: the server's counters around the run. changed: facts of the run, by name.
+    before, after: the server's counters around the run. values: facts of the run, by name.
     """
     run = run or Run(inflight=4, iters=40, max_tokens=16)
-    known = facts(run.inflight, metrics_before=before, metrics_after=after, **changed)
-    summary = summarize(records, known)
+    run_facts = facts(run.inflight, metrics_before=before, metrics_after=after, **values)
+    summary = summarize(records, run_facts)
     checks, host = checks or Checks(), host or HOST
     evidence = Evidence(summary, records, run, checks, before, after, host, CLOCK)
     return {verdict.check: verdict for verdict in judge(evidence)}

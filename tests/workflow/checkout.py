@@ -1,4 +1,4 @@
-"""A checkout of its own to run the workflow in, and the processes that a run starts."""
+"""A checkout to run the workflow in, apart from the working tree, and the processes of a run."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ SMALL = {
             "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         }
     },
-    # one thread: two that share cores with others wait for each other
+    # one thread: two threads on busy cores wait for each other
     "server": {"parallel": 4, "ctx": 2048, "threads": 1},
     "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
     "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
@@ -33,16 +33,16 @@ class Checkout:
     """A copy of the working tree, outside of it, with a config of its own."""
 
     def __init__(self, folder: Path) -> None:
-        """Copy what git knows, or would, into this folder."""
+        """Copy all files that git tracks or would track into this folder."""
         self.folder = folder
-        listed = subprocess.run(
+        names = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
             capture_output=True,
             text=True,
             check=True,
         ).stdout.split("\n")
-        for name in filter(None, listed):
+        for name in filter(None, names):
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
@@ -75,11 +75,11 @@ class Checkout:
             check=False,
         )
 
-    def planned(self) -> dict[str, int]:
-        """What a run would do: rule → number of jobs."""
-        done = self.snakemake("--dry-run", "--quiet", "reason")
-        assert done.returncode == 0, done.stdout + done.stderr
-        lines = (done.stdout + done.stderr).splitlines()
+    def plan(self) -> dict[str, int]:
+        """The jobs that a run would start: rule → number of jobs."""
+        process = self.snakemake("--dry-run", "--quiet", "reason")
+        assert process.returncode == 0, process.stdout + process.stderr
+        lines = (process.stdout + process.stderr).splitlines()
         if "job" not in {line.split()[0] for line in lines if line.split()}:
             return {}
         start = next(i for i, line in enumerate(lines) if line.split()[:2] == ["job", "count"])
@@ -97,11 +97,11 @@ class Checkout:
 
 
 def descendants(pid: int) -> dict[int, psutil.Process]:
-    """All processes below one, and itself, by pid."""
+    """The process and all its descendants, by pid."""
     process = psutil.Process(pid)
     return {p.pid: p for p in [process, *process.children(recursive=True)]}
 
 
-def still_there(processes: dict[int, psutil.Process], within_s: float) -> list[str]:
-    """Those of the processes that have not ended within that time."""
+def survivors(processes: dict[int, psutil.Process], within_s: float) -> list[str]:
+    """Pid and command line of each process that has not ended within that time."""
     return [f"{p.pid} {' '.join(p.cmdline())}" for p in living(processes.values(), within_s)]

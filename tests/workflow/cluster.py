@@ -46,8 +46,8 @@ PartitionName=main Nodes=n1,n2 Default=YES MaxTime=30 State=UP
 """
 
 
-def missing() -> str | None:
-    """Why no Slurm can be started here."""
+def obstacle() -> str | None:
+    """The reason why Slurm can't be started here; None where it can."""
     absent = [name for name in PROGRAMS if not shutil.which(name, path=_path())]
     if absent:
         return f"no {', '.join(absent)}: sudo apt-get install slurm-wlm munge"
@@ -59,13 +59,16 @@ def _path() -> str:
 
 
 class Cluster:
-    """Started by `with`, and ended by it: all daemons by their ids, after the last job."""
+    """A context manager: its daemons start with the block.
+
+    At the block's end all jobs are cancelled, and then the daemons end.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._conf = folder / "slurm.conf"
         self._daemons: list[subprocess.Popen[bytes]] = []
-        # inside of a job Snakemake's executor drops SLURM_CONF; on a cluster it isn't needed
+        # within a job Snakemake's executor drops SLURM_CONF, which a cluster doesn't need
         bin_folder = folder / "bin"
         self.environment = {
             "SLURM_CONF": str(self._conf),
@@ -115,22 +118,22 @@ class Cluster:
                 daemon.kill()
                 daemon.wait()
 
-    def left(self) -> list[int]:
-        """Ids of the daemons that are still there."""
+    def survivors(self) -> list[int]:
+        """Ids of the daemons that have not ended."""
         return [daemon.pid for daemon in self._daemons if psutil.pid_exists(daemon.pid)]
 
     def ask(self, *command: str) -> str:
-        """What one of Slurm's commands prints; "" while its controller isn't there."""
-        done = subprocess.run(
+        """The output of one of Slurm's commands; "" while the controller doesn't answer."""
+        process = subprocess.run(
             command, env=os.environ | self.environment, capture_output=True, text=True, timeout=60
         )
-        return done.stdout.strip()
+        return process.stdout.strip()
 
     def jobs(self, rule: str) -> list[dict[str, str]]:
-        """What Slurm says of the jobs that were submitted for a rule."""
+        """Slurm's own record of each job of a rule."""
         lines = self.ask("scontrol", "show", "job", "-o").splitlines()
-        told = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
-        return [job for job in told if job.get("Comment", "").startswith(f"rule_{rule}_")]
+        jobs = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
+        return [job for job in jobs if job.get("Comment", "").startswith(f"rule_{rule}_")]
 
     def _start(self, program: str, *options: str) -> None:
         path = shutil.which(program, path=_path())
@@ -146,19 +149,19 @@ class Cluster:
             )
         self._daemons.append(daemon)
 
-    def _wait(self, happened: Callable[[], bool]) -> None:
-        end = time.monotonic() + _START_S
-        while not happened():
-            ended = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
-            if ended or time.monotonic() > end:
-                said = "\n".join(path.read_text()[-500:] for path in self._folder.glob("*.out"))
-                raise RuntimeError(f"Slurm isn't as it should be (ended: {ended}):\n{said}")
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + _START_S
+        while not condition():
+            dead = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
+            if dead or time.monotonic() > deadline:
+                output = "\n".join(path.read_text()[-500:] for path in self._folder.glob("*.out"))
+                raise RuntimeError(f"Slurm isn't as it should be (ended: {dead}):\n{output}")
             time.sleep(0.1)
 
 
 def _free_ports(count: int) -> list[int]:
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [listener.getsockname()[1] for listener in sockets]

@@ -1,4 +1,4 @@
-"""One checkout for all workflow tests, so that its environment and model are made only once."""
+"""One checkout for all workflow tests: its environment and model are made only once."""
 
 import pytest
 from tests.workflow.checkout import SMALL, Checkout
@@ -6,18 +6,18 @@ from tests.workflow.checkout import SMALL, Checkout
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory) -> Checkout:
-    made = Checkout(tmp_path_factory.mktemp("checkout"))
-    made.write(SMALL)
-    first = made.snakemake()
-    assert first.returncode == 0, first.stdout + first.stderr
-    return made
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.write(SMALL)
+    process = checkout.snakemake()
+    assert process.returncode == 0, process.stdout + process.stderr
+    return checkout
 
 
 @pytest.fixture
-def finished(checkout):
-    """The checkout with everything of the small config measured."""
+def complete_checkout(checkout):
+    """The checkout with a result of every repeat of the small config."""
     checkout.write(SMALL)
-    if checkout.planned():  # another test ran another config meanwhile
+    if checkout.plan():  # another test ran another config meanwhile
         assert checkout.snakemake().returncode == 0
     yield checkout
     checkout.write(SMALL)

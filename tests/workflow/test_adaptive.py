@@ -1,4 +1,4 @@
-"""`repeats: auto` and `search` on the real server: what decisions add, and what is never done again."""
+"""`repeats: auto` and `search` on the real server: decisions add runs, and no run is repeated."""
 
 import copy
 import json
@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from tests.workflow.checkout import SMALL, descendants, still_there
+from tests.workflow.checkout import SMALL, descendants, survivors
 
 from mls.config.cells import cell_key, run_order
 from mls.config.decisions import planned
@@ -21,10 +21,10 @@ def small(checkout):
 
 
 def runs(checkout, name):
-    """All results of a sweep in the order in which they were measured."""
-    found = (checkout.results / "runs" / f"name~{name}").rglob("run.json")
+    """All results of a sweep, in the order of their starts."""
+    paths = (checkout.results / "runs" / f"name~{name}").rglob("run.json")
     return sorted(
-        (json.loads(path.read_text()) for path in found),
+        (json.loads(path.read_text()) for path in paths),
         key=lambda run: run["clock"]["started_utc"],
     )
 
@@ -33,17 +33,17 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     small |= {"name": "auto", "repeats": "auto"}
     small["precision"] = {"min": 2, "max": 3, "width": 1e-6}
     checkout.write(small)
-    assert checkout.planned()["run"] == 4  # what is known beforehand
-    done = checkout.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
-    asked = load_config(checkout.folder / "config.yaml")
-    measured = [(cell_key(run["cell"]), run["repeat"]) for run in runs(checkout, "auto")]
-    assert measured == run_order(asked)
-    assert [len(numbers) for _, numbers in planned(asked, checkout.results)] == [3, 3]
+    assert checkout.plan()["run"] == 4  # runs that no decision adds
+    process = checkout.snakemake()
+    assert process.returncode == 0, process.stdout + process.stderr
+    config = load_config(checkout.folder / "config.yaml")
+    order = [(cell_key(run["cell"]), run["repeat"]) for run in runs(checkout, "auto")]
+    assert order == run_order(config)
+    assert [len(numbers) for _, numbers in planned(config, checkout.results)] == [3, 3]
     html = (checkout.results / "report.html").read_text()
     assert html.count("most repeats reached") == 2
-    assert checkout.planned() == {}
-    # a wider interval is asked: decided anew, nothing measured
+    assert checkout.plan() == {}
+    # with a wider interval the decisions are made anew, and nothing is measured
     small["precision"]["width"] = 0.9
     checkout.write(small)
     assert checkout.snakemake().returncode == 0
@@ -51,10 +51,10 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     html = (checkout.results / "report.html").read_text()
     for cell in ("inflight~1", "inflight~2"):
         rounds = checkout.results / "plan/name~auto/model~smollm2" / cell / "ranks~2"
-        told = [json.loads(path.read_text()) for path in sorted(rounds.glob("round~*.json"))]
-        last = next(decision for decision in told if decision["stopped"])
+        decisions = [json.loads(path.read_text()) for path in sorted(rounds.glob("round~*.json"))]
+        last = next(decision for decision in decisions if decision["stopped"])
         half = (last["seen"][-1]["high"] - last["seen"][-1]["low"]) / 2
-        # how far repeats are apart is the machine's business
+        # the spread of the repeats depends on the machine
         narrow = half <= 0.9 * last["seen"][-1]["measured"]
         assert last["stopped"] == ("width" if narrow else "most repeats")
         assert REASONS[last["stopped"]] in html
@@ -74,31 +74,31 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
             start_new_session=True,
         )
     chain = checkout.results / "plan/name~searching/model~smollm2/ranks~2"
-    started = {}
+    processes = {}
     try:
-        until = time.monotonic() + 300
-        # by then Snakemake knows that the first probe is complete
+        deadline = time.monotonic() + 300
+        # with this file there, Snakemake knows that the first probe is complete
         while not (chain / "round~1.json").exists():
-            assert process.poll() is None and time.monotonic() < until
-            started |= descendants(process.pid)
+            assert process.poll() is None and time.monotonic() < deadline
+            processes |= descendants(process.pid)
             time.sleep(0.1)
-        started |= descendants(process.pid)
+        processes |= descendants(process.pid)
     finally:
         process.kill()
         process.wait(10)
-    assert not still_there(started, within_s=15)
+    assert not survivors(processes, within_s=15)
     assert checkout.snakemake("--unlock").returncode == 0
     (before,) = runs(checkout, "searching")
-    done = checkout.snakemake()
-    assert done.returncode == 0, done.stdout + done.stderr
+    result = checkout.snakemake()
+    assert result.returncode == 0, result.stdout + result.stderr
     first, second = runs(checkout, "searching")
     assert first == before
     assert (first["cell"]["inflight"], second["cell"]["inflight"]) == (1, 2)
     assert json.loads((chain / "round~2.json").read_text())["found"] == 2
     html = (checkout.results / "report.html").read_text()
     assert "The search: upper end reached, inflight 2." in html
-    assert checkout.planned() == {}
-    # a probe that only a decision asked for is missed like any other run
+    assert checkout.plan() == {}
+    # a missing probe is measured again, though only a decision asks for it
     (folder,) = (checkout.results / "runs" / "name~searching").rglob("inflight~2")
     folder.rename(folder.with_name("aside"))
-    assert checkout.planned()["run"] == 1
+    assert checkout.plan()["run"] == 1

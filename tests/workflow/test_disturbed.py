@@ -1,4 +1,4 @@
-"""The pipeline struck at random moments, its files damaged, and two of it at once in one folder."""
+"""The pipeline killed at random moments, with damaged files, and twice at once in one folder."""
 
 import json
 import random
@@ -14,12 +14,12 @@ from tests.mounts import fill, mounted
 
 pytestmark = pytest.mark.timeout(1800)
 TRIALS = 3
-"""Once with each signal at each process; benchmarks/chaos.py strikes as often as you like."""
+"""Strikes at each process, one with each signal; benchmarks/chaos.py takes any number of them."""
 
 
 @pytest.fixture(scope="module")
 def repeat(tmp_path_factory, smollm2):
-    """One repeat, as Snakemake would start it."""
+    """A folder for one repeat, started as Snakemake starts it."""
     return Arena(tmp_path_factory.mktemp("repeat") / "arena", smollm2, whole=False)
 
 
@@ -45,47 +45,51 @@ def test_snakemake_struck_at_random_moments(workflow):
     strike(workflow, "snakemake")
 
 
-STRUCK_WHILE_LOCKED = """
+SIGTERM_WHILE_LOCKED = """
 import os, signal
 from snakemake.cli import main
 from snakemake.scheduling.job_scheduler import JobScheduler
 
 finish_jobs = JobScheduler._finish_jobs
 
-def struck(self):
+def finish_jobs_after_sigterm(self):
     assert self._lock.locked()
     os.kill(os.getpid(), signal.SIGTERM)
     finish_jobs(self)
 
-JobScheduler._finish_jobs = struck
+JobScheduler._finish_jobs = finish_jobs_after_sigterm
 main()
 """
 
 
 def test_snakemake_told_to_end_while_its_scheduler_holds_its_lock_ends(tmp_path, smollm2):
-    """Its handler takes that lock: called by the thread that holds it, it would wait for ever."""
+    """Snakemake's handler takes the scheduler's lock.
+
+    Called in the thread that holds the lock, it would wait for ever.
+    """
     config = {"models": {"smollm2": {"path": str(smollm2)}}, "environment": {"manager": "current"}}
     (tmp_path / "config.yaml").write_text(json.dumps(config))
-    where = ["--snakefile", f"{ROOT}/Snakefile", "--directory", tmp_path]
-    asked = ["--cores", "1", "--configfile", tmp_path / "config.yaml"]
+    places = ["--snakefile", f"{ROOT}/Snakefile", "--directory", tmp_path]
+    options = ["--cores", "1", "--configfile", tmp_path / "config.yaml"]
     target = "results/environment/environment.json"
-    done = subprocess.run(
-        [sys.executable, "-c", STRUCK_WHILE_LOCKED, *where, *asked, "--", target],
+    process = subprocess.run(
+        [sys.executable, "-c", SIGTERM_WHILE_LOCKED, *places, *options, "--", target],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert done.returncode == 1
-    assert "Will exit after finishing currently running jobs" in done.stderr
+    assert process.returncode == 1
+    assert "Will exit after finishing currently running jobs" in process.stderr
 
 
-def planned_runs(arena):
-    status, printed = arena.call(2, "--dry-run", "--quiet", "reason")
-    assert status == 0, printed
-    counts = [line.split()[1] for line in printed.splitlines() if re.fullmatch(r"run +\d+", line)]
-    return int(counts[0]) if counts else 0, printed  # it is told twice
+def dry_run(arena):
+    """(number of runs that are planned, output of the dry run)."""
+    status, output = arena.call(2, "--dry-run", "--quiet", "reason")
+    assert status == 0, output
+    counts = [line.split()[1] for line in output.splitlines() if re.fullmatch(r"run +\d+", line)]
+    return int(counts[0]) if counts else 0, output  # Snakemake prints the table twice
 
 
 def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(workflow):
@@ -94,35 +98,35 @@ def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(work
     records.write_bytes(records.read_bytes()[:-100])
     with workflow.running(2) as (first, mark):
         lock = workflow.folder / ".snakemake" / "mls" / "lock"
-        until = time.monotonic() + 300
+        deadline = time.monotonic() + 300
         while not (lock.exists() and lock.read_text() == f"{first.pid}\n"):
-            assert first.poll() is None and time.monotonic() < until
+            assert first.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
-        status, printed = workflow.call(2)
+        status, output = workflow.call(2)
         assert status == 1
-        last = printed.strip().splitlines()[-1]
+        last = output.strip().splitlines()[-1]
         assert last.startswith(f"Another `make report` or snakemake (process {first.pid})")
-        assert "Traceback" not in printed and first.poll() is None
+        assert "Traceback" not in output and first.poll() is None
         first.send_signal(signal.SIGKILL)
         first.wait()
-        first_said = (workflow.folder / f"{mark}.log").read_text()
-    assert "requests.parquet is not what run.json was made from" in first_said
+        first_log = (workflow.folder / f"{mark}.log").read_text()
+    assert "requests.parquet is not what run.json was made from" in first_log
     assert workflow.again() == []
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [("size=64k", "No space left on device"), ("ro", "Read-only file system")],
     ids=["full", "read-only"],
 )
-def test_results_that_cannot_be_written_are_one_sentence(workflow, tmp_path, options, said):
+def test_results_that_cannot_be_written_are_one_sentence(workflow, tmp_path, options, message):
     small = tmp_path / "small"
     with mounted(small, options):
         fill(small)
-        status, printed = workflow.call(2, "--config", f"results={small}/results")
-    assert status == 1 and "Traceback" not in printed
-    told = [line for line in printed.splitlines() if said in line]
-    assert len(told) == 1 and told[0].startswith(f"{small}/results")
+        status, output = workflow.call(2, "--config", f"results={small}/results")
+    assert status == 1 and "Traceback" not in output
+    sentences = [line for line in output.splitlines() if message in line]
+    assert len(sentences) == 1 and sentences[0].startswith(f"{small}/results")
 
 
 def older(folder):
@@ -137,15 +141,15 @@ def cut(folder):
 
 def test_what_is_damaged_is_measured_again_and_nothing_else(workflow):
     assert workflow.again() == []
-    finished = workflow.runs / "repeat~1"
+    first = workflow.runs / "repeat~1"
     result = workflow.second / "run.json"
     intact = result.read_text()
-    for damage, said in ((older, "has schema version 0"), (cut, "is corrupt (not JSON)")):
+    for damage, message in ((older, "has schema version 0"), (cut, "is corrupt (not JSON)")):
         result.write_text(intact)
         damage(workflow.second)
-        runs, printed = planned_runs(workflow)
-        assert runs == 1 and printed.count(f"run.json {said}") == 1
+        runs, output = dry_run(workflow)
+        assert runs == 1 and output.count(f"run.json {message}") == 1
         assert (workflow.second / "run.damaged.json").exists()
-    before = contents(finished)
+    before = contents(first)
     assert workflow.again() == []
-    assert contents(finished) == before
+    assert contents(first) == before

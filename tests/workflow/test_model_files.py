@@ -1,4 +1,4 @@
-"""A local model's bytes decide on what is measured again: of a file, and of any part."""
+"""A local model's bytes decide what is measured again: those of a file, and of each part."""
 
 import os
 
@@ -15,13 +15,13 @@ def test_another_part_under_the_same_name_is_described_anew(tmp_path):
     environment = {"environment": {"manager": "current"}}
     sweep = {"sweep": {"inflight": [1], "ranks": [1]}}
     checkout.write(SMALL | model | environment | sweep)
-    done = checkout.snakemake("--", MODEL)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = checkout.snakemake("--", MODEL)
+    assert process.returncode == 0, process.stdout + process.stderr
 
     def plan():
-        dry = checkout.snakemake("--dry-run", MODEL)
-        assert dry.returncode == 0, dry.stdout + dry.stderr
-        return dry.stdout + dry.stderr
+        result = checkout.snakemake("--dry-run", MODEL)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout + result.stderr
 
     assert "Nothing to be done" in plan()
     os.utime(parts[2])

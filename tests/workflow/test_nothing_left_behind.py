@@ -1,4 +1,4 @@
-"""No server, mpirun or rank outlives Snakemake. Checked by process id; see test_disturbed, too."""
+"""No server, mpirun or rank outlives Snakemake, by process id. See test_disturbed, too."""
 
 import copy
 import os
@@ -8,15 +8,15 @@ import time
 
 import psutil
 import pytest
-from tests.workflow.checkout import SMALL, descendants, still_there
+from tests.workflow.checkout import SMALL, descendants, survivors
 
 EXPECTED_S = 300
-"""Snakemake's start and its last page are work; on a busy machine each takes more than a minute."""
+"""Snakemake's start and its last page each take more than a minute on a busy machine."""
 
 
 @pytest.fixture
 def long_run(checkout):
-    """A running Snakemake in a session of its own, its ranks under load."""
+    """(Snakemake in a session of its own, it and its descendants by pid), with ranks under load."""
     config = copy.deepcopy(SMALL)
     config["name"] = "long"
     config["run"] |= {"iters": None, "duration_s": 60}
@@ -30,52 +30,52 @@ def long_run(checkout):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    started: dict[int, psutil.Process] = {}
+    processes: dict[int, psutil.Process] = {}
     try:
-        until = time.monotonic() + EXPECTED_S
-        while len(named(started, "mls.worker")) < 3:  # mpirun or its proxy, and two ranks
+        deadline = time.monotonic() + EXPECTED_S
+        while len(with_words(processes, "mls.worker")) < 3:  # mpirun or its proxy, and two ranks
             assert process.poll() is None, (checkout.folder / "long.log").read_text()
-            assert time.monotonic() < until, "the ranks did not start"
+            assert time.monotonic() < deadline, "the ranks did not start"
             time.sleep(0.2)
-            started |= descendants(process.pid)
+            processes |= descendants(process.pid)
         time.sleep(1)
-        started |= descendants(process.pid)
-        yield process, started
+        processes |= descendants(process.pid)
+        yield process, processes
         process.wait(EXPECTED_S)
     finally:
-        for found in started.values():
-            if found.is_running():
-                found.kill()
+        for child in processes.values():
+            if child.is_running():
+                child.kill()
         process.wait(10)
         checkout.write(SMALL)
         checkout.snakemake("--unlock")
 
 
-def named(processes, *words):
-    """Those whose command line holds all the words."""
-    found = []
+def with_words(processes, *words):
+    """The processes whose command lines hold all the words."""
+    matches = []
     for process in processes.values():
         try:
             line = " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             continue
         if all(word in line for word in words):
-            found.append(process)
-    return found
+            matches.append(process)
+    return matches
 
 
 def test_sigkill_of_snakemake(long_run):
-    process, started = long_run
+    process, processes = long_run
     process.kill()
-    below = {pid: p for pid, p in started.items() if pid != process.pid}
-    assert not still_there(below, within_s=15)
+    below = {pid: p for pid, p in processes.items() if pid != process.pid}
+    assert not survivors(below, within_s=15)
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_to_the_group(long_run, signal_number):
-    process, started = long_run
+    process, processes = long_run
     os.killpg(process.pid, signal_number)
-    # Snakemake itself stays a little longer: it renders what has been measured
-    below = {pid: p for pid, p in started.items() if pid != process.pid}
-    assert not still_there(below, within_s=15)
+    # Snakemake itself stays a little longer and renders the page
+    below = {pid: p for pid, p in processes.items() if pid != process.pid}
+    assert not survivors(below, within_s=15)
     assert process.wait(EXPECTED_S) != 0

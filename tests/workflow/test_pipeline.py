@@ -18,13 +18,13 @@ from mls.host.pinning import CORES_FOR_EACH_RANK
 @pytest.fixture
 def small(checkout):
     checkout.write(SMALL)
-    if checkout.planned():  # another test ran another config meanwhile
+    if checkout.plan():  # another test ran another config meanwhile
         assert checkout.snakemake().returncode == 0
     yield copy.deepcopy(SMALL)
     checkout.write(SMALL)
 
 
-def started(run):
+def start_utc(run):
     return run["clock"]["started_utc"]
 
 
@@ -46,10 +46,10 @@ def test_leaves_the_files_of_the_contract(checkout, small):
         assert result["environment"]["digest"]
         assert (folder / "requests.parquet").exists()
         if usable_cores() < CORES_FOR_EACH_RANK * cell["ranks"]:
-            pinned = result["host"]["pinned"]
-            assert (pinned["server"], pinned["ranks"]) == (None, None)
-            assert f"there are {usable_cores()}" in pinned["why"]
-            assert pinned["why"] in (checkout.results / "report.html").read_text()
+            pin = result["host"]["pinned"]
+            assert (pin["server"], pin["ranks"]) == (None, None)
+            assert f"there are {usable_cores()}" in pin["why"]
+            assert pin["why"] in (checkout.results / "report.html").read_text()
     assert len(rows(checkout.results / "summary.csv")) == 2
     assert len(rows(checkout.results / "cells.csv")) == 2
     assert (checkout.results / "environment" / "environment.json").exists()
@@ -61,26 +61,26 @@ def test_leaves_the_files_of_the_contract(checkout, small):
 
 def test_concurrency_is_what_was_asked(checkout, small):
     for row in rows(checkout.results / "summary.csv"):
-        # how soon a free place sends again is the machine's business; see tests/mpi
+        # how soon a free place sends again depends on the machine; see tests/mpi
         assert int(row["inflight.max"]) == int(row["inflight"])
         assert 0 < float(row["inflight.achieved_time_weighted"]) <= int(row["inflight"])
 
 
 def test_a_second_run_does_nothing(checkout, small):
-    assert checkout.planned() == {}
+    assert checkout.plan() == {}
 
 
 def test_a_new_value_measures_only_what_is_new(checkout, small):
     small["sweep"]["inflight"] = [1, 2, 3]
     checkout.write(small)
-    assert checkout.planned()["run"] == 1
+    assert checkout.plan()["run"] == 1
 
 
 def test_a_deleted_repeat_is_measured_again(checkout, small):
     folder = checkout.results / "runs" / "name~small" / "model~smollm2" / "inflight~2"
     aside = folder.rename(folder.with_name("aside"))
     try:
-        assert checkout.planned()["run"] == 1
+        assert checkout.plan()["run"] == 1
     finally:
         aside.rename(folder)
 
@@ -98,7 +98,7 @@ def test_a_deleted_repeat_is_measured_again(checkout, small):
 def test_changed_settings_measure_again_what_depends_on_them(checkout, small, change, runs):
     change(small)
     checkout.write(small)
-    assert checkout.planned().get("run", 0) == runs
+    assert checkout.plan().get("run", 0) == runs
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_changed_code_and_locks_rerun_what_depends_on_them(checkout, small, file
     original = path.read_text()
     path.write_text(original + "\n# changed\n")
     try:
-        assert set(checkout.planned()) == rules
+        assert set(checkout.plan()) == rules
     finally:
         path.write_text(original)
 
@@ -125,14 +125,14 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
     small["run"]["inflight"] = 2
     small["sweep"]["timeout_s"] = [600, 0.001]
     checkout.write(small)
-    done = checkout.snakemake()
-    assert done.returncode != 0
+    process = checkout.snakemake()
+    assert process.returncode != 0
     by_timeout = {row["timeout_s"]: row for row in rows(checkout.results / "summary.csv")}
     assert by_timeout["600"]["status"] == "ok"
     assert by_timeout["0.001"]["status"] == "failed"
     assert "timeout" in by_timeout["0.001"]["message"]
     assert "None of 6 requests succeeded" in (checkout.results / "report.html").read_text()
-    assert checkout.planned() == {"run": 1, "aggregate": 1, "page": 1}
+    assert checkout.plan() == {"run": 1, "aggregate": 1, "page": 1}
 
 
 def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small):
@@ -141,11 +141,11 @@ def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small)
     small["sweep"]["inflight"] = [1, 2, 3]
     checkout.write(small)
     assert checkout.snakemake().returncode == 0
-    runs = (checkout.results / "runs" / "name~ordered").rglob("run.json")
-    found = sorted((json.loads(path.read_text()) for path in runs), key=started)
-    asked = run_order(load_config(checkout.folder / "config.yaml"))
-    assert [(cell_key(run["cell"]), run["repeat"]) for run in found] == asked
-    assert [repeat for _, repeat in asked] == [1, 1, 1, 2, 2, 2]
+    paths = (checkout.results / "runs" / "name~ordered").rglob("run.json")
+    results = sorted((json.loads(path.read_text()) for path in paths), key=start_utc)
+    order = run_order(load_config(checkout.folder / "config.yaml"))
+    assert [(cell_key(run["cell"]), run["repeat"]) for run in results] == order
+    assert [repeat for _, repeat in order] == [1, 1, 1, 2, 2, 2]
 
 
 def test_two_configs_do_not_overwrite_each_other(checkout, small):
@@ -157,31 +157,31 @@ def test_two_configs_do_not_overwrite_each_other(checkout, small):
 def test_a_misspelt_key_is_one_sentence_before_anything_runs(checkout, small):
     small["run"]["inflght"] = 2
     checkout.write(small)
-    done = checkout.snakemake()
-    assert done.returncode == 1
-    said = [line for line in done.stderr.splitlines() if line.startswith("Config: ")]
-    assert len(said) == 1 and "did you mean 'inflight'?" in said[0]
-    assert "Traceback" not in done.stderr and "common.smk" not in done.stderr
+    process = checkout.snakemake()
+    assert process.returncode == 1
+    sentences = [line for line in process.stderr.splitlines() if line.startswith("Config: ")]
+    assert len(sentences) == 1 and "did you mean 'inflight'?" in sentences[0]
+    assert "Traceback" not in process.stderr and "common.smk" not in process.stderr
 
 
 def test_an_archive_is_measured_again_and_compared(checkout, small):
-    assert checkout.planned() == {}
+    assert checkout.plan() == {}
     mls = str(checkout.folder / ".venv-run" / "bin" / "mls")
 
     def call(*arguments):
-        done = subprocess.run(
+        process = subprocess.run(
             [mls, *arguments], cwd=checkout.folder, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        assert process.returncode == 0, process.stdout + process.stderr
+        return process.stdout
 
-    packed = call("archive", "--config", "config.yaml").strip()
-    told = call("reproduce", packed, "--results", "again", "--cores", "2")
+    archive = call("archive", "--config", "config.yaml").strip()
+    output = call("reproduce", archive, "--results", "again", "--cores", "2")
     again = checkout.folder / "again"
     assert len(list(again.rglob("run.json"))) == 2
-    # a single repeat has no interval, and the same code and server differ in nothing that is known
-    lines = [line for line in told.splitlines() if line.startswith("can't tell")]
+    # a single repeat has no interval; the same code and server differ in no recorded fact
+    lines = [line for line in output.splitlines() if line.startswith("can't tell")]
     assert len(lines) == 2
-    assert "differs: server.build" not in told
+    assert "differs: server.build" not in output
     assert "Against the baseline" in (again / "report.html").read_text()
     assert (again / "reproduced.html").exists()

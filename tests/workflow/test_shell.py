@@ -1,6 +1,6 @@
-"""What a config says reaches commands as the words that it is, whatever a shell would make of it.
+"""A config's texts reach commands unchanged, whatever a shell would make of them.
 
-And an API key reaches the server, and nothing else: no file, log, command line or error text.
+An API key reaches the server and nothing else: no file, log, command line or error text has it.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from tests.workflow.checkout import ROOT, Checkout
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
-KEY = "sk-" + 3 * "not-to-be-seen-"  # as a whole not even in this file, which is in the checkout
+KEY = "sk-" + 3 * "not-to-be-seen-"  # in parts: the checkout, which is searched, has this file
 MARK = 'x\'; touch pwned; $(touch pwned) `touch pwned` "$HOME" | & #'
 SCHEMA = json.loads((ROOT / "workflow" / "schemas" / "config.schema.json").read_text())
 NASTY = 'x\'; touch pwned; $(touch pwned) `touch pwned` "$HOME" | & > pwned < * ? # \\ ! ~ é'
-"""Without a slash, so that it can be a file's name, too."""
+"""A text without a slash, which can be a file's name, too."""
 
 
 def strings(node, path=()):
-    """Paths of all keys of the schema that take any text, or any that fits a pattern."""
+    """Paths of all keys of the schema whose values are texts, free or by a pattern."""
     node = node | SCHEMA["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
     if node.get("type") == "string" and not {"enum", "const"} & {*node}:
         yield path
@@ -46,7 +46,7 @@ KEYS = sorted({*strings(SCHEMA)}, key=str)
 
 
 def with_value(path, value):
-    """A config that says this at this path, and else as little as it can."""
+    """The smallest config with this value at this path."""
     data = value
     for name in reversed(path):
         data = [data] if name == 0 else {name: data}
@@ -56,33 +56,33 @@ def with_value(path, value):
 
 
 def value_of(config, path):
-    found = config.model_dump()
+    value = config.model_dump()
     for name in path:
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 @pytest.mark.parametrize("path", KEYS, ids=lambda path: ".".join(map(str, path)))
 @settings(max_examples=40)
 @given(text=st.text(max_size=20) | st.just(NASTY) | st.from_regex(r"[;&|`$(){}<>'\" \n/.-]{1,9}"))
 def test_any_text_is_kept_as_it_is_or_refused_by_a_sentence(path, text):
-    """Where a shell sees it, it must come out of a shell's reading as it went in."""
+    """The launcher is read by a shell, so its words must be the same before and after."""
     try:
-        kept = value_of(parse_config(with_value(path, text)), path)
+        value = value_of(parse_config(with_value(path, text)), path)
     except UserError as error:
         assert "Traceback" not in str(error) and str(error).endswith(".")
         return
     if path == ("mpi", "launcher"):
-        assert shlex.split(kept) == shlex.split(text)
-        assert kept == shlex.join(shlex.split(text))
+        assert shlex.split(value) == shlex.split(text)
+        assert value == shlex.join(shlex.split(text))
     elif path[-1] in ("url", "proxy"):
-        assert kept == text.rstrip("/")
+        assert value == text.rstrip("/")
     else:
-        assert kept == text
+        assert value == text
 
 
 def config(mark, server, files):
-    """A config with `mark` in every text that a run on a server that is there can have."""
+    """A config for a running server, with `mark` in every text that such a config can have."""
     return {
         "name": "shell",
         "title": f"title {mark}",
@@ -109,57 +109,60 @@ def config(mark, server, files):
     }
 
 
-def guarded(command_lines):
-    """Completions for those who have the key, told to no one else; who asks is looked at meanwhile."""
+def chat_with_key(command_lines):
+    """Chat completions for requests with the key; 401 for others.
+
+    command_lines: gets the command line of each process of this test at each request.
+    """
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
 
-    def chat(seen):
+    def chat(request):
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 command_lines.append(" ".join(process.cmdline()))
-        if seen.headers.get("Authorization") != f"Bearer {KEY}":
+        if request.headers.get("Authorization") != f"Bearer {KEY}":
             return Reply(b"no key", 401)
-        said = {"choices": [{"delta": {"content": KEY}, "finish_reason": KEY}], "usage": usage}
-        if not json.loads(seen.body)["stream"]:
-            said["choices"][0]["message"] = said["choices"][0].pop("delta")
-            return Reply(json.dumps(said | {"system_fingerprint": KEY}).encode())
-        body = f"data: {json.dumps(said)}\n\ndata: [DONE]\n\n"
+        reply = {"choices": [{"delta": {"content": KEY}, "finish_reason": KEY}], "usage": usage}
+        if not json.loads(request.body)["stream"]:
+            reply["choices"][0]["message"] = reply["choices"][0].pop("delta")
+            return Reply(json.dumps(reply | {"system_fingerprint": KEY}).encode())
+        body = f"data: {json.dumps(reply)}\n\ndata: [DONE]\n\n"
         return Reply(body.encode(), kind="text/event-stream")
 
     return chat
 
 
-def refusing(seen):
-    """Repeats the key that it was given, as some do."""
-    said = {"error": {"message": f"{seen.headers['Authorization']} is not a key"}}
-    return Reply(json.dumps(said).encode(), 400)
+def refusal(request):
+    """A refusal that repeats the key of the request, as some servers send."""
+    body = {"error": {"message": f"{request.headers['Authorization']} is not a key"}}
+    return Reply(json.dumps(body).encode(), 400)
 
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory):
-    """A checkout in a folder whose name a shell would take apart."""
+    """A checkout in a folder whose name a shell would split into words."""
     return Checkout(
         tmp_path_factory.mktemp("odd") / "a 'checkout'; touch pwned; $(touch pwned) \"x"
     )
 
 
 def write(checkout, mark, server):
-    made = config(mark, server, checkout.folder.parent)
+    data = config(mark, server, checkout.folder.parent)
     file = checkout.folder.parent / f"prompts {mark}.jsonl"
     file.write_text("".join(json.dumps({f"prompt {mark}": f"Hi {i}"}) + "\n" for i in range(9)))
-    checkout.write(made)
-    return made
+    checkout.write(data)
+    return data
 
 
 def commands(checkout):
-    """The words of all shell commands that a run would give, operators among them."""
-    done = checkout.snakemake("--dry-run", "--printshellcmds")
-    assert done.returncode == 0, done.stdout + done.stderr
-    printed = re.findall(r"^Shell command: (.*?)\n\[", done.stdout + done.stderr, re.M | re.S)
-    found = [command for command in printed if command.strip() != "None"]
-    assert len(found) == 6, done.stdout + done.stderr
+    """The words, operators included, of each shell command that a run would give."""
+    process = checkout.snakemake("--dry-run", "--printshellcmds")
+    assert process.returncode == 0, process.stdout + process.stderr
+    matches = re.findall(r"^Shell command: (.*?)\n\[", process.stdout + process.stderr, re.M | re.S)
+    lines = [command for command in matches if command.strip() != "None"]
+    assert len(lines) == 6, process.stdout + process.stderr
     words = []
-    for command in found:
+    for command in lines:
         lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         lexer.commenters = ""
@@ -172,68 +175,71 @@ def test_printed_commands_have_the_same_words_and_operators(odd):
     write(odd, plain, "http://127.0.0.1:9")
     expected = commands(odd)
     write(odd, NASTY, "http://127.0.0.1:9")
-    # jobs that don't wait for one another have no order
+    # jobs that don't depend on one another have no order
     assert sorted(commands(odd)) == sorted(
         [word.replace(plain, NASTY) for word in command] for command in expected
     )
 
 
 def test_every_command_takes_the_place_of_its_shell(odd):
-    """So that Snakemake is its parent, with which it ends (a page was rendered on for 5 s and more)."""
+    """Snakemake is then the command's parent, and the command ends with it.
+
+    Below a shell, a page went on rendering for 5 s and more.
+    """
     write(odd, "harmless", "http://127.0.0.1:9")
     assert [command[0] for command in commands(odd)] == ["exec"] * 6
 
 
 def test_a_model_that_the_config_does_not_have_is_one_sentence(odd):
     write(odd, "harmless", "http://127.0.0.1:9")
-    done = odd.snakemake("--dry-run", "results/models/another.json")
-    said = done.stdout + done.stderr
-    assert done.returncode == 1
-    assert "No rule to produce results/models/another.json" in said and "Traceback" not in said
+    process = odd.snakemake("--dry-run", "results/models/another.json")
+    output = process.stdout + process.stderr
+    assert process.returncode == 1
+    assert "No rule to produce results/models/another.json" in output and "Traceback" not in output
 
 
 @pytest.fixture(scope="module")
-def ran(odd):
-    """(command lines seen, all that was printed) of a whole run there, its archive, and a failed run."""
-    seen = []
+def whole_run(odd):
+    """(command lines during the requests, all output) of a run, its archive, and a failed run."""
+    command_lines = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SERVER_KEY", KEY)
-        with http_server({"/v1/chat/completions": guarded(seen)}) as server:
-            made = write(odd, MARK, server.url)
-            del made["baseline"]  # there is none
-            made["server"]["api_key_env"] = "SERVER_KEY"
-            made["run"]["keep_output"] = True
-            odd.write(made)
-            done = [odd.snakemake()]
-        with http_server({"/v1/chat/completions": refusing}) as server:
+        with http_server({"/v1/chat/completions": chat_with_key(command_lines)}) as server:
+            data = write(odd, MARK, server.url)
+            del data["baseline"]  # no such baseline exists
+            data["server"]["api_key_env"] = "SERVER_KEY"
+            data["run"]["keep_output"] = True
+            odd.write(data)
+            processes = [odd.snakemake()]
+        with http_server({"/v1/chat/completions": refusal}) as server:
             run = ["run", "--api-key-env", "SERVER_KEY", "--iters", "2", "--inflight", "1"]
-            further = [
+            mls_commands = [
                 ["archive", "--config", "config.yaml"],
                 [*run, "--server", server.url, "--output", "refused"],
                 ["probe", "--config", "config.yaml", "--model", "m", "--server", server.url],
             ]
-            done += [odd.mls(*command) for command in further]
-    printed = [each.stdout + each.stderr for each in done]
-    assert [each.returncode for each in done] == [0, 0, 1, 1], printed
-    return seen, "".join(printed)
+            processes += [odd.mls(*command) for command in mls_commands]
+    outputs = [process.stdout + process.stderr for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 1, 1], outputs
+    return command_lines, "".join(outputs)
 
 
-def test_a_whole_run_leaves_no_trace_of_a_shell(odd, ran):
+def test_a_whole_run_leaves_no_trace_of_a_shell(odd, whole_run):
     assert (odd.folder / f"results {MARK}" / "report.html").exists()
     assert not [*odd.folder.parent.rglob("pwned")]
 
 
-def test_the_api_key_is_nowhere(odd, ran):
-    seen, printed = ran
-    assert any("mls.worker" in line for line in seen)
-    assert not [line for line in seen if KEY in line]
-    assert "is not a key" in printed and KEY not in printed
+def test_the_api_key_is_nowhere(odd, whole_run):
+    command_lines, output = whole_run
+    assert any("mls.worker" in line for line in command_lines)
+    assert not [line for line in command_lines if KEY in line]
+    assert "is not a key" in output and KEY not in output
     files = [path for path in odd.folder.rglob("*") if path.is_file()]
     assert {"run.json", "telemetry.parquet", "failure.json", "run.log"} <= {f.name for f in files}
     assert [path for path in files if path.suffix == ".zip"]
-    told = [path for path in files if KEY.encode() in path.read_bytes()]
-    told += [path for path in files if path.suffix == ".parquet" and KEY in str(rows(path))]
-    assert told == []
+    leaks = [path for path in files if KEY.encode() in path.read_bytes()]
+    leaks += [path for path in files if path.suffix == ".parquet" and KEY in str(rows(path))]
+    assert leaks == []
 
 
 def rows(parquet):

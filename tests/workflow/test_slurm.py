@@ -8,12 +8,12 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 from tests.workflow.checkout import SMALL, Checkout
-from tests.workflow.cluster import Cluster, missing
+from tests.workflow.cluster import Cluster, obstacle
 
-WHY = missing()
-pytestmark = pytest.mark.skipif(WHY is not None, reason=str(WHY))
+REASON = obstacle()
+pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 
-# what a user puts into the profile for a cluster without accounts and with little memory
+# options that a user's profile has for a cluster without accounts and with little memory
 OPTIONS = (
     *("--workflow-profile", "profiles/slurm", "--slurm-no-account"),
     *("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
@@ -24,14 +24,14 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
-        yield running
-    assert running.left() == []
+    with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
+        yield cluster
+    assert cluster.survivors() == []
 
 
 @pytest.fixture
 def elsewhere(smollm2, tmp_path):
-    """URL of a server that is not of the job's."""
+    """URL of a server that no job starts."""
     command = [sys.executable, "-m", "mls", "serve", "--model", smollm2, "--log", tmp_path / "log"]
     server = subprocess.Popen(
         [*command, "--", "sh", "-c", "echo $MLS_SERVER; cat"],
@@ -46,9 +46,9 @@ def elsewhere(smollm2, tmp_path):
 
 
 def submit(cluster: Cluster, checkout: Checkout, config: dict, *options: str) -> str:
-    """Run the workflow; what it and its jobs said."""
+    """Run the workflow; returns its output and that of its jobs."""
     checkout.write(config | {"environment": {"manager": "current"}})
-    done = subprocess.run(
+    process = subprocess.run(
         ["snakemake", "--configfile", "config.yaml", *OPTIONS, *options],
         cwd=checkout.folder,
         env=os.environ | cluster.environment,
@@ -59,15 +59,15 @@ def submit(cluster: Cluster, checkout: Checkout, config: dict, *options: str) ->
         check=False,
     )
     logs = (checkout.folder / ".snakemake" / "slurm_logs").rglob("*.log")
-    said = "\n".join([done.stdout, *(path.read_text() for path in logs)])
-    assert done.returncode == 0, said
-    return said
+    output = "\n".join([process.stdout, *(path.read_text() for path in logs)])
+    assert process.returncode == 0, output
+    return output
 
 
 def results(checkout: Checkout) -> dict[int, dict]:
     """The run.json of each number of ranks."""
-    found = [json.loads(path.read_text()) for path in checkout.results.rglob("run.json")]
-    return {result["cell"]["ranks"]: result for result in found}
+    results = [json.loads(path.read_text()) for path in checkout.results.rglob("run.json")]
+    return {result["cell"]["ranks"]: result for result in results}
 
 
 def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
@@ -80,12 +80,12 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     jobs = cluster.jobs("run")
     assert sorted(job["NumTasks"] for job in jobs) == ["1", "2"]
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
-    # with 4 CPUs for each rank there are some for the server
+    # 4 CPUs for each rank leave some for the server
     assert sorted(job["NumCPUs"] for job in jobs) == ["4", "8"]
     assert {job["NumNodes"] for job in jobs + cluster.jobs("probe")} == {"1"}
-    found = results(checkout)
-    assert sorted(found) == [1, 2]
-    for ranks, result in found.items():
+    by_ranks = results(checkout)
+    assert sorted(by_ranks) == [1, 2]
+    for ranks, result in by_ranks.items():
         assert len(result["summary"]["client"]["per_rank"]) == ranks
         assert result["summary"]["requests"]["ok"] == SMALL["run"]["iters"]
         assert result["server"]["engine"] is not None

@@ -1,16 +1,17 @@
-"""Which of the package's files make results stale: those that decide on what is sent and pinned."""
+"""Which of the package's files make results stale: those on which requests and pinning depend."""
 
 import pytest
 
 RUNS = 2
 
 
-def planned_after_an_edit(checkout, name):
+def plan_after_edit(checkout, name):
+    """The jobs that a run would start after an edit of one file of the package."""
     path = checkout.folder / "workflow" / "mls" / name
     text = path.read_text()
     path.write_text(f"{text}\n# edited\n")
     try:
-        return checkout.planned()
+        return checkout.plan()
     finally:
         path.write_text(text)
 
@@ -26,9 +27,9 @@ def planned_after_an_edit(checkout, name):
         "host/pinning.py",
     ],
 )
-def test_an_edit_to_what_measures_measures_again(finished, name):
-    """Single files were in no digest once: old results stayed, as if they were new."""
-    assert planned_after_an_edit(finished, name)["run"] == RUNS
+def test_an_edit_to_what_measures_measures_again(complete_checkout, name):
+    """Once no digest covered single files, and old results passed as new ones."""
+    assert plan_after_edit(complete_checkout, name)["run"] == RUNS
 
 
 @pytest.mark.parametrize(
@@ -39,5 +40,5 @@ def test_an_edit_to_what_measures_measures_again(finished, name):
         ("commands/probe.py", {"probe", "page"}),
     ],
 )
-def test_an_edit_to_what_does_not_measure_leaves_the_results(finished, name, again):
-    assert set(planned_after_an_edit(finished, name)) - {"all", "default"} == again
+def test_an_edit_to_what_does_not_measure_leaves_the_results(complete_checkout, name, again):
+    assert set(plan_after_edit(complete_checkout, name)) - {"all", "default"} == again

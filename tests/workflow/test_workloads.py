@@ -1,4 +1,4 @@
-"""Workloads on the real engine: lengths exact by its own count, and what its cache is worth."""
+"""Workloads on the real engine: exact lengths by its own count, and the effect of its cache."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def measure(folder, model, cell=(), **keys):
-    """Records and verdicts of one repeat: `mls serve` around one rank."""
+    """(records, verdicts by check) of one repeat: `mls serve` around one rank."""
     config = {
         "name": "real",
         "results": str(folder / "results"),
@@ -22,15 +22,15 @@ def measure(folder, model, cell=(), **keys):
         "server": {"parallel": 1, "ctx": 2048},
         "repeats": 1,
     } | keys
-    config["server"]["threads"] = 1  # two that share cores with others wait for each other
+    config["server"]["threads"] = 1  # two threads on busy cores wait for each other
     path = folder / "config.json"
     path.write_text(json.dumps(config))
     mls, out = [sys.executable, "-m", "mls"], folder / "out"
-    described = folder / "results" / "models" / "smollm2.json"
-    options = ["--config", path, *(word for one in cell for word in ("--cell", one))]
+    description = folder / "results" / "models" / "smollm2.json"
+    options = ["--config", path, *(word for pair in cell for word in ("--cell", pair))]
     worker = ["mpirun", "-n", "1", sys.executable, "-m", "mpi4py", "-m", "mls.worker"]
     for command in (
-        [*mls, "model", "smollm2", "--config", path, "--output", described],
+        [*mls, "model", "smollm2", "--config", path, "--output", description],
         [
             *mls,
             "serve",
@@ -44,10 +44,10 @@ def measure(folder, model, cell=(), **keys):
             out,
         ],
     ):
-        done = subprocess.run(
+        process = subprocess.run(
             list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=200
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((out / "run.json").read_text())
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     return pq.read_table(out / "requests.parquet").to_pylist(), checks
@@ -95,7 +95,7 @@ def test_embeddings_have_latency_and_rates_without_tokens(tmp_path, smollm2):
     for check in ("work_as_asked", "prompts_as_asked", "books_agree"):
         assert checks[check]["status"] == "pass", checks[check]
     for check in ("concurrency_held", "client_kept_up"):
-        assert checks[check]["status"] in ("pass", "fail")  # known, on whatever machine
+        assert checks[check]["status"] in ("pass", "fail")  # never unknown, on any machine
     assert summary["inflight"]["max"] == 2
 
 
@@ -119,8 +119,8 @@ def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, smollm2, e
         run={"ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 8, "ignore_eos": False,
              "request_extra": extra, "keep_output": True},
     )  # fmt: skip
-    said = {row["output"].strip().strip('"') for row in rows}  # JSON may end in blanks
-    assert said <= {"yes", "no"}
+    outputs = {row["output"].strip().strip('"') for row in rows}  # JSON may end in blanks
+    assert outputs <= {"yes", "no"}
     assert checks["work_as_asked"]["status"] == "pass"
 
 
@@ -132,13 +132,13 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
         run={"ranks": 1, "inflight": 1, "iters": 5, "max_tokens": 2, "cache_prompt": cache},
         workload={"kind": "shared_prefix", "prompt_tokens": 300, "prefix_tokens": 200},
     )
-    cached = [row["cached_tokens"] for row in rows]
-    template = 40  # what the chat template may put before the prefix
-    assert cached[0] < 200
+    cached_tokens = [row["cached_tokens"] for row in rows]
+    template = 40  # most tokens of the chat template before the prefix
+    assert cached_tokens[0] < 200
     if cache:
-        assert all(200 <= tokens <= 200 + template for tokens in cached[1:])
+        assert all(200 <= tokens <= 200 + template for tokens in cached_tokens[1:])
     else:
-        assert cached == [0] * 5
+        assert cached_tokens == [0] * 5
     assert checks["cache_as_asked"]["status"] == "pass"
     assert checks["prompts_as_asked"]["status"] == "pass"
 

@@ -1,4 +1,4 @@
-"""Reads a request as a server would."""
+"""A request as a server reads it."""
 
 from __future__ import annotations
 
