@@ -1,4 +1,4 @@
-"""How far from the truth the generator is, beside a C++ client and the `requests` transport.
+"""Errors of the generator against the truth, beside a C++ client and the `requests` transport.
 
 `python -m benchmarks.accuracy`: server on one core, client (one worker rank) on the other.
 """
@@ -44,9 +44,9 @@ def main(
     for repeat in range(repeats):
         for itl in itl_ms:
             for places in inflight:
-                for client in (GENERATOR, REQUESTS, REFERENCE):  # interleaved: all in one stretch
-                    found = measure(client, Answer(itl_ms=itl), places, seconds)
-                    rows.extend({"repeat": repeat, **row} for row in found)
+                for client in (GENERATOR, REQUESTS, REFERENCE):  # interleaved
+                    figures = measure(client, Answer(itl_ms=itl), places, seconds)
+                    rows.extend({"repeat": repeat, **row} for row in figures)
                 tables.save(rows, "accuracy")
     frame = tables.save(rows, "accuracy")
     values = list(dict.fromkeys([*ERRORS, *COSTS]))
@@ -78,10 +78,10 @@ def main(
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--inflight", type=int, nargs="+", default=INFLIGHT)
-    options.add_argument("--itl-ms", type=float, nargs="+", default=ITL_MS)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=3)
-    given = options.parse_args()
-    main(tuple(given.inflight), tuple(given.itl_ms), given.repeats, given.seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inflight", type=int, nargs="+", default=INFLIGHT)
+    parser.add_argument("--itl-ms", type=float, nargs="+", default=ITL_MS)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3)
+    options = parser.parse_args()
+    main(tuple(options.inflight), tuple(options.itl_ms), options.repeats, options.seconds)

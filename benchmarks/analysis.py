@@ -1,7 +1,7 @@
-"""How long tables and page take, and in how much memory, for a sweep of a thousand runs.
+"""Time and memory of tables and page for a sweep of a thousand runs.
 
 `python -m benchmarks.analysis [--runs 1000] [--repeats 4]`; `--repeats 1` makes each run a cell.
-The runs are made up; ten distinct ones, repeated.
+The runs are synthetic: ten distinct ones, repeated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DISTINCT = 10
 TOKENS = 64
 
 
-def planned(runs: int, requests: int, repeats: int) -> Config:
+def sweep_config(runs: int, requests: int, repeats: int) -> Config:
     inflights = [2 + i for i in range(max(1, runs // repeats // 5))]
     return config(
         repeats=repeats,
@@ -38,7 +38,7 @@ def planned(runs: int, requests: int, repeats: int) -> Config:
 
 
 def make(sweep: Config, results: Path, requests: int) -> int:
-    """Write the runs; returns their number."""
+    """Write the runs, and return their number."""
     folders = []
     for seed in range(DISTINCT):
         load = Load(places=2, requests=requests, tokens=TOKENS, noise=0.2, seed=seed)
@@ -50,10 +50,10 @@ def make(sweep: Config, results: Path, requests: int) -> int:
         for repeat in range(1, sweep.repeats + 1):
             folder = results / "runs" / run_path(sweep, cell, repeat)
             folder.mkdir(parents=True)
-            one = count % DISTINCT
-            os.link(Path(folders[one]) / "requests.parquet", folder / "requests.parquet")
+            source = count % DISTINCT
+            os.link(Path(folders[source]) / "requests.parquet", folder / "requests.parquet")
             (folder / "run.json").write_text(
-                json.dumps(texts[one] | {"cell": cell, "repeat": repeat})
+                json.dumps(texts[source] | {"cell": cell, "repeat": repeat})
             )
             count += 1
     return count
@@ -64,32 +64,32 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=4)
-    given = parser.parse_args()
-    sweep = planned(given.runs, given.requests, given.repeats)
+    options = parser.parse_args()
+    sweep = sweep_config(options.runs, options.requests, options.repeats)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder)
-        count = make(sweep, results, given.requests)
-        began, before = time.monotonic(), os.times()
+        count = make(sweep, results, options.requests)
+        begin_s, before = time.monotonic(), os.times()
         aggregate(sweep, results)
-        tables = time.monotonic()
+        tables_end_s = time.monotonic()
         render(sweep, results, results / "report.html")
-        done, after = time.monotonic(), os.times()
-        page = (results / "report.html").stat().st_size
-    own, readers = (
+        end_s, after = time.monotonic(), os.times()
+        page_bytes = (results / "report.html").stat().st_size
+    own_gib, reader_gib = (
         resource.getrusage(who).ru_maxrss / 2**20
         for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     row = {
         "runs": count,
         "cells": len(cells(sweep)),
-        "requests": given.requests,
+        "requests": options.requests,
         "chunks": TOKENS,
-        "tables_s": tables - began,
-        "page_s": done - tables,
-        "together_s": done - began,
-        "page_mb": page / 1e6,
+        "tables_s": tables_end_s - begin_s,
+        "page_s": end_s - tables_end_s,
+        "together_s": end_s - begin_s,
+        "page_mb": page_bytes / 1e6,
         "cpu_s": sum(after[:4]) - sum(before[:4]),
-        "peak_gib": own + usable_cores() * readers,
+        "peak_gib": own_gib + usable_cores() * reader_gib,
     }
     print(save([row], "analysis").to_string(index=False, float_format=lambda x: f"{x:.2f}"))
 

@@ -1,4 +1,4 @@
-"""Environments of their own for what must not be installed beside the project."""
+"""Virtual environments for programs that must not be installed beside the project."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.rig import RigError
 
 
 def install(folder: Path, *lists: Path) -> str:
-    """Make an environment of these pinned lists, unless it is there and made from the same ones.
+    """Make an environment from these lists of pinned packages, unless it is there already.
 
-    Returns the path of its Python. Raises `RigError` with pip's last words.
+    Returns the path of its Python. Raises `RigError` with the end of pip's output.
     """
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
     stamp = folder / "built-from"
@@ -26,8 +26,8 @@ def install(folder: Path, *lists: Path) -> str:
         [sys.executable, "-m", "venv", "--clear", str(folder)],
         *([*pip, str(path)] for path in lists),
     ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RigError(f"{folder.name} can't be installed: {done.stderr.strip()[-500:]}")
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            raise RigError(f"{folder.name} can't be installed: {process.stderr.strip()[-500:]}")
     stamp.write_text(digest)
     return python

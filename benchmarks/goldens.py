@@ -1,8 +1,8 @@
-"""Digests of what is made from records, to hold a change against that should change none of it.
+"""Digests of `run.json`, tables and page, to check a change that should change none of them.
 
-Run it before and after, on one machine: `python -m benchmarks.goldens`, with `--results FOLDER
---config FILE` for recorded runs, too. The synthetic records are of the tests; floating-point
-arithmetic differs between processors, so the digests are of one machine.
+Run `python -m benchmarks.goldens` before and after the change, on one machine: floating-point
+arithmetic differs between processors. `--results FOLDER --config FILE` adds recorded runs to the
+synthetic ones, which are those of the tests.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from mls.report.pages.page import render
 NAMES = ("summary.csv", "cells.csv", "report.html")
 
 
-def digests(planned: Config, results: Path) -> dict[str, str]:
+def digests(sweep: Config, results: Path) -> dict[str, str]:
     """File → SHA-256 of tables and page, made anew, and of each `run.json`."""
-    aggregate(planned, results)
-    render(planned, results, results / "report.html")
+    aggregate(sweep, results)
+    render(sweep, results, results / "report.html")
     runs = sorted(str(path.relative_to(results)) for path in results.rglob(RUN))
     return {name: file_sha256(results / name) for name in [*NAMES, *runs]}
 
 
 def synthetic(results: Path) -> dict[str, str]:
-    """Of a small sweep with two models, a failed repeat and objectives."""
-    planned = config(
+    """Digests of a small sweep with two models, a failed repeat and objectives."""
+    sweep = config(
         models={"a": {"path": "a.gguf"}, "b": {"path": "b.gguf"}},
         slo={"ttft_ms": {"p95": 500}},
         repeats=3,
     )
-    write_results(planned, results)
-    failed = cells(planned)[-1]
-    (results / "runs" / run_path(planned, failed, 3) / RUN).unlink()
-    write_failure(planned, results, failed, 3, "The server died.")
-    return digests(planned, results)
+    write_results(sweep, results)
+    cell = cells(sweep)[-1]
+    (results / "runs" / run_path(sweep, cell, 3) / RUN).unlink()
+    write_failure(sweep, results, cell, 3, "The server died.")
+    return digests(sweep, results)
 
 
 def main() -> None:
@@ -53,12 +53,12 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="Their config.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = {"synthetic": synthetic(Path(folder, "synthetic"))}
+        sets = {"synthetic": synthetic(Path(folder, "synthetic"))}
         if options.results:
             copy = Path(shutil.copytree(options.results, Path(folder, "recorded")))
-            found["recorded"] = digests(load_config(options.config), copy)
-    for name, each in found.items():
-        for file, digest in each.items():
+            sets["recorded"] = digests(load_config(options.config), copy)
+    for name, file_digests in sets.items():
+        for file, digest in file_digests.items():
             print(f"{digest[:16]} {name}/{file}")
 
 

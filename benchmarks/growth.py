@@ -1,6 +1,6 @@
 """How gathering, files and the summary grow with the number of chunk records and of ranks.
 
-`python -m benchmarks.growth [--most 10000000]`. Records are made up: 64 chunks a request, 10 ms
+`python -m benchmarks.growth [--most 10000000]`. Records are synthetic: 64 chunks a request, 10 ms
 apart. Each measurement has processes of its own, so that peaks of memory are its own.
 """
 
@@ -70,7 +70,7 @@ def _table(jobs: np.ndarray, rank: int, chance: np.random.Generator) -> pa.Table
     def lists(values: np.ndarray) -> pa.Array:
         return pa.ListArray.from_arrays(offsets, pa.array(values.ravel()))
 
-    known: dict[str, Any] = {
+    data: dict[str, Any] = {
         "request_id": [f"0123456789ab-{job}" for job in jobs],
         "job": jobs,
         "rank": np.full(count, rank, np.int32),
@@ -90,14 +90,14 @@ def _table(jobs: np.ndarray, rank: int, chance: np.random.Generator) -> pa.Table
         "prompt_sha256": digest,
         "output_sha256": digest,
     }
-    columns = {name: known.get(name, [None] * count) for name in REQUESTS.names}
+    columns = {name: data.get(name, [None] * count) for name in REQUESTS.names}
     return pa.table(columns, schema=REQUESTS)
 
 
-def _timed(act: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.monotonic()
-    found = act()
-    return time.monotonic() - began, found
+def _time(act: Callable[[], Any]) -> tuple[float, Any]:
+    begin_s = time.monotonic()
+    result = act()
+    return time.monotonic() - begin_s, result
 
 
 def _peak_mib() -> float:
@@ -105,69 +105,69 @@ def _peak_mib() -> float:
 
 
 def on_ranks(chunks: int, output: Path | None) -> None:
-    """Every rank gathers its share; rank 0 summarizes and prints what it took."""
+    """Every rank gathers its share; rank 0 summarizes, and prints time and memory."""
     comm = MPI.COMM_WORLD
     requests = max(1, chunks // CHUNKS)
-    made = list(tables(requests, comm.rank, comm.size))
+    batches = list(tables(requests, comm.rank, comm.size))
     comm.Barrier()
     before = _peak_mib()
-    gather_s, pooled = _timed(lambda: gather(comm, iter(made), output))
+    gather_s, pool = _time(lambda: gather(comm, iter(batches), output))
     others = comm.gather(_peak_mib() - before, root=0)
-    if pooled is None or others is None:
+    if pool is None or others is None:
         return
-    own = {"gather_s": gather_s, "gather_mib": others[0], "others_mib": max([0, *others[1:]])}
+    figures = {"gather_s": gather_s, "gather_mib": others[0], "others_mib": max([0, *others[1:]])}
     facts = RunFacts(64, "kernel", [], None, None)
-    own["summary_s"], _ = _timed(lambda: summarize(pooled.table, facts))
-    own["summary_mib"] = _peak_mib() - before
-    own["file_mb"] = pooled.file.stat().st_size / 1e6 if pooled.file else float("nan")
+    figures["summary_s"], _ = _time(lambda: summarize(pool.table, facts))
+    figures["summary_mib"] = _peak_mib() - before
+    figures["file_mb"] = pool.file.stat().st_size / 1e6 if pool.file else float("nan")
     if output:
         discard_parts(output)
-    print(json.dumps(own))
+    print(json.dumps(figures))
 
 
 def parsing(chunks: int) -> None:
-    """One rank's replies put into its file, read back, and parsed into records."""
+    """Put one rank's replies into its file, parse them into records, print time and memory."""
     requests = max(1, chunks // CHUNKS)
     spool = ExchangeSpool(most_bytes=0)
     put_s = 0.0
     for job in range(requests):
-        made = _exchange(job)
-        took, _ = _timed(lambda made=made: spool.add(made))
-        put_s += took
-    made_mib = _peak_mib()
+        exchange = _exchange(job)
+        seconds, _ = _time(lambda exchange=exchange: spool.add(exchange))
+        put_s += seconds
+    before_mib = _peak_mib()
     builder = RequestBuilder(
         [Target("http://127.0.0.1:1")], Run(), served_as=None, seed=1, run_id="growth"
     )
-    parse_s, rows = _timed(
+    parse_s, rows = _time(
         lambda: sum(t.num_rows for t in records(spool, builder, rank=0, keep_output=False))
     )
     assert rows == requests
-    own = {"put_away_us": 1e6 * put_s / chunks, "parse_us": 1e6 * parse_s / chunks}
-    print(json.dumps(own | {"before_mib": made_mib, "parse_mib": _peak_mib() - made_mib}))
+    figures = {"put_away_us": 1e6 * put_s / chunks, "parse_us": 1e6 * parse_s / chunks}
+    print(json.dumps(figures | {"before_mib": before_mib, "parse_mib": _peak_mib() - before_mib}))
 
 
 def _exchange(job: int) -> Exchange:
-    made = Exchange(job, 0, 1)
-    made.start_ns, made.status = 1_000_000, 200
+    exchange = Exchange(job, 0, 1)
+    exchange.start_ns, exchange.status = 1_000_000, 200
     for i in range(CHUNKS):
-        data = bytes([*(_HEAD if i == 0 else b""), *_EVENT])  # its own, as after a read
-        made.reads.append((data, bytes(16), 2_000_000 + i * _GAP_NS, 10**18 + i))
-    made.size = sum(len(data) for data, *_ in made.reads)
-    made.end_ns = made.reads[-1][2]
-    return made
+        data = bytes([*(_HEAD if i == 0 else b""), *_EVENT])  # a new object, as after a read
+        exchange.reads.append((data, bytes(16), 2_000_000 + i * _GAP_NS, 10**18 + i))
+    exchange.size = sum(len(data) for data, *_ in exchange.reads)
+    exchange.end_ns = exchange.reads[-1][2]
+    return exchange
 
 
-def _measured(ranks: int, *options: str) -> dict[str, float]:
-    """What the processes of one measurement printed."""
+def _measure(ranks: int, *options: str) -> dict[str, float]:
+    """The figures that the processes of one measurement print."""
     command = [sys.executable, "-m", "mpi4py", "-m", "benchmarks.growth", *options]
     if ranks > 1:
         mpirun = shutil.which("mpirun") or str(Path(sys.executable).with_name("mpirun"))
         command = [mpirun, "-n", str(ranks), *command]
-    done = subprocess.run(command, env=os.environ | python_env(), capture_output=True, text=True)
-    if done.returncode:
-        raise RigError(f"{' '.join(options)} on {ranks} ranks failed: {done.stderr[-400:]}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    process = subprocess.run(command, env=os.environ | python_env(), capture_output=True, text=True)
+    if process.returncode:
+        raise RigError(f"{' '.join(options)} on {ranks} ranks failed: {process.stderr[-400:]}")
+    figures: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return figures
 
 
 def main(most: int) -> None:
@@ -178,25 +178,25 @@ def main(most: int) -> None:
     rows: list[dict[str, object]] = []
     for ranks, chunks, files in dict.fromkeys(plan):
         with tempfile.TemporaryDirectory() as folder:
-            where = ["--output", folder] if files else []
-            found = _measured(ranks, "--gather", str(chunks), *where)
+            options = ["--output", folder] if files else []
+            figures = _measure(ranks, "--gather", str(chunks), *options)
         rows.append({"ranks": ranks, "chunks": chunks, "by": "files" if files else "messages"})
-        rows[-1] |= found
+        rows[-1] |= figures
     print(save(rows, "growth").to_string(index=False, float_format=lambda x: f"{x:.3g}"))
-    rows = [{"chunks": n} | _measured(1, "--parse", str(n)) for n in sizes if n <= 10**6]
+    rows = [{"chunks": n} | _measure(1, "--parse", str(n)) for n in sizes if n <= 10**6]
     print(save(rows, "growth-parsing").to_string(index=False, float_format=lambda x: f"{x:.3g}"))
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--most", type=int, default=10**7)
-    options.add_argument("--gather", type=int, help=argparse.SUPPRESS)
-    options.add_argument("--output", type=Path, help=argparse.SUPPRESS)
-    options.add_argument("--parse", type=int, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.gather:
-        on_ranks(given.gather, given.output)
-    elif given.parse:
-        parsing(given.parse)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--most", type=int, default=10**7)
+    parser.add_argument("--gather", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--parse", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.gather:
+        on_ranks(options.gather, options.output)
+    elif options.parse:
+        parsing(options.parse)
     else:
-        main(given.most)
+        main(options.most)

@@ -68,8 +68,8 @@ def main(workers: tuple[int, ...], servers: int, repeats: int, seconds: float) -
     cores = len(os.sched_getaffinity(0))
     if servers + max(workers) + 1 > cores:
         raise RigError(
-            f"{servers} servers, {max(workers)} workers and the scheduling rank need as many cores, "
-            f"and there are {cores}: lower --servers or --workers."
+            f"{servers} servers, {max(workers)} workers and the scheduling rank need as many "
+            f"cores, and there are {cores}: lower --servers or --workers."
         )
     rows = [
         {"repeat": repeat, **measure(count, servers, seconds)}
@@ -88,13 +88,13 @@ def main(workers: tuple[int, ...], servers: int, repeats: int, seconds: float) -
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--workers", type=int, nargs="+", default=WORKERS)
-    options.add_argument("--servers", type=int, default=6)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=2)
-    given = options.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--servers", type=int, default=6)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
     try:
-        main(tuple(given.workers), given.servers, given.repeats, given.seconds)
+        main(tuple(options.workers), options.servers, options.repeats, options.seconds)
     except RigError as error:
         raise SystemExit(f"benchmarks.many_ranks: {error}") from None

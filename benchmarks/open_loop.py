@@ -3,9 +3,9 @@
 Constant, Poisson and gamma arrivals, and a trace of 1,000 arrivals at its own and at twice its
 speed, each sent to the ground-truth server. Late: the generator's own record (start − scheduled).
 At the server: the kernel's time of the request's last byte there − scheduled. Fit: p of a
-Kolmogorov-Smirnov test of the gaps between actual starts, all ranks together, against the
-distribution that was asked for. A burstiness of 0.5 has many gaps shorter than the lateness, which
-blurs them: there the schedule fits (see the tests), and the starts of several ranks need not.
+Kolmogorov-Smirnov test of the gaps between actual starts, all ranks together, against the load's
+distribution. With a burstiness of 0.5 many gaps are shorter than the lateness, which blurs them:
+the schedule fits (see the tests), but the starts of several ranks need not.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BURSTINESS = 0.5
 _REQUESTS = 1000
 _RANKS = (1, 2, 4)
 _RUN = {"inflight": 64, "iters": _REQUESTS, "max_tokens": 16, "warmup": 8}
-_SHOWN = {
+_COLUMNS = {
     "span_s": "span, s",
     "late_p50_ms": "late p50, ms",
     "late_p99_ms": "late p99, ms",
@@ -75,16 +75,16 @@ def _measure(load: dict[str, object], ranks: int, folder: Path) -> dict[str, obj
         }
         config.write_text(yaml.safe_dump(data))
         command = generator_command(server.url, out, ranks, config=config)
-        ran = run_client(command, env=python_env())
+        client_run = run_client(command, env=python_env())
         truth = server.stop()
     table = pq.read_table(out / "requests.parquet")
     due = table["scheduled_ns"].to_numpy()
     late = (table["start_ns"].to_numpy() - due) / 1e6
-    received = dict(zip(truth.ids, truth.arrival_ns.tolist(), strict=True))
+    arrivals = dict(zip(truth.ids, truth.arrival_ns.tolist(), strict=True))
     at_server = [
-        (received[i] - at) / 1e6
+        (arrivals[i] - at) / 1e6
         for i, at in zip(table["request_id"].to_pylist(), due.tolist(), strict=True)
-        if i in received
+        if i in arrivals
     ]
     begin, end = int(due.min()), int(due.max())
     return {
@@ -95,12 +95,12 @@ def _measure(load: dict[str, object], ranks: int, folder: Path) -> dict[str, obj
         "late_max_ms": float(late.max()),
         "server_p99_ms": float(np.percentile(at_server, 99)) if at_server else float("nan"),
         "fit_p": _fit(str(load["kind"]), table["start_ns"].to_numpy()),
-        "cpu_share": ran.cpu_between(begin, end) / ((end - begin) / 1e9),
+        "cpu_share": client_run.cpu_between(begin, end) / ((end - begin) / 1e9),
     }
 
 
 def _fit(kind: str, start_ns: NDArray[np.int64]) -> float:
-    """NaN where the gaps are no random variable."""
+    """p of the fit of the gaps between starts; NaN where the gaps are not random."""
     shape = {"poisson": 1.0, "gamma": _BURSTINESS}.get(kind)
     if shape is None:
         return float("nan")
@@ -122,13 +122,13 @@ def main(repeats: int) -> None:
     frame = save(rows, "open_loop")
     by = ["load", "ranks"]
     title = f"Open loop, {_REQUESTS} requests at {_RATE:g}/s, server and client on a core each"
-    show(title, summarise(frame, by, list(_SHOWN)), by, _SHOWN)
+    show(title, summarise(frame, by, list(_COLUMNS)), by, _COLUMNS)
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--repeats", type=int, default=3)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
     try:
-        main(options.parse_args().repeats)
+        main(parser.parse_args().repeats)
     except RigError as error:
         raise SystemExit(f"benchmarks.open_loop: {error}") from None

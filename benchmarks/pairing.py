@@ -1,18 +1,18 @@
 """Paired errors: what the client saw minus what the server did, request by request.
 
-Definitions (issue: "the most accurate load generator there is"):
+Definitions:
 
 - TTFT error: the client's (first chunk − start) − the server's (send of the first token − kernel
-  arrival of the request's last byte). It holds the way of the bytes, there and back: about 10 µs.
+  arrival of the request's last byte). The way of the bytes there and back is in it: about 10 µs.
 - gap error: the client's gap between consecutive chunks − the server's recorded gap.
 - latency error: the client's (end − start) − the server's (last send − arrival).
 
-With kernel times a chunk that is marked as merged has no arrival of its own, so what touches it
-is left out, and its share stands beside. With user-space times nothing is left out: that is what
-a client without kernel times would have reported.
+By kernel times a merged chunk has no arrival of its own: errors that need it are left out, and
+merged chunks are counted. By user-space times nothing is left out, as in the report of a client
+without kernel times.
 
-A send that took the server longer than `records.UNSURE_NS` says that the server itself was held up in the
-middle of it: its moment is not known, so it is no truth; what touches it is left out and counted.
+A `send()` of the server that took longer than `records.UNSURE_NS` was interrupted in the middle,
+so its moment is unknown: errors that need it are left out, and its chunks are counted as unsure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Errors:
 class Steady:
     """The steady part of a run: from the end of the first reply to the last request's arrival.
 
-    So the burst in which all places start is out, and so is the emptying at the end.
+    It excludes the burst in which all places start, and the emptying at the end.
     """
 
     begin_ns: int
@@ -77,18 +77,20 @@ def restrict(truth: Truth, ids: list[str]) -> NDArray[np.intp]:
 def steady(truth: Truth, rows: NDArray[np.intp] | None = None, skip: float = 0) -> Steady:
     """The steady part of a run, by the server's records. Raises `ValueError` when there is none.
 
-    skip: share of it to leave out at its beginning, for clients that take long to get going.
+    skip: share to leave out at its beginning, for clients that take long to fill all places.
     """
-    taken = np.arange(len(truth.ids)) if rows is None else rows
-    if not len(taken):
+    indices = np.arange(len(truth.ids)) if rows is None else rows
+    if not len(indices):
         raise ValueError("the server has no finished request")
-    begin, end = int(truth.last_ns[taken].min()), int(truth.arrival_ns[taken].max())
+    begin, end = int(truth.last_ns[indices].min()), int(truth.arrival_ns[indices].max())
     if end <= begin:
         raise ValueError("the run was too short: no request came after the first reply had ended")
     begin += int(skip * (end - begin))
-    inside = (truth.arrival_ns[taken] > begin) & (truth.arrival_ns[taken] <= end)
-    sent = np.concatenate([truth.chunk_ns[row] for row in taken])
-    return Steady(begin, end, int(inside.sum()), int(((sent > begin) & (sent <= end)).sum()))
+    inside = (truth.arrival_ns[indices] > begin) & (truth.arrival_ns[indices] <= end)
+    chunk_ns = np.concatenate([truth.chunk_ns[row] for row in indices])
+    return Steady(
+        begin, end, int(inside.sum()), int(((chunk_ns > begin) & (chunk_ns <= end)).sum())
+    )
 
 
 def achieved_inflight(truth: Truth, part: Steady, rows: NDArray[np.intp] | None = None) -> float:
@@ -96,15 +98,15 @@ def achieved_inflight(truth: Truth, part: Steady, rows: NDArray[np.intp] | None 
 
     A request is outstanding from its arrival to its last send: the same yardstick for every client.
     """
-    taken = np.arange(len(truth.ids)) if rows is None else rows
-    begins = np.clip(truth.arrival_ns[taken], part.begin_ns, part.end_ns)
-    ends = np.clip(truth.last_ns[taken], part.begin_ns, part.end_ns)
+    indices = np.arange(len(truth.ids)) if rows is None else rows
+    begins = np.clip(truth.arrival_ns[indices], part.begin_ns, part.end_ns)
+    ends = np.clip(truth.last_ns[indices], part.begin_ns, part.end_ns)
     return float((ends - begins).sum() / (part.end_ns - part.begin_ns))
 
 
-def pair(truth: Truth, seen: Seen, *, user_space: bool = False) -> Errors:
+def pair(truth: Truth, client: Seen, *, user_space: bool = False) -> Errors:
     """Errors of the steady part; with `user_space` by the times at which the client read."""
-    rows = restrict(truth, seen.ids)
+    rows = restrict(truth, client.ids)
     part = steady(truth, rows)
     ttft: list[float] = []
     latency: list[float] = []
@@ -114,23 +116,23 @@ def pair(truth: Truth, seen: Seen, *, user_space: bool = False) -> Errors:
         if truth.arrival_ns[row] <= part.begin_ns:
             continue
         requests += 1
-        did = truth.chunk_ns[row]
-        saw = (seen.chunk_user_ns if user_space else seen.chunk_ns)[at]
-        if len(saw) != len(did):
+        server_ns = truth.chunk_ns[row]
+        client_ns = (client.chunk_user_ns if user_space else client.chunk_ns)[at]
+        if len(client_ns) != len(server_ns):
             miscounted += 1
             continue
-        sure = truth.chunk_sure[row]
-        chunks += len(did)
-        merged += int(seen.merged[at].sum())
-        unsure += int((~sure).sum())
-        known = sure if user_space else sure & ~seen.merged[at]
-        start, arrival = seen.start_ns[at], truth.arrival_ns[row]
-        if len(did) and known[0]:
-            ttft.append((saw[0] - start) - (did[0] - arrival))
-        if len(did) and sure[-1]:
-            latency.append(_end(seen, at, user_space) - start - (truth.last_ns[row] - arrival))
-        # with one send for several chunks their gaps are the server's zero, and known
-        gaps.append((np.diff(saw) - np.diff(did))[known[1:] & known[:-1]])
+        certain = truth.chunk_sure[row]
+        chunks += len(server_ns)
+        merged += int(client.merged[at].sum())
+        unsure += int((~certain).sum())
+        usable = certain if user_space else certain & ~client.merged[at]
+        start, arrival = client.start_ns[at], truth.arrival_ns[row]
+        if len(server_ns) and usable[0]:
+            ttft.append((client_ns[0] - start) - (server_ns[0] - arrival))
+        if len(server_ns) and certain[-1]:
+            latency.append(_end(client, at, user_space) - start - (truth.last_ns[row] - arrival))
+        # the gaps between chunks of one send are 0 at the server, and known
+        gaps.append((np.diff(client_ns) - np.diff(server_ns))[usable[1:] & usable[:-1]])
     return Errors(
         ttft_ms=np.array(ttft) / NS_PER_MS,
         gap_ms=(np.concatenate(gaps) if gaps else np.array([], dtype=np.int64)) / NS_PER_MS,
@@ -143,8 +145,8 @@ def pair(truth: Truth, seen: Seen, *, user_space: bool = False) -> Errors:
     )
 
 
-def _end(seen: Seen, at: int, user_space: bool) -> int:
-    return int(seen.end_user_ns[at] if user_space else seen.end_ns[at])
+def _end(client: Seen, at: int, user_space: bool) -> int:
+    return int(client.end_user_ns[at] if user_space else client.end_ns[at])
 
 
 def percentiles(errors: Floats) -> dict[str, float]:

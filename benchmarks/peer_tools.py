@@ -1,4 +1,4 @@
-"""The peers: how each is installed, asked for the same load, and what it reports.
+"""The peers: the installation of each, its command for the same load, its report.
 
 Each has an environment of its own, made from the pinned list in `peers/<name>.txt`.
 """
@@ -22,7 +22,7 @@ ENVIRONMENTS = RESULTS / ".build" / "peers"
 
 @dataclass(frozen=True)
 class Load:
-    """What every peer is asked for: a closed loop on `/v1/chat/completions`, streamed."""
+    """The load of every peer: a closed loop on `/v1/chat/completions`, streamed."""
 
     url: str
     model: str
@@ -36,8 +36,8 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Reported:
-    """What a client says of its requests, one value each, in ms."""
+class ClientReport:
+    """A client's own figures of its requests, one value each, in ms."""
 
     ttft_ms: Floats
     itl_ms: Floats  # mean time between tokens of each request
@@ -47,7 +47,7 @@ class Reported:
 class Peer:
     name: str
     command: Callable[[Load], list[str]]
-    read: Callable[[Load], Reported]
+    read: Callable[[Load], ClientReport]
 
 
 def _aiperf_command(load: Load) -> list[str]:
@@ -74,10 +74,10 @@ def _aiperf_command(load: Load) -> list[str]:
     ]
 
 
-def _aiperf_read(load: Load) -> Reported:
+def _aiperf_read(load: Load) -> ClientReport:
     lines = (load.folder / "profile_export.jsonl").read_text().splitlines()
     metrics = [json.loads(line)["metrics"] for line in lines]
-    return _reported(
+    return _report(
         [
             (m["time_to_first_token"]["value"], m["inter_token_latency"]["value"])
             for m in metrics
@@ -99,10 +99,10 @@ def _guidellm_command(load: Load) -> list[str]:
     return [*_program("guidellm"), "run", "--disable-progress", *_flat(options)]
 
 
-def _guidellm_read(load: Load) -> Reported:
+def _guidellm_read(load: Load) -> ClientReport:
     report = json.loads((load.folder / "report.json").read_text())
     requests = report["benchmarks"][0]["requests"]["successful"]
-    return _reported([(r["time_to_first_token_ms"], r["inter_token_latency_ms"]) for r in requests])
+    return _report([(r["time_to_first_token_ms"], r["inter_token_latency_ms"]) for r in requests])
 
 
 def _genai_bench_command(load: Load) -> list[str]:
@@ -125,13 +125,13 @@ def _genai_bench_command(load: Load) -> list[str]:
     return [*_program("genai-bench"), "benchmark", *_flat(options)]
 
 
-def _genai_bench_read(load: Load) -> Reported:
-    found = list((load.folder / "out").glob("*_num_concurrency_*.json"))
-    if len(found) != 1:
-        raise RigError(f"genai-bench left {len(found)} results instead of one.")
-    requests = json.loads(found[0].read_text())["individual_request_metrics"]
-    done = [r for r in requests if r["ttft"] is not None and r["tpot"] is not None]
-    return _reported([(1e3 * r["ttft"], 1e3 * r["tpot"]) for r in done])
+def _genai_bench_read(load: Load) -> ClientReport:
+    files = list((load.folder / "out").glob("*_num_concurrency_*.json"))
+    if len(files) != 1:
+        raise RigError(f"genai-bench left {len(files)} results instead of one.")
+    requests = json.loads(files[0].read_text())["individual_request_metrics"]
+    complete = [r for r in requests if r["ttft"] is not None and r["tpot"] is not None]
+    return _report([(1e3 * r["ttft"], 1e3 * r["tpot"]) for r in complete])
 
 
 PEERS = {
@@ -142,7 +142,7 @@ PEERS = {
 
 
 def install(name: str) -> None:
-    """Make a peer's environment, if need be. Raises `RigError`."""
+    """Make a peer's environment, unless it is there. Raises `RigError`."""
     environments.install(ENVIRONMENTS / name, LISTS / f"{name}.txt")
 
 
@@ -154,8 +154,8 @@ def _flat(options: Mapping[str, object]) -> list[str]:
     return [str(part) for pair in options.items() for part in pair]
 
 
-def _reported(values: list[tuple[float, float]]) -> Reported:
+def _report(values: list[tuple[float, float]]) -> ClientReport:
     if not values:
         raise RigError("The client reports no request at all.")
     table = np.array(values, dtype=np.float64)
-    return Reported(ttft_ms=table[:, 0], itl_ms=table[:, 1])
+    return ClientReport(ttft_ms=table[:, 0], itl_ms=table[:, 1])

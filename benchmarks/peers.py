@@ -1,4 +1,4 @@
-"""What the peers report against the truth: same server, same load, same core.
+"""The peers' reports against the truth: same server, same load, same core.
 
 `python -m benchmarks.peers`: AIPerf, guidellm and genai-bench in environments of their own
 (made on the first run: some GB, minutes), and this project's generator between them. The server
@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from benchmarks import tables
 from benchmarks.pairing import Steady, achieved_inflight, steady
-from benchmarks.peer_tools import PEERS, Load, Reported, install
+from benchmarks.peer_tools import PEERS, ClientReport, Load, install
 from benchmarks.records import Truth
 from benchmarks.rig import (
     CLIENT_CORE,
     Answer,
-    Ran,
+    ClientRun,
     RigError,
     check_machine,
     generator_command,
@@ -34,14 +34,16 @@ from benchmarks.tokenizer import make
 
 INFLIGHT = (32, 128, 256)
 MLS = "mls epoll"
-_SKIP = 0.25  # of the run: peers take their time until all requests are out
+_SKIP = 0.25  # share of the run to leave out: peers take long to fill all places
 
 
-def run_any(name: str, load: Load, cores: tuple[int, ...], limit_s: float) -> tuple[Ran, Reported]:
-    """Run a peer, or the generator, to its end, and read what it reports."""
+def run_any(
+    name: str, load: Load, cores: tuple[int, ...], limit_s: float
+) -> tuple[ClientRun, ClientReport]:
+    """Run a peer, or the generator, to its end, and read its report."""
     if name != MLS:
-        ran = run_client(PEERS[name].command(load), cores, limit_s=limit_s)
-        return ran, PEERS[name].read(load)
+        client_run = run_client(PEERS[name].command(load), cores, limit_s=limit_s)
+        return client_run, PEERS[name].read(load)
     command = generator_command(
         load.url,
         load.folder,
@@ -50,18 +52,18 @@ def run_any(name: str, load: Load, cores: tuple[int, ...], limit_s: float) -> tu
         max_tokens=load.tokens,
         model=load.model,
     )
-    ran = run_client(command, cores, python_env(), limit_s=limit_s)
+    client_run = run_client(command, cores, python_env(), limit_s=limit_s)
     table = pq.read_table(load.folder / "requests.parquet").to_pandas()
     table = table[table["error"].isna()]
     ttft = (table["first_chunk_ns"] - table["start_ns"]) / 1e6
     itl = (
         (table["last_chunk_ns"] - table["first_chunk_ns"]) / 1e6 / (table["completion_tokens"] - 1)
     )
-    return ran, Reported(ttft.to_numpy(dtype=float), itl.to_numpy(dtype=float))
+    return client_run, ClientReport(ttft.to_numpy(dtype=float), itl.to_numpy(dtype=float))
 
 
 def measure(name: str, inflight: int, seconds: float) -> dict[str, object]:
-    """One run of one client: what it reports, what was true, what it cost."""
+    """One run of one client: its report, the truth, its cost."""
     answer = Answer()
     folder = WORK / "peer"
     shutil.rmtree(folder, ignore_errors=True)
@@ -79,22 +81,24 @@ def measure(name: str, inflight: int, seconds: float) -> dict[str, object]:
             tokenizer=make(WORK / "tokenizer"),
             folder=folder,
         )
-        ran, reported = run_any(name, load, (CLIENT_CORE,), limit_s=240)
+        client_run, report = run_any(name, load, (CLIENT_CORE,), limit_s=240)
         truth = server.stop()
     part = steady(truth, skip=_SKIP)
     return {
         "client": name,
         "inflight": inflight,
-        **_distribution("ttft", reported.ttft_ms),
-        **_distribution("itl", reported.itl_ms),
-        **_true(truth, part),
+        **_distribution("ttft", report.ttft_ms),
+        **_distribution("itl", report.itl_ms),
+        **_true_figures(truth, part),
         "achieved": achieved_inflight(truth, part),
-        "cpu_us_per_token": 1e6 * ran.cpu_between(part.begin_ns, part.end_ns) / max(1, part.chunks),
-        "requests": len(reported.ttft_ms),
+        "cpu_us_per_token": 1e6
+        * client_run.cpu_between(part.begin_ns, part.end_ns)
+        / max(1, part.chunks),
+        "requests": len(report.ttft_ms),
     }
 
 
-def _true(truth: Truth, part: Steady) -> dict[str, float]:
+def _true_figures(truth: Truth, part: Steady) -> dict[str, float]:
     inside = (truth.arrival_ns > part.begin_ns) & (truth.arrival_ns <= part.end_ns)
     ttft = (truth.first_ns - truth.arrival_ns)[inside] / 1e6
     itl = (truth.last_ns - truth.first_ns)[inside] / 1e6 / (len(truth.chunk_ns[0]) - 1)
@@ -147,10 +151,10 @@ def main(inflight: tuple[int, ...], peers: tuple[str, ...], repeats: int, second
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--inflight", type=int, nargs="+", default=INFLIGHT)
-    options.add_argument("--peers", nargs="+", choices=PEERS, default=tuple(PEERS))
-    options.add_argument("--repeats", type=int, default=2)
-    options.add_argument("--seconds", type=float, default=8)
-    given = options.parse_args()
-    main(tuple(given.inflight), tuple(given.peers), given.repeats, given.seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inflight", type=int, nargs="+", default=INFLIGHT)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=tuple(PEERS))
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=8)
+    options = parser.parse_args()
+    main(tuple(options.inflight), tuple(options.peers), options.repeats, options.seconds)

@@ -1,4 +1,4 @@
-"""What would the checks have seen? Faults of 0, 1, 2 and 4 thresholds, planted in simulated runs.
+"""Which faults the checks detect: faults of 0, 1, 2 and 4 thresholds, planted in simulated runs.
 
 `python -m benchmarks.power`: for each check the shares of `pass`, `warn`, `fail` and `unknown`, by
 number of requests and inflight, with the scatter of runs recorded on the embedded engine
@@ -64,19 +64,19 @@ class Setting:
         return scatter(self.source, self.inflight, self.requests, rng)
 
 
-def evidence(table: pa.Table, inflight: int, **known: object) -> Evidence:
+def evidence(table: pa.Table, inflight: int, **fields: object) -> Evidence:
     cost = RankCost(rank=1, host="host", requests=len(table), cpu_s=0.2, cpu_fraction=0.05)
-    load = known.pop("load", Load())
+    load = fields.pop("load", Load())
     facts = RunFacts(inflight, "kernel", [cost], None, None, steady=not load.open)
     run = Run(inflight=inflight, iters=len(table), max_tokens=16, ranks=2 if inflight > 1 else 1)
-    return Evidence(summarize(table, facts), table, run, CHECKS, load=load, **known)
+    return Evidence(summarize(table, facts), table, run, CHECKS, load=load, **fields)
 
 
-def _verdict(check: str, given: Evidence) -> Verdict:
-    return next(verdict for verdict in judge(given) if verdict.check == check)
+def _verdict(check: str, run_evidence: Evidence) -> Verdict:
+    return next(verdict for verdict in judge(run_evidence) if verdict.check == check)
 
 
-def _closed(setting: Setting, rng: np.random.Generator, **fault: object) -> Verdict:
+def _closed_verdict(setting: Setting, rng: np.random.Generator, **fault: object) -> Verdict:
     table = closed_loop(setting.latency(rng), setting.inflight, **fault)
     return _verdict(setting.check, evidence(table, setting.inflight))
 
@@ -84,32 +84,32 @@ def _closed(setting: Setting, rng: np.random.Generator, **fault: object) -> Verd
 def steady(setting: Setting, rng: np.random.Generator) -> Verdict:
     """Latency rises, or falls, evenly by the fault over the run."""
     change = setting.level * CHECKS.drift * rng.choice([-1, 1])
-    return _closed(setting, rng, pace=lambda progress: 1 + change * (progress - 0.5))
+    return _closed_verdict(setting, rng, pace=lambda progress: 1 + change * (progress - 0.5))
 
 
 def warmed_up(setting: Setting, rng: np.random.Generator) -> Verdict:
     """The first quarter of the run takes longer by the fault."""
     slower = setting.level * CHECKS.warmup_effect
-    return _closed(setting, rng, pace=lambda progress: 1 + slower * (progress < 0.25))
+    return _closed_verdict(setting, rng, pace=lambda progress: 1 + slower * (progress < 0.25))
 
 
 def concurrency_held(setting: Setting, rng: np.random.Generator) -> Verdict:
     """Places stay empty for the fault's share of the time."""
     empty = setting.level * CHECKS.inflight_tolerance
-    return _closed(setting, rng, idle=empty / (1 - empty))
+    return _closed_verdict(setting, rng, idle=empty / (1 - empty))
 
 
 def client_kept_up(setting: Setting, rng: np.random.Generator) -> Verdict:
     """Each request starts late, by the fault's share of the mean latency."""
-    return _closed(setting, rng, late=setting.level * CHECKS.client_lateness)
+    return _closed_verdict(setting, rng, late=setting.level * CHECKS.client_lateness)
 
 
 def errors(setting: Setting, rng: np.random.Generator) -> Verdict:
     """The fault's share of the run's requests fails, and at least one."""
     count = int(np.ceil(setting.level * CHECKS.error_rate * setting.requests))
     table = closed_loop(setting.latency(rng), setting.inflight)
-    failed = set(rng.choice(setting.requests, count, replace=False).tolist())
-    kinds = ["http_500" if job in failed else None for job in range(len(table))]
+    jobs = set(rng.choice(setting.requests, count, replace=False).tolist())
+    kinds = ["http_500" if job in jobs else None for job in range(len(table))]
     return _verdict("errors", evidence(with_column(table, "error", kinds), setting.inflight))
 
 
@@ -118,35 +118,35 @@ def server_time_fits(setting: Setting, rng: np.random.Generator) -> Verdict:
     table = closed_loop(setting.latency(rng), setting.inflight)
     if setting.level:
         job = int(rng.integers(len(table)))
-        latency = (ints(table, "end_ns").values - ints(table, "start_ns").values) / 1e6
-        prompt = table.column("server_prompt_ms").to_numpy().copy()
-        predicted = table.column("server_predicted_ms").to_numpy()[job]
+        latency_ms = (ints(table, "end_ns").values - ints(table, "start_ns").values) / 1e6
+        prompt_ms = table.column("server_prompt_ms").to_numpy().copy()
+        predicted_ms = table.column("server_predicted_ms").to_numpy()[job]
         # beyond it by a hundredth: the threshold itself is allowed
         excess = setting.level * CHECKS.server_time_excess * 1.01
-        prompt[job] = latency[job] * (1 + excess) - predicted
-        table = with_column(table, "server_prompt_ms", prompt)
+        prompt_ms[job] = latency_ms[job] * (1 + excess) - predicted_ms
+        table = with_column(table, "server_prompt_ms", prompt_ms)
     return _verdict("server_time_fits", evidence(table, setting.inflight))
 
 
 def server_kept_up(setting: Setting, rng: np.random.Generator) -> Verdict:
-    """Poisson arrivals at a server that does less than arrives, by the fault (none: 1.25 times it)."""
+    """Poisson arrivals; the server's rate is below theirs by the fault (none: 1.25 times it)."""
     service = setting.latency(rng)
     capacity = setting.inflight / float(service.mean())
-    offered = 0.8 if not setting.level else 1 / (1 - setting.level * CHECKS.queue_growth)
+    offered_load = 0.8 if not setting.level else 1 / (1 - setting.level * CHECKS.queue_growth)
     due = np.cumsum(rng.exponential(1, setting.requests))
-    # the rate that arrived is the rate asked for, so that the fault has its size
-    due *= (setting.requests - 1) / (due[-1] - due[0]) / (offered * capacity)
+    # the arrivals have exactly the load's rate, so that the fault has its size
+    due *= (setting.requests - 1) / (due[-1] - due[0]) / (offered_load * capacity)
     table = open_loop(due - due[0], service, setting.inflight)
-    load = Load(kind="poisson", rate=offered * capacity)
+    load = Load(kind="poisson", rate=offered_load * capacity)
     return _verdict("server_kept_up", evidence(table, setting.inflight, load=load))
 
 
 def fair_servers(setting: Setting, rng: np.random.Generator) -> Verdict:
     """Two servers in turn, the mean latencies apart by the fault."""
-    apart = setting.level * CHECKS.server_spread
+    spread = setting.level * CHECKS.server_spread
     latency = setting.latency(rng)
     server = np.arange(setting.requests) % 2
-    latency *= np.where(server, 1 + apart / 2, 1 - apart / 2)
+    latency *= np.where(server, 1 + spread / 2, 1 - spread / 2)
     table = with_column(closed_loop(latency, setting.inflight), "server", server)
     return _verdict("fair_servers", evidence(table, setting.inflight))
 
@@ -166,11 +166,11 @@ def others_cpu(setting: Setting, rng: np.random.Generator) -> Verdict:
 
 def _levels(setting: Setting, rng: np.random.Generator) -> Floats:
     """The repeats' own levels: apart by chance, or by exactly the fault."""
-    drawn = rng.normal(0, 1, REPEATS)
+    deviations = rng.normal(0, 1, REPEATS)
     if not setting.level:
-        return 1 + BETWEEN * drawn
+        return 1 + BETWEEN * deviations
     spread = setting.level * CHECKS.repeat_spread
-    return np.maximum(0.05, 1 + spread * (drawn - drawn.mean()) / drawn.std(ddof=1))
+    return np.maximum(0.05, 1 + spread * (deviations - deviations.mean()) / deviations.std(ddof=1))
 
 
 def repeats_apart(setting: Setting, rng: np.random.Generator) -> Verdict:
@@ -186,7 +186,7 @@ def repeats_apart(setting: Setting, rng: np.random.Generator) -> Verdict:
 
 @dataclass(frozen=True)
 class Cell:
-    """What `ranks_alike` looks at of a cell."""
+    """The part of a cell that `ranks_alike` reads."""
 
     cell: dict[str, int]
     rates: list[float]
@@ -227,7 +227,7 @@ FAULTS: dict[str, tuple[Plant, int]] = {
     "server_time_fits": (server_time_fits, 10),
     "quiet_host": (others_cpu, 10),
 }
-"""Check → how its fault is planted, and of how many runs one is made: those that count need few."""
+"""Check → (function that plants its fault, divisor of the runs: checks that count need few)."""
 
 
 def shares(setting: Setting) -> dict[str, object]:
@@ -263,8 +263,8 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     def cell(line: pd.Series) -> str:
         return "/".join(f"{100 * line[status]:.0f}" for status in STATUSES)
 
-    known = frame.assign(shares=frame.apply(cell, axis=1))
-    return known.pivot(
+    labels = frame.assign(shares=frame.apply(cell, axis=1))
+    return labels.pivot(
         index=["check", "requests", "inflight"], columns="fault", values="shares"
     ).reindex(frame["check"].unique(), level="check")
 

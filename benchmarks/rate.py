@@ -1,8 +1,8 @@
-"""How fast one process on one core can go: unpaced replies, 32 requests in flight.
+"""The highest rate of one process on one core: unpaced replies, 32 requests in flight.
 
 `python -m benchmarks.rate`: requests/s without streaming, beside `wrk` and the C++ reference;
 streamed tokens/s, beside the C++ reference. Nothing is paired here: the server answers at once,
-and each client says itself how many replies and tokens it got, in how much time.
+and figures are each client's own count of replies and tokens over its own time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from benchmarks import tables
 from benchmarks.rig import (
     RESULTS,
     Answer,
-    Ran,
+    ClientRun,
     RigError,
     check_machine,
     generator_command,
@@ -58,10 +58,10 @@ def _generator(transport: str) -> Callable[[int, Answer, float], dict[str, float
         run_client(command, env=python_env(), limit_s=seconds + 200)
         summary = json.loads((folder / "run.json").read_text())["summary"]
         # over the whole run, from first start to last end, as the other clients count
-        done, wall_s = summary["requests"]["ok"], summary["wall_s"]
+        requests, wall_s = summary["requests"]["ok"], summary["wall_s"]
         return {
-            "requests_per_s": done / wall_s,
-            "tokens_per_s": done * answer.tokens / wall_s,
+            "requests_per_s": requests / wall_s,
+            "tokens_per_s": requests * answer.tokens / wall_s,
             "errors": summary["requests"]["error"],
             "cpu_s": summary["client"]["cpu_s"],
         }
@@ -99,15 +99,17 @@ def _wrk(port: int, answer: Answer, seconds: float) -> dict[str, float]:
         "wrk.headers['Content-Type'] = 'application/json'\n"
     )
     url = f"http://127.0.0.1:{port}/v1/chat/completions"
-    ran = run_client([wrk, "-t1", f"-c{INFLIGHT}", f"-d{seconds:.0f}s", "-s", str(script), url])
-    return {**_said_by_wrk(ran, answer), "cpu_s": ran.whole_cpu_s}
+    client_run = run_client(
+        [wrk, "-t1", f"-c{INFLIGHT}", f"-d{seconds:.0f}s", "-s", str(script), url]
+    )
+    return {**_wrk_figures(client_run, answer), "cpu_s": client_run.whole_cpu_s}
 
 
-def _said_by_wrk(ran: Ran, answer: Answer) -> dict[str, float]:
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", ran.output)
+def _wrk_figures(client_run: ClientRun, answer: Answer) -> dict[str, float]:
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", client_run.output)
     if not rate:
-        raise RigError(f"wrk said something unexpected: {ran.output[-300:]}")
-    errors = re.search(r"Non-2xx.*:\s+(\d+)", ran.output)
+        raise RigError(f"wrk said something unexpected: {client_run.output[-300:]}")
+    errors = re.search(r"Non-2xx.*:\s+(\d+)", client_run.output)
     requests_per_s = float(rate[1])
     return {
         "requests_per_s": requests_per_s,
@@ -176,8 +178,8 @@ def _add_ratios(frame: pd.DataFrame, kind: str, value: str, base: str) -> None:
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=2)
-    given = options.parse_args()
-    main(given.repeats, given.seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    main(options.repeats, options.seconds)

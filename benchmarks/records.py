@@ -1,4 +1,4 @@
-"""Reading the record files of the ground-truth server and the reference client, and `mls run`'s.
+"""Readers of the record files of the ground-truth server, the reference client and `mls run`.
 
 The layouts are those of `ground_truth/records.hpp`. All `_ns` are `CLOCK_MONOTONIC` of this host.
 """
@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 UNSURE_NS = 100_000
-"""A send() that took longer was interrupted: the server does not know its own moment."""
+"""A `send()` that took longer was interrupted: its moment is unknown."""
 
 _HEADER = np.dtype(
     [
@@ -69,7 +69,7 @@ _SEEN_CHUNK = np.dtype([("kernel_ns", "<i8"), ("user_ns", "<i8"), ("merged", "<i
 
 @dataclass(frozen=True)
 class Truth:
-    """What the server did: finished requests in the order they ended, and the sends of each."""
+    """The server's records: finished requests in the order of their ends, the sends of each."""
 
     ids: list[str]
     arrival_ns: Ints  # kernel's time of the request's last byte
@@ -90,7 +90,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a client saw, in any order; times of chunks as kernel and as user-space times."""
+    """A client's records, in any order, with kernel and user-space times of chunks."""
 
     ids: list[str]
     start_ns: Ints
@@ -102,29 +102,29 @@ class Seen:
 
 
 def read_truth(path: Path) -> Truth:
-    """Raises `ValueError` when the file is not the server's."""
-    header, served, sends = _read(path, b"MLSTRUTH", _SERVED, _SEND)
-    finished = served[served["finished"] == 1]
+    """The server's records. Raises `ValueError` when the file is not the server's."""
+    header, requests, sends = _read(path, b"MLSTRUTH", _SERVED, _SEND)
+    complete = requests[requests["finished"] == 1]
     chunk_ns, chunk_sure = [], []
-    for request in finished:
+    for request in complete:
         rows = sends[request["first_send"] : request["first_send"] + request["sends"]]
         chunk_ns.append(np.repeat(rows["before_ns"], rows["chunks"]))
-        sure = rows["after_ns"] - rows["before_ns"] <= UNSURE_NS
-        chunk_sure.append(np.repeat(sure, rows["chunks"]))
+        certain = rows["after_ns"] - rows["before_ns"] <= UNSURE_NS
+        chunk_sure.append(np.repeat(certain, rows["chunks"]))
     return Truth(
-        ids=[i.decode() for i in finished["id"]],
-        arrival_ns=finished["arrival_ns"],
-        arrival_user_ns=finished["arrival_user_ns"],
-        service_ns=finished["service_ns"],
-        first_ns=sends["before_ns"][finished["first_send"]],
-        last_ns=sends["before_ns"][finished["first_send"] + finished["sends"] - 1],
+        ids=[i.decode() for i in complete["id"]],
+        arrival_ns=complete["arrival_ns"],
+        arrival_user_ns=complete["arrival_user_ns"],
+        service_ns=complete["service_ns"],
+        first_ns=sends["before_ns"][complete["first_send"]],
+        last_ns=sends["before_ns"][complete["first_send"] + complete["sends"] - 1],
         chunk_ns=chunk_ns,
         chunk_sure=chunk_sure,
         planned_ns=sends["planned_ns"],
         before_ns=sends["before_ns"],
         after_ns=sends["after_ns"],
         deferred=int(sends["deferred"].sum()),
-        unfinished=len(served) - len(finished),
+        unfinished=len(requests) - len(complete),
         dropped=int(header["dropped"]),
         clock_step_ns=int(header["offset_end_ns"] - header["offset_start_ns"]),
     )
@@ -132,13 +132,13 @@ def read_truth(path: Path) -> Truth:
 
 def read_reference(path: Path, ids: str = "ref-") -> Seen:
     """Records of the reference client, whose request ids are `ids` and the job's number."""
-    _, seen, chunks = _read(path, b"MLSSEEN1", _SEEN, _SEEN_CHUNK)
-    parts = [chunks[r["first_chunk"] : r["first_chunk"] + r["chunks"]] for r in seen]
+    _, requests, chunks = _read(path, b"MLSSEEN1", _SEEN, _SEEN_CHUNK)
+    parts = [chunks[r["first_chunk"] : r["first_chunk"] + r["chunks"]] for r in requests]
     return Seen(
-        ids=[f"{ids}{job}" for job in seen["job"]],
-        start_ns=seen["start_ns"],
-        end_ns=seen["end_kernel_ns"],
-        end_user_ns=seen["end_user_ns"],
+        ids=[f"{ids}{job}" for job in requests["job"]],
+        start_ns=requests["start_ns"],
+        end_ns=requests["end_kernel_ns"],
+        end_user_ns=requests["end_user_ns"],
         chunk_ns=[part["kernel_ns"] for part in parts],
         chunk_user_ns=[part["user_ns"] for part in parts],
         merged=[part["merged"] != 0 for part in parts],

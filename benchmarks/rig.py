@@ -1,6 +1,6 @@
-"""The rig: the compiled parts, processes pinned to cores, and what each of them cost.
+"""The rig: compiled programs, processes pinned to cores, and the CPU time of each.
 
-Every process is started here, pinned, and ended here by its id.
+Every process is started and pinned here, and ended here by its id.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ def check_machine() -> None:
         raise RigError("Two cores are needed: one for the server and one for the client.")
 
 
-def compiled(name: str) -> Path:
+def executable(name: str) -> Path:
     """Path of `server` or `client`, built from its sources when they have changed."""
     sources = sorted(SOURCES.glob("*.[ch]pp"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    built = RESULTS / ".build" / f"{name}-{digest}"
-    if not built.exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        partial = built.with_suffix(".part")
+    target = RESULTS / ".build" / f"{name}-{digest}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_suffix(".part")
         command = ["g++", "-O2", "-std=c++17", str(SOURCES / f"{name}.cpp"), "-o", str(partial)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise RigError(f"{name}.cpp does not compile here: {done.stderr.strip()[:400]}")
-        partial.rename(built)
-    return built
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            raise RigError(f"{name}.cpp does not compile here: {process.stderr.strip()[:400]}")
+        partial.rename(target)
+    return target
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class Answer:
 
 
 class GroundTruth:
-    """A running ground-truth server; `stop()` ends it and reads what it recorded."""
+    """A running ground-truth server; `stop()` ends it and reads its records."""
 
     def __init__(
         self, answer: Answer, folder: Path, capacity: int, core: int, port: int = 0
     ) -> None:
-        """port: 0 for a free one; servers given the same one share its connections."""
+        """port: 0 for a free one; servers on one port share its connections."""
         folder.mkdir(parents=True, exist_ok=True)
         self._records = folder / "truth.bin"
         self._records.unlink(missing_ok=True)
@@ -108,11 +108,11 @@ class GroundTruth:
             "capacity": capacity,
             "records": self._records,
         }
-        command = [str(compiled("server"))]
+        command = [str(executable("server"))]
         for name, value in options.items():
             command += [f"--{name}", str(value)]
         self.process = subprocess.Popen(
-            pinned(command, core), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            pin(command, core), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -146,8 +146,8 @@ def ground_truth(
         server.abandon()
 
 
-def pinned(command: list[str], *cores: int) -> list[str]:
-    """The command, bound to these cores with all that it starts."""
+def pin(command: list[str], *cores: int) -> list[str]:
+    """The command, pinned to these cores with all its descendants."""
     return ["taskset", "-c", ",".join(map(str, cores)), *command] if cores else command
 
 
@@ -166,12 +166,12 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 @dataclass
-class Ran:
-    """What a client process printed and cost."""
+class ClientRun:
+    """Output and CPU time of a client process."""
 
     output: str
-    # CPU seconds (user + system) so far by process id, of the process and its descendants,
-    # ended ones too, against CLOCK_MONOTONIC
+    # samples, at moments of CLOCK_MONOTONIC: process id → CPU seconds (user + system) so far, of
+    # the process and its descendants, ended ones included
     at_ns: list[int] = field(default_factory=list)
     cpu_s: list[dict[int, float]] = field(default_factory=list)
 
@@ -185,7 +185,7 @@ class Ran:
         return self._between(begin_ns, end_ns, [sum(sample.values()) for sample in self.cpu_s])
 
     def busiest_between(self, begin_ns: int, end_ns: int) -> float:
-        """The same of the one process that used most."""
+        """The most CPU seconds that one process used in this part of the run."""
         pids = {pid for sample in self.cpu_s for pid in sample}
         return max(
             self._between(begin_ns, end_ns, [sample.get(pid, 0.0) for sample in self.cpu_s])
@@ -202,62 +202,62 @@ def run_client(
     cores: tuple[int, ...] = (CLIENT_CORE,),
     env: dict[str, str] | None = None,
     limit_s: float = 300,
-    started: Callable[[int], None] | None = None,
-) -> Ran:
-    """Run a client to its end; `started` is told its process id.
+    on_start: Callable[[int], None] | None = None,
+) -> ClientRun:
+    """Run a client to its end; `on_start` is called with its process id.
 
-    Raises `RigError` with its last words when it fails or takes longer than `limit_s`.
+    Raises `RigError` with the end of its output when it fails or takes longer than `limit_s`.
     """
     log = RESULTS / ".build" / f"client-{os.getpid()}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w+") as out:
         process = subprocess.Popen(
-            pinned(command, *cores),
+            pin(command, *cores),
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, **(env or {})},
             cwd=log.parent,
             start_new_session=True,
         )
-        ran = Ran("")
-        watcher = _CpuWatcher(process.pid, ran)
+        client_run = ClientRun("")
+        watcher = _CpuWatcher(process.pid, client_run)
         watcher.start()
-        if started:
-            started(process.pid)
+        if on_start:
+            on_start(process.pid)
         try:
             status = process.wait(limit_s)
         except subprocess.TimeoutExpired:
             status = -signal.SIGKILL
         finally:
             watcher.stop()
-            if process.poll() is None:  # interrupted, or over its limit: with all that it started
+            if process.poll() is None:  # interrupted, or over its limit: with its group
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         out.seek(0)
-        ran.output = out.read()
+        client_run.output = out.read()
     log.unlink()
     if status:
-        last = "\n".join(ran.output.strip().splitlines()[-15:])
+        last = "\n".join(client_run.output.strip().splitlines()[-15:])
         raise RigError(f"{' '.join(command[:4])} … ended with {status}:\n{last}")
-    return ran
+    return client_run
 
 
 class _CpuWatcher(threading.Thread):
     """Samples the CPU time of a process tree five times a second."""
 
-    def __init__(self, pid: int, ran: Ran) -> None:
+    def __init__(self, pid: int, client_run: ClientRun) -> None:
         super().__init__(daemon=True)
         self._root = psutil.Process(pid)
-        self._ran = ran
-        self._done = threading.Event()
-        self._so_far: dict[int, float] = {}  # descendants count after their end too
+        self._client_run = client_run
+        self._end = threading.Event()
+        self._so_far: dict[int, float] = {}  # descendants count after their end, too
 
     def run(self) -> None:
-        while not self._done.wait(_SAMPLE_S):
+        while not self._end.wait(_SAMPLE_S):
             self._sample()
 
     def stop(self) -> None:
-        self._done.set()
+        self._end.set()
         self.join()
 
     def _sample(self) -> None:
@@ -272,8 +272,8 @@ class _CpuWatcher(threading.Thread):
             except psutil.NoSuchProcess:
                 continue
             self._so_far[process.pid] = times.user + times.system
-        self._ran.at_ns.append(now)
-        self._ran.cpu_s.append(dict(self._so_far))
+        self._client_run.at_ns.append(now)
+        self._client_run.cpu_s.append(dict(self._so_far))
 
 
 def python_env() -> dict[str, str]:
@@ -301,7 +301,7 @@ def generator_command(url: str, folder: Path, ranks: int = 1, **options: object)
 
 def reference_command(port: int, records: Path | None, **options: object) -> list[str]:
     """The C++ reference client; without `records` it only counts."""
-    command = [str(compiled("client")), "--port", str(port)]
+    command = [str(executable("client")), "--port", str(port)]
     if records:
         command += ["--records", str(records)]
     for name, value in options.items():
@@ -309,7 +309,7 @@ def reference_command(port: int, records: Path | None, **options: object) -> lis
     return command
 
 
-def reference_figures(ran: Ran) -> dict[str, float]:
+def reference_figures(client_run: ClientRun) -> dict[str, float]:
     """The reference client's own count: requests, chunks, wall_s, cpu_s."""
-    figures: dict[str, float] = json.loads(ran.output.strip().splitlines()[-1])
+    figures: dict[str, float] = json.loads(client_run.output.strip().splitlines()[-1])
     return figures

@@ -30,22 +30,22 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
 }
 
 
-def main(chosen: str) -> int:
+def main(set_name: str) -> int:
     """Exit status: 0 when each benchmark came to its end."""
-    failed = []
-    for name, *arguments in SETS[chosen]:
-        began = time.monotonic()
+    failures = []
+    for name, *arguments in SETS[set_name]:
+        begin_s = time.monotonic()
         command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
         status = subprocess.run(command, cwd=ROOT).returncode
-        print(f"benchmarks.{name}: {time.monotonic() - began:.0f} s\n", flush=True)
+        print(f"benchmarks.{name}: {time.monotonic() - begin_s:.0f} s\n", flush=True)
         if status:
-            failed.append(name)
-    if failed:
-        print(f"Not finished: {', '.join(failed)}.", file=sys.stderr)
-    return 1 if failed else 0
+            failures.append(name)
+    if failures:
+        print(f"Not finished: {', '.join(failures)}.", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("chosen", metavar="SET", choices=SETS)
-    sys.exit(main(options.parse_args().chosen))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("set", metavar="SET", choices=SETS)
+    sys.exit(main(parser.parse_args().set))

@@ -12,7 +12,7 @@ from benchmarks.records import Seen, read_generator, read_reference
 from benchmarks.rig import (
     RESULTS,
     Answer,
-    Ran,
+    ClientRun,
     generator_command,
     ground_truth,
     python_env,
@@ -29,15 +29,15 @@ class Client:
 
     name: str
     run: Callable[
-        [int, Path, int, float, int], tuple[Ran, Seen]
+        [int, Path, int, float, int], tuple[ClientRun, Seen]
     ]  # port, folder, inflight, s, tokens
     has_kernel_times: bool
 
 
-def _generator(transport: str) -> Callable[[int, Path, int, float, int], tuple[Ran, Seen]]:
+def _generator(transport: str) -> Callable[[int, Path, int, float, int], tuple[ClientRun, Seen]]:
     def run(
         port: int, folder: Path, inflight: int, seconds: float, tokens: int
-    ) -> tuple[Ran, Seen]:
+    ) -> tuple[ClientRun, Seen]:
         command = generator_command(
             f"http://127.0.0.1:{port}",
             folder,
@@ -47,21 +47,21 @@ def _generator(transport: str) -> Callable[[int, Path, int, float, int], tuple[R
             warmup=inflight,
             transport=transport,
         )
-        ran = run_client(command, env=python_env(), limit_s=seconds + 120)
-        return ran, read_generator(folder / "requests.parquet")
+        client_run = run_client(command, env=python_env(), limit_s=seconds + 120)
+        return client_run, read_generator(folder / "requests.parquet")
 
     return run
 
 
 def _reference(
     port: int, folder: Path, inflight: int, seconds: float, tokens: int
-) -> tuple[Ran, Seen]:
+) -> tuple[ClientRun, Seen]:
     records = folder / "seen.bin"
     command = reference_command(
         port, records, inflight=inflight, duration_s=seconds, max_tokens=tokens
     )
-    ran = run_client(command, limit_s=seconds + 60)
-    return ran, read_reference(records)
+    client_run = run_client(command, limit_s=seconds + 60)
+    return client_run, read_reference(records)
 
 
 GENERATOR = Client("mls epoll", _generator("epoll"), True)
@@ -81,15 +81,15 @@ def measure(
     folder.mkdir(parents=True)
     capacity = 2 * answer.capacity(inflight, seconds)
     with ground_truth(answer, folder, capacity) as server:
-        ran, seen = client.run(server.port, folder, inflight, seconds, answer.tokens)
+        client_run, records = client.run(server.port, folder, inflight, seconds, answer.tokens)
         truth = server.stop()
-    rows_of_truth = restrict(truth, seen.ids)
+    rows_of_truth = restrict(truth, records.ids)
     part = steady(truth, rows_of_truth)
-    cpu_s = ran.cpu_between(part.begin_ns, part.end_ns)
+    cpu_s = client_run.cpu_between(part.begin_ns, part.end_ns)
     lateness = percentiles((truth.before_ns - truth.planned_ns) / 1e6)
     rows: list[dict[str, object]] = []
     for user_space in (False, True) if client.has_kernel_times else (True,):
-        errors = pair(truth, seen, user_space=user_space)
+        errors = pair(truth, records, user_space=user_space)
         row: dict[str, object] = {
             "client": client.name,
             "times": "user-space" if user_space else "kernel",
@@ -106,7 +106,7 @@ def measure(
             "cpu_ms_per_request": 1e3 * cpu_s / max(1, part.requests),
             "cpu_us_per_token": 1e6 * cpu_s / max(1, part.chunks * answer.tokens_per_chunk),
             "client_core_share": cpu_s / part.seconds,
-            "cpu_whole_s": ran.whole_cpu_s,
+            "cpu_whole_s": client_run.whole_cpu_s,
             "server_late_p99_ms": lateness["p99"],
             "server_dropped": truth.dropped,
             "clock_step_us": truth.clock_step_ns / 1e3,

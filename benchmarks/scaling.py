@@ -1,4 +1,4 @@
-"""What ranks cost and bring: 1, 2, 4 and 8 of them.
+"""Cost and benefit of 1, 2, 4 and 8 ranks.
 
 `python -m benchmarks.scaling`: the server on one core, all ranks on the others (on two cores: all
 on one). Rate of unpaced replies and the time from a free place to the next request's start
@@ -23,7 +23,7 @@ from benchmarks.records import Truth, read_generator
 from benchmarks.rig import (
     SERVER_CORE,
     Answer,
-    Ran,
+    ClientRun,
     check_machine,
     generator_command,
     ground_truth,
@@ -40,18 +40,20 @@ PACED = Answer()
 WAITING = Answer(ttft_ms=5000, itl_ms=0, tokens=1)
 
 
-def _run(answer: Answer, ranks: int, inflight: int, **options: object) -> tuple[Path, Ran, Truth]:
+def _run(
+    answer: Answer, ranks: int, inflight: int, **options: object
+) -> tuple[Path, ClientRun, Truth]:
     folder = WORK / "scaling"
     shutil.rmtree(folder, ignore_errors=True)
-    # of unpaced replies the server keeps no records: nothing is paired there
+    # unpaced replies are not paired, so the server keeps no records of them
     capacity = 1 if answer is UNPACED else 2 * answer.capacity(inflight, 10)
     cores = tuple(sorted(os.sched_getaffinity(0) - {SERVER_CORE}))
     with ground_truth(answer, folder / "truth", capacity) as server:
         command = generator_command(
             server.url, folder, ranks, inflight=inflight, max_tokens=answer.tokens, **options
         )
-        ran = run_client(command, cores, python_env(), limit_s=200)
-        return folder, ran, server.stop()
+        client_run = run_client(command, cores, python_env(), limit_s=200)
+        return folder, client_run, server.stop()
 
 
 def _rate(ranks: int, dispatch: str, seconds: float) -> dict[str, object]:
@@ -80,34 +82,34 @@ def _accuracy(ranks: int, seconds: float) -> dict[str, object]:
 
 
 def _idle(ranks: int) -> dict[str, object]:
-    """Core share of the busiest rank while all that happens is that one answer is awaited.
+    """Core share of the busiest rank while all ranks wait for one answer.
 
-    With one request for each worker all wait at their sockets; with one in all, the others have
-    nothing left to do and wait for the end.
+    With one request for each worker all wait at their sockets. With one request in all, the other
+    workers have no job left and wait for the end.
     """
     workers = max(1, ranks - 1)
     shares: dict[str, object] = {}
     for name, iters in (("idle_on_socket", workers), ("idle_without_job", 1)):
-        _, ran, truth = _run(WAITING, ranks, workers, iters=iters, warmup=0)
+        _, client_run, truth = _run(WAITING, ranks, workers, iters=iters, warmup=0)
         begin, end = int(truth.arrival_ns.max()) + NS_PER_S, int(truth.first_ns.min())
-        shares[name] = ran.busiest_between(begin, end) / ((end - begin) / NS_PER_S)
+        shares[name] = client_run.busiest_between(begin, end) / ((end - begin) / NS_PER_S)
     return shares
 
 
 def main(ranks: tuple[int, ...], repeats: int, seconds: float) -> None:
     """Print the tables; write `scaling.csv`, `scaling-dispatch.csv` and a plot."""
     check_machine()
-    whole: list[dict[str, object]] = []
-    handing: list[dict[str, object]] = []
+    rows: list[dict[str, object]] = []
+    dispatch_rows: list[dict[str, object]] = []
     for repeat in range(repeats):
         for count in ranks:
             for dispatch in DISPATCH if count > 1 else ("auto",):
-                given = {"repeat": repeat, "ranks": count, "dispatch": dispatch}
-                handing.append({**given, **_rate(count, dispatch, seconds)})
-            whole.append(
+                setting = {"repeat": repeat, "ranks": count, "dispatch": dispatch}
+                dispatch_rows.append({**setting, **_rate(count, dispatch, seconds)})
+            rows.append(
                 {"repeat": repeat, "ranks": count, **_accuracy(count, seconds), **_idle(count)}
             )
-    rates = tables.save(handing, "scaling-dispatch")
+    rates = tables.save(dispatch_rows, "scaling-dispatch")
     values = {
         "requests_per_s": "requests/s",
         "dispatch_p50_us": "dispatch p50, µs",
@@ -132,16 +134,16 @@ def main(ranks: tuple[int, ...], repeats: int, seconds: float) -> None:
         "idle_on_socket": "core share, all await replies",
         "idle_without_job": "core share, nothing left to do",
     }
-    summary = tables.summarise(tables.save(whole, "scaling"), ["ranks"], list(values))
+    summary = tables.summarise(tables.save(rows, "scaling"), ["ranks"], list(values))
     tables.show(
         "128 in flight, 10 ms apart; and idle ranks (the busiest)", summary, ["ranks"], values
     )
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--ranks", type=int, nargs="+", default=RANKS)
-    options.add_argument("--repeats", type=int, default=2)
-    options.add_argument("--seconds", type=float, default=2)
-    given = options.parse_args()
-    main(tuple(given.ranks), given.repeats, given.seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", type=int, nargs="+", default=RANKS)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=2)
+    options = parser.parse_args()
+    main(tuple(options.ranks), options.repeats, options.seconds)

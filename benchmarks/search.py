@@ -1,8 +1,8 @@
-"""Do the search and the answer find a knee that is known? `python -m benchmarks.search`.
+"""Whether the search and the answer find a known knee: `python -m benchmarks.search`.
 
-The ground-truth server serves 4 requests at once; more wait. For each seed two searches: for the
-knee of the throughput, and under an objective on latency that holds as long as nothing waits. Each
-run is a real one (`mls run`), each decision that of `mls next`; only Snakemake is left out. Both
+The ground-truth server serves 4 requests at once; more wait. Each seed has two searches: one for
+the knee of the throughput, and one under an objective on latency that holds while no request waits.
+Runs are real (`mls run`) and decisions those of `mls next`; only Snakemake is left out. Both
 searches, and the answer from the same runs, must come to inflight 4.
 """
 
@@ -37,7 +37,7 @@ from mls.core.files import write_json
 SLOTS = 4
 _ITERS = 32
 _LIMIT = 1.15
-"""Of the latency without waiting. A fifth place makes it 1.25 on average."""
+"""The objective over the latency without waiting. A fifth place makes that 1.25 on average."""
 
 
 def _answer(seed: int) -> Answer:
@@ -61,10 +61,10 @@ def _config(url: str, seed: int, goal: str, results: Path) -> dict[str, object]:
 
 
 def _search(seed: int, goal: str, folder: Path) -> dict[str, object]:
-    """One search on a fresh server, and what came of it."""
+    """One search on a fresh server: its row of the table."""
     shutil.rmtree(folder, ignore_errors=True)
     results = folder / "results"
-    began = time.monotonic()
+    begin_s = time.monotonic()
     with ground_truth(_answer(seed), folder, capacity=50 * _ITERS) as server:
         data = _config(server.url, seed, goal, results)
         config, path = parse_config(data), folder / "config.json"
@@ -81,20 +81,20 @@ def _search(seed: int, goal: str, folder: Path) -> dict[str, object]:
             if not runs:
                 break
     study = read_study(config, results)
-    found = answer(study).models[0]
-    chosen = found.under_slo if goal == "objective" else found.knee
+    model_answer = answer(study).models[0]
+    estimate = model_answer.under_slo if goal == "objective" else model_answer.knee
     return {
         "seed": seed,
         "goal": goal,
         "search": decision.found,
         "stopped": decision.stopped,
-        "answer": chosen.cell.cell["inflight"] if chosen and chosen.cell else None,
-        "answer_resolved": bool(chosen and chosen.resolved),
+        "answer": estimate.cell.cell["inflight"] if estimate and estimate.cell else None,
+        "answer_resolved": bool(estimate and estimate.resolved),
         "probes": " ".join(f"{c.cell['inflight']}×{len(c.repeats)}" for c in study.cells),
         "failed_checks": " ".join(
             sorted({check for c in study.cells for check in c.checks("fail")})
         ),
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(time.monotonic() - begin_s),
     }
 
 
@@ -108,7 +108,7 @@ def _measure(config: Config, path: Path, run: PlannedRun, results: Path) -> None
 
 
 def main(seeds: list[int]) -> int:
-    """Print a row for each search, write results/bench/search.csv. Exit status 1 when one missed."""
+    """Print a row for each search, write `search.csv`. Exit status 1 when a search missed."""
     check_machine()
     rows = []
     for seed in seeds:
@@ -116,15 +116,15 @@ def main(seeds: list[int]) -> int:
             rows.append(_search(seed, goal, RESULTS / ".build" / "search" / f"{goal}-{seed}"))
             print(*(f"{name} {value}" for name, value in rows[-1].items()), sep=", ", flush=True)
     frame = save(rows, "search")
-    right = frame.groupby("goal")[["search", "answer"]].agg(lambda found: (found == SLOTS).sum())
-    print(f"\nFound {SLOTS}, of {len(seeds)} seeds:\n{right.to_string()}")
-    return 0 if (right == len(seeds)).all().all() else 1
+    hits = frame.groupby("goal")[["search", "answer"]].agg(lambda values: (values == SLOTS).sum())
+    print(f"\nFound {SLOTS}, of {len(seeds)} seeds:\n{hits.to_string()}")
+    return 0 if (hits == len(seeds)).all().all() else 1
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--seeds", type=int, nargs="+", default=list(range(1, 11)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(1, 11)))
     try:
-        raise SystemExit(main(options.parse_args().seeds))
+        raise SystemExit(main(parser.parse_args().seeds))
     except RigError as error:
         raise SystemExit(f"benchmarks.search: {error}") from None

@@ -1,7 +1,7 @@
 """Records of simulated runs, whose faults are known, with the scatter of recorded ones.
 
-Recorded latencies are taken in blocks of whole rounds, drawn at random with replacement: requests
-of a round stay together, as they were, and nothing but a planted fault changes in the long run.
+Recorded latencies are taken in blocks of whole rounds, drawn at random with replacement. Requests
+of a round stay together, and only a planted fault changes anything in the long run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BLOCK_ROUNDS = 4
 TOKENS, PROMPT = 16, 60
 TTFT_SHARE = 0.3
 LATE_S = 0.0002
-"""From a place's becoming free to its next start, on the embedded engine."""
+"""From the moment a place is free to its next start, on the embedded engine."""
 
 Floats = NDArray[np.float64]
 Pace = Callable[[Floats], Floats]
@@ -55,7 +55,7 @@ def scatter(
     source: dict[int, Floats], inflight: int, requests: int, rng: np.random.Generator
 ) -> Floats:
     """Latencies about 1 of so many requests, from recorded rounds at the nearest inflight."""
-    near = min(source, key=lambda one: abs(np.log(one / inflight)))
+    near = min(source, key=lambda candidate: abs(np.log(candidate / inflight)))
     series = source[near]
     size = min(BLOCK_ROUNDS * near, len(series))
     starts = rng.integers(0, (len(series) - size) // near + 1, -(-requests // size)) * near
@@ -67,24 +67,24 @@ def closed_loop(
 ) -> pa.Table:
     """Records of a closed loop (schema `REQUESTS`). latency: in s, in the order of starts.
 
-    late, idle: how long a place waits for its next request, as a share of the mean latency, with
-    the client's knowing (it counts as lateness) and without.
+    late, idle: how long a place waits for its next request, as shares of the mean latency; `late`
+    is in the record as lateness, `idle` is not.
     """
     requests, mean = len(latency), float(latency.mean())
     free = np.zeros(inflight)
     scheduled, start, end = np.empty((3, requests))
-    slowed = latency * pace(np.arange(requests) / max(1, requests - 1))
+    durations = latency * pace(np.arange(requests) / max(1, requests - 1))
     slot = np.empty(requests, np.int64)
     for job in range(requests):
         place = slot[job] = free.argmin()
         scheduled[job] = free[place] + idle * mean * (job >= inflight)
         start[job] = scheduled[job] + LATE_S + late * mean * (job >= inflight)
-        end[job] = free[place] = start[job] + slowed[job]
+        end[job] = free[place] = start[job] + durations[job]
     return records(scheduled, start, end, slot=slot)
 
 
 def open_loop(due: Floats, service: Floats, slots: int) -> pa.Table:
-    """Records of arrivals at a server that works on `slots` requests at once, first come first served."""
+    """Records of arrivals at a server that serves `slots` requests at once, in order of arrival."""
     free = np.zeros(slots)
     end = np.empty(len(due))
     for job, at in enumerate(due):
@@ -96,18 +96,18 @@ def open_loop(due: Floats, service: Floats, slots: int) -> pa.Table:
 def records(scheduled: Floats, start: Floats, end: Floats, **columns: NDArray) -> pa.Table:
     """A table with the columns of `REQUESTS`. Times in s; each reply came in two chunks."""
     count = len(start)
-    begun, done = _ns(start), _ns(end)
-    first = begun + ((done - begun) * TTFT_SHARE).astype(np.int64)
-    chunks = pa.array(list(np.stack([first, done], axis=1)), pa.list_(pa.int64()))
-    known = {
+    start_ns, end_ns = _ns(start), _ns(end)
+    first_ns = start_ns + ((end_ns - start_ns) * TTFT_SHARE).astype(np.int64)
+    chunks = pa.array(list(np.stack([first_ns, end_ns], axis=1)), pa.list_(pa.int64()))
+    values = {
         "request_id": [str(job) for job in range(count)],
         "job": np.arange(count),
         "rank": np.ones(count, np.int32),
         "scheduled_ns": _ns(scheduled),
-        "start_ns": begun,
-        "first_chunk_ns": first,
-        "last_chunk_ns": done,
-        "end_ns": done,
+        "start_ns": start_ns,
+        "first_chunk_ns": first_ns,
+        "last_chunk_ns": end_ns,
+        "end_ns": end_ns,
         "chunk_ns": chunks,
         "chunk_lag_ns": pa.array([[40_000, 40_000]] * count, pa.list_(pa.int64())),
         "chunk_merged": pa.array([[False, False]] * count, pa.list_(pa.bool_())),
@@ -119,13 +119,13 @@ def records(scheduled: Floats, start: Floats, end: Floats, **columns: NDArray) -
         "attempts": np.ones(count, np.int64),
         "reconnects": np.zeros(count, np.int64),
         "finish_reason": ["length"] * count,
-        "server_prompt_ms": (first - begun) * 0.99 / 1e6,
-        "server_predicted_ms": (done - first) * 0.99 / 1e6,
+        "server_prompt_ms": (first_ns - start_ns) * 0.99 / 1e6,
+        "server_predicted_ms": (end_ns - first_ns) * 0.99 / 1e6,
     } | columns
     return pa.table(
         {
-            field.name: pa.array(known[field.name]).cast(field.type)
-            if field.name in known
+            field.name: pa.array(values[field.name]).cast(field.type)
+            if field.name in values
             else pa.nulls(count, field.type)
             for field in REQUESTS
         },

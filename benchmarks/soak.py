@@ -1,4 +1,4 @@
-"""A long run: does a rank's memory stay flat, and do requests leave as punctually at its end?
+"""A long run: whether each rank's memory stays flat, and requests leave as punctually at its end.
 
 `python -m benchmarks.soak [--minutes 60]`. Two ranks hold 64 requests in flight at the
 ground-truth server. While load is running each rank's memory (RSS) is read every five seconds;
@@ -30,7 +30,7 @@ ANSWER = Answer(ttft_ms=50, itl_ms=50, tokens=64)
 RANKS, INFLIGHT = 2, 64
 _EVERY_S = 5
 _ANALYSIS_S = 1800  # a busy machine takes its time over millions of tokens
-_SETTLED_S = 600  # after so long there are as many replies in memory as there may be
+_SETTLE_S = 600  # by then as many replies are in memory as the limit allows
 _BLOCKS = 12
 
 
@@ -52,7 +52,7 @@ class Trend:
 
 
 def trend(at_s: np.ndarray, values: np.ndarray) -> Trend:
-    """Least squares over the means of 12 blocks of time: neighbouring values are not independent."""
+    """Least squares over the means of 12 blocks of time, since neighbours are not independent."""
     edges = np.linspace(at_s[0], at_s[-1], _BLOCKS + 1)
     block = np.clip(np.searchsorted(edges, at_s, side="right") - 1, 0, _BLOCKS - 1)
     means = pd.DataFrame({"h": at_s / 3600, "v": values}).groupby(block).mean()
@@ -66,11 +66,11 @@ class Memory(threading.Thread):
     def __init__(self, launcher: int) -> None:
         super().__init__(daemon=True)
         self._launcher = psutil.Process(launcher)
-        self.done = threading.Event()
+        self.end = threading.Event()
         self.rows: list[dict[str, object]] = []
 
     def run(self) -> None:
-        while not self.done.wait(_EVERY_S):
+        while not self.end.wait(_EVERY_S):
             now = time.monotonic_ns()
             for process in self._launcher.children(recursive=True):
                 try:
@@ -84,7 +84,7 @@ class Memory(threading.Thread):
 
 
 def soak(minutes: float, folder: Path) -> pd.DataFrame:
-    """Run it; the samples of memory."""
+    """Run the load; returns the samples of memory (columns `at_ns`, `rank`, `rss_mib`)."""
     watchers: list[Memory] = []
 
     def watch(pid: int) -> None:
@@ -104,12 +104,12 @@ def soak(minutes: float, folder: Path) -> pd.DataFrame:
             scheduler="apart",
         )
         try:
-            run_client(command, (), env(), limit_s=60 * minutes + _ANALYSIS_S, started=watch)
+            run_client(command, (), env(), limit_s=60 * minutes + _ANALYSIS_S, on_start=watch)
         finally:
-            watchers[0].done.set()
+            watchers[0].end.set()
             watchers[0].join()
-            found = save(watchers[0].rows, "soak-memory")
-    return found
+            samples = save(watchers[0].rows, "soak-memory")
+    return samples
 
 
 def main(minutes: float) -> None:
@@ -120,16 +120,16 @@ def main(minutes: float) -> None:
     summary = json.loads((folder / "run.json").read_text())["summary"]
     columns = ["scheduled_ns", "start_ns", "first_chunk_ns", "chunks"]
     requests = pq.read_table(folder / "requests.parquet", columns=columns).to_pandas()
-    begin = requests["start_ns"].min() + _SETTLED_S * NS_PER_S
+    begin = requests["start_ns"].min() + _SETTLE_S * NS_PER_S
     end = requests["start_ns"].max()
     rows: list[dict[str, object]] = []
 
-    def row(what: str, unit: str, found: Trend) -> None:
-        rows.append({"what": what, "unit": unit, **vars(found), "flat": found.flat})
-        print(f"{what}, {unit}: {found}{'' if found.flat else '  NOT FLAT'}", flush=True)
+    def row(what: str, unit: str, line: Trend) -> None:
+        rows.append({"what": what, "unit": unit, **vars(line), "flat": line.flat})
+        print(f"{what}, {unit}: {line}{'' if line.flat else '  NOT FLAT'}", flush=True)
 
-    loaded = memory[memory["at_ns"].between(begin, end)]
-    for rank, of_rank in loaded.groupby("rank"):
+    samples = memory[memory["at_ns"].between(begin, end)]
+    for rank, of_rank in samples.groupby("rank"):
         at_s = (of_rank["at_ns"] - begin).to_numpy() / NS_PER_S
         row(f"memory of rank {rank}", "MiB", trend(at_s, of_rank["rss_mib"].to_numpy()))
     steady = requests[requests["start_ns"] > begin].sort_values("start_ns")
@@ -155,9 +155,9 @@ def main(minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--minutes", type=float, default=60)
-    given = options.parse_args()
-    if given.minutes < 20:
-        options.error("a trend needs at least 20 minutes, of which the first ten aren't looked at")
-    main(given.minutes)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60)
+    options = parser.parse_args()
+    if options.minutes < 20:
+        parser.error("a trend needs at least 20 minutes, of which the first ten aren't looked at")
+    main(options.minutes)

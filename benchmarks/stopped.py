@@ -1,4 +1,4 @@
-"""What a client that is held up reports: the generator is stopped for 20 ms at random moments.
+"""Errors of a client that is held up: the generator is stopped for 20 ms at random moments.
 
 `python -m benchmarks.stopped`: SIGSTOP, 20 ms, SIGCONT, over and over while load is running. By
 kernel times every chunk that is not marked as merged must be as right as without the stops; by
@@ -39,7 +39,7 @@ class Stopper(threading.Thread):
         super().__init__(daemon=True)
         self.stops = 0
         self._random = random.Random(seed)
-        self._done = threading.Event()
+        self._end = threading.Event()
         self._pid = 0
 
     def take(self, pid: int) -> None:
@@ -47,7 +47,7 @@ class Stopper(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        while not self._done.wait(self._random.uniform(0.05, 0.35)):
+        while not self._end.wait(self._random.uniform(0.05, 0.35)):
             try:
                 os.kill(self._pid, signal.SIGSTOP)
                 time.sleep(STOP_S)
@@ -57,12 +57,12 @@ class Stopper(threading.Thread):
             self.stops += 1
 
     def finish(self) -> None:
-        self._done.set()
+        self._end.set()
         if self.is_alive():
             self.join()
 
 
-def measure(inflight: int, seconds: float, stopped: bool, seed: int) -> list[dict[str, object]]:
+def measure(inflight: int, seconds: float, with_stops: bool, seed: int) -> list[dict[str, object]]:
     """Two rows, by kernel and by user-space times, of one run."""
     folder = WORK / "stopped"
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,19 +75,19 @@ def measure(inflight: int, seconds: float, stopped: bool, seed: int) -> list[dic
         run_client(
             command,
             env=python_env(),
-            started=stopper.take if stopped else None,
+            on_start=stopper.take if with_stops else None,
             limit_s=seconds + 120,
         )
         stopper.finish()
         truth = server.stop()
-    seen = read_generator(folder / "requests.parquet")
+    records = read_generator(folder / "requests.parquet")
     return [
         {
-            "stops": "20 ms, random" if stopped else "none",
+            "stops": "20 ms, random" if with_stops else "none",
             "times": "user-space" if user_space else "kernel",
             "inflight": inflight,
             "stops_done": stopper.stops,
-            **_figures(pair(truth, seen, user_space=user_space)),
+            **_figures(pair(truth, records, user_space=user_space)),
         }
         for user_space in (False, True)
     ]
@@ -112,8 +112,8 @@ def main(inflight: int, repeats: int, seconds: float) -> None:
     rows = [
         {"repeat": repeat, **row}
         for repeat in range(repeats)
-        for stopped in (False, True)
-        for row in measure(inflight, seconds, stopped, seed=repeat)
+        for with_stops in (False, True)
+        for row in measure(inflight, seconds, with_stops, seed=repeat)
     ]
     frame = tables.save(rows, "stopped")
     values = {
@@ -136,9 +136,9 @@ def main(inflight: int, repeats: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--inflight", type=int, default=32)
-    options.add_argument("--repeats", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=8)
-    given = options.parse_args()
-    main(given.inflight, given.repeats, given.seconds)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--inflight", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8)
+    options = parser.parse_args()
+    main(options.inflight, options.repeats, options.seconds)

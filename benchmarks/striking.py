@@ -1,7 +1,7 @@
-"""One blow at one process of the pipeline at a random moment, and what is there afterwards.
+"""One blow at one process of the pipeline at a random moment, and the state afterwards.
 
-Processes are found by a mark in their environment, which they hand on to all that they start: so
-none is overlooked, however short it lived or whoever adopted it.
+Processes are identified by a mark in their environment, which their children inherit. So none is
+overlooked, however short its life and whoever its parent.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 ORPHAN_S = 5
-"""What was started must have ended so long after the first of it."""
+"""All processes of a trial must end within this time after the first one's end."""
 
 _MARK = "MLS_CHAOS"
 _LOOK_S = 0.05
 _LONGEST_S = 600
 _ENDS_S = 120
-"""A struck measurement ends so soon: well before the requests' own time limit would end it."""
+"""A measurement must end within this time after the blow, well below the requests' time limit."""
 _REQUESTS = 4
 CELL = "model~smollm2/inflight~2/ranks~2"
 
 
-def marked(mark: str) -> list[psutil.Process]:
+def processes_with(mark: str) -> list[psutil.Process]:
     """All living processes of one trial; a zombie has no environment any more."""
-    found = []
+    processes = []
     for pid in psutil.pids():
         with contextlib.suppress(OSError, psutil.NoSuchProcess):
             if f"{_MARK}={mark}\0".encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                found.append(psutil.Process(pid))
-    return found
+                processes.append(psutil.Process(pid))
+    return processes
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -86,26 +86,27 @@ VICTIMS: dict[str, Callable[[psutil.Process], bool]] = {
     "rank 1": lambda process: _rank(process) == "1",
     "server": _is_server,
 }
-"""What is struck beside the first process of all; rank 1 is the one that works."""
+"""Targets beside the first process of a trial → whether a process is it. Rank 1 is the worker."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one blow. Sentences where something is not as it must be."""
+    """The outcome of one blow: a sentence for each thing that is not as it must be."""
 
     target: str
     signal: str
     at: float
-    """When it was struck, as a share of the target's life in an undisturbed run."""
+    """Moment of the blow, as a share of the target's life in an undisturbed run."""
     orphans: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
 
 class Arena:
-    """A folder with one finished repeat, and how to measure a second one.
+    """A folder with one finished repeat, and the means to measure a second one.
 
-    whole: by Snakemake, with all that comes after; else by what Snakemake would start for it.
+    whole: whether Snakemake measures it, tables and page included; else the command that Snakemake
+    would start for it does.
     """
 
     def __init__(self, folder: Path, model_file: Path, whole: bool) -> None:
@@ -117,7 +118,7 @@ class Arena:
         config = {
             "name": "chaos",
             "models": {"smollm2": {"path": str(model_file)}},
-            # one thread: two that share cores with others wait for each other
+            # one thread: two threads on shared cores wait for each other
             "server": {"parallel": 2, "ctx": 1024, "threads": 1},
             "environment": {"manager": "current"},
             "run": {
@@ -135,15 +136,15 @@ class Arena:
             (folder / f"{repeats}.yaml").write_text(text)
         if not whole:
             self._model()
-        status, printed = self.call(1)
+        status, output = self.call(1)
         if status:
-            raise RuntimeError(printed)
+            raise RuntimeError(output)
         self.life = self._lives()
-        self.kept = contents(self.runs / "repeat~1")
+        self.first_contents = contents(self.runs / "repeat~1")
         self.shape = shape(self.second)
 
     def command(self, repeat: int) -> list[str]:
-        """What measures this repeat."""
+        """The command that measures this repeat."""
         if self.whole:
             where = [
                 "--directory",
@@ -160,9 +161,9 @@ class Arena:
 
     @contextlib.contextmanager
     def running(self, repeat: int, *options: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-        """(the first process of a measurement, the mark of all of them); none outlives it.
+        """(first process of a measurement, mark of all its processes); none outlives the context.
 
-        What they print goes to `<mark>.log`.
+        Their output goes to `<mark>.log`.
         """
         self._number += 1
         mark = f"{os.getpid()}-{id(self)}-{self._number}"
@@ -180,9 +181,9 @@ class Arena:
         try:
             yield process, mark
         finally:
-            for left in marked(mark):
+            for survivor in processes_with(mark):
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    left.kill()
+                    survivor.kill()
             process.wait()
 
     def call(self, repeat: int, *options: str) -> tuple[int, str]:
@@ -197,49 +198,56 @@ class Arena:
             shutil.rmtree(self.second, ignore_errors=True)
             at = random_.random()
             with self.running(2) as (process, mark):
-                if not self._struck(process, mark, target, sig, at):
-                    continue  # the target had ended before: draw another moment
-                orphans = _left(process, mark)
-            return Trial(target, sig.name, at, orphans, self.lost(), self.wrong())
+                if not self._strike_process(process, mark, target, sig, at):
+                    continue  # the target had ended before the blow: draw another moment
+                orphans = _survivors(process, mark)
+            return Trial(target, sig.name, at, orphans, self.lost_files(), self.differences())
 
     def again(self) -> list[str]:
-        """The next call: it must measure what is missing and nothing else. What is wrong with it."""
-        there = (self.second / "run.json").exists() and not self._cut_short()
-        before = contents(self.second) if there else {}
-        if self.whole or not there:
-            status, printed = self.call(2)
+        """Sentences on faults of the next call, which must measure what is missing, and no more."""
+        has_result = (self.second / "run.json").exists() and not self._is_incomplete()
+        before = contents(self.second) if has_result else {}
+        if self.whole or not has_result:
+            status, output = self.call(2)
             if status:
-                return [f"the next call ended with exit status {status}: {printed}"]
-        if there and contents(self.second) != before:
+                return [f"the next call ended with exit status {status}: {output}"]
+        if has_result and contents(self.second) != before:
             return ["the next call measured again what was there"]
-        return self.lost() + self.wrong(finished=True)
+        return self.lost_files() + self.differences(required=True)
 
-    def _cut_short(self) -> bool:
+    def _is_incomplete(self) -> bool:
         """Whether Snakemake died before it knew how the second repeat's job ended.
 
-        The result may be there then, but it is measured again: Snakemake has no record of what it
-        was made from, by which it would see later that it is stale.
+        The result may exist then, but the repeat is measured again: Snakemake has no record of its
+        inputs, by which it would later see that the result is stale.
         """
         name = str((self.second / "run.json").relative_to(self.folder))
         mark = base64.urlsafe_b64encode(name.encode()).decode()
         return (self.folder / ".snakemake" / "incomplete" / mark).exists()
 
-    def lost(self) -> list[str]:
-        """What is no more as it was in the repeat that had been finished."""
-        found = contents(self.runs / "repeat~1")
-        return [name for name in {*found, *self.kept} if found.get(name) != self.kept.get(name)]
+    def lost_files(self) -> list[str]:
+        """Names of files of the finished repeat that have changed, appeared or disappeared."""
+        files = contents(self.runs / "repeat~1")
+        return [
+            name
+            for name in {*files, *self.first_contents}
+            if files.get(name) != self.first_contents.get(name)
+        ]
 
-    def wrong(self, finished: bool = False) -> list[str]:
-        """How the second repeat differs from an undisturbed one, if it has a result."""
+    def differences(self, required: bool = False) -> list[str]:
+        """Differences of the second repeat's result from an undisturbed one's.
+
+        required: whether a missing result is one, too.
+        """
         if not (self.second / "run.json").exists():
-            return ["there is no result"] if finished else []
+            return ["there is no result"] if required else []
         try:
-            found = shape(self.second)
+            traits = shape(self.second)
         except (OSError, ValueError) as error:
             return [f"it can't be read: {error}"]
-        return sorted({*found, *self.shape} - {*found} & {*self.shape})
+        return sorted({*traits, *self.shape} - {*traits} & {*self.shape})
 
-    def _struck(
+    def _strike_process(
         self,
         process: subprocess.Popen[bytes],
         mark: str,
@@ -258,7 +266,7 @@ class Arena:
                 process.send_signal(sig)
             return True
         while process.poll() is None:
-            victims = [p for p in marked(mark) if VICTIMS[target](p)]
+            victims = [p for p in processes_with(mark) if VICTIMS[target](p)]
             if victims:
                 time.sleep(at * (ends - appears))
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -270,37 +278,37 @@ class Arena:
 
     def _lives(self) -> dict[str, tuple[float, float]]:
         """When each target appears and ends in an undisturbed run, in s from its start."""
-        began = time.monotonic()
+        begin_s = time.monotonic()
         life: dict[str, tuple[float, float]] = {}
         with self.running(2) as (process, mark):
             while process.poll() is None:
-                now = time.monotonic() - began
-                for other in marked(mark):
-                    for target, is_it in VICTIMS.items():
-                        if is_it(other):
+                now = time.monotonic() - begin_s
+                for other in processes_with(mark):
+                    for target, matches in VICTIMS.items():
+                        if matches(other):
                             life[target] = (life.get(target, (now, now))[0], now)
                 time.sleep(_LOOK_S)
             if process.returncode:
                 raise RuntimeError((self.folder / f"{mark}.log").read_text(errors="replace"))
-        return life | {self.root: (0.0, time.monotonic() - began)}
+        return life | {self.root: (0.0, time.monotonic() - begin_s)}
 
     def _model(self) -> None:
-        described = self.folder / "results" / "models" / "smollm2.json"
+        model_file = self.folder / "results" / "models" / "smollm2.json"
         command = [sys.executable, "-m", "mls", "model", "smollm2", "--config", "1.yaml"]
         env = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
-        subprocess.run([*command, "--output", described], cwd=self.folder, env=env, check=True)
+        subprocess.run([*command, "--output", model_file], cwd=self.folder, env=env, check=True)
 
 
-def _left(process: subprocess.Popen[bytes], mark: str) -> list[str]:
-    """What has not ended: the first process for long, or another of them soon after it."""
+def _survivors(process: subprocess.Popen[bytes], mark: str) -> list[str]:
+    """Processes that run on: the first one after _ENDS_S, or others ORPHAN_S after its end."""
     try:
         process.wait(_ENDS_S)
     except subprocess.TimeoutExpired:
         return [f"still running: {' '.join(_words(psutil.Process(process.pid)))}"]
     until = time.monotonic() + ORPHAN_S
-    while (left := marked(mark)) and time.monotonic() < until:
+    while (survivors := processes_with(mark)) and time.monotonic() < until:
         time.sleep(_LOOK_S)
-    return [f"{p.pid} {' '.join(_words(p))}" for p in left]
+    return [f"{p.pid} {' '.join(_words(p))}" for p in survivors]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -314,17 +322,17 @@ def contents(folder: Path) -> dict[str, str]:
 
 def shape(folder: Path) -> set[str]:
     """What two repeats of one cell have in common: files, keys, columns, jobs and their digests."""
-    told = json.loads((folder / "run.json").read_text())
+    result = json.loads((folder / "run.json").read_text())
     table = pq.read_table(folder / "requests.parquet")
     digests = contents(folder)
-    changed = [name for name, digest in told["files"].items() if digests.get(name) != digest]
+    mismatches = [name for name, digest in result["files"].items() if digests.get(name) != digest]
     return {
         *(f"file {name}" for name in digests),
-        *(f"key {path}" for path in _paths(told)),
+        *(f"key {path}" for path in _paths(result)),
         *(f"column {column.name} {column.type}" for column in table.schema),
         f"jobs {sorted(table['job'].to_pylist())}",
-        f"ok {told['summary']['requests']['ok']}",
-        *(f"{name} is not as run.json says" for name in changed),
+        f"ok {result['summary']['requests']['ok']}",
+        *(f"{name} is not as run.json says" for name in mismatches),
     }
 
 

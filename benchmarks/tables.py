@@ -17,7 +17,7 @@ from benchmarks.rig import RESULTS
 
 
 def save(rows: list[dict[str, object]], name: str) -> pd.DataFrame:
-    """One row a run to `results/bench/<name>.csv`."""
+    """Write one row a run to `results/bench/<name>.csv`; returns the table."""
     frame = pd.DataFrame(rows)
     RESULTS.mkdir(parents=True, exist_ok=True)
     frame.to_csv(RESULTS / f"{name}.csv", index=False)
@@ -25,7 +25,7 @@ def save(rows: list[dict[str, object]], name: str) -> pd.DataFrame:
 
 
 def summarise(frame: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
-    """Median over the repeats, and their lowest and highest, of each value: `x`, `x_low`, `x_high`."""
+    """Median, lowest and highest over the repeats of each value: `x`, `x_low`, `x_high`."""
     groups = frame.groupby(by, sort=False, dropna=False)[values]
     low, high = groups.min().add_suffix("_low"), groups.max().add_suffix("_high")
     return pd.concat([groups.median(), low, high], axis=1).reset_index()
@@ -53,7 +53,7 @@ def _cell(median: float, low: float, high: float) -> str:
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """So many significant digits; thousands with commas."""
+    """A value with `digits` significant digits; without decimals and with commas from 100 on."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}" if value else "0"
@@ -91,7 +91,7 @@ def plot_bars(
 
 
 def save_plot(drawing: Figure, name: str) -> Path:
-    """To `results/bench/<name>.svg`."""
+    """Write the plot to `results/bench/<name>.svg`, whose path is returned."""
     path = RESULTS / f"{name}.svg"
     drawing.savefig(path)
     plt.close(drawing)

@@ -1,4 +1,4 @@
-"""What the sampler costs: its share of one core beside a server and some ranks.
+"""Cost of the sampler: its share of one core beside a server and some ranks.
 
 `python -m benchmarks.telemetry [--seconds S] [--ranks R]`: the real sampler samples this host,
 a stand-in for the server that answers `/metrics`, and R idle processes.
@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def cost(seconds: float, ranks: int) -> float:
-    """Share of one core."""
+    """The sampler's share of one core over `seconds`, beside `ranks` idle processes."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         idle = [subprocess.Popen(["sleep", str(seconds + 60)]) for _ in range(ranks)]
@@ -45,10 +45,10 @@ def cost(seconds: float, ranks: int) -> float:
             with sampling(Server(), [url], [os.getpid()]):
                 (sampler,) = (c for c in psutil.Process().children() if c.pid not in before)
                 time.sleep(SETTLE_S)
-                begin, used = time.monotonic(), sum(sampler.cpu_times()[:2])
+                begin, cpu_s = time.monotonic(), sum(sampler.cpu_times()[:2])
                 time.sleep(seconds)
-                used = sum(sampler.cpu_times()[:2]) - used
-                return used / (time.monotonic() - begin)
+                cpu_s = sum(sampler.cpu_times()[:2]) - cpu_s
+                return cpu_s / (time.monotonic() - begin)
         finally:
             for process in idle:
                 process.kill()
@@ -57,7 +57,7 @@ def cost(seconds: float, ranks: int) -> float:
 
 
 def main() -> int:
-    """Prints the share."""
+    """Print the share."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--ranks", type=int, default=9)

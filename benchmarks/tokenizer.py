@@ -1,4 +1,4 @@
-"""A tokenizer for peers that want one: one token a word, made here, so no hub is reached for."""
+"""A tokenizer for peers that need one: one token a word, made here, without any hub."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from mls.protocol.prompts import prompt
 
 
 def words() -> list[str]:
-    """The words of the generator's own prompts, so that a real server gets much the same from all."""
+    """The words of the generator's prompts: a real server gets similar ones from all clients."""
     return sorted(
         {word for job in range(500) for word in prompt(1, job, 48).split() if word.isalpha()}
     )
 
 
 def make(folder: Path) -> Path:
-    """Write it in the format that `transformers.AutoTokenizer` loads; the folder.
+    """Write it in the format that `transformers.AutoTokenizer` loads; returns the folder.
 
-    ` tok`, which is all that the ground-truth server says, is one token too.
+    ` tok`, the only word of the ground-truth server, is one token, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     special = ["<unk>", "<s>", "</s>"]
     vocabulary = {word: i for i, word in enumerate(dict.fromkeys([*special, "tok", *words()]))}
-    added = [
+    entries = [
         {
             "id": vocabulary[token],
             "content": token,
@@ -39,7 +39,7 @@ def make(folder: Path) -> Path:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": added,
+        "added_tokens": entries,
         "normalizer": None,
         "pre_tokenizer": {"type": "WhitespaceSplit"},
         "post_processor": None,

@@ -1,8 +1,8 @@
-"""Fuzzes the parsers of replies: `python -m benchmarks.fuzz [--minutes 60]`, with PYTHONPATH=workflow.
+"""Fuzz the parsers of replies: `python -m benchmarks.fuzz [--minutes 60]`, PYTHONPATH=workflow.
 
-All targets run side by side, in an environment of their own (made on the first run), and each
-ends with its first finding. Inputs that reached new code are kept in `results/bench/fuzz/<target>`
-and are where the next run begins. Exit status 1 when there are findings.
+All targets run side by side, in an environment of their own, which the first run makes. Each ends
+with its first finding. Inputs that reach new code are kept in `results/bench/fuzz/<target>`, and
+the next run begins with them. Exit status 1 when there are findings.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ HERE = Path(__file__).resolve().parent
 FOLDER = RESULTS / "fuzz"
 LISTS = (ROOT / "requirements" / "run.txt", HERE / "atheris.txt")
 _LONGEST_INPUT = 4096
-_SLOWEST_INPUT_S = 300  # by the wall clock: where others need the cores an input takes its time
+_SLOWEST_INPUT_S = 300  # by the wall clock: on busy cores an input takes long
 
 
 def start(python: str, target: str, seconds: int) -> subprocess.Popen[bytes]:
     """Fuzz one target in a process of its own; its log is `<target>.log`."""
-    found = FOLDER / target
-    found.mkdir(parents=True, exist_ok=True)
+    corpus = FOLDER / target
+    corpus.mkdir(parents=True, exist_ok=True)
     seeds = HERE / "seeds" / target
     options = [
         f"-max_total_time={seconds}",
@@ -40,7 +40,7 @@ def start(python: str, target: str, seconds: int) -> subprocess.Popen[bytes]:
     ]
     with _log(target).open("wb") as log:
         return subprocess.Popen(
-            [python, "-m", "benchmarks.fuzz.driver", target, *options, str(found), str(seeds)],
+            [python, "-m", "benchmarks.fuzz.driver", target, *options, str(corpus), str(seeds)],
             cwd=ROOT,
             env=os.environ | python_env(),
             stdout=log,
@@ -49,15 +49,15 @@ def start(python: str, target: str, seconds: int) -> subprocess.Popen[bytes]:
 
 
 def row(target: str, status: int) -> str:
-    """What became of a target: executions, code reached, inputs kept, findings."""
+    """A target's line of the table: executions, edges of the code reached, inputs, findings."""
     log = _log(target).read_text(errors="replace")
     runs = re.findall(r"^#(\d+)\s.*?cov: (\d+)", log, re.MULTILINE)
-    executions, reached = map(int, runs[-1]) if runs else (0, 0)
-    kept = len(list((FOLDER / target).iterdir()))
+    executions, edges = map(int, runs[-1]) if runs else (0, 0)
+    inputs = len(list((FOLDER / target).iterdir()))
     findings = sorted(path.name for path in FOLDER.glob(f"{target}-*"))
     if status and not findings:
         findings = [f"exit status {status}, see {_log(target)}"]
-    return f"{target:8} {executions:>12,} {reached:>8,} {kept:>8,}  {', '.join(findings) or 'none'}"
+    return f"{target:8} {executions:>12,} {edges:>8,} {inputs:>8,}  {', '.join(findings) or 'none'}"
 
 
 def main(minutes: float) -> int:

@@ -1,4 +1,7 @@
-"""Runs one target under atheris, in the fuzzers' own environment: `driver.py TARGET [libFuzzer options]`."""
+"""Run one target under atheris, in the fuzzers' own environment.
+
+`driver.py TARGET [libFuzzer options]`.
+"""
 
 from __future__ import annotations
 

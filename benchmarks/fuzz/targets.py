@@ -1,8 +1,8 @@
-"""What is fuzzed: each target takes any bytes, and raises when the project's code breaks a promise.
+"""Targets of the fuzzer: each takes any bytes, and raises when the code breaks a promise.
 
-Bytes of a server go through the same functions as in a run; what comes out must be the same
-however they were split, must be an error or a parse, and must fit the tables. The first byte
-of an input says how it is split and framed, so that a seed is a file that a person can read.
+Bytes of a server go through the same functions as in a run. The result must not depend on how they
+are split, must be an error or a parse, and must fit the tables. The first byte of an input says how
+the rest is split and framed, so that a seed is a file that a person can read.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _STATUS = (200, 200, 429, 500)
 
 
 def sse(data: bytes) -> None:
-    """Server-sent events: any split gives the same ones, and they are those of the specification."""
+    """Server-sent events: any split of the body gives the events of the specification."""
     size, body = data[:1], data[1:]
     expected = _plain_events(body)
     assert [event.data for event in events([(body, 0)])] == expected
     reads = list(enumerate(_pieces(body, size)))
-    found: list[Event] = list(events([(piece, read) for read, piece in reads]))
-    assert [event.data for event in found] == expected
-    came = [event.read for event in found]
-    assert came == sorted(came) and all(0 <= read < len(reads) for read in came)
+    results: list[Event] = list(events([(piece, read) for read, piece in reads]))
+    assert [event.data for event in results] == expected
+    order = [event.read for event in results]
+    assert order == sorted(order) and all(0 <= read < len(reads) for read in order)
 
 
 def reply(data: bytes) -> None:
@@ -60,7 +60,7 @@ def reply(data: bytes) -> None:
 def http(data: bytes) -> None:
     """Raw reads of a connection: any split gives the same reply, and a row of the table."""
     size, raw = data[:1], data[1:]
-    at_once, split = _received([raw]), _received(_pieces(raw, size))
+    at_once, split = _exchange_of([raw]), _exchange_of(_pieces(raw, size))
     assert at_once.error == split.error
     if at_once.error is None:
         assert at_once.status == split.status
@@ -70,13 +70,13 @@ def http(data: bytes) -> None:
 
 
 def probe(data: bytes) -> None:
-    """What the probe makes of a reply: figures that are figures, and text."""
+    """The probe's reading of a reply: figures that are figures, and text."""
     for event_stream in (True, False):
-        found = read_reply(200, event_stream, [(data, 0)])
-        for figure in (found.prompt_tokens, found.completion_tokens, found.cached_tokens):
+        result = read_reply(200, event_stream, [(data, 0)])
+        for figure in (result.prompt_tokens, result.completion_tokens, result.cached_tokens):
             assert figure is None or type(figure) is int
-        assert found.finish_reason is None or isinstance(found.finish_reason, str)
-        json.dumps([storable(found.usage), storable(found.timings)], allow_nan=False).encode()
+        assert result.finish_reason is None or isinstance(result.finish_reason, str)
+        json.dumps([storable(result.usage), storable(result.timings)], allow_nan=False).encode()
     metrics = parse_metrics(data.decode("latin-1"))
     assert all(math.isfinite(value) for value in metrics.values())
 
@@ -90,14 +90,14 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def _pieces(body: bytes, size: bytes) -> list[bytes]:
-    """The body in pieces of so many bytes; 0: in one."""
+    """The body in pieces of `size[0]` bytes; 0: in one."""
     step = (size[0] if size else 0) or len(body) or 1
     return [body[at : at + step] for at in range(0, len(body), step)]
 
 
 def _plain_events(body: bytes) -> list[bytes]:
-    """The specification's algorithm, with our leniencies, for a body that is there as a whole."""
-    found, data = [], list[bytes]()
+    """The specification's algorithm, with the project's leniencies, for a whole body."""
+    plain, data = [], list[bytes]()
     for line in [*re.split(rb"\r\n|\n|\r", body.removeprefix(BYTE_ORDER_MARK)), b""]:
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
@@ -107,13 +107,13 @@ def _plain_events(body: bytes) -> list[bytes]:
             data.append(line)
         elif not line:
             if any(data):
-                apart = len(data) > 1 and is_whole(data[0])
-                found += data if apart else [b"\n".join(data)]
+                separate = len(data) > 1 and is_whole(data[0])
+                plain += data if separate else [b"\n".join(data)]
             data = []
-    return found
+    return plain
 
 
-def _received(raw: list[bytes]) -> Exchange:
+def _exchange_of(raw: list[bytes]) -> Exchange:
     """An exchange whose connection brought these reads and was then closed by the server."""
     connection = Connection(0)
     connection.exchange = exchange = Exchange(0, 0, 1)
@@ -129,8 +129,8 @@ def _received(raw: list[bytes]) -> Exchange:
                 return exchange
         if connection.complete:
             break
-    framed = HttpReply(exchange.reads).framed
-    if not connection.complete and not (connection.headers_done and not framed):
+    has_frame = HttpReply(exchange.reads).framed
+    if not connection.complete and not (connection.headers_done and not has_frame):
         exchange.fail("closed_early", "", len(raw) + 2)
     return exchange
 
@@ -140,11 +140,11 @@ def _body(exchange: Exchange) -> bytes:
 
 
 def _check_row(exchange: Exchange) -> None:
-    found = _row(exchange)
-    assert found["error"] is not None or found["chunks"] or found["finish_reason"] is not None
-    assert len(found["error_text"] or "") <= 200
-    assert len(found["chunk_ns"]) == len(found["chunk_merged"]) == found["chunks"]
-    for figure in (found["server_prompt_ms"], found["server_predicted_ms"]):
+    row = _row(exchange)
+    assert row["error"] is not None or row["chunks"] or row["finish_reason"] is not None
+    assert len(row["error_text"] or "") <= 200
+    assert len(row["chunk_ns"]) == len(row["chunk_merged"]) == row["chunks"]
+    for figure in (row["server_prompt_ms"], row["server_predicted_ms"]):
         assert figure is None or (math.isfinite(figure) and figure >= 0)
 
 

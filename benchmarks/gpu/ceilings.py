@@ -34,8 +34,8 @@ WORKS = (8, 64, 512, DEFAULT_WORK, 16 * DEFAULT_WORK)
 CEILINGS = r"""
 extern "C" __global__ void copy(const uint4* from, uint4* to, unsigned long long count) {
     const unsigned long long stride = (unsigned long long)gridDim.x * blockDim.x;
-    for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride)
-        to[i] = from[i];
+    const unsigned long long first = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x;
+    for (unsigned long long i = first; i < count; i += stride) to[i] = from[i];
 }
 // four independent chains a thread, so that latency is hidden and only the rate counts
 extern "C" __global__ void fma32(float a, float b, unsigned int steps, float* out) {
@@ -81,24 +81,24 @@ def ceilings(cp: Any, multiprocessors: int) -> dict[str, float]:
     grid = (multiprocessors * BLOCKS_PER_SM,)
     copy = module.get_function("copy")
     words = np.uint64(COPY_BYTES // 16)
-    found = {
+    rates = {
         "bytes_per_s": 2
         * COPY_BYTES
         / seconds(cp, lambda: copy((multiprocessors * 64,), (THREADS,), (source, target, words)))
     }
     threads = multiprocessors * BLOCKS_PER_SM * THREADS
     operations = 2 * 4 * STEPS * threads
-    for name, kind, given in (
+    for name, kind, arguments in (
         ("flop_per_s", "fma32", (np.float32(0.999), np.float32(0.5), np.uint32(STEPS))),
         ("int_op_per_s", "imad32", (np.uint32(MULTIPLIER), np.uint32(INCREMENT), np.uint32(STEPS))),
     ):
         kernel, out = module.get_function(kind), cp.empty(threads, cp.uint32)
 
-        def launch(kernel: Any = kernel, given: Any = given, out: Any = out) -> None:
-            kernel(grid, (THREADS,), (*given, out))
+        def launch(kernel: Any = kernel, arguments: Any = arguments, out: Any = out) -> None:
+            kernel(grid, (THREADS,), (*arguments, out))
 
-        found[name] = operations / seconds(cp, launch)
-    return found
+        rates[name] = operations / seconds(cp, launch)
+    return rates
 
 
 def kernel_rate(cp: Any, multiprocessors: int, size: int, work: int) -> dict[str, Any]:
@@ -116,19 +116,19 @@ def kernel_rate(cp: Any, multiprocessors: int, size: int, work: int) -> dict[str
 
     launch()
     equal = int(checksum.get()[0]) == reference(data, work)
-    took = seconds(cp, launch)
+    launch_s = seconds(cp, launch)
     return {
         "bytes": size,
         "work": work,
-        "kernel_ms": took * 1e3,
-        "bytes_per_s": size / took,
-        "int_op_per_s": 2 * work * size / took,
+        "kernel_ms": launch_s * 1e3,
+        "bytes_per_s": size / launch_s,
+        "int_op_per_s": 2 * work * size / launch_s,
         "equal": equal,
     }
 
 
 def main() -> int:
-    """Exit status 1 when a result was not the reference's."""
+    """Exit status 1 when a result differs from the reference's."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
     output = parser.parse_args().output
@@ -151,7 +151,7 @@ def main() -> int:
         row["share_of_bandwidth"] = row["bytes_per_s"] / top["bytes_per_s"]
         row["share_of_int_ops"] = row["int_op_per_s"] / top["int_op_per_s"]
         row["share_of_flops"] = row["int_op_per_s"] / top["flop_per_s"]
-    found = {
+    report = {
         "card": properties["name"].decode(),
         "cupy": cp.__version__,
         "driver": cp.cuda.runtime.driverGetVersion(),
@@ -160,7 +160,7 @@ def main() -> int:
         "ceilings": top,
         "kernel": rows,
     }
-    output.write_text(json.dumps(found, indent=1) + "\n")
+    output.write_text(json.dumps(report, indent=1) + "\n")
     return 0 if all(row["equal"] for row in rows) else 1
 
 

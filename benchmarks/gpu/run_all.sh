@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything on one machine with a card and no network, from what pack.sh gathered:
+# Everything on one machine with a card and no network, from the files of pack.sh:
 #   bash benchmarks/gpu/run_all.sh            build, measure, print the table last
 #   bash benchmarks/gpu/run_all.sh start      the same, detached (for machines with short calls)
 #   bash benchmarks/gpu/run_all.sh wait [S]   for at most S seconds; then the table, or how far it is
@@ -24,7 +24,7 @@ environment() { # a virtual environment over the packages that the machine's own
     "$machine" -m venv --without-pip "$work/venv"
     "$machine" -m pip --python "$work/venv/bin/python" install --quiet --no-index --no-deps \
         --find-links "$work/base/wheels" "$work"/base/wheels/*.whl
-    # only now: pip takes what it sees there for installed
+    # only now: pip would take the packages there for installed
     "$machine" - "$work/venv" <<'PY'
 import glob, site, sys
 own = glob.glob(f"{sys.argv[1]}/lib/python*/site-packages")[0]
@@ -108,7 +108,7 @@ everything() {
     python -m benchmarks.gpu.table "$out"
 }
 
-hand_over() { # what is small, for the caller
+hand_over() { # the small results, for the caller
     [ -n "${OUT:-}" ] && [ -d "$out" ] || return 0
     (cd "$out" && find . -type f -size -4M ! -name '*.server' -print0 | tar --null -czf "$OUT/gpu.tar.gz" -T -)
 }

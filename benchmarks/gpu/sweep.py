@@ -1,8 +1,8 @@
-"""The sweeps on a card, through the pipeline's own commands, with no Snakemake at hand.
+"""The sweeps on a card, through the pipeline's own commands, without Snakemake.
 
 `python -m benchmarks.gpu.sweep --until S --output FOLDER`: each config's environment, models,
 probe and runs, all first repeats before any second one, until S seconds are over; then its
-tables, page and archive. What wasn't measured by then is missing in the tables.
+tables, page and archive. Runs that are not measured by then are missing in the tables.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def prepare(path: Path, config: Config) -> None:
     environment = results / "environment" / "environment.json"
     call("environment", "--config", path, "--output", environment, env=env)
     for model in config.models:
-        described = results / "models" / f"{model}.json"
-        call("model", model, "--config", path, "--output", described, env=env)
+        model_file = results / "models" / f"{model}.json"
+        call("model", model, "--config", path, "--output", model_file, env=env)
         probe = results / "probe" / f"{model}.json"
         inner = (*MLS, "probe", "--config", path, "--model", model, "--output", probe)
         log = results / "logs" / f"probe-{model}.server"
@@ -51,8 +51,8 @@ def cards_of(path: Path) -> dict[str, str]:
     return {**os.environ, **({} if path.stem in ON_ALL_CARDS else {"CUDA_VISIBLE_DEVICES": "0"})}
 
 
-def planned(configs: dict[Path, Config]) -> Iterator[tuple[Path, Config, Cell, int]]:
-    """All runs, first repeats first, and of each the configs in turn."""
+def plan(configs: dict[Path, Config]) -> Iterator[tuple[Path, Config, Cell, int]]:
+    """All runs: first repeats first, and for each repeat the configs in turn."""
     for repeat in range(1, max(config.repeats for config in configs.values()) + 1):
         for path, config in configs.items():
             if repeat <= config.repeats:
@@ -61,13 +61,15 @@ def planned(configs: dict[Path, Config]) -> Iterator[tuple[Path, Config, Cell, i
 
 
 def measure(path: Path, config: Config, cell: Cell, repeat: int) -> bool:
-    """One run, like the rule `run`. Whether it has a result."""
+    """Measure one run, as the rule `run` does; returns whether it has a result."""
     where = run_path(config, cell, repeat)
     folder = Path(config.results) / "runs" / where
     log = Path(config.results) / "logs" / where / "run.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    told = [option for axis, value in cell.items() for option in ("--cell", f"{axis}={value}")]
-    common = ("--config", path, *told, "--repeat", repeat, "--output", folder)
+    cell_options = [
+        option for axis, value in cell.items() for option in ("--cell", f"{axis}={value}")
+    ]
+    common = ("--config", path, *cell_options, "--repeat", repeat, "--output", folder)
     launch = (*config.mpi.launcher.split(), "-n", cell["ranks"])
     worker = (sys.executable, "-m", "mpi4py", "-m", "mls.worker", *common)
     command = (*MLS, "serve", *common, "--log", f"{log}.server", "--", *launch, *worker)
@@ -100,34 +102,34 @@ def main() -> int:
     limit = time.monotonic() + options.until
     names = (*ON_ALL_CARDS, *CONFIGS) if len(visible_cards()) > 1 else CONFIGS
     paths = options.configs or [HERE / f"{name}.yaml" for name in names]
-    ready: dict[Path, Config] = {}
+    configs: dict[Path, Config] = {}
     for path in paths:
         try:
             prepare(path, load_config(path))
-            ready[path] = load_config(path)
+            configs[path] = load_config(path)
         except subprocess.CalledProcessError as error:
             print(f"{path}: {error}", flush=True)
-    measured = missing = 0
-    for path, config, cell, repeat in planned(ready) if ready else ():
+    successes = missing = 0
+    for path, config, cell, repeat in plan(configs) if configs else ():
         if time.monotonic() > limit:
             missing += 1
         else:
             good = measure(path, config, cell, repeat)
-            measured += good
+            successes += good
             print(f"{'ok  ' if good else 'FAIL'} {run_path(config, cell, repeat)}", flush=True)
             missing += not good
-    for path, config in ready.items():
+    for path, config in configs.items():
         call("aggregate", "--config", path)
         call("report", "--config", path)
-        if any(Path(config.results, "runs").rglob(RUN)):  # of nothing there is no archive
+        if any(Path(config.results, "runs").rglob(RUN)):  # there is no archive of no runs
             call("archive", "--partial", "--config", path)
         keep(config, options.output / config.name)
-    print(f"{measured} runs measured, {missing} not", flush=True)
-    return 1 if missing or len(ready) < len(paths) else 0
+    print(f"{successes} runs measured, {missing} not", flush=True)
+    return 1 if missing or len(configs) < len(paths) else 0
 
 
 def keep(config: Config, folder: Path) -> None:
-    """Copy what is small: tables, page, environment."""
+    """Copy the small results: tables, page, environment, archive."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("report.html", "cells.csv", "summary.csv", "environment/environment.json"):
         source = Path(config.results) / name

@@ -1,4 +1,4 @@
-"""What the card showed, as text: `python -m benchmarks.gpu.table FOLDER`."""
+"""The results on a card as text: `python -m benchmarks.gpu.table FOLDER`."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ METRICS = (
 
 def card(folder: Path) -> list[str]:
     """The kernel beside the ceilings."""
-    found = read(folder / "ceilings.json")
-    if not found:
+    report = read(folder / "ceilings.json")
+    if not report:
         return ["no ceilings.json"]
-    top = found["ceilings"]
+    top = report["ceilings"]
     lines = [
-        f"{found['card']}, cupy {found['cupy']}, driver {found['driver']}",
-        f"ceilings: copy {top['bytes_per_s'] / 1e9:.0f} GB/s, FP32 FMA {top['flop_per_s'] / 1e12:.1f} "
-        f"TFLOP/s, INT32 multiply-add {top['int_op_per_s'] / 1e12:.1f} Top/s",
+        f"{report['card']}, cupy {report['cupy']}, driver {report['driver']}",
+        f"ceilings: copy {top['bytes_per_s'] / 1e9:.0f} GB/s, "
+        f"FP32 FMA {top['flop_per_s'] / 1e12:.1f} TFLOP/s, "
+        f"INT32 multiply-add {top['int_op_per_s'] / 1e12:.1f} Top/s",
     ]
     rows = [
         [
@@ -60,23 +61,23 @@ def card(folder: Path) -> list[str]:
             f"{row['share_of_int_ops']:.1%}",
             "equal" if row["equal"] else "WRONG",
         ]
-        for row in found["kernel"]
+        for row in report["kernel"]
     ]
     head = ["bytes", "work", "kernel ms", "GB/s", "Top/s", "of copy", "of INT32", "reference"]
-    return [*lines, *aligned([head, *rows])]
+    return [*lines, *align([head, *rows])]
 
 
 def memory(folder: Path) -> list[str]:
-    """The server's memory by both."""
-    found = read(folder / "memory.json")
-    if not found:
+    """The server's memory, by nvidia-smi and by telemetry."""
+    report = read(folder / "memory.json")
+    if not report:
         return ["no memory.json"]
-    difference = found["difference"]
+    difference = report["difference"]
     return [
-        f"server's GPU memory: nvidia-smi {found['nvidia_smi_mib']:.0f} MiB, telemetry "
-        f"{found['telemetry_mib']:.0f} MiB"
+        f"server's GPU memory: nvidia-smi {report['nvidia_smi_mib']:.0f} MiB, telemetry "
+        f"{report['telemetry_mib']:.0f} MiB"
         + (f", {difference:.2%} apart" if difference is not None else ", nothing to compare")
-        + f"; card in all {found['card_used_mib']:.0f} MiB"
+        + f"; card in all {report['card_used_mib']:.0f} MiB"
     ]
 
 
@@ -88,21 +89,21 @@ def sweep(folder: Path) -> list[str]:
     except OSError:
         return ["no cells.csv"]
     axes = [axis for axis in AXES if axis in cells[0]]
-    shown = [m for m in METRICS if any(cell.get(m[1]) for cell in cells)]
+    metrics = [m for m in METRICS if any(cell.get(m[1]) for cell in cells)]
     rows = [
         [
             *(cell[axis] for axis in axes),
             cell["verdict"] + (f" ({cell['verdict_failed']})" if cell["verdict_failed"] else ""),
-            *(value(cell, metric) for _, metric in shown),
+            *(value(cell, metric) for _, metric in metrics),
             cell["repeats_ok"],
         ]
         for cell in cells
     ]
-    return aligned([[*axes, "verdict", *(title for title, _ in shown), "repeats"], *rows])
+    return align([[*axes, "verdict", *(title for title, _ in metrics), "repeats"], *rows])
 
 
 def value(cell: dict[str, str], metric: str) -> str:
-    """Three digits, with the interval where it is asked for most."""
+    """Four digits, with the interval of the rate and of p95 latency."""
     if not cell.get(metric):
         return "-"
     text = f"{float(cell[metric]):.4g}"
@@ -112,7 +113,7 @@ def value(cell: dict[str, str], metric: str) -> str:
     return text
 
 
-def aligned(rows: list[list[str]]) -> list[str]:
+def align(rows: list[list[str]]) -> list[str]:
     """Columns as wide as their widest entry."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

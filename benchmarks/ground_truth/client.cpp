@@ -1,4 +1,4 @@
-// Reference client: what one epoll loop in C++ can see on this machine. Closed loop, one thread.
+// Reference client: the accuracy of one epoll loop in C++ on this machine. Closed loop, one thread.
 // It takes each HTTP chunk as one event, as the ground-truth server and llama-server send them.
 #include <sys/resource.h>
 
@@ -18,11 +18,11 @@ struct Place {
     int fd = -1;
     bool idle = true;
     std::vector<char> buffer;
-    size_t filled = 0, parsed = 0;
+    size_t fill = 0, position = 0;
     bool in_body = false, chunked = false;
     size_t body_left = 0;
     std::string request;
-    SeenRequest seen{};
+    SeenRequest record{};
     std::vector<SeenChunk> chunks;
 };
 
@@ -37,7 +37,7 @@ class Client {
     int epoll = epoll_create1(0);
     std::vector<Place> places;
     std::string head, tail;  // of a request, around its id
-    int64_t handed_out = 0, done = 0, outstanding = 0, content_chunks = 0;
+    int64_t next_job = 0, replies = 0, outstanding = 0, content_chunks = 0;
     ns_t stop_at = INT64_MAX, offset = realtime_offset_ns();
     const ns_t offset_start = offset;
     std::vector<SeenRequest> requests;
@@ -70,27 +70,27 @@ class Client {
 
     void run() {
         for (int i = 0; i < inflight; i++) {
-            places[i].seen.slot = i;
+            places[i].record.slot = i;
             places[i].buffer.resize(1 << 18);
             connect_place(places[i]);
         }
-        const double cpu_before = cpu_s();
-        const ns_t began = now_ns();
-        if (duration) stop_at = began + duration;
-        int started = 0;
-        while (outstanding || (started < inflight && may_hand_out())) {
+        const double cpu_begin = cpu_s();
+        const ns_t begin = now_ns();
+        if (duration) stop_at = begin + duration;
+        int active = 0;
+        while (outstanding || (active < inflight && may_hand_out())) {
             int timeout = -1;
-            if (started < inflight) {  // ramp: place i starts at i/inflight of it
-                ns_t now = now_ns(), due = began;
-                while (started < inflight && (due = began + ramp * started / inflight) <= now) next(places[started++]);
-                if (started < inflight) timeout = int((due - now) / MS);
+            if (active < inflight) {  // ramp: place i starts at i/inflight of it
+                ns_t now = now_ns(), due = begin;
+                while (active < inflight && (due = begin + ramp * active / inflight) <= now) next(places[active++]);
+                if (active < inflight) timeout = int((due - now) / MS);
             }
             epoll_event events[256];
             int n = epoll_wait(epoll, events, 256, timeout);
             for (int i = 0; i < n; i++) read(places[events[i].data.u32]);
         }
-        printf("{\"requests\":%ld,\"chunks\":%ld,\"wall_s\":%.6f,\"cpu_s\":%.6f}\n", done, content_chunks,
-               double(now_ns() - began) * 1e-9, cpu_s() - cpu_before);
+        printf("{\"requests\":%ld,\"chunks\":%ld,\"wall_s\":%.6f,\"cpu_s\":%.6f}\n", replies, content_chunks,
+               double(now_ns() - begin) * 1e-9, cpu_s() - cpu_begin);
     }
 
     void write_records() const {
@@ -98,7 +98,7 @@ class Client {
         FILE* file = fopen(options.text("records").c_str(), "wb");
         if (!file) die("can't open " + options.text("records"));
         FileHeader header{{'M', 'L', 'S', 'S', 'E', 'E', 'N', '1'}, int64_t(requests.size()), int64_t(chunks.size()),
-                          done - int64_t(requests.size()), offset_start, realtime_offset_ns()};
+                          replies - int64_t(requests.size()), offset_start, realtime_offset_ns()};
         write_all(file, std::vector<FileHeader>{header});
         write_all(file, requests);
         write_all(file, chunks);
@@ -106,7 +106,7 @@ class Client {
     }
 
   private:
-    bool may_hand_out() const { return iters ? handed_out < iters : now_ns() < stop_at; }
+    bool may_hand_out() const { return iters ? next_job < iters : now_ns() < stop_at; }
 
     void connect_place(Place& p) {
         p.fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -119,64 +119,64 @@ class Client {
 
     void next(Place& p) {
         if (!may_hand_out()) return;
-        p.seen.job = handed_out++;
-        p.seen.reconnects = 0;
-        p.request = head + std::to_string(p.seen.job) + tail;
+        p.record.job = next_job++;
+        p.record.reconnects = 0;
+        p.request = head + std::to_string(p.record.job) + tail;
         p.idle = false, p.in_body = false;
-        p.filled = p.parsed = 0;
+        p.fill = p.position = 0;
         p.chunks.clear();
         outstanding++;
-        p.seen.start_ns = now_ns();
+        p.record.start_ns = now_ns();
         if (send(p.fd, p.request.data(), p.request.size(), MSG_NOSIGNAL) != ssize_t(p.request.size())) again(p);
     }
 
-    // The server had closed a connection kept open: send once more on a new one.
+    // The server had closed the connection that was kept open: send once more on a new one.
     void again(Place& p) {
-        if (p.filled || p.seen.reconnects++ > 3) die("the server closed a connection in mid-reply");
+        if (p.fill || p.record.reconnects++ > 3) die("the server closed a connection in mid-reply");
         close(p.fd);
         connect_place(p);
         if (send(p.fd, p.request.data(), p.request.size(), MSG_NOSIGNAL) < 0) die("can't send");
     }
 
     void read(Place& p) {
-        if (p.filled == p.buffer.size()) {
-            std::copy(p.buffer.begin() + long(p.parsed), p.buffer.begin() + long(p.filled), p.buffer.begin());
-            p.filled -= p.parsed, p.parsed = 0;
-            if (p.filled == p.buffer.size()) die("a reply's part is larger than the buffer");
+        if (p.fill == p.buffer.size()) {
+            std::copy(p.buffer.begin() + long(p.position), p.buffer.begin() + long(p.fill), p.buffer.begin());
+            p.fill -= p.position, p.position = 0;
+            if (p.fill == p.buffer.size()) die("a reply's part is larger than the buffer");
         }
-        Received got = receive(p.fd, p.buffer.data() + p.filled, p.buffer.size() - p.filled);
-        if (got.bytes < 0 && errno == EAGAIN) return;
-        if (got.bytes <= 0) {
+        Arrival arrival = receive(p.fd, p.buffer.data() + p.fill, p.buffer.size() - p.fill);
+        if (arrival.bytes < 0 && errno == EAGAIN) return;
+        if (arrival.bytes <= 0) {
             if (!p.idle) return again(p);
             close(p.fd);
             return connect_place(p);
         }
-        const ns_t user = now_ns(), kernel = got.kernel_ns ? got.kernel_ns - offset : user;
-        p.filled += size_t(got.bytes);
+        const ns_t user = now_ns(), kernel = arrival.kernel_ns ? arrival.kernel_ns - offset : user;
+        p.fill += size_t(arrival.bytes);
         const size_t before = p.chunks.size();
-        const int64_t counted = content_chunks;
-        const bool ended = parse(p, kernel, user);
-        if (keep && content_chunks > counted)
+        const int64_t chunks_before = content_chunks;
+        const bool complete = parse(p, kernel, user);
+        if (keep && content_chunks > chunks_before)
             for (size_t i = before; i + 1 < p.chunks.size(); i++) p.chunks[i].merged = 1;
-        if (ended) finish(p, kernel, user);
+        if (complete) finish(p, kernel, user);
     }
 
-    // Takes what is complete; true at the end of the reply.
+    // Parses the chunks that are whole; true at the end of the reply.
     bool parse(Place& p, ns_t kernel, ns_t user) {
         const char* base = p.buffer.data();
         if (!p.in_body) {
-            auto end = static_cast<const char*>(memmem(base, p.filled, "\r\n\r\n", 4));
+            auto end = static_cast<const char*>(memmem(base, p.fill, "\r\n\r\n", 4));
             if (!end) return false;
             if (memcmp(base, "HTTP/1.1 200", 12)) die("the server answered: " + std::string(base, 12));
             p.in_body = true;
-            p.parsed = size_t(end + 4 - base);
-            auto length = static_cast<const char*>(memmem(base, p.parsed, "Content-Length: ", 16));
+            p.position = size_t(end + 4 - base);
+            auto length = static_cast<const char*>(memmem(base, p.position, "Content-Length: ", 16));
             p.chunked = !length;
             if (length) p.body_left = size_t(atoll(length + 16));
         }
-        if (!p.chunked) return p.filled - p.parsed >= p.body_left;
+        if (!p.chunked) return p.fill - p.position >= p.body_left;
         while (true) {
-            const char *at = base + p.parsed, *end = base + p.filled;
+            const char *at = base + p.position, *end = base + p.fill;
             auto line = static_cast<const char*>(memchr(at, '\n', size_t(end - at)));
             if (!line) return false;
             const size_t size = strtoul(at, nullptr, 16);
@@ -186,7 +186,7 @@ class Client {
                 content_chunks++;
                 if (keep) p.chunks.push_back({kernel, user, 0});
             }
-            p.parsed = size_t(line + 1 + size + 2 - base);
+            p.position = size_t(line + 1 + size + 2 - base);
         }
     }
 
@@ -196,12 +196,12 @@ class Client {
     }
 
     void finish(Place& p, ns_t kernel, ns_t user) {
-        done++, outstanding--;
+        replies++, outstanding--;
         p.idle = true;
         if (keep && requests.size() < requests.capacity() && chunks.size() + p.chunks.size() <= chunks.capacity()) {
-            p.seen.end_kernel_ns = kernel, p.seen.end_user_ns = user;
-            p.seen.first_chunk = int64_t(chunks.size()), p.seen.chunks = int64_t(p.chunks.size());
-            requests.push_back(p.seen);
+            p.record.end_kernel_ns = kernel, p.record.end_user_ns = user;
+            p.record.first_chunk = int64_t(chunks.size()), p.record.chunks = int64_t(p.chunks.size());
+            requests.push_back(p.record);
             chunks.insert(chunks.end(), p.chunks.begin(), p.chunks.end());
         }
         next(p);

@@ -111,8 +111,8 @@ class Server {
         if (epoll_ctl(epoll, how, fd, &event)) die("epoll");
     }
 
-    // One turn of the loop; false: asked to stop. Sleeps until shortly before the next planned
-    // moment and spins the rest, because waking up takes longer than a send.
+    // One turn of the loop; false after a signal to stop. Sleeps until shortly before the next
+    // planned moment, then spins, because waking up takes longer than a send.
     bool turn() {
         while (!plans.empty() && plans.top().due <= now_ns()) {
             Plan plan = plans.top();
@@ -122,8 +122,8 @@ class Server {
         }
         timespec wait{}, *limit = nullptr;
         if (!plans.empty()) {
-            ns_t left = plans.top().due - now_ns() - spin;
-            if (left > 0) wait = {left / 1'000'000'000, left % 1'000'000'000};
+            ns_t wait_ns = plans.top().due - now_ns() - spin;
+            if (wait_ns > 0) wait = {wait_ns / 1'000'000'000, wait_ns % 1'000'000'000};
             limit = &wait;
         }
         epoll_event events[64];
@@ -166,11 +166,11 @@ class Server {
 
     void read(Connection& c) {
         static char buffer[262144];
-        Received got = receive(c.fd, buffer, sizeof buffer);
-        if (got.bytes < 0 && errno == EAGAIN) return;
-        if (got.bytes <= 0) return drop(c);
-        c.in.append(buffer, size_t(got.bytes));
-        c.newest_kernel = got.kernel_ns;
+        Arrival arrival = receive(c.fd, buffer, sizeof buffer);
+        if (arrival.bytes < 0 && errno == EAGAIN) return;
+        if (arrival.bytes <= 0) return drop(c);
+        c.in.append(buffer, size_t(arrival.bytes));
+        c.newest_kernel = arrival.kernel_ns;
         if (!c.busy) take_request(c);
     }
 
@@ -289,12 +289,12 @@ class Server {
 
     void put(Connection& c, const std::string& bytes, ns_t planned, int n) {
         Send s{planned, now_ns(), 0, n, 0};
-        ssize_t sent = c.out.empty() ? send(c.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) : 0;
+        ssize_t size = c.out.empty() ? send(c.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL) : 0;
         s.after_ns = now_ns();
-        if (sent < 0 && errno != EAGAIN) return drop(c);
-        if (size_t(std::max<ssize_t>(sent, 0)) < bytes.size()) {
+        if (size < 0 && errno != EAGAIN) return drop(c);
+        if (size_t(std::max<ssize_t>(size, 0)) < bytes.size()) {
             s.deferred = 1, s.after_ns = 0;
-            c.out.append(bytes, size_t(std::max<ssize_t>(sent, 0)));
+            c.out.append(bytes, size_t(std::max<ssize_t>(size, 0)));
             if (!c.waits_for_room) watch(c.fd, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD), c.waits_for_room = true;
         }
         c.sends.push_back(s);
@@ -303,9 +303,9 @@ class Server {
     }
 
     void flush(Connection& c) {
-        ssize_t sent = send(c.fd, c.out.data() + c.out_done, c.out.size() - c.out_done, MSG_NOSIGNAL);
-        if (sent < 0) return errno == EAGAIN ? void() : drop(c);
-        c.out_done += size_t(sent);
+        ssize_t size = send(c.fd, c.out.data() + c.out_done, c.out.size() - c.out_done, MSG_NOSIGNAL);
+        if (size < 0) return errno == EAGAIN ? void() : drop(c);
+        c.out_done += size_t(size);
         if (c.out_done < c.out.size()) return;
         const ns_t now = now_ns();
         for (Send& s : c.sends)

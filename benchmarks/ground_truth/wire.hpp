@@ -43,12 +43,12 @@ inline ns_t realtime_offset_ns() {
     return best;
 }
 
-struct Received {
+struct Arrival {
     ssize_t bytes;
     ns_t kernel_ns;  // CLOCK_REALTIME of the newest byte; 0: the kernel gave none
 };
 
-inline Received receive(int fd, char* into, size_t room) {
+inline Arrival receive(int fd, char* into, size_t room) {
     alignas(cmsghdr) char control[64];
     iovec part{into, room};
     msghdr m{};
@@ -56,15 +56,15 @@ inline Received receive(int fd, char* into, size_t room) {
     m.msg_iovlen = 1;
     m.msg_control = control;
     m.msg_controllen = sizeof control;
-    Received got{recvmsg(fd, &m, 0), 0};
-    if (got.bytes > 0)
+    Arrival arrival{recvmsg(fd, &m, 0), 0};
+    if (arrival.bytes > 0)
         for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))
             if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SO_TIMESTAMPNS) {
                 timespec t;
                 memcpy(&t, CMSG_DATA(c), sizeof t);
-                got.kernel_ns = t.tv_sec * ns_t(1'000'000'000) + t.tv_nsec;
+                arrival.kernel_ns = t.tv_sec * ns_t(1'000'000'000) + t.tv_nsec;
             }
-    return got;
+    return arrival;
 }
 
 inline void prepare(int fd) {
@@ -85,22 +85,22 @@ inline void join_parent() {
     exit(1);
 }
 
-// `--name value` pairs; an option that nobody asked for is an error.
+// `--name value` pairs; an unknown option is an error.
 class Options {
-    std::map<std::string, std::string> given, defaults;
+    std::map<std::string, std::string> values, defaults;
 
   public:
-    Options(int argc, char** argv, std::map<std::string, std::string> known) : defaults(known) {
+    Options(int argc, char** argv, std::map<std::string, std::string> preset) : defaults(preset) {
         for (int i = 1; i < argc; i += 2) {
             std::string name = argv[i];
-            if (name.rfind("--", 0) || !known.count(name.substr(2)) || i + 1 == argc)
+            if (name.rfind("--", 0) || !preset.count(name.substr(2)) || i + 1 == argc)
                 die("unknown option, or one without a value: " + name);
-            given[name.substr(2)] = argv[i + 1];
+            values[name.substr(2)] = argv[i + 1];
         }
     }
     std::string text(const std::string& name) const {
-        auto found = given.find(name);
-        return found == given.end() ? defaults.at(name) : found->second;
+        auto entry = values.find(name);
+        return entry == values.end() ? defaults.at(name) : entry->second;
     }
     double number(const std::string& name) const { return atof(text(name).c_str()); }
     ns_t ms(const std::string& name) const { return ns_t(number(name) * MS); }

@@ -9,8 +9,8 @@ from tests.faults.serving import Serve
 
 @pytest.fixture
 def serve(tmp_path: Path, smollm2: Path) -> Iterator[Serve]:
-    served = Serve(tmp_path, smollm2)
-    yield served
-    if served.process and served.process.poll() is None:
-        served.process.kill()
-        served.process.wait()
+    driver = Serve(tmp_path, smollm2)
+    yield driver
+    if driver.process and driver.process.poll() is None:
+        driver.process.kill()
+        driver.process.wait()

@@ -35,7 +35,7 @@ def spec(
     materials: Materials | None = None,
     policy: Policy = "round_robin",
 ) -> RunSpec:
-    """A run against these targets, of whatever config."""
+    """A run of this config against these targets."""
     cell = {"model": "model", "inflight": run.inflight, "ranks": run.ranks}
     urls = [target.url for target in targets] if len(targets) > 1 else None
     server = Server.model_validate({"urls": urls, "policy": policy}) if urls else Server()
@@ -46,11 +46,11 @@ def spec(
     return RunSpec(settings, tuple(targets), "model", seed, "t", materials or Materials())
 
 
-def harvest(made: RunSpec) -> Harvest:
-    """What comes of a run on this one rank."""
-    gathered = perform(MPI.COMM_SELF, made, lambda _: None, lambda: None)
-    assert gathered is not None
-    return gathered
+def harvest(run_spec: RunSpec) -> Harvest:
+    """The harvest of a run on this one rank."""
+    result = perform(MPI.COMM_SELF, run_spec, lambda _: None, lambda: None)
+    assert result is not None
+    return result
 
 
 def gather(url: str, proxy: str | None = None, **run: Any) -> Harvest:
@@ -66,7 +66,7 @@ def rows(url: str, **run: Any) -> list[Row]:
 
 
 def assert_good(row: Row) -> None:
-    """What must hold for each request that the server treated well, whatever befell the others."""
+    """The record of a request with a good reply is right, whatever happened to other requests."""
     assert row["error"] is None and row["status"] == 200, row
     assert row["completion_tokens"] == len(TOKENS) and row["prompt_tokens"] == 7
     assert row["chunks"] == len(row["chunk_ns"]) == len(TOKENS)
@@ -75,10 +75,10 @@ def assert_good(row: Row) -> None:
     assert all(lag >= 0 for lag in row["chunk_lag_ns"])
 
 
-def only(found: list[Row], job: int, total: int = 6) -> Row:
+def only(records: list[Row], job: int, total: int = 6) -> Row:
     """The row of one job; all others must be good."""
-    assert [row["job"] for row in found] == list(range(total))
-    for row in found:
+    assert [row["job"] for row in records] == list(range(total))
+    for row in records:
         if row["job"] != job:
             assert_good(row)
-    return found[job]
+    return records[job]

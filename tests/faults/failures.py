@@ -1,10 +1,10 @@
-"""Failures of a server, and what comes of each."""
+"""Failures of a server, and the record of each."""
 
 from __future__ import annotations
 
 import json
 
-from tests.servers.behaviours import BODY, CUT_SHORT, UNFRAMED, closes, resets, sends
+from tests.servers.behaviours import BODY, HALF_REPLY, UNFRAMED_HEAD, closes, resets, sends
 from tests.servers.misbehaving import chunked, events, reply
 
 
@@ -15,14 +15,19 @@ def error_json(message: str) -> bytes:
 FAILURES = {
     "resets": (resets, "reset", 3, 0),
     "closes without a reply": (closes, "reset", 3, 0),
-    "closes in mid-reply, chunked": (sends(CUT_SHORT, close=True), "closed_early", 1, 2),
+    "closes in mid-reply, chunked": (sends(HALF_REPLY, close=True), "closed_early", 1, 2),
     "closes in mid-reply, with a content-length": (
         sends(reply(BODY[:150], content_type="text/event-stream", content_length="9999"), True),
         "closed_early",
         1,
         2,
     ),
-    "closes in mid-reply, unframed": (sends(UNFRAMED + BODY[:110], True), "closed_early", 1, 2),
+    "closes in mid-reply, unframed": (
+        sends(UNFRAMED_HEAD + BODY[:110], True),
+        "closed_early",
+        1,
+        2,
+    ),
     "400": (sends(reply(error_json("no"), "400 Bad Request")), "http_400", 1, 0),
     "401": (sends(reply(error_json("no key"), "401 Unauthorized")), "http_401", 1, 0),
     "429 for ever": (sends(reply(b"", "429 Too Many Requests")), "http_429", 3, 0),
@@ -63,4 +68,4 @@ FAILURES = {
         1,
     ),
 }
-"""Name → what the server does, the error's kind, attempts, chunks that came."""
+"""Name → (behaviour, kind of the error, attempts, chunks in the record)."""

@@ -1,4 +1,4 @@
-"""`serve` as a process of its own, and what the tests ask of it."""
+"""`serve` in a process of its own, and waits for its processes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from mls.host.pinning import CpuSets
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.server.engine.managed import serve
-given = json.loads(sys.argv[1])
-model = Path(given["model"]) if given["model"] else None
-server, pinned = Server(**given["server"]), CpuSets(*map(frozenset, given["pinned"]))
+arguments = json.loads(sys.argv[1])
+model = Path(arguments["model"]) if arguments["model"] else None
+server, pinned = Server(**arguments["server"]), CpuSets(*map(frozenset, arguments["pinned"]))
 try:
-    sys.exit(serve(server, model, "m", sys.argv[2:], Path(given["log"]), pinned=pinned))
+    sys.exit(serve(server, model, "m", sys.argv[2:], Path(arguments["log"]), pinned=pinned))
 except UserError as error:
     print("UserError:", error, file=sys.stderr)
     sys.exit(1)
@@ -34,13 +34,13 @@ except UserError as error:
 
 
 class Serve:
-    """One `serve` process, and the ids of what it started."""
+    """One `serve` process, and the ids of the processes that it started."""
 
     def __init__(self, folder: Path, model: Path | None) -> None:
         self.log = folder / "server.log"
         self._ids = folder / "ids"
-        self._told = folder / "told"
-        self.until_told = f"while [ ! -e {self._told} ]; do sleep 0.05; done"
+        self._release = folder / "release"
+        self.until_release = f"while [ ! -e {self._release} ]; do sleep 0.05; done"
         self._model = model
         self.process: subprocess.Popen[str] | None = None
 
@@ -51,20 +51,20 @@ class Serve:
         pinned: Sequence[Sequence[int]] = (),
         **server: Any,
     ) -> subprocess.Popen[str]:
-        given = {
+        arguments = {
             "model": str(self._model) if self._model else None,
-            # one thread: two that share cores with others wait for each other
+            # one thread: two threads on shared cores wait for each other
             "server": {"parallel": 2, "ctx": 512, "threads": 1} | server,
             "log": str(self.log),
             "pinned": pinned,
         }
 
         def in_child() -> None:
-            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup the tests ignore it
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
             before()
 
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _DRIVER, json.dumps(given), *command],
+            [sys.executable, "-c", _DRIVER, json.dumps(arguments), *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -77,12 +77,12 @@ class Serve:
         out, err = process.communicate(timeout=DEADLINE_S)
         return process.returncode, out, err
 
-    def tell(self) -> None:
-        """Let a command go on that does `until_told`."""
-        self._told.touch()
+    def release(self) -> None:
+        """Let a command go on that waits with `until_release`."""
+        self._release.touch()
 
     def start_and_wait(self, then: str) -> tuple[psutil.Process, psutil.Process, psutil.Process]:
-        """(serve, command, engine) once the command, a shell that goes on with `then`, runs."""
+        """(serve, command, engine), once the command runs: a shell that goes on with `then`."""
         script = (
             f'echo "$$ $MLS_SERVER_PID" > {self._ids}.part; mv {self._ids}.part {self._ids}; {then}'
         )
@@ -92,19 +92,19 @@ class Serve:
         return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + DEADLINE_S
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
 
 
 def assert_gone(*processes: psutil.Process) -> None:
-    """Bounded wait: none of them runs any more."""
+    """None of the processes runs longer than DEADLINE_S from now."""
     assert living(processes, DEADLINE_S) == []
 
 
 def wait_for_children(process: psutil.Process, count: int = 1) -> list[psutil.Process]:
-    """Once it has at least so many."""
+    """The children of a process, once there are at least `count`."""
     wait_until(lambda: len(process.children()) >= count)
     return process.children()

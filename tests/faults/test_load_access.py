@@ -1,4 +1,4 @@
-"""What a run's requests are sent to and with, on both transports: URLs, headers, redirects."""
+"""Where a run's requests go, and with which headers, on both transports: URLs, keys, redirects."""
 
 import json
 
@@ -14,7 +14,7 @@ CHAT = "/v1/chat/completions"
 KEY = "s3cret/key"
 
 
-def of_target(target, **run):
+def rows_of(target, **run):
     options = {"inflight": 2, "ranks": 1, "iters": 6, "warmup": 0, "timeout_s": 10} | run
     return harvest(spec([target], Run(**options))).table.to_pylist()
 
@@ -22,21 +22,21 @@ def of_target(target, **run):
 @both
 @pytest.mark.parametrize("suffix", ["/v1", "/v1/", "/api/v1", CHAT])
 def test_a_url_written_in_any_way(transport, suffix):
-    """What a request line says is what `endpoint_url` says."""
+    """The request line has the path of `endpoint_url`."""
     lines = []
 
-    def notes(talk):
+    def record_lines(talk):
         head = talk.head
 
-        def noted():
-            found = head()
-            if found and found[0].startswith("POST"):
-                lines.append(found[0])
-            return found
+        def recording_head():
+            request_head = head()
+            if request_head and request_head[0].startswith("POST"):
+                lines.append(request_head[0])
+            return request_head
 
-        talk.head = noted
+        talk.head = recording_head
 
-    with Misbehaving(hello=notes) as server:
+    with Misbehaving(hello=record_lines) as server:
         for row in rows(server.url + suffix, transport=transport):
             assert_good(row)
     prefix = "/api" if "api" in suffix else ""
@@ -45,32 +45,32 @@ def test_a_url_written_in_any_way(transport, suffix):
 
 @both
 def test_secret_headers_are_sent_and_not_kept(transport):
-    said = b'data: {"choices": [{"delta": {"content": "s3cret\\/key and s3cret/key"}}]}\n\n'
+    event = b'data: {"choices": [{"delta": {"content": "s3cret\\/key and s3cret/key"}}]}\n\n'
 
-    def repeats(talk, asked):
-        talk.send(chunked(said, *events()[-3:]))
+    def repeats(talk, request):
+        talk.send(chunked(event, *events()[-3:]))
 
-    def refuses(talk, asked):
+    def refuses(talk, request):
         talk.send(reply(f"not {KEY}".encode(), "400 Bad Request"))
 
     with Misbehaving({2: refuses}, default=repeats) as server:
         target = Target(server.url, headers={"api-key": KEY})
-        found = of_target(target, transport=transport, keep_output=True)
-    assert {asked.headers["api-key"] for asked in server.asked} == {KEY}
-    assert [row["output"] for row in found if row["job"] != 2] == ["*** and ***"] * 5
-    assert [row["error_text"] for row in found if row["job"] == 2] == ["not ***"]
+        records = rows_of(target, transport=transport, keep_output=True)
+    assert {request.headers["api-key"] for request in server.requests} == {KEY}
+    assert [row["output"] for row in records if row["job"] != 2] == ["*** and ***"] * 5
+    assert [row["error_text"] for row in records if row["job"] == 2] == ["not ***"]
 
 
 @both
 @pytest.mark.parametrize("status", ["307 Temporary Redirect", "301 Moved Permanently"])
 def test_a_redirect_is_not_followed_and_says_what_to_set(transport, status):
-    def moved(talk, asked):
+    def redirects(talk, request):
         talk.send(reply(b"", status, location=f"{CHAT}/"))
 
-    with Misbehaving(default=moved) as server:
-        found = rows(server.url, transport=transport)
-        assert {row["error"] for row in found} == {f"http_{status[:3]}"}
-        assert {row["error_text"] for row in found} == {
+    with Misbehaving(default=redirects) as server:
+        records = rows(server.url, transport=transport)
+        assert {row["error"] for row in records} == {f"http_{status[:3]}"}
+        assert {row["error_text"] for row in records} == {
             f"redirected to {server.url}{CHAT}/ (Location), which is not followed; "
             f"set run.endpoint to {CHAT}/"
         }
@@ -83,12 +83,12 @@ def test_a_root_that_never_answers_is_no_hindrance(transport, beginning, monkeyp
 
     class Silent(Talk):
         def head(self):
-            found = super().head()
-            if found and found[0].startswith("GET"):
+            request_head = super().head()
+            if request_head and request_head[0].startswith("GET"):
                 self.send(beginning)
                 self.hold()
                 return None
-            return found
+            return request_head
 
     def becomes_silent(talk):
         talk.__class__ = Silent
@@ -96,4 +96,4 @@ def test_a_root_that_never_answers_is_no_hindrance(transport, beginning, monkeyp
     with Misbehaving(hello=becomes_silent, default=good) as server:
         for row in rows(server.url, transport=transport):
             assert_good(row)
-        assert all(json.loads(asked.body)["stream"] for asked in server.asked)
+        assert all(json.loads(request.body)["stream"] for request in server.requests)

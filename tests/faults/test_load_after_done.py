@@ -8,12 +8,12 @@ from mls.core.units import NS_PER_S
 from mls.load.transport.epoll import LINGER_NS
 
 pytestmark = pytest.mark.timeout(60)
-WHOLE = b"".join(map(chunk, events()))
+WHOLE_BODY = b"".join(map(chunk, events()))
 
 
-def holds(talk, asked):
-    """Says all there is to say, and leaves the reply open."""
-    talk.send(stream_head() + WHOLE)
+def holds(talk, request):
+    """Send the whole body, and leave the reply open."""
+    talk.send(stream_head() + WHOLE_BODY)
     talk.hold()
 
 
@@ -24,14 +24,14 @@ def test_a_reply_that_is_held_open_is_complete():
         assert_good(row)
         assert row["end_ns"] - row["start_ns"] < NS_PER_S
         assert LINGER_NS <= row["after_done_ns"] < 10 * NS_PER_S
-    assert len(server.asked) == 6
+    assert len(server.requests) == 6
 
 
 def test_a_late_end_of_the_reply_costs_no_connection():
-    """HTTP's last chunk comes by itself, as most servers send it."""
+    """HTTP's last chunk comes in a `send` of its own, as from most servers."""
 
-    def late(talk, asked):
-        talk.send(stream_head() + WHOLE)
+    def late(talk, request):
+        talk.send(stream_head() + WHOLE_BODY)
         talk.server.over.wait(LINGER_NS / 10 / NS_PER_S)
         talk.send(b"0\r\n\r\n")
 
@@ -43,8 +43,8 @@ def test_a_late_end_of_the_reply_costs_no_connection():
 
 
 def test_a_connection_closed_without_the_last_chunk_has_cut_nothing_off():
-    def closes(talk, asked):
-        talk.send(stream_head() + WHOLE)
+    def closes(talk, request):
+        talk.send(stream_head() + WHOLE_BODY)
         talk.close()
 
     with Misbehaving({1: closes, 4: closes}) as server:
@@ -53,9 +53,9 @@ def test_a_connection_closed_without_the_last_chunk_has_cut_nothing_off():
 
 
 def test_words_of_the_reply_do_not_end_it():
-    """`[DONE]` within a text, at the very end of a read."""
+    """`[DONE]` is part of a token's text here, and the last bytes of a read."""
 
-    def says_so(talk, asked):
+    def says_so(talk, request):
         head, *rest = events()
         text = chunked(head.replace(b"Once", b"\\ndata: [DONE]"), *rest)
         at = text.index(b"data: [DONE]") + len(b"data: [DONE]")

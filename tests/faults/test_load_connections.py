@@ -20,20 +20,20 @@ from mls.load.transport import timestamps
 from mls.load.transport.timestamps import supported
 
 pytestmark = pytest.mark.timeout(60)
-BAD = 2  # the job that is treated badly
+BAD = 2  # the job that the server mistreats
 
 
 @both
 def test_keep_alive_connection_that_was_closed_is_not_an_error(transport):
-    def good_then_close(talk, asked):
-        good(talk, asked)
+    def good_then_close(talk, request):
+        good(talk, request)
         talk.close()
 
     with Misbehaving(default=good_then_close) as server:
-        found = rows(server.url, transport=transport, iters=12)
-    for row in found:
+        records = rows(server.url, transport=transport, iters=12)
+    for row in records:
         assert_good(row)
-    assert sorted(server.jobs) == list(range(12))  # each was answered once
+    assert sorted(server.jobs) == list(range(12))  # each got one reply
     assert server.connections >= 12
 
 
@@ -48,65 +48,65 @@ def test_reconnect_is_counted_and_timed_from_the_first_attempt():
 
 def test_no_retries_still_reconnects():
     with Misbehaving({BAD: once(closes), 4: resets}) as server:
-        found = rows(server.url, retries=0)
-    assert [row["error"] for row in found] == [None, None, None, None, "reset", None]
+        records = rows(server.url, retries=0)
+    assert [row["error"] for row in records] == [None, None, None, None, "reset", None]
 
 
 def test_a_reply_that_came_before_the_request_was_sent():
-    """The rest of the body can't be told from a next request: that connection must go."""
+    """The connection is replaced: the rest of the body would be taken for the next request."""
 
-    def too_large(talk, asked):
+    def too_large(talk, request):
         talk.send(reply(b'{"error":{"message":"too large"}}', "413 Content Too Large"))
-        talk.body(asked.headers)
+        talk.body(request.headers)
 
     with Misbehaving(default=too_large, receive_buffer=4096, read_bodies=False) as server:
-        found = rows(
+        records = rows(
             server.url, inflight=1, iters=3, request_extra={"pad": "x" * 20_000_000}, timeout_s=20
         )
-    assert [row["error"] for row in found] == ["http_413"] * 3
-    assert [row["job"] for row in found] == server.jobs
+    assert [row["error"] for row in records] == ["http_413"] * 3
+    assert [row["job"] for row in records] == server.jobs
     assert server.connections == 3
 
 
 def test_a_connection_that_closes_after_any_byte_of_a_reply():
-    """Each job's reply ends one byte later; whole are those that have all of `[DONE]`."""
+    """Each job's reply is one byte longer than the last; one with all of `[DONE]` is whole."""
     data = chunked(*events())
-    done = data.index(b"[DONE]") + len(b"[DONE]")
-    tokens, at = [], len(stream_head())
+    marker_end = data.index(b"[DONE]") + len(b"[DONE]")
+    token_ends, at = [], len(stream_head())
     for event in events()[: len(TOKENS)]:
-        # the JSON is there, its line's end isn't missed
-        tokens.append(at + len(chunk(event)) - len(b"\n\n\r\n"))
+        # an event counts once its JSON is whole, without the end of its line
+        token_ends.append(at + len(chunk(event)) - len(b"\n\n\r\n"))
         at += len(chunk(event))
 
-    def cuts(talk, asked):
-        talk.send(data[: asked.job + 1])
+    def cuts(talk, request):
+        talk.send(data[: request.job + 1])
         talk.close()
 
     with Misbehaving(default=cuts) as server:
-        found = rows(server.url, inflight=4, iters=len(data))
-    assert_good(found.pop())
-    for row in found:
-        came = sum(end <= row["job"] + 1 for end in tokens)
-        error = "closed_early" if row["job"] + 1 < done else None
-        assert (row["error"], row["chunks"]) == (error, came)
+        records = rows(server.url, inflight=4, iters=len(data))
+    assert_good(records.pop())
+    for row in records:
+        chunks = sum(end <= row["job"] + 1 for end in token_ends)
+        error = "closed_early" if row["job"] + 1 < marker_end else None
+        assert (row["error"], row["chunks"]) == (error, chunks)
 
 
 def test_one_connection_a_request():
     with Misbehaving() as server:
-        found = rows(server.url, reuse_connections=False)
-    for row in found:
+        records = rows(server.url, reuse_connections=False)
+    for row in records:
         assert_good(row)
         assert row["start_ns"] < row["connected_ns"] < row["chunk_ns"][0]
         assert row["reconnects"] == 0
     assert server.connections == 2 + 6
-    assert {asked.headers["connection"] for asked in server.asked} == {"close"}
+    assert {request.headers["connection"] for request in server.requests} == {"close"}
 
 
 def test_connections_are_opened_before_the_load():
     with Misbehaving() as server:
-        found = rows(server.url, inflight=3, warmup=4)
+        records = rows(server.url, inflight=3, warmup=4)
     assert server.connections == 3
-    assert [row["connected_ns"] for row in found] == [None] * 6
+    assert [row["connected_ns"] for row in records] == [None] * 6
     assert sorted(server.jobs) == [-4, -3, -2, -1, 0, 1, 2, 3, 4, 5]
 
 
@@ -119,9 +119,9 @@ def test_clock_is_named():
 
 @pytest.mark.parametrize("step_ns", [3600 * NS_PER_S, -3600 * NS_PER_S])
 def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_ns):
-    """Between the step and its being noticed, the kernel's times are an hour off."""
-    true = timestamps._offset_ns
-    monkeypatch.setattr(timestamps, "_offset_ns", lambda: true() + step_ns)
+    """Until the client notices the step, the kernel's times are off by an hour."""
+    offset_ns = timestamps._offset_ns
+    monkeypatch.setattr(timestamps, "_offset_ns", lambda: offset_ns() + step_ns)
     with Misbehaving() as server:
         for row in rows(server.url):
             assert_good(row)
@@ -130,12 +130,12 @@ def test_wall_clock_set_in_mid_run_makes_no_impossible_times(monkeypatch, step_n
 
 @both
 def test_unix_socket(tmp_path, transport):
-    """The kernel stamps nothing there, and the results say so."""
+    """The kernel gives no timestamps there, so the clock is `user`."""
     with Misbehaving(host=str(tmp_path / "llama.sock")) as server:
-        gathered = gather(server.url, transport=transport)
-        assert server.asked[0].headers["host"] == "localhost"
-    assert gathered.ranks[0]["clock"] == "user"
-    for row in gathered.table.to_pylist():
+        harvest = gather(server.url, transport=transport)
+        assert server.requests[0].headers["host"] == "localhost"
+    assert harvest.ranks[0]["clock"] == "user"
+    for row in harvest.table.to_pylist():
         assert_good(row)
 
 
@@ -149,7 +149,7 @@ def test_a_proxy_is_asked_for_the_whole_url():
     with Misbehaving() as proxy:
         for row in rows("http://llm.example:81", proxy=proxy.url, transport="requests"):
             assert_good(row)
-        assert {asked.headers["host"] for asked in proxy.asked} == {"llm.example:81"}
+        assert {request.headers["host"] for request in proxy.requests} == {"llm.example:81"}
 
 
 def test_a_system_without_epoll_is_told(monkeypatch):

@@ -1,4 +1,4 @@
-"""What servers do wrong: a classified error or a correct parse, and nobody else's result touched."""
+"""Faults of servers: an error of the right kind or a correct parse, and no other record touched."""
 
 import gzip
 import json
@@ -8,7 +8,7 @@ from tests.faults.driving import assert_good, both, only, rows
 from tests.faults.failures import FAILURES
 from tests.servers.behaviours import (
     BODY,
-    UNFRAMED,
+    UNFRAMED_HEAD,
     drips_its_head,
     once,
     says_nothing,
@@ -30,7 +30,7 @@ from mls.load.transport import epoll
 from mls.load.transport.threaded import threads
 
 pytestmark = pytest.mark.timeout(60)
-BAD = 2  # the job that is treated badly
+BAD = 2  # the job that the server mistreats
 
 
 @both
@@ -42,7 +42,7 @@ def test_failures_are_classified(name, transport):
     assert (row["error"], row["attempts"], row["chunks"]) == (error, attempts, chunks)
     assert row["end_ns"] >= row["start_ns"]
     assert server.jobs.count(BAD) == attempts + row["reconnects"]
-    assert "/elsewhere" not in str(server.asked)
+    assert "/elsewhere" not in str(server.requests)
 
 
 @both
@@ -60,7 +60,7 @@ def test_silence_ends_at_the_limit(behave, chunks, transport):
 
 @both
 def test_a_stream_that_never_ends_ends_at_the_limit(transport):
-    def drips(talk, asked):
+    def drips(talk, request):
         talk.send(stream_head())
         while not talk.server.over.is_set():
             talk.send(chunk(events()[0]), pause_s=0.1)
@@ -98,7 +98,7 @@ def test_come_again_is_tried_again(data, transport):
 
 @both
 def test_503_whose_end_is_the_connections_is_tried_again(transport):
-    """As haproxy says it: neither a length nor chunks."""
+    """haproxy's form: neither a length nor chunks."""
     data = b"HTTP/1.0 503 Service Unavailable\r\nContent-Type: text/html\r\n\r\n<html>Sorry</html>"
     with Misbehaving({BAD: once(sends(data, close=True))}) as server:
         row = only(rows(server.url, transport=transport), BAD)
@@ -107,7 +107,7 @@ def test_503_whose_end_is_the_connections_is_tried_again(transport):
 
 
 def test_connection_that_closes_while_a_request_waits_for_its_next_attempt():
-    """The request must be sent once more, not at once and then again."""
+    """The request is sent once more after its pause, and not at once as well."""
     with Misbehaving({BAD: once(sends(reply(b"", "503 Oh"), close=True))}) as server:
         row = only(rows(server.url), BAD)
     assert_good(row)
@@ -117,12 +117,12 @@ def test_connection_that_closes_while_a_request_waits_for_its_next_attempt():
 
 
 @both
-@pytest.mark.timeout(30)  # less than the pause: the run must not wait for it either
+@pytest.mark.timeout(30)  # less than the pause: the run ends before it, too
 def test_a_pause_longer_than_the_limit_ends_at_the_limit(transport):
     busy = reply(b"", "429 Too Many Requests", retry_after="50")
     with Misbehaving({BAD: sends(busy), 5: sends(busy)}) as server:
-        found = rows(server.url, transport=transport, timeout_s=1)
-    assert [row["error"] for row in found] == [None, None, "timeout", None, None, "timeout"]
+        records = rows(server.url, transport=transport, timeout_s=1)
+    assert [row["error"] for row in records] == [None, None, "timeout", None, None, "timeout"]
 
 
 @both
@@ -139,7 +139,7 @@ def test_absurd_retry_after(after, transport):
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
 def test_any_split_of_the_bytes(size, transport):
     data = chunked(*events())
-    with Misbehaving(default=lambda talk, asked: talk.send(data, size)) as server:
+    with Misbehaving(default=lambda talk, request: talk.send(data, size)) as server:
         for row in rows(server.url, transport=transport):
             assert_good(row)
 
@@ -155,9 +155,9 @@ def test_http_chunks_that_cut_through_events(transport):
 @both
 @pytest.mark.parametrize("parts", [2, 1], ids=["of HTTP's", "of the connection's"])
 def test_a_character_cut_in_half(parts, transport):
-    """The rest comes later: in an HTTP chunk of its own, or within the same one."""
+    """The rest of the character comes later: in an HTTP chunk of its own, or in the same one."""
 
-    def behave(talk, asked):
+    def behave(talk, request):
         before, after = '{"choices": [{"delta": {"content": "é"}}]}'.encode().split(b"\xa9")
         event = [b"data: " + before, b"\xa9" + after + b"\n\n"]
         if parts == 2:
@@ -171,8 +171,8 @@ def test_a_character_cut_in_half(parts, transport):
         talk.send(second + b"".join(map(chunk, events()[-3:])) + b"0\r\n\r\n")
 
     with Misbehaving({BAD: behave}) as server:
-        found = rows(server.url, transport=transport, keep_output=True)
-    row = only(found, BAD)
+        records = rows(server.url, transport=transport, keep_output=True)
+    row = only(records, BAD)
     assert (row["error"], row["output"], row["chunks"]) == (None, "é", 1)
 
 
@@ -188,7 +188,9 @@ def test_several_chunks_in_one_send_are_marked_merged():
     with Misbehaving({BAD: sends(chunked(*events()))}) as server:
         row = only(rows(server.url), BAD)
     assert_good(row)
-    assert row["chunk_merged"] == [True] * len(TOKENS)  # the reason came after the last token
+    assert row["chunk_merged"] == [True] * len(
+        TOKENS
+    )  # the finish reason came after the last token
     assert len({*row["chunk_ns"]}) == 1
 
 
@@ -196,7 +198,7 @@ def test_several_chunks_in_one_send_are_marked_merged():
 @pytest.mark.parametrize(
     "data, close",
     [
-        (UNFRAMED + BODY, True),
+        (UNFRAMED_HEAD + BODY, True),
         (reply(BODY, content_type="text/event-stream"), False),
         (reply(BODY, content_type="Text/Event-Stream; charset=utf-8"), False),
         (chunked(*events(), connection="close"), True),
@@ -219,8 +221,8 @@ def test_replies_that_are_not_streamed(transport):
         "usage": {"prompt_tokens": 7, "completion_tokens": 4},
     }
     with Misbehaving(default=sends(reply(json.dumps(whole).encode()))) as server:
-        found = rows(server.url, transport=transport, stream=False)
-    for row in found:
+        records = rows(server.url, transport=transport, stream=False)
+    for row in records:
         assert (row["error"], row["completion_tokens"], row["chunks"]) == (None, 4, 1)
 
 
@@ -264,8 +266,8 @@ def test_content_encoding_that_was_not_asked_for(transport, error):
 
 @both
 def test_bad_gzip(transport):
-    broken = b"this is not what gzip makes"
-    data = reply(broken, content_type="text/event-stream", content_encoding="gzip")
+    body = b"this is not what gzip makes"
+    data = reply(body, content_type="text/event-stream", content_encoding="gzip")
     with Misbehaving({BAD: sends(data)}) as server:
         row = only(rows(server.url, transport=transport), BAD)
     assert (row["error"], row["status"]) == ("bad_encoding", 200)
@@ -288,11 +290,11 @@ def test_a_line_of_100_mb(transport):
 
 @both
 def test_a_reply_without_an_end_is_too_long(transport, monkeypatch):
-    """It would fill the memory long before its time is over."""
+    """Such a reply would fill the memory long before `timeout_s`."""
     monkeypatch.setattr(epoll, "MOST_BYTES", 10**6)
     monkeypatch.setattr(threads, "MOST_BYTES", 10**6)
 
-    def pours(talk, asked):
+    def pours(talk, request):
         talk.send(stream_head())
         while True:
             talk.send(chunk(b"x" * 65536))

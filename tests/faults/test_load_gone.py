@@ -1,4 +1,4 @@
-"""Servers that aren't there, or not any more."""
+"""Servers that aren't there, and servers that disappear."""
 
 import resource
 import socket
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
-def gone_after(monkeypatch):
-    """Sets after how long without a connection a server counts as gone."""
+def set_gone_after(monkeypatch):
+    """A function that sets after how many ns without a connection a server counts as gone."""
 
     def set_ns(ns):
         monkeypatch.setattr(retry, "GONE_AFTER_NS", ns)
@@ -30,7 +30,7 @@ def gone_after(monkeypatch):
 
 @pytest.fixture
 def closed_port():
-    """A port that is ours, and at which nobody listens."""
+    """A port that this process holds, and at which nobody listens."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield holder.getsockname()[1]
@@ -69,95 +69,95 @@ def test_name_that_does_not_resolve_is_one_sentence(monkeypatch):
 
 
 def test_all_addresses_of_a_name_are_tried(monkeypatch):
-    """localhost is ::1 and 127.0.0.1, and many servers listen at one of them only."""
+    """The name localhost is ::1 and 127.0.0.1, and many servers listen at one of them only."""
     with Misbehaving() as server:
-        found = [
+        addresses = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, server.port))
             for host in ("127.0.0.2", "127.0.0.1")
         ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
         for row in rows(f"http://localhost:{server.port}", reuse_connections=False):
             assert_good(row)
 
 
 @both
-def test_server_that_disappears_ends_the_run(gone_after, transport):
-    gone_after(500 * NS_PER_MS)
+def test_server_that_disappears_ends_the_run(set_gone_after, transport):
+    set_gone_after(500 * NS_PER_MS)
 
-    def last(talk, asked):
-        good(talk, asked)
+    def last(talk, request):
+        good(talk, request)
         talk.server.vanish()
 
     with Misbehaving({10: last}) as server:
-        gathered = gather(server.url, transport=transport, iters=10_000)
-    found = gathered.table.to_pylist()
-    assert gathered.ranks[0]["gone"].startswith(f"The server at {server.url} has gone")
-    assert [row["job"] for row in found] == list(range(len(found)))  # all are recorded
-    assert 11 < len(found) < 1000
-    before = [row for row in found[:10] if row["error"] is None]
+        harvest = gather(server.url, transport=transport, iters=10_000)
+    records = harvest.table.to_pylist()
+    assert harvest.ranks[0]["gone"].startswith(f"The server at {server.url} has gone")
+    assert [row["job"] for row in records] == list(range(len(records)))  # all are recorded
+    assert 11 < len(records) < 1000
+    before = [row for row in records[:10] if row["error"] is None]
     assert len(before) >= 9  # the other place's request may have been in mid-reply just then
     for row in before:
         assert_good(row)
-    lost = [row["error"] for row in found if row["error"]]
-    assert lost[-1] == "refused" and {*lost} <= {"refused", "reset", "closed_early"}
+    errors = [row["error"] for row in records if row["error"]]
+    assert errors[-1] == "refused" and {*errors} <= {"refused", "reset", "closed_early"}
 
 
 @both
-def test_server_that_disappears_ends_a_timed_run_early(gone_after, transport):
-    gone_after(0)
-    with Misbehaving({10: lambda talk, asked: talk.server.vanish()}) as server:
-        gathered = gather(server.url, transport=transport, duration_s=1000)
-    assert gathered.ranks[0]["gone"]
+def test_server_that_disappears_ends_a_timed_run_early(set_gone_after, transport):
+    set_gone_after(0)
+    with Misbehaving({10: lambda talk, request: talk.server.vanish()}) as server:
+        harvest = gather(server.url, transport=transport, duration_s=1000)
+    assert harvest.ranks[0]["gone"]
 
 
 @both
 def test_server_that_comes_back_is_used_again(transport):
-    def leaves_for_a_moment(talk, asked):
-        if asked.attempt == 1:
+    def leaves_for_a_moment(talk, request):
+        if request.attempt == 1:
             talk.server.vanish()
             talk.server.over.wait(0.05)
             talk.server.reappear()
         else:
-            good(talk, asked)
+            good(talk, request)
 
     with Misbehaving({4: leaves_for_a_moment}) as server:
-        gathered = gather(server.url, transport=transport, iters=40, retries=5)
-    assert gathered.ranks[0]["gone"] is None
-    for row in gathered.table.to_pylist():
+        harvest = gather(server.url, transport=transport, iters=40, retries=5)
+    assert harvest.ranks[0]["gone"] is None
+    for row in harvest.table.to_pylist():
         # the other place's request may have been in mid-reply just then
         if row["error"] != "closed_early":
             assert_good(row)
 
 
-def test_server_that_refuses_one_place_but_serves_another_is_not_gone(gone_after):
-    """With places that keep their connections, one that is refused now and then proves nothing."""
-    gone_after(300 * NS_PER_MS)
-    refused = []
+def test_server_that_refuses_one_place_but_serves_another_is_not_gone(set_gone_after):
+    """Refused connections of one place prove nothing while another place keeps its connection."""
+    set_gone_after(300 * NS_PER_MS)
+    refused_jobs = []
 
-    def slow(talk, asked):
-        if not refused:  # one place loses its connection, and never gets another
-            refused.append(asked.job)
+    def slow(talk, request):
+        if not refused_jobs:  # one place loses its connection, and never gets another
+            refused_jobs.append(request.job)
             talk.server.deafen()
             talk.close()
         else:
             talk.server.over.wait(0.05)
-            good(talk, asked)
+            good(talk, request)
 
     with Misbehaving(default=slow) as server:
-        gathered = gather(server.url, duration_s=1.5)
-    found = gathered.table.to_pylist()
-    assert gathered.ranks[0]["gone"] is None
-    assert sum(row["error"] == "refused" for row in found) >= 3
-    served = [row for row in found if row["error"] is None]
-    assert len(served) > 5
-    for row in served:
+        harvest = gather(server.url, duration_s=1.5)
+    records = harvest.table.to_pylist()
+    assert harvest.ranks[0]["gone"] is None
+    assert sum(row["error"] == "refused" for row in records) >= 3
+    replies = [row for row in records if row["error"] is None]
+    assert len(replies) > 5
+    for row in replies:
         assert_good(row)
 
 
 @both
-def test_server_that_is_lost_in_the_warm_up_is_one_sentence(gone_after, transport):
-    gone_after(0)
-    with Misbehaving({-1: lambda talk, asked: talk.server.vanish()}) as server:
+def test_server_that_is_lost_in_the_warm_up_is_one_sentence(set_gone_after, transport):
+    set_gone_after(0)
+    with Misbehaving({-1: lambda talk, request: talk.server.vanish()}) as server:
         with pytest.raises(UserError) as error:
             rows(server.url, transport=transport, warmup=3)
         assert_one_sentence(error, server.url, "has gone")
@@ -174,7 +174,7 @@ def few_files():
 
 
 def test_more_places_than_the_soft_limit_of_open_files(request):
-    """Server and client are one process here, so that 40 places need 80 files."""
+    """Server and client are one process here, so 40 places need 80 files."""
     with Misbehaving() as server:
         request.getfixturevalue("few_files")
         for row in rows(server.url, inflight=40, iters=60):
@@ -203,14 +203,14 @@ def test_ipv6():
     with server:
         for row in rows(server.url):
             assert_good(row)
-        assert server.asked[0].headers["host"] == f"[::1]:{server.port}"
+        assert server.requests[0].headers["host"] == f"[::1]:{server.port}"
 
 
 def test_host_without_kernel_timestamps(monkeypatch):
     monkeypatch.setattr(connection.timestamps, "supported", lambda: False)
     with Misbehaving() as server:
-        gathered = gather(server.url)
-    assert gathered.ranks[0]["clock"] == "user"
-    for row in gathered.table.to_pylist():
+        harvest = gather(server.url)
+    assert harvest.ranks[0]["clock"] == "user"
+    for row in harvest.table.to_pylist():
         assert_good(row)
         assert row["chunk_lag_ns"] == [0] * row["chunks"]

@@ -1,4 +1,4 @@
-"""Limits on connecting, on the first token, on silence: each strikes what it is about, and says so."""
+"""Limits on connecting, on the first token and on silence: each ends its own delay, by its name."""
 
 import contextlib
 import socket
@@ -27,7 +27,7 @@ def rest(talk):
 
 @contextlib.contextmanager
 def full(port):
-    """A port at which somebody listens and nobody accepts: what is sent there gets no answer."""
+    """A listener whose backlog is full and which nobody accepts from: connecting gets no answer."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -46,12 +46,12 @@ def full(port):
 
 
 def goes_deaf(stack):
-    """A server's good reply, after which no new connection gets through."""
+    """A good reply, after which no new connection reaches the server."""
 
-    def behave(talk, asked):
+    def behave(talk, request):
         talk.server.deafen()
         stack.enter_context(full(talk.server.port))
-        good(talk, asked)
+        good(talk, request)
         talk.close()
 
     return behave
@@ -61,10 +61,10 @@ def goes_deaf(stack):
 def test_connection_that_takes_too_long(transport):
     with contextlib.ExitStack() as stack, Misbehaving({1: goes_deaf(stack)}) as server:
         run = {"inflight": 1, "iters": 3, "timeout_connect_s": 0.3, "transport": transport}
-        found = rows(server.url, **run)
-    for row in found[:2]:
+        records = rows(server.url, **run)
+    for row in records[:2]:
         assert_good(row)
-    late = found[2]
+    late = records[2]
     assert (late["error"], late["status"], late["connected_ns"]) == ("timeout_connect", None, None)
     assert late["error_text"] == "no connection within 0.3 s"
     assert late["attempts"] == 1  # a limit that strikes ends the request
@@ -76,16 +76,16 @@ def test_server_that_no_connection_reaches_is_given_up_on(monkeypatch, transport
     monkeypatch.setattr(retry, "GONE_AFTER_NS", 500 * NS_PER_MS)
     with contextlib.ExitStack() as stack, Misbehaving({1: goes_deaf(stack)}) as server:
         run = {"inflight": 1, "iters": 1000, "timeout_connect_s": 0.2, "transport": transport}
-        gathered = gather(server.url, **run)
-    assert gathered.ranks[0]["gone"].startswith(f"The server at {server.url} has gone")
-    assert gathered.table["error"].to_pylist()[2:4] == ["timeout_connect"] * 2
-    assert gathered.table.num_rows < 100
+        harvest = gather(server.url, **run)
+    assert harvest.ranks[0]["gone"].startswith(f"The server at {server.url} has gone")
+    assert harvest.table["error"].to_pylist()[2:4] == ["timeout_connect"] * 2
+    assert harvest.table.num_rows < 100
 
 
 def test_first_token_that_does_not_come():
     """Headers, a role and pings are no token."""
 
-    def pings(talk, asked):
+    def pings(talk, request):
         talk.send(stream_head() + ROLE)
         while not talk.server.over.is_set():
             talk.send(PING, pause_s=0.05)
@@ -98,14 +98,14 @@ def test_first_token_that_does_not_come():
 
 
 def test_no_word_at_all_is_no_first_token():
-    with Misbehaving({BAD: lambda talk, asked: talk.hold()}) as server:
+    with Misbehaving({BAD: lambda talk, request: talk.hold()}) as server:
         row = only(rows(server.url, timeout_first_token_s=0.5), BAD)
     assert (row["error"], row["status"], row["attempts"]) == ("timeout_first_token", None, 1)
 
 
 def test_first_token_is_waited_for_over_all_attempts():
     busy = reply(b"", "429 Too Many Requests", retry_after="50")
-    with Misbehaving({BAD: lambda talk, asked: talk.send(busy)}) as server:
+    with Misbehaving({BAD: lambda talk, request: talk.send(busy)}) as server:
         row = only(rows(server.url, timeout_first_token_s=0.5), BAD)
     assert row["error"] == "timeout_first_token"
     assert server.jobs.count(BAD) == 1  # nothing was sent again after the limit
@@ -113,7 +113,7 @@ def test_first_token_is_waited_for_over_all_attempts():
 
 
 def test_reply_that_goes_on_after_its_first_token_has_met_the_limit():
-    def slow(talk, asked):
+    def slow(talk, request):
         talk.send(stream_head() + TOKEN)
         talk.server.over.wait(1.5)
         rest(talk)
@@ -126,7 +126,7 @@ def test_reply_that_goes_on_after_its_first_token_has_met_the_limit():
 
 @pytest.mark.parametrize("behind_tokens", [b"", PING])
 def test_silence_within_a_reply(behind_tokens):
-    def stalls(talk, asked):
+    def stalls(talk, request):
         talk.send(stream_head() + TOKEN + TOKEN + behind_tokens)
         talk.hold()
 
@@ -138,7 +138,7 @@ def test_silence_within_a_reply(behind_tokens):
 
 
 def test_waiting_for_the_first_token_is_not_silence_within_a_reply():
-    def thinks(talk, asked):
+    def thinks(talk, request):
         talk.send(stream_head() + ROLE)
         talk.server.over.wait(1.5)
         talk.send(TOKEN)
@@ -151,7 +151,7 @@ def test_waiting_for_the_first_token_is_not_silence_within_a_reply():
 
 
 def test_the_whole_limit_still_ends_what_meets_the_others():
-    def drips(talk, asked):
+    def drips(talk, request):
         talk.send(stream_head())
         while not talk.server.over.is_set():
             talk.send(TOKEN, pause_s=0.1)
@@ -163,28 +163,28 @@ def test_the_whole_limit_still_ends_what_meets_the_others():
 
 
 def test_a_reply_that_came_while_the_client_slept_is_no_silence(monkeypatch):
-    """All that has come is read before limits are looked at, on every place."""
-    honest = EpollTransport._readable
-    begun, asleep = set(), threading.Event()
+    """All bytes that have arrived are read before a limit is looked at, on every place."""
+    readable = EpollTransport._readable
+    jobs, asleep = set(), threading.Event()
 
     def sleepy(self, connection):
-        honest(self, connection)
+        readable(self, connection)
         if connection.exchange:
-            begun.add(connection.exchange.job)
-        if begun == {0, 1} and not asleep.is_set():
+            jobs.add(connection.exchange.job)
+        if jobs == {0, 1} and not asleep.is_set():
             asleep.set()
-            time.sleep(1.0)  # meanwhile the rest of both replies comes in
+            time.sleep(1.0)  # meanwhile the rest of both replies arrives
 
-    def steady(talk, asked):
+    def steady(talk, request):
         talk.send(stream_head() + TOKEN)
         assert asleep.wait(10)
         rest(talk)
 
     monkeypatch.setattr(EpollTransport, "_readable", sleepy)
     with Misbehaving({0: steady, 1: steady}) as server:
-        found = rows(server.url, timeout_between_chunks_s=0.5)
+        records = rows(server.url, timeout_between_chunks_s=0.5)
     assert asleep.is_set()
-    for row in found:
+    for row in records:
         assert_good(row)
 
 
@@ -196,22 +196,22 @@ def test_tls_handshake_that_hangs_is_a_connection_that_takes_too_long(
     monkeypatch.setenv("SSL_CERT_FILE", str(cert))
 
     class FirstOnly:
-        """Shakes hands on the first connection; the others are accepted, and that is all."""
+        """A handshake on the first connection, and silence on each later one."""
 
-        wrapped = 0
+        handshakes = 0
 
         def wrap_socket(self, sock, server_side):
-            self.wrapped += 1
-            if self.wrapped > 1:
+            self.handshakes += 1
+            if self.handshakes > 1:
                 server.over.wait(20)
             return context.wrap_socket(sock, server_side=server_side)
 
-    def closes(talk, asked):
+    def closes(talk, request):
         talk.send(chunked(*events(), connection="close"))
         talk.close()
 
     with Misbehaving({0: closes}, tls=FirstOnly()) as server:
         run = {"inflight": 1, "iters": 2, "timeout_connect_s": 0.5, "transport": transport}
-        found = rows(server.url, **run)
-    assert_good(found[0])
-    assert (found[1]["error"], found[1]["attempts"]) == ("timeout_connect", 1)
+        records = rows(server.url, **run)
+    assert_good(records[0])
+    assert (records[1]["error"], records[1]["attempts"]) == ("timeout_connect", 1)

@@ -1,4 +1,4 @@
-"""Open loops: every arrival is sent as it was planned, whatever the server does."""
+"""Open loops: each request is due as the schedule plans, whatever the server does."""
 
 import itertools
 import time
@@ -21,8 +21,8 @@ SEED = 7
 
 def gather(url, load, **run):
     options = {"inflight": 2, "ranks": 1, "iters": 30, "warmup": 1, "timeout_s": 10} | run
-    made = spec([Target(url)], Run(**options), seed=SEED, load=load)
-    return harvest(made).table.to_pylist()
+    run_spec = spec([Target(url)], Run(**options), seed=SEED, load=load)
+    return harvest(run_spec).table.to_pylist()
 
 
 def offsets(rows):
@@ -31,8 +31,8 @@ def offsets(rows):
 
 
 def most_at_once(rows):
-    started = [row for row in rows if row["start_ns"]]
-    steps = [(row["start_ns"], 1) for row in started] + [(row["end_ns"], -1) for row in started]
+    requests = [row for row in rows if row["start_ns"]]
+    steps = [(row["start_ns"], 1) for row in requests] + [(row["end_ns"], -1) for row in requests]
     return max(itertools.accumulate(step for _, step in sorted(steps)))
 
 
@@ -55,20 +55,18 @@ def most_at_once(rows):
 )
 def test_arrivals_are_the_schedule_and_none_is_lost(load):
     requests = None if load.stages else 30
-    planned = schedule(load, SEED, requests, None, None)
+    plan = schedule(load, SEED, requests, None, None)
     with Misbehaving() as server:
         rows = gather(server.url, load, iters=requests)
-    assert [row["job"] for row in rows] == list(range(len(planned)))
-    assert (offsets(rows) == planned.at_ns - planned.at_ns[0]).all()
+    assert [row["job"] for row in rows] == list(range(len(plan)))
+    assert (offsets(rows) == plan.at_ns - plan.at_ns[0]).all()
     assert all(row["error"] is None and row["start_ns"] >= row["scheduled_ns"] for row in rows)
-    assert [row["stage"] for row in rows] == (
-        planned.stage.tolist() if load.stages else [None] * 30
-    )
+    assert [row["stage"] for row in rows] == (plan.stage.tolist() if load.stages else [None] * 30)
 
 
-def holds(talk, asked):
-    if asked.job < 0:
-        good(talk, asked)
+def holds(talk, request):
+    if request.job < 0:
+        good(talk, request)
     else:
         talk.hold()
 
@@ -115,23 +113,23 @@ def test_what_is_due_is_sent_between_two_reads_that_are_ready_together(monkeypat
     readable, start = EpollTransport._readable, EpollTransport.start
     log = []
 
-    def slow(self, connection):
-        """A read that isn't over before the next arrival is due."""
+    def slow_read(self, connection):
+        """A read that lasts until the next arrival is due."""
         log.append("read")
         readable(self, connection)
         while (self._pacing.source.next_ns or 0) > time.monotonic_ns():
             time.sleep(0.001)
 
-    def started(self, connection, job, scheduled_ns):
+    def logging_start(self, connection, job, scheduled_ns):
         log.append("start")
         start(self, connection, job, scheduled_ns)
 
-    monkeypatch.setattr(EpollTransport, "_readable", slow)
-    monkeypatch.setattr(EpollTransport, "start", started)
-    together = {"kind": "burst", "burst": 8, "every_s": 1.0, "duration_s": 0.02}
-    then = {"kind": "constant", "rate": 50.0, "duration_s": 0.16}
+    monkeypatch.setattr(EpollTransport, "_readable", slow_read)
+    monkeypatch.setattr(EpollTransport, "start", logging_start)
+    burst = {"kind": "burst", "burst": 8, "every_s": 1.0, "duration_s": 0.02}
+    tail = {"kind": "constant", "rate": 50.0, "duration_s": 0.16}
     with Misbehaving() as server:
-        gather(server.url, Load(kind="stages", stages=[together, then]), iters=None, warmup=0)
+        gather(server.url, Load(kind="stages", stages=[burst, tail]), iters=None, warmup=0)
     assert log.count("start") == 16
     last_start = len(log) - log[::-1].index("start")
     assert ("read", "read") not in itertools.pairwise(log[:last_start])

@@ -1,4 +1,4 @@
-"""A client that is stopped on purpose still knows when each token arrived: the kernel saw it."""
+"""A client that is stopped on purpose knows the arrival of each token, by the kernel's times."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ class Client:
     """The load generator in a process that the server can stop and wake."""
 
     def __init__(self):
-        self._started = threading.Event()
+        self._ready = threading.Event()
 
     def start(self, url, table):
         self.process = subprocess.Popen(
@@ -39,10 +39,10 @@ class Client:
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},
         )
-        self._started.set()
+        self._ready.set()
 
     def stop(self):
-        assert self._started.wait(10)
+        assert self._ready.wait(10)
         self.process.send_signal(signal.SIGSTOP)
         while psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED:
             time.sleep(0.001)
@@ -52,7 +52,7 @@ class Client:
 
 
 def unread(sock):
-    """Bytes that wait at the other end of a connection within this host; see proc_net_tcp.rst."""
+    """Unread bytes at the other end of a connection within this host; see proc_net_tcp.rst."""
     here, there = sock.getsockname()[1], sock.getpeername()[1]
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
@@ -62,23 +62,23 @@ def unread(sock):
 
 
 def measure(tmp_path, in_the_stall):
-    """Two tokens, then `in_the_stall` tokens while the client is stopped, the rest.
+    """Send two tokens, then `in_the_stall` tokens while the client is stopped, then the rest.
 
-    (row, (before, after) each token's `send`, when the client was woken)
+    Returns (row, (before, after) of each token's `send`, moment of the client's waking), in ns.
     """
-    client, sent, woken_ns = Client(), [], []
+    client, sends, wake_ns = Client(), [], []
 
-    def behave(talk, asked):
+    def behave(talk, request):
         talk.send(stream_head())
         tokens = events()
 
         def send(event):
             before = time.monotonic_ns()
             talk.send(chunk(event))
-            sent.append((before, time.monotonic_ns()))
+            sends.append((before, time.monotonic_ns()))
 
         def send_apart(events_):
-            """Each when the client has read all before, so that it reads it alone."""
+            """Send each event once the client has read all before it: each gets its own read."""
             for event in events_:
                 wait_until(lambda: not unread(talk.sock))
                 send(event)
@@ -89,7 +89,7 @@ def measure(tmp_path, in_the_stall):
         for event in tokens[2 : 2 + in_the_stall]:
             send(event)
         time.sleep(STALL_S)
-        woken_ns.append(time.monotonic_ns())
+        wake_ns.append(time.monotonic_ns())
         client.wake()
         send_apart(tokens[2 + in_the_stall :])
         talk.send(b"0\r\n\r\n")
@@ -104,20 +104,20 @@ def measure(tmp_path, in_the_stall):
             client.process.wait()
     (row,) = pq.read_table(table).to_pylist()
     assert row["error"] is None and row["chunks"] == 4
-    return row, sent[:4], woken_ns[0]
+    return row, sends[:4], wake_ns[0]
 
 
 def test_arrival_is_true_and_only_the_users_time_shows_the_stall(tmp_path):
-    row, sent, woken_ns = measure(tmp_path, 1)
+    row, sends, wake_ns = measure(tmp_path, 1)
     assert row["chunk_merged"] == [False] * 4
-    for arrived_ns, sent_ns in zip(row["chunk_ns"], sent, strict=True):
-        assert_arrival(arrived_ns, sent_ns)
-    assert row["chunk_ns"][2] + row["chunk_lag_ns"][2] >= woken_ns
+    for arrival_ns, send_ns in zip(row["chunk_ns"], sends, strict=True):
+        assert_arrival(arrival_ns, send_ns)
+    assert row["chunk_ns"][2] + row["chunk_lag_ns"][2] >= wake_ns
 
 
 def test_tokens_that_came_together_are_marked_and_the_newest_is_true(tmp_path):
-    row, sent, woken_ns = measure(tmp_path, 2)
+    row, sends, wake_ns = measure(tmp_path, 2)
     assert row["chunk_merged"] == [False, False, True, False]
     assert row["chunk_ns"][2] == row["chunk_ns"][3]
-    assert_arrival(row["chunk_ns"][3], sent[3])
-    assert row["chunk_ns"][3] + row["chunk_lag_ns"][3] >= woken_ns
+    assert_arrival(row["chunk_ns"][3], sends[3])
+    assert row["chunk_ns"][3] + row["chunk_lag_ns"][3] >= wake_ns

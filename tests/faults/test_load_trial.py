@@ -1,4 +1,4 @@
-"""What the probe passes, the run can read."""
+"""The run can read the replies of each server that the probe passes."""
 
 import pytest
 from tests.faults.driving import rows
@@ -19,8 +19,8 @@ HEADS = {
 }
 
 
-def served(head):
-    """A server whose streamed replies have this head; others are as they should be."""
+def server_with(head):
+    """A server whose streamed replies have these header fields; its other replies are good."""
 
     def answer(talk, request):
         if b'"stream":true' not in request.body:
@@ -32,23 +32,23 @@ def served(head):
     return Misbehaving(default=answer)
 
 
-def probed(url, capsys):
+def probe_output(url, capsys):
     probe_server([url], None, "m", None, None)
     return capsys.readouterr()
 
 
 @pytest.mark.parametrize("form", ["both", "encoded"])
 def test_what_the_run_can_not_read_the_probe_refuses(form, capsys):
-    with served(HEADS[form]) as server:
+    with server_with(HEADS[form]) as server:
         assert {row["error"] for row in rows(server.url)} <= {"bad_http", "bad_encoding"}
         with pytest.raises(UserError) as error:
-            probed(server.url, capsys)
+            probe_output(server.url, capsys)
     text = str(error.value)
     if form == "both":
         assert "not by the epoll transport (bad_http: " in text
 
 
 def test_what_the_run_can_read_the_probe_passes(capsys):
-    with served(HEADS["plain"]) as server:
+    with server_with(HEADS["plain"]) as server:
         assert {row["error"] for row in rows(server.url)} == {None}
-        assert '"streaming": true' in probed(server.url, capsys).out
+        assert '"streaming": true' in probe_output(server.url, capsys).out

@@ -1,8 +1,8 @@
 """Whatever a server does to one request, the times of the request beside it stay true.
 
 The truth is the server's own: the kernel stamps a token between the moment just before the
-server's `send` and the moment just after it. No bound on how long anything takes, and a client
-that is slow on purpose: by its own clock it would be wrong.
+server's `send` and the moment just after it. No duration is bounded. The client is slow on
+purpose: times by its own clock would be wrong.
 """
 
 import time
@@ -35,16 +35,16 @@ SLOW = {
 BAD = {name: behave for name, (behave, *_) in FAILURES.items()} | SLOW
 
 
-def paced(sent):
-    """The honest reply with pauses; `sent[job]`: (before, after) each token's `send`."""
+def steady_reply(moments):
+    """The honest reply with pauses; in `moments`: job → (before, after) of each `send`, in ns."""
 
-    def behave(talk, asked):
+    def behave(talk, request):
         talk.send(stream_head())
         for event in events():
             talk.server.over.wait(0.01)
             before = time.monotonic_ns()
             talk.send(chunk(event))
-            sent.setdefault(asked.job, []).append((before, time.monotonic_ns()))
+            moments.setdefault(request.job, []).append((before, time.monotonic_ns()))
         talk.send(b"0\r\n\r\n")
 
     return behave
@@ -52,7 +52,7 @@ def paced(sent):
 
 @pytest.fixture
 def slow_client(monkeypatch):
-    """Each turn of the client's loop takes it longer than the clocks can be apart."""
+    """A client whose loop takes longer for each turn than the clocks can be apart."""
     refresh = timestamps.WallClock.refresh
 
     def slowly(self, now_ns):
@@ -64,17 +64,17 @@ def slow_client(monkeypatch):
 
 @pytest.mark.parametrize("name", BAD)
 def test_times_beside_a_bad_request_are_the_servers_own(name, slow_client):
-    sent = {}
-    with Misbehaving({0: BAD[name]}, default=paced(sent)) as server:
-        found = gather(server.url, inflight=2, iters=8, timeout_s=1).table.to_pylist()
-    assert [row["job"] for row in found] == list(range(8))
-    sure = 0
-    for row in found[1:]:
+    moments = {}
+    with Misbehaving({0: BAD[name]}, default=steady_reply(moments)) as server:
+        records = gather(server.url, inflight=2, iters=8, timeout_s=1).table.to_pylist()
+    assert [row["job"] for row in records] == list(range(8))
+    checks = 0
+    for row in records[1:]:
         assert_good(row)
-        for arrived_ns, merged, sent_ns in zip(
-            row["chunk_ns"], row["chunk_merged"], sent[row["job"]], strict=False
+        for arrival_ns, merged, send_ns in zip(
+            row["chunk_ns"], row["chunk_merged"], moments[row["job"]], strict=False
         ):
-            if not merged:  # else its own arrival is unknown, and said to be
-                assert_arrival(arrived_ns, sent_ns)
-                sure += 1
-    assert sure
+            if not merged:  # a merged chunk has no arrival of its own
+                assert_arrival(arrival_ns, send_ns)
+                checks += 1
+    assert checks

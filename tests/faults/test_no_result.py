@@ -9,12 +9,12 @@ def test_is_a_failure(tmp_path, capfd):
     config = tmp_path / "config.json"
     config.write_text(
         json.dumps({"models": {"far": {}}, "server": {"url": "http://127.0.0.1:9"}})
-    )  # nothing listens there, and nothing asks
+    )  # nothing listens there, and nothing connects
     output = tmp_path / "run"
     output.mkdir()
-    given = (config, ["model=far"], 1, None, None, output, None)
-    assert serve_for(["true"], *given) == 1
+    arguments = (config, ["model=far"], 1, None, None, output, None)
+    assert serve_for(["true"], *arguments) == 1
     assert "no result" in json.loads((output / "failure.json").read_text())["message"]
     (output / "run.json").write_text("{}")
-    assert serve_for(["true"], *given) == 0
+    assert serve_for(["true"], *arguments) == 0
     assert not (output / "failure.json").exists()

@@ -1,4 +1,4 @@
-"""Servers that refuse fields that they don't know: the rest is sent, and what is left out is said."""
+"""Servers that refuse unknown fields: requests go without them, and the probe names them."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ FORMS = {
 
 
 class Strict:
-    """Refuses the first of its fields that a request has, in the words of a form."""
+    """Refuses the first of `fields` that a request has, in the words of a form (FORMS)."""
 
     def __init__(self, reply: Any, fields: tuple[str, ...], form: str, status: int = 400) -> None:
         self.bodies: list[dict[str, Any]] = []
         self._reply, self._fields, self._form, self._status = reply, fields, form, status
 
-    def __call__(self, seen: Any) -> Any:
-        body = json.loads(seen.body)
+    def __call__(self, request: Any) -> Any:
+        body = json.loads(request.body)
         self.bodies.append(body)
-        refused = [name for name in self._fields if name in body]
-        if refused:
-            text = json.dumps(FORMS[self._form](refused[0])).replace("{fields}", str(refused))
+        fields = [name for name in self._fields if name in body]
+        if fields:
+            text = json.dumps(FORMS[self._form](fields[0])).replace("{fields}", str(fields))
             return self._reply(text.encode(), self._status)
         if body["stream"]:
             chunk = {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "length"}]}
@@ -56,10 +56,10 @@ def test_fields_that_are_refused_are_found_out(
 ) -> None:
     strict = Strict(reply, fields, form, 422 if form == "by pydantic" else 400)
     run = Run()
-    refused = refused_fields(ServerApi(make_server({CHAT: strict}).url), run, "m")
-    assert set(refused) == set(fields)
+    refusals = refused_fields(ServerApi(make_server({CHAT: strict}).url), run, "m")
+    assert set(refusals) == set(fields)
     assert len(strict.bodies) == 1 or fields
-    body = body_fields(without(run, refused), "m")
+    body = body_fields(without(run, refusals), "m")
     assert not set(fields) & set(body) and {"model", "stream"} <= set(body)
     assert (body.get("max_completion_tokens") == 64) == ("max_tokens" in fields)
 
@@ -88,6 +88,6 @@ def test_the_probe_says_what_is_left_out(make_server: Any, reply: Any) -> None:
     fields = ("cache_prompt", "min_tokens")
     strict = Strict(reply, fields, "named")
     config = parse_config({"models": {"m": {}}, "server": {"url": make_server({CHAT: strict}).url}})
-    found = probe(config, "m", config.server.addresses[0])
-    assert found.refused == sorted(fields)
-    assert any(re.search("refuses cache_prompt, min_tokens", text) for text in found.warnings)
+    answer = probe(config, "m", config.server.addresses[0])
+    assert answer.refused == sorted(fields)
+    assert any(re.search("refuses cache_prompt, min_tokens", text) for text in answer.warnings)

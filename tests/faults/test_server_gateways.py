@@ -1,4 +1,4 @@
-"""Other people's gateways: what they forbid, lack or answer slowly, and what they want with a request."""
+"""Other people's gateways: paths that they forbid, lack or answer late, headers that they need."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def config(url: str, **keys: Any) -> Any:
     return parse_config({"models": {"m": keys.pop("model", {})}, "server": server, **keys})
 
 
-def probed(url: str, **keys: Any) -> Any:
+def probe_of(url: str, **keys: Any) -> Any:
     return probe(config(url, **keys), "m", url)
 
 
 USAGE = {"prompt_tokens": 60, "completion_tokens": 16}
 
 
-def whole() -> bytes:
+def whole_reply() -> bytes:
     choice = {"message": {"content": "Hi"}, "finish_reason": "length"}
     return json.dumps({"choices": [choice], "usage": USAGE}).encode()
 
 
-def streamed() -> bytes:
+def stream() -> bytes:
     chunks = [
         {"choices": [{"delta": {"content": "Hi"}}]},
         {"choices": [{"delta": {}, "finish_reason": "length"}], "usage": USAGE},
@@ -50,18 +50,18 @@ def streamed() -> bytes:
 
 @pytest.fixture
 def chat(reply: Any) -> Any:
-    """Answers like a plain OpenAI-compatible server, streamed when asked."""
+    """The answer of a plain OpenAI-compatible server, streamed where the request says `stream`."""
 
-    def answer(seen: Any) -> Any:
-        if not json.loads(seen.body)["stream"]:
-            return reply(whole())
-        return reply(streamed(), kind="text/event-stream")
+    def answer(request: Any) -> Any:
+        if not json.loads(request.body)["stream"]:
+            return reply(whole_reply())
+        return reply(stream(), kind="text/event-stream")
 
     return answer
 
 
 def paths(server: Any) -> list[str]:
-    return [seen.path for seen in server.seen]
+    return [request.path for request in server.seen]
 
 
 @pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 429, 500, 501, 502, 503])
@@ -69,7 +69,7 @@ def test_what_is_forbidden_is_absent(make_server: Any, chat: Any, reply: Any, st
     gateway = make_server(
         {CHAT: chat} | dict.fromkeys(OPTIONAL, reply(b'{"message": "Forbidden"}', status))
     )
-    answer = probed(gateway.url)
+    answer = probe_of(gateway.url)
     assert [path for path, there in answer.endpoints.items() if there] == [CHAT]
     assert answer.warnings == [] and answer.streaming
     state = snapshot(ServerApi(gateway.url))
@@ -77,13 +77,13 @@ def test_what_is_forbidden_is_absent(make_server: Any, chat: Any, reply: Any, st
 
 
 def test_health_is_asked_of_llama_cpp_only(make_server: Any, chat: Any, reply: Any) -> None:
-    """Some gateways send paid requests to all their models for it."""
+    """For `/health` some gateways send a paid request to each of their models."""
     healthy = {CHAT: chat, "/health": reply(b'{"status": "ok"}')}
     gateway = make_server(healthy)
-    assert probed(gateway.url).health is None
+    assert probe_of(gateway.url).health is None
     assert "/health" not in paths(gateway)
     llama = make_server(healthy | {"/props": reply(b'{"total_slots": 8}')})
-    assert probed(llama.url).health == "ok"
+    assert probe_of(llama.url).health == "ok"
     assert paths(llama).count("/health") == 1
     assert snapshot(ServerApi(llama.url))["health"] == "ok"
 
@@ -94,11 +94,11 @@ def test_health_is_asked_of_llama_cpp_only(make_server: Any, chat: Any, reply: A
 def test_what_answers_everything_with_200_has_no_template_to_miss(
     make_server: Any, chat: Any, reply: Any, body: bytes
 ) -> None:
-    listed = reply(b'{"data": [{"id": "gemma"}, {"id": "text-embedding-nomic"}]}')
+    models = reply(b'{"data": [{"id": "gemma"}, {"id": "text-embedding-nomic"}]}')
     server = make_server(
-        {CHAT: chat} | dict.fromkeys(OPTIONAL, reply(body)) | {"/v1/models": listed}
+        {CHAT: chat} | dict.fromkeys(OPTIONAL, reply(body)) | {"/v1/models": models}
     )
-    answer = probed(server.url)
+    answer = probe_of(server.url)
     assert (answer.chat_template, answer.health, answer.served_as) == (None, None, "gemma")
     assert answer.warnings == []
 
@@ -115,12 +115,12 @@ def test_a_router_whose_props_have_no_template(make_server: Any, chat: Any, repl
         "/v1/models": reply(json.dumps({"data": models}).encode()),
         "/slots": reply(b'{"error": {"code": 400, "message": "model name is missing"}}', 400),
     }
-    answer = probed(make_server(answers).url)
+    answer = probe_of(make_server(answers).url)
     assert (answer.served_as, answer.chat_template, answer.warnings) == ("Qwen", None, [])
 
 
 class Slow:
-    """Answers completions at once, and all else not at all, or by hanging up."""
+    """Completions get a reply at once; other paths get none, or a closed connection."""
 
     def __init__(self, hang_up: bool = False) -> None:
         self.hang_up = hang_up
@@ -134,9 +134,9 @@ class Slow:
             if CHAT not in line:
                 return talk.close() if self.hang_up else talk.hold()
             if json.loads(body)["stream"]:
-                talk.send(chunked(streamed(), connection="close"))
+                talk.send(chunked(stream(), connection="close"))
                 return talk.close()
-            talk.send(http_reply(whole()))
+            talk.send(http_reply(whole_reply()))
         return None
 
 
@@ -147,23 +147,23 @@ def test_what_is_not_answered_is_absent_and_not_asked_again(
     monkeypatch.setattr("mls.server.api._ABSENT_AFTER_S", 0.2)
     gateway = Slow(hang_up)
     with Misbehaving(hello=gateway) as server:
-        began = time.monotonic()
-        answer = probed(server.url, model={"served_as": "m"})
-        assert time.monotonic() - began < 10
+        begin_s = time.monotonic()
+        answer = probe_of(server.url, model={"served_as": "m"})
+        assert time.monotonic() - begin_s < 10
         assert [path for path, there in answer.endpoints.items() if there] == [CHAT]
         gateway.lines.clear()
         api = ServerApi(server.url)
         for _ in range(3):
             assert snapshot(api)["metrics"] is None
-        # hung up on: once more, on a fresh connection, in case that the first was an old one
+        # after a hang-up once more on a fresh connection: the first may have been a stale one
         assert gateway.lines.count("GET /metrics") == (2 if hang_up else 1)
 
 
 def test_a_path_that_has_answered_is_waited_for(make_server: Any, reply: Any) -> None:
-    """A busy server is not one without `/metrics`."""
+    """A server that is slow under load still has `/metrics`."""
     busy = threading.Event()
 
-    def answer(seen: Any) -> Any:
+    def answer(request: Any) -> Any:
         time.sleep(0.6 if busy.is_set() else 0)
         return reply(b"llamacpp:a 1\n", kind="text/plain")
 
@@ -186,14 +186,14 @@ def test_a_connection_that_the_server_closes_after_an_error_is_opened_again() ->
             talk.send(http_reply(b"{}", "500 Internal Server Error"))
             talk.head()
         elif json.loads(body)["stream"]:
-            talk.send(chunked(streamed(), connection="close"))
+            talk.send(chunked(stream(), connection="close"))
         else:
-            talk.send(http_reply(whole()))
+            talk.send(http_reply(whole_reply()))
             talk.head()
         talk.close()
 
     with Misbehaving(hello=behave) as server:
-        assert probed(server.url).streaming
+        assert probe_of(server.url).streaming
 
 
 def test_all_headers_go_with_all_requests(
@@ -202,16 +202,16 @@ def test_all_headers_go_with_all_requests(
     monkeypatch.setenv("AZKEY", "s3cret")
     monkeypatch.setenv("OTHER", "t0ken")
     gateway = make_server({CHAT: chat, "/props": reply(b'{"total_slots": 8}')})
-    probed(
+    probe_of(
         gateway.url,
         server={"headers_env": {"api-key": "AZKEY"}, "api_key_env": "OTHER"},
         run={"request_headers": {"X-Tenant": "blue"}},
     )
-    wanted = {"api-key": "s3cret", "X-Tenant": "blue", "Authorization": "Bearer t0ken"}
+    headers = {"api-key": "s3cret", "X-Tenant": "blue", "Authorization": "Bearer t0ken"}
     assert len(gateway.seen) > 6
-    for seen in gateway.seen:
-        assert wanted.items() <= seen.headers.items(), seen.path
-    completion = next(seen for seen in gateway.seen if seen.path == CHAT)
+    for request in gateway.seen:
+        assert headers.items() <= request.headers.items(), request.path
+    completion = next(request for request in gateway.seen if request.path == CHAT)
     assert completion.headers["User-Agent"].startswith("mls/")
     assert completion.headers["Accept-Encoding"] == "identity"
     assert completion.headers["Accept"] == "text/event-stream"
@@ -221,14 +221,14 @@ def test_a_header_that_the_server_repeats_is_not_kept(
     make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZKEY", "s3/cret")
-    said = b'{"choices": [{"message": {"content": "s3\\/cret s3/cret s3%2Fcret"}}]}'
+    body = b'{"choices": [{"message": {"content": "s3\\/cret s3/cret s3%2Fcret"}}]}'
     keys = {"server": {"headers_env": {"api-key": "AZKEY"}}}
-    listed = reply(b'{"data": [{"id": "s3/cret"}]}')
-    answer = probed(make_server({CHAT: reply(said), "/v1/models": listed}).url, **keys)
+    models = reply(b'{"data": [{"id": "s3/cret"}]}')
+    answer = probe_of(make_server({CHAT: reply(body), "/v1/models": models}).url, **keys)
     assert answer.replies[0].content == "*** *** ***" and answer.models == ["***"]
     for status in (400, 401, 500):
         with pytest.raises(UserError) as error:
-            probed(make_server({CHAT: reply(b"no s3/cret here", status)}).url, **keys)
+            probe_of(make_server({CHAT: reply(b"no s3/cret here", status)}).url, **keys)
         assert "no *** here" in str(error.value)
 
 
@@ -238,38 +238,38 @@ def test_a_refused_header_names_its_variable(
     monkeypatch.setenv("AZKEY", "s3cret")
     gateway = make_server({CHAT: reply(b'{"message": "wrong key"}', 401)})
     with pytest.raises(RefusedError) as error:
-        probed(gateway.url, server={"headers_env": {"api-key": "AZKEY"}})
+        probe_of(gateway.url, server={"headers_env": {"api-key": "AZKEY"}})
     assert "HTTP 401" in str(error.value) and "wrong key" in str(error.value)
     assert "it doesn't accept the API key in AZKEY" in str(error.value)
     with pytest.raises(RefusedError, match=r"set server.api_key_env .*server\.headers_env"):
-        probed(gateway.url)
+        probe_of(gateway.url)
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/", CHAT])
 def test_a_url_written_in_any_way(make_server: Any, chat: Any, reply: Any, suffix: str) -> None:
     server = make_server({CHAT: chat, "/v1/models": reply(b'[{"id": "m"}]')})
-    assert probed(server.url + suffix).served_as == "m"
+    assert probe_of(server.url + suffix).served_as == "m"
     assert {"/v1/models", "/props", CHAT} <= {*paths(server)}
 
 
 def test_an_endpoint_with_prefix_and_query(make_server: Any, reply: Any) -> None:
-    posted = "/api/openai/v1/completions?api-version=1"
+    endpoint = "/api/openai/v1/completions?api-version=1"
     text = b'{"choices": [{"text": "Hi", "finish_reason": "stop"}]}'
-    answers = {posted: reply(text), "/api/openai/v1/models": reply(b'[{"id": "m"}]')}
+    answers = {endpoint: reply(text), "/api/openai/v1/models": reply(b'[{"id": "m"}]')}
     server = make_server(answers)
-    assert probed(server.url, run={"endpoint": posted}).served_as == "m"
-    bodies = [json.loads(seen.body) for seen in server.seen if seen.path == posted]
+    assert probe_of(server.url, run={"endpoint": endpoint}).served_as == "m"
+    bodies = [json.loads(request.body) for request in server.seen if request.path == endpoint]
     assert bodies and all("prompt" in body and "messages" not in body for body in bodies)
 
 
 def test_a_redirect_is_not_followed(make_server: Any, chat: Any) -> None:
-    def moved(talk: Talk) -> None:
+    def redirects(talk: Talk) -> None:
         while head := talk.head():
             talk.body(head[1])
             talk.send(http_reply(b"", "307 Temporary Redirect", location=f"{CHAT}/"))
 
-    with Misbehaving(hello=moved) as server, pytest.raises(RefusedError) as error:
-        probed(server.url)
+    with Misbehaving(hello=redirects) as server, pytest.raises(RefusedError) as error:
+        probe_of(server.url)
     assert f"redirected to {server.url}{CHAT}/ (Location)" in str(error.value)
     assert f"set run.endpoint to {CHAT}/." in str(error.value)
 
@@ -279,11 +279,11 @@ def test_a_proxy_that_refuses_is_named(make_server: Any, chat: Any, reply: Any) 
     run = {"transport": "requests"}
     proxy = make_server({})
     with pytest.raises(UserError, match=f"through the proxy {proxy.url}"):
-        probed(url, server={"proxy": proxy.url}, run=run)
+        probe_of(url, server={"proxy": proxy.url}, run=run)
     with pytest.raises(UserError, match=r"the proxy http://127\.0\.0\.1:9 doesn't pass it on"):
-        probed(url, server={"proxy": "http://127.0.0.1:9"}, run=run)
+        probe_of(url, server={"proxy": "http://127.0.0.1:9"}, run=run)
     passing = make_server({url + CHAT: chat})
-    (warning,) = probed(url, server={"proxy": passing.url}, run=run).warnings
+    (warning,) = probe_of(url, server={"proxy": passing.url}, run=run).warnings
     assert warning.startswith(f"Requests go through the proxy {passing.url}")
 
 
@@ -300,7 +300,7 @@ def test_the_key_of_mls_probe_without_a_config(
     monkeypatch.setenv("MY_KEY", "s3cret")
     server = make_server({CHAT: chat})
     probe_server([f"{server.url}/v1/"], None, "gpt", "MY_KEY", tmp_path / "probe.json")
-    assert {seen.headers["Authorization"] for seen in server.seen} == {"Bearer s3cret"}
+    assert {request.headers["Authorization"] for request in server.seen} == {"Bearer s3cret"}
     assert json.loads((tmp_path / "probe.json").read_text())["served_as"] == "gpt"
     with pytest.raises(UserError, match="--server: expected a URL"):
         probe_server(["localhost:80"], None, None, None, None)

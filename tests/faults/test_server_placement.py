@@ -21,14 +21,15 @@ pytestmark = pytest.mark.skipif(
 def test_each_answers_on_cpus_of_its_own(serve: Serve) -> None:
     ask = (
         "import os, requests; "
-        "print([requests.get(u + '/health').status_code for u in os.environ['MLS_SERVER'].split()], "
+        "urls = os.environ['MLS_SERVER'].split(); "
+        "print([requests.get(url + '/health').status_code for url in urls], "
         "[sorted(os.sched_getaffinity(int(p))) for p in os.environ['MLS_SERVER_PID'].split()])"
     )
     status, out, err = serve.run(sys.executable, "-c", ask, fleet=2)
     assert status == 0, err
-    answers, _, kept = out.partition("] ")
+    answers, _, affinities = out.partition("] ")
     assert answers == "[200, 200"
-    first, second = map(set, eval(kept))
+    first, second = map(set, eval(affinities))
     assert first and second and not first & second
     for log in (serve.log, serve.log.with_name("server.log.2")):
         assert "listening" in log.read_text()
@@ -71,7 +72,7 @@ def test_a_signal_ends_all(serve: Serve, sig: signal.Signals) -> None:
 def test_when_one_cannot_be_started_none_is_left(serve: Serve, tmp_path) -> None:
     ids = tmp_path / "engines"
     binary = tmp_path / "llama-server"
-    binary.write_text(  # the one on the second port refuses
+    binary.write_text(  # starts on ports that begin with 2, and refuses on others
         f"#!/bin/sh\necho $$ >> {ids}\n"
         'case "$*" in *"--port 2"*) exec sleep 600 ;; esac\necho "error: no" >&2\nexit 1\n'
     )

@@ -1,4 +1,4 @@
-"""The probe against servers that are what they should be, and servers that are not."""
+"""The probe against good servers, faulty servers and hostile ones."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def config(**keys: Any) -> Any:
     return parse_config({"models": {"m": keys.pop("model", {})}, "server": {}, **keys})
 
 
-def asked(server: Any, /, **keys: Any) -> Any:
-    given = {"url": server.url} | keys.pop("server", {})
-    return probe(config(server=given, **keys), "m", server.url)
+def probe_of(server: Any, /, **keys: Any) -> Any:
+    server_keys = {"url": server.url} | keys.pop("server", {})
+    return probe(config(server=server_keys, **keys), "m", server.url)
 
 
-def refused(server: Any, /, **keys: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        asked(server, **keys)
-    return str(caught.value)
+def refusal(server: Any, /, **keys: Any) -> str:
+    with pytest.raises(UserError) as error:
+        probe_of(server, **keys)
+    return str(error.value)
 
 
 @pytest.fixture
 def chat(reply: Any) -> Any:
-    """Answers like a plain OpenAI-compatible server, streamed when asked."""
+    """The answer of a plain OpenAI-compatible server, streamed where the request says `stream`."""
     usage = {"prompt_tokens": 60, "completion_tokens": 16}
 
-    def answer(seen: Any) -> Any:
-        if not json.loads(seen.body)["stream"]:
+    def answer(request: Any) -> Any:
+        if not json.loads(request.body)["stream"]:
             whole = {"choices": [{"message": {"content": "Hi"}}], "usage": usage}
             return reply(json.dumps(whole).encode())
         chunks = [{"choices": [{"delta": {"content": "Hi"}}]}, {"choices": [], "usage": usage}]
@@ -55,12 +55,12 @@ def models(reply: Any) -> Any:
 
 
 def test_plain_server_passes(make_server: Any, chat: Any, models: Any) -> None:
-    found = asked(make_server({CHAT: chat, "/v1/models": models}))
-    assert found.served_as == "first"
-    assert found.slots is None
-    assert found.ctx_per_slot is None
-    assert found.streaming
-    assert found.endpoints == {
+    answer = probe_of(make_server({CHAT: chat, "/v1/models": models}))
+    assert answer.served_as == "first"
+    assert answer.slots is None
+    assert answer.ctx_per_slot is None
+    assert answer.streaming
+    assert answer.endpoints == {
         "/health": False,
         "/v1/models": True,
         "/props": False,
@@ -69,44 +69,44 @@ def test_plain_server_passes(make_server: Any, chat: Any, models: Any) -> None:
         "/tokenize": False,
         CHAT: True,
     }
-    assert not found.prompt_tokens_measured
-    assert found.warnings == []
+    assert not answer.prompt_tokens_measured
+    assert answer.warnings == []
 
 
 def test_all_servers_are_asked_and_what_they_differ_in_is_warned_of(
     make_server: Any, chat: Any, models: Any, reply: Any
 ) -> None:
     def server(build: str) -> Any:
-        told = {"build_info": build, "total_slots": 3, "chat_template": "{}"}
-        props = json.dumps(told).encode()
+        facts = {"build_info": build, "total_slots": 3, "chat_template": "{}"}
+        props = json.dumps(facts).encode()
         return make_server({CHAT: chat, "/v1/models": models, "/props": reply(props)})
 
     alike, same, other = server("b1"), server("b1"), server("b2")
     for second, differ in ((same, []), (other, ["The servers differ in build: b1, b2."])):
         urls = [alike.url, second.url]
-        given = config(server={"urls": urls}, run={"inflight": 6})
-        found = probe_all(given, "m", urls)
-        assert [found.url, *(each.url for each in found.others)] == urls
+        run_config = config(server={"urls": urls}, run={"inflight": 6})
+        answer = probe_all(run_config, "m", urls)
+        assert [answer.url, *(each.url for each in answer.others)] == urls
         # six in flight on twice three slots: nobody waits
-        assert found.warnings == differ
-        assert all(any(seen.path == CHAT for seen in each.seen) for each in (alike, second))
-    assert asked(alike).others == []
+        assert answer.warnings == differ
+        assert all(any(request.path == CHAT for request in each.seen) for each in (alike, second))
+    assert probe_of(alike).others == []
 
 
 def test_a_server_of_embeddings_passes(make_server: Any, reply: Any) -> None:
     usage = {"prompt_tokens": 60, "total_tokens": 60}
     vector = {"data": [{"index": 0, "embedding": [0.5] * 8}], "usage": usage}
     server = make_server({"/v1/embeddings": reply(json.dumps(vector).encode())})
-    found = asked(server, run={"endpoint": "/v1/embeddings", "max_tokens": 10**6})
-    assert found.warnings == [] and not found.streaming
-    assert [(r.content, r.stream, r.prompt_tokens) for r in found.replies] == [
+    answer = probe_of(server, run={"endpoint": "/v1/embeddings", "max_tokens": 10**6})
+    assert answer.warnings == [] and not answer.streaming
+    assert [(r.content, r.stream, r.prompt_tokens) for r in answer.replies] == [
         ("an embedding of length 8", False, 60)
     ] * 2
 
 
 def test_server_with_nothing_but_completions_passes(make_server: Any, chat: Any) -> None:
-    found = asked(make_server({CHAT: chat}), model={"served_as": "mine"})
-    assert (found.models, found.served_as) == (None, "mine")
+    answer = probe_of(make_server({CHAT: chat}), model={"served_as": "mine"})
+    assert (answer.models, answer.served_as) == (None, "mine")
 
 
 def test_server_whose_every_other_page_is_a_web_app(
@@ -116,23 +116,23 @@ def test_server_whose_every_other_page_is_a_web_app(
     pages = dict.fromkeys(
         ["/health", "/v1/models", "/props", "/slots", "/metrics", "/tokenize"], page
     )
-    found = asked(make_server({CHAT: chat, **pages}))
-    assert (found.models, found.slots, found.build) == (None, None, None)
+    answer = probe_of(make_server({CHAT: chat, **pages}))
+    assert (answer.models, answer.slots, answer.build) == (None, None, None)
 
 
 def test_a_model_that_is_not_listed_is_a_warning_unless_it_is_refused(
     make_server: Any, chat: Any, models: Any, reply: Any
 ) -> None:
     words = "doesn't list 'secnd' (did you mean 'second'?); it lists first, second"
-    served = make_server({CHAT: chat, "/v1/models": models})
-    probed = asked(served, model={"served_as": "secnd"})
-    assert probed.served_as == "secnd"
-    assert [words in warning for warning in probed.warnings] == [True]
-    assert {json.loads(seen.body)["model"] for seen in served.seen if seen.path == CHAT} == {
-        "secnd"
-    }
+    server = make_server({CHAT: chat, "/v1/models": models})
+    answer = probe_of(server, model={"served_as": "secnd"})
+    assert answer.served_as == "secnd"
+    assert [words in warning for warning in answer.warnings] == [True]
+    assert {
+        json.loads(request.body)["model"] for request in server.seen if request.path == CHAT
+    } == {"secnd"}
     unknown = reply(b'{"error": {"message": "no such model"}}', 400)
-    message = refused(
+    message = refusal(
         make_server({CHAT: unknown, "/v1/models": models}), model={"served_as": "secnd"}
     )
     assert f"no such model; the server {words}: set models.m.served_as to one of them." in message
@@ -140,7 +140,7 @@ def test_a_model_that_is_not_listed_is_a_warning_unless_it_is_refused(
 
 def test_not_a_chat_server(make_server: Any) -> None:
     server = make_server({})
-    assert f"{server.url}{CHAT} answered HTTP 404" in refused(server)
+    assert f"{server.url}{CHAT} answered HTTP 404" in refusal(server)
 
 
 @pytest.mark.parametrize(
@@ -156,23 +156,23 @@ def test_not_a_chat_server(make_server: Any) -> None:
 def test_answers_that_are_no_completion(
     make_server: Any, reply: Any, body: bytes, kind: str
 ) -> None:
-    said = refused(make_server({CHAT: reply(body, kind=kind)}))
-    assert "not a completion server; check the URL" in said
+    message = refusal(make_server({CHAT: reply(body, kind=kind)}))
+    assert "not a completion server; check the URL" in message
 
 
 def test_error_with_status_200(make_server: Any, reply: Any) -> None:
     server = make_server({CHAT: reply(b'{"error": {"message": "no template"}}')})
-    assert "answered with an error: no template" in refused(server)
+    assert "answered with an error: no template" in refusal(server)
 
 
 def test_request_refused(make_server: Any, reply: Any) -> None:
     server = make_server({CHAT: reply(b'{"error": {"message": "too long"}}', 400)})
-    assert "refused a request with HTTP 400: too long" in refused(server)
+    assert "refused a request with HTTP 400: too long" in refusal(server)
 
 
 def test_reply_cut_off(make_server: Any, reply: Any) -> None:
     server = make_server({CHAT: reply(b'{"choices": []}', cut=4)})
-    assert f"Server {server.url} can't be reached: it closed the connection" in refused(server)
+    assert f"Server {server.url} can't be reached: it closed the connection" in refusal(server)
 
 
 def test_nobody_there() -> None:
@@ -183,7 +183,7 @@ def test_nobody_there() -> None:
 
 
 def test_an_answer_that_drips_in_ends_at_the_limit() -> None:
-    """Each byte comes in time, all of it never would."""
+    """Each byte arrives in time; the whole answer never would."""
 
     def drips(talk: Talk) -> None:
         talk.send(b"HTTP/1.1 200 OK\r\nX-More: " + b"and more " * 100, size=1, pause_s=0.05)
@@ -205,15 +205,15 @@ def test_still_loading(make_server: Any, reply: Any) -> None:
     loading = reply(b'{"error": {"message": "Loading model"}}', 503)
     for paths in (["/health", "/props", "/v1/models", CHAT], [CHAT]):
         server = make_server(dict.fromkeys(paths, loading))
-        assert "is still loading its model" in refused(server)
+        assert "is still loading its model" in refusal(server)
 
 
 def test_server_without_streaming_is_warned_of(make_server: Any, reply: Any) -> None:
     whole = reply(b'{"choices": [{"message": {"content": "Hi"}}]}')
-    found = asked(make_server({CHAT: whole}))
-    assert not found.streaming
-    assert any("doesn't stream" in warning for warning in found.warnings)
-    assert any("no `usage`" in warning for warning in found.warnings)
+    answer = probe_of(make_server({CHAT: whole}))
+    assert not answer.streaming
+    assert any("doesn't stream" in warning for warning in answer.warnings)
+    assert any("no `usage`" in warning for warning in answer.warnings)
 
 
 def test_context_is_counted_with_the_template(make_server: Any, chat: Any, reply: Any) -> None:
@@ -224,16 +224,16 @@ def test_context_is_counted_with_the_template(make_server: Any, chat: Any, reply
         "/props": reply(json.dumps(props).encode()),
         "/tokenize": reply(json.dumps({"tokens": list(range(49))}).encode()),
     }
-    said = refused(make_server(answers), run={"max_tokens": 128})
-    assert "a prompt of about 60 tokens and a reply of 128 need 188, and a slot has 180" in said
-    found = asked(make_server(answers), run={"max_tokens": 120})
-    assert found.prompt_tokens == {48: 60}
-    assert found.warnings[0].startswith("Inflight 8 on 2 slots: 6 requests")
+    message = refusal(make_server(answers), run={"max_tokens": 128})
+    assert "a prompt of about 60 tokens and a reply of 128 need 188, and a slot has 180" in message
+    answer = probe_of(make_server(answers), run={"max_tokens": 120})
+    assert answer.prompt_tokens == {48: 60}
+    assert answer.warnings[0].startswith("Inflight 8 on 2 slots: 6 requests")
 
 
 def test_key_is_wanted(make_server: Any, reply: Any) -> None:
     server = make_server({CHAT: reply(status=401)})
-    assert "wants an API key; set server.api_key_env" in refused(server)
+    assert "wants an API key; set server.api_key_env" in refusal(server)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -241,13 +241,13 @@ def test_wrong_key_is_never_shown(
     make_server: Any, reply: Any, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
-    said = refused(
+    message = refusal(
         make_server({CHAT: reply(f"bad key {KEY}".encode(), status)}),
         server={"api_key_env": "MY_KEY"},
     )
-    assert f"HTTP {status}" in said
-    assert "MY_KEY" in said
-    assert KEY not in said
+    assert f"HTTP {status}" in message
+    assert "MY_KEY" in message
+    assert KEY not in message
 
 
 def test_key_that_the_server_repeats_is_not_shown(
@@ -255,9 +255,9 @@ def test_key_that_the_server_repeats_is_not_shown(
 ) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     server = make_server({CHAT: reply(f"what is {KEY}?".encode(), 400)})
-    said = refused(server, server={"api_key_env": "MY_KEY"})
-    assert "what is ***?" in said
-    assert KEY not in said
+    message = refusal(server, server={"api_key_env": "MY_KEY"})
+    assert "what is ***?" in message
+    assert KEY not in message
     assert server.seen[0].headers["Authorization"] == f"Bearer {KEY}"
 
 
@@ -272,16 +272,16 @@ def test_key_variable_unset(monkeypatch: pytest.MonkeyPatch, value: str | None) 
 
 def test_key_that_cannot_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", "geheim\nü")
-    with pytest.raises(UserError, match="MY_KEY") as caught:
+    with pytest.raises(UserError, match="MY_KEY") as error:
         api_key(config(server={"api_key_env": "MY_KEY"}).server)
-    assert "geheim" not in str(caught.value)
+    assert "geheim" not in str(error.value)
 
 
 def test_snapshot_of_a_plain_server_is_small(make_server: Any, chat: Any, reply: Any) -> None:
     metrics = reply(b"python_gc 3\nllamacpp:n_decode_total 4\n", kind="text/plain")
-    found = snapshot(ServerApi(make_server({CHAT: chat, "/metrics": metrics}).url))
-    assert found["metrics"] == {"llamacpp:n_decode_total": 4.0}
-    assert found["slots"] is None
+    state = snapshot(ServerApi(make_server({CHAT: chat, "/metrics": metrics}).url))
+    assert state["metrics"] == {"llamacpp:n_decode_total": 4.0}
+    assert state["slots"] is None
 
 
 HOSTILE = [
@@ -293,7 +293,8 @@ HOSTILE = [
     b'[{"n_ctx": "x"}, {"n_ctx": -1}]',
     b'[{"is_processing": []}, 1]',
     b'{"tokens": {"a": 1}}',
-    b'{"choices": [{"message": {"content": ["a"]}, "finish_reason": {}}], "usage": [], "timings": 1}',
+    b'{"choices": [{"message": {"content": ["a"]}, "finish_reason": {}}], "usage": [], '
+    b'"timings": 1}',
     b'{"choices": [{"text": "\\ud800"}]}',
     b"llamacpp:a NaN\nllamacpp:b +Inf\nllamacpp:c 1e999\n\xff\xfe",
     b"\x00\xff\x1b[2J",
@@ -304,23 +305,23 @@ HOSTILE = [
 def test_hostile_answers_of_all_endpoints(
     make_server: Any, chat: Any, reply: Any, body: bytes
 ) -> None:
-    """A probe that can be stored, or one sentence; whatever the control plane says."""
+    """The probe gives a result that can be stored, or one sentence, whatever the paths answer."""
     paths = ["/health", "/v1/models", "/props", "/slots", "/metrics", "/tokenize"]
     server = make_server({CHAT: chat} | dict.fromkeys(paths, reply(body)))
-    found = asked(server)
-    json.loads(found.model_dump_json())
+    answer = probe_of(server)
+    json.loads(answer.model_dump_json())
     json.dumps(snapshot(ServerApi(server.url)), allow_nan=False)
     try:
-        asked(make_server({CHAT: reply(body)}))
+        probe_of(make_server({CHAT: reply(body)}))
     except UserError as error:
         assert str(error).isprintable()
 
 
 def test_hostile_names_are_shown_on_one_line(make_server: Any, chat: Any, reply: Any) -> None:
     names = ["../../etc/passwd", "<script>alert(1)</script>", "\x1b[2Jx\r\ny", "n" * 5000]
-    listed = reply(json.dumps({"data": [{"id": name} for name in names]}).encode())
-    (warning,) = asked(
-        make_server({CHAT: chat, "/v1/models": listed}), model={"served_as": "mine"}
+    models = reply(json.dumps({"data": [{"id": name} for name in names]}).encode())
+    (warning,) = probe_of(
+        make_server({CHAT: chat, "/v1/models": models}), model={"served_as": "mine"}
     ).warnings
     assert warning.isprintable() and len(warning) < 1000
 
@@ -335,6 +336,6 @@ def test_a_key_that_the_server_repeats_is_not_kept(
         "/v1/models": reply(json.dumps({"data": [{"id": KEY}]}).encode()),
         "/props": reply(json.dumps({"build_info": KEY, "model_path": KEY}).encode()),
     }
-    found = asked(make_server(answers), server={"api_key_env": "MY_KEY"})
-    assert found.replies[0].content == "Key ***"
-    assert KEY not in found.model_dump_json()
+    answer = probe_of(make_server(answers), server={"api_key_env": "MY_KEY"})
+    assert answer.replies[0].content == "Key ***"
+    assert KEY not in answer.model_dump_json()

@@ -1,4 +1,4 @@
-"""The sampler: a real process beside this one, asked for its samples."""
+"""The sampler, as a real process beside this one, and the samples that it hands out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WITHIN_S = 30
 
 
 def samples_with(*sources: str, begin_ns: int = 0) -> list[dict]:
-    """The samples, once all of these sources have some."""
+    """The samples, once there are some of each of these sources."""
     limit = time.monotonic() + WITHIN_S
     while time.monotonic() < limit:
         table = collect(begin_ns, time.monotonic_ns())
@@ -33,11 +33,11 @@ def samples_with(*sources: str, begin_ns: int = 0) -> list[dict]:
 
 
 @pytest.fixture
-def found_by(monkeypatch):
+def export(monkeypatch):
     return lambda variables: [monkeypatch.setenv(k, v) for k, v in variables.items()]
 
 
-def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
+def test_samples_host_server_ranks_and_metrics_on_this_clock(export):
     spinning = [sys.executable, "-c", "while True: pass"]
     sleeping = [sys.executable, "-c", "import time; time.sleep(999)"]
     with (
@@ -48,7 +48,7 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
         begin_ns = time.monotonic_ns()
         try:
             with sampling(Server(), [http.url], [server.pid]) as variables:
-                found_by(variables)
+                export(variables)
                 rows = samples_with("host", "server", "ranks", "metrics", begin_ns=begin_ns)
         finally:
             server.kill()
@@ -62,19 +62,19 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(found_by):
     assert all(1 < value < 1000 for value in memory)
 
 
-def test_an_engine_that_died_before_it_is_left_out(found_by, capfd):
+def test_an_engine_that_died_before_it_is_left_out(export, capfd):
     with subprocess.Popen(["true"]) as engine:
         engine.wait()
     with sampling(Server(), ["http://127.0.0.1:9"], [engine.pid]) as variables:
-        found_by(variables)
+        export(variables)
         samples_with("host")
     assert capfd.readouterr().err == ""
 
 
-def test_nothing_is_left_of_it(found_by):
+def test_nothing_is_left_of_it(export):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
-        found_by(variables)
+        export(variables)
         samples_with("host")
         folder = Path(variables[SOCKET_VARIABLE]).parent
     assert not folder.exists()
@@ -82,20 +82,20 @@ def test_nothing_is_left_of_it(found_by):
     assert collect(0, time.monotonic_ns()) is None
 
 
-def test_a_server_without_metrics_makes_no_noise(found_by, capfd):
+def test_a_server_without_metrics_makes_no_noise(export, capfd):
     with (
         http_server({}) as http,
         sampling(Server(), [http.url], []) as variables,
     ):
-        found_by(variables)
+        export(variables)
         rows = samples_with("host")
     assert "metrics" not in {row["source"] for row in rows}
     assert capfd.readouterr() == ("", "")
 
 
-def test_samples_of_another_host_are_of_another_clock(found_by, monkeypatch):
+def test_samples_of_another_host_are_of_another_clock(export, monkeypatch):
     with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
-        found_by(variables)
+        export(variables)
         samples_with("host")
         monkeypatch.setattr(module, "clock_id", lambda: "another host's")
         assert collect(0, time.monotonic_ns()) is None

@@ -1,6 +1,6 @@
-"""A server in processes of its own, which uses a known CPU time for each request.
+"""A server in processes of its own, with a known CPU time for each request.
 
-`python -m tests.mpi.burning ARRANGEMENT` prints its URL, and serves until it is ended.
+`python -m tests.mpi.burning ARRANGEMENT` prints its URL, and serves until it is killed.
 """
 
 import os
@@ -23,10 +23,10 @@ def burn() -> None:
 
 
 def engine(listener: socket.socket) -> None:
-    """Burns once for each connection."""
+    """Burn once for each connection."""
     while True:
-        asker, _ = listener.accept()
-        with asker:
+        connection, _ = listener.accept()
+        with connection:
             burn()
 
 
@@ -44,8 +44,8 @@ class Burning(Handler):
                 os._exit(0)
             os.waitpid(child, 0)
         else:
-            with socket.create_connection(self.engine) as asked:
-                asked.recv(1)  # closed when it is done
+            with socket.create_connection(self.engine) as connection:
+                connection.recv(1)  # the engine closes it after its work
         super().do_POST()
 
 
@@ -53,15 +53,15 @@ class OnePort(HonestServer):
     allow_reuse_port = True
 
 
-def child(work, *given) -> None:
-    """Have a forked process do it, for as long as this one lives."""
+def child(work, *arguments) -> None:
+    """Call `work` in a forked process, which ends with this one."""
     if not os.fork():
-        threading.Thread(target=ends_with, args=(os.getppid(),), daemon=True).start()
-        work(*given)
+        threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+        work(*arguments)
         os._exit(0)
 
 
-def ends_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(0.1)
     os._exit(1)

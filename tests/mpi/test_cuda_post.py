@@ -1,4 +1,4 @@
-"""Post-processing under real mpirun: with a card it is done, without one it is said why not."""
+"""Post-processing under real mpirun: on a card of each reply; without a card the run says why."""
 
 import json
 
@@ -11,11 +11,11 @@ SMALL = ("--inflight", 4, "--iters", 12, "--max-tokens", 3)
 
 @needs_none
 def test_on_without_a_card_ends_before_anything_is_sent(mpirun, server, tmp_path):
-    done = mpirun.run(3, "--server", server.url, "--cuda-post", "--output", tmp_path, *SMALL)
-    assert done.returncode != 0
-    assert done.stderr.count("run.cuda_post: on, but there is no usable card") == 1
-    assert NO_CARD in done.stderr and "Traceback" not in done.stderr
-    assert not server.served
+    process = mpirun.run(3, "--server", server.url, "--cuda-post", "--output", tmp_path, *SMALL)
+    assert process.returncode != 0
+    assert process.stderr.count("run.cuda_post: on, but there is no usable card") == 1
+    assert NO_CARD in process.stderr and "Traceback" not in process.stderr
+    assert not server.replies
     assert "no usable card" in json.loads((tmp_path / "failure.json").read_text())["message"]
 
 
@@ -30,8 +30,8 @@ def test_auto_without_a_card_runs_and_says_why_there_was_no_work(
         "run: {cuda_post: auto, inflight: 4, iters: 12, max_tokens: 3, ranks: 3}\n"
     )
     options = ("--config", config, "--cell", "model=m", "--output", tmp_path)
-    done = mpirun.run(3, *options, "--transport", transport)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = mpirun.run(3, *options, "--transport", transport)
+    assert process.returncode == 0, process.stdout + process.stderr
     post = json.loads((tmp_path / "run.json").read_text())["summary"]["gpu"]["post"]
     assert (post["asked"], post["reason"], post["cards"]) == ("auto", NO_CARD, [])
     assert pq.read_table(tmp_path / "requests.parquet")["post_ms"].null_count == 12
@@ -41,8 +41,8 @@ def test_auto_without_a_card_runs_and_says_why_there_was_no_work(
 @pytest.mark.parametrize("transport", ["epoll", "requests"])
 def test_every_reply_is_post_processed_on_a_card(mpirun, server, tmp_path, transport):
     options = ("--cuda-post", "--transport", transport, "--output", tmp_path, *SMALL)
-    done = mpirun.run(3, "--server", server.url, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = mpirun.run(3, "--server", server.url, *options)
+    assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 12
     table = pq.read_table(tmp_path / "requests.parquet")

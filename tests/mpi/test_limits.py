@@ -1,4 +1,4 @@
-"""Limits within a request under real mpirun: what struck is in the run's own failure."""
+"""Limits within a request under real mpirun: the run's failure names the limit that struck."""
 
 import json
 
@@ -7,7 +7,7 @@ import yaml
 
 
 def test_what_struck_is_recorded_for_all_ranks(mpirun, server, tmp_path):
-    # replies of 10 s: no rank is kept waiting for a core for so long that it finds a whole one
+    # replies of 10 s: a rank that waits for a core still meets one that isn't whole
     run = {"ranks": 3, "inflight": 4, "iters": 12, "warmup": 0, "max_tokens": 1000}
     config = {
         "models": {"m": {"served_as": "honest"}},
@@ -16,11 +16,11 @@ def test_what_struck_is_recorded_for_all_ranks(mpirun, server, tmp_path):
     }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    done = mpirun.run(3, "--config", path, "--output", tmp_path)
-    assert done.returncode != 0 and "Traceback" not in done.stderr
+    process = mpirun.run(3, "--config", path, "--output", tmp_path)
+    assert process.returncode != 0 and "Traceback" not in process.stderr
     message = json.loads((tmp_path / "failure.json").read_text())["message"]
     assert "12 × timeout_between_chunks" in message
     table = pq.read_table(tmp_path / "requests.partial.parquet")
-    assert set(table["rank"].to_pylist()) >= {1, 2}  # 0 works too on few cores
+    assert set(table["rank"].to_pylist()) >= {1, 2}  # rank 0 works too on few cores
     assert set(table["error"].to_pylist()) == {"timeout_between_chunks"}
     assert all(count >= 1 for count in table["chunks"].to_pylist())

@@ -1,4 +1,4 @@
-"""What the user is told of files that are used in part."""
+"""Notes to the user on files that are used in part."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What goes wrong on one rank ends all of them; clocks of other hosts; and nobody spins."""
+"""A fault on one rank ends all ranks; clocks of other hosts; ranks that wait use no CPU."""
 
 import json
 import os
@@ -7,10 +7,10 @@ import time
 
 import pyarrow.parquet as pq
 import pytest
-from tests.mpi.jobs import ending, rehearse
+from tests.mpi.jobs import ending, play
 
-# on rank 0, as soon as mpi4py.MPI imports something itself: it has initialized MPI by then
-INTERRUPTED = """
+# strikes rank 0 at the first import of mpi4py.MPI itself, which has initialized MPI by then
+INTERRUPTER = """
 import os, signal, sys
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
@@ -25,36 +25,36 @@ sys.meta_path.insert(0, Interrupting())
 def test_uncaught_exception_in_one_rank_ends_all(mpirun, server, dispatch):
     options = ("--server", server.url, "--inflight", 6, "--iters", 5000, "--dispatch", dispatch)
     options += ("--max-tokens", 8)
-    status, printed, left = rehearse(mpirun, "crash", 3, *options)
-    assert status != 0 and left == []
-    assert printed.count("RuntimeError: a bug that nobody expected") == 1
-    assert "=== throughput ===" not in printed
+    status, output, survivors = play(mpirun, "crash", 3, *options)
+    assert status != 0 and survivors == []
+    assert output.count("RuntimeError: a bug that nobody expected") == 1
+    assert "=== throughput ===" not in output
 
 
 def test_a_rank_interrupted_while_mpi_is_imported_ends_all(mpirun, server, tmp_path):
-    """MPI is initialized then, and Python not yet able to abort it."""
-    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED)
+    """At that moment MPI is initialized, and Python can't abort it yet."""
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTER)
     path = f"{tmp_path}{os.pathsep}{mpirun.environment['PYTHONPATH']}"
     mpirun.environment["PYTHONPATH"] = path
-    status, printed, left = ending(mpirun.start(2, "--server", server.url, "--iters", 4), 2)
-    assert status != 0 and left == [], printed
+    status, output, survivors = ending(mpirun.start(2, "--server", server.url, "--iters", 4), 2)
+    assert status != 0 and survivors == [], output
 
 
 def test_no_rank_ends_all_before_rank_0_has_told_why(mpirun, tmp_path):
     options = ("--server", "http://127.0.0.1:9", "--inflight", 4, "--output", tmp_path)
-    status, printed, left = rehearse(mpirun, "slow_to_tell", 3, *options)
-    assert status != 0 and left == []
-    assert printed.count("mls run: Server http://127.0.0.1:9 can't be reached") == 1
+    status, output, survivors = play(mpirun, "slow_to_write", 3, *options)
+    assert status != 0 and survivors == []
+    assert output.count("mls run: Server http://127.0.0.1:9 can't be reached") == 1
     assert "can't be reached" in json.loads((tmp_path / "failure.json").read_text())["message"]
 
 
 def test_rank_that_cannot_connect_ends_all_with_one_sentence(mpirun, server, tmp_path):
     options = ("--server", server.url, "--inflight", 4, "--output", tmp_path)
-    status, printed, left = rehearse(mpirun, "no_connection", 3, *options)
-    assert status != 0 and left == []
-    assert printed.count("The last rank can't reach the server.") == 1
-    assert "Traceback" not in printed
-    assert not server.served
+    status, output, survivors = play(mpirun, "no_connection", 3, *options)
+    assert status != 0 and survivors == []
+    assert output.count("The last rank can't reach the server.") == 1
+    assert "Traceback" not in output
+    assert not server.replies
     assert "last rank" in json.loads((tmp_path / "failure.json").read_text())["message"]
 
 
@@ -67,57 +67,59 @@ def test_server_that_disappears_ends_all_and_its_records_are_kept(
 
     def vanish():
         until = time.monotonic() + 60
-        while len(server.served) < 20 and time.monotonic() < until:
+        while len(server.replies) < 20 and time.monotonic() < until:
             time.sleep(0.01)
         server.vanish()
 
     vanishing = threading.Thread(target=vanish)
     vanishing.start()
-    status, printed, left = rehearse(mpirun, "soon_gone", 4, *options)
+    status, output, survivors = play(mpirun, "impatient", 4, *options)
     vanishing.join()
-    assert status != 0 and left == []
-    assert f"The server at {server.url} has gone" in printed
+    assert status != 0 and survivors == []
+    assert f"The server at {server.url} has gone" in output
     assert not (tmp_path / "run.json").exists()
     table = pq.read_table(tmp_path / "requests.partial.parquet")
     ok = [row for row in table.to_pylist() if row["error"] is None]
     assert len(ok) >= 15 and {row["completion_tokens"] for row in ok} == {3}
     jobs = table["job"].to_pylist()
     assert len(jobs) == len(set(jobs))
-    if dispatch == "counter":  # one number after the other, and none was lost
+    if dispatch == "counter":  # the numbers are consecutive: no record is lost
         assert jobs == list(range(len(jobs)))
 
 
 def test_tokens_gathered_are_the_servers_count(mpirun, server, tmp_path):
     options = ("--server", server.url, "--inflight", 5, "--iters", 33, "--max-tokens", 7)
-    done = mpirun.run(4, *options, "--warmup", 3, "--transport", "requests", "--output", tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = mpirun.run(
+        4, *options, "--warmup", 3, "--transport", "requests", "--output", tmp_path
+    )
+    assert process.returncode == 0, process.stderr
     rows = pq.read_table(tmp_path / "requests.parquet").to_pylist()
     assert len({row["request_id"] for row in rows}) == 33
     for row in rows:
-        assert server.served[row["request_id"]] == row["completion_tokens"] == row["chunks"]
-    assert server.served.total() - 3 * 7 == sum(row["completion_tokens"] for row in rows)
-    assert server.most == 5
+        assert server.replies[row["request_id"]] == row["completion_tokens"] == row["chunks"]
+    assert server.replies.total() - 3 * 7 == sum(row["completion_tokens"] for row in rows)
+    assert server.peak == 5
 
 
 def test_waiting_ranks_sleep(mpirun, server, tmp_path):
-    """A blocked MPI call would use all of a core: rank 0 here has nothing to do but wait."""
+    """A blocking MPI call would use all of a core; rank 0 has nothing to do here but wait."""
     options = ("--server", server.url, "--inflight", 3, "--iters", 4, "--max-tokens", 150)
-    done = mpirun.run(4, *options, "--warmup", 0, "--output", tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = mpirun.run(4, *options, "--warmup", 0, "--output", tmp_path)
+    assert process.returncode == 0, process.stderr
     ranks = json.loads((tmp_path / "run.json").read_text())["summary"]["client"]["per_rank"]
     assert len(ranks) == 4
     assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
 
 
 def test_clocks_of_other_hosts_are_found_and_their_drift(mpirun):
-    status, printed, left = rehearse(mpirun, "clocks", 4)
-    assert status == 0 and left == [], printed
-    found = [tuple(map(float, line.split())) for line in printed.splitlines()]
-    assert [rank for rank, *_ in found] == [0, 1, 2, 3]
-    assert found[0][1:5] == (0, 0, 0, 0)
-    for rank, error, uncertainty, drift, doubt, cpu_s in found[1:]:
+    status, output, survivors = play(mpirun, "clocks", 4)
+    assert status == 0 and survivors == [], output
+    ranks = [tuple(map(float, line.split())) for line in output.splitlines()]
+    assert [rank for rank, *_ in ranks] == [0, 1, 2, 3]
+    assert ranks[0][1:5] == (0, 0, 0, 0)
+    for rank, error, uncertainty, drift, drift_uncertainty, cpu_s in ranks[1:]:
         slower = min(rank, 2) * 0.01
         assert abs(error) <= uncertainty * (1 + slower) + 1
-        assert drift == pytest.approx((1 / (1 + slower) - 1) * 1e6, abs=doubt + 1)
+        assert drift == pytest.approx((1 / (1 + slower) - 1) * 1e6, abs=drift_uncertainty + 1)
         assert cpu_s < 0.5  # of the second that rank 0 was late
-    assert found[2][2] == found[3][2]  # one clock, measured once
+    assert ranks[2][2] == ranks[3][2]  # one clock, measured once

@@ -1,4 +1,4 @@
-"""The load generator under real mpirun: every job once, the concurrency asked for, nobody left."""
+"""The load generator under real mpirun: each job once, the inflight of the config, nobody left."""
 
 import json
 import os
@@ -15,12 +15,12 @@ INFLIGHT, REQUESTS = 8, 64
 
 
 def load(mpirun, server, folder, ranks, *options):
-    done = mpirun.run(
+    process = mpirun.run(
         ranks, "--server", server.url, "--max-tokens", TOKENS, "--output", folder, *options
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((folder / "run.json").read_text())
-    return result, pq.read_table(folder / "requests.parquet"), done.stdout
+    return result, pq.read_table(folder / "requests.parquet"), process.stdout
 
 
 @pytest.mark.parametrize(
@@ -30,22 +30,22 @@ def test_holds_the_inflight_asked_for_on_any_number_of_ranks(mpirun, tmp_path, r
     options = ("--inflight", INFLIGHT, "--iters", REQUESTS, "--warmup", 3)
     options += ("--scheduler", scheduler)
     with HonestServer(turns=Turns(INFLIGHT, REQUESTS)) as server:
-        result, table, printed = load(mpirun, server, tmp_path, ranks, *options)
-    assert server.most == INFLIGHT
+        result, table, output = load(mpirun, server, tmp_path, ranks, *options)
+    assert server.peak == INFLIGHT
     inflight = result["summary"]["inflight"]
     assert inflight["max"] == INFLIGHT
-    # how soon a place that is free sends again is the machine's business; the others wait meanwhile
+    # a busy machine may be late with a free place's next request; the other places wait meanwhile
     assert INFLIGHT - 1 < inflight["achieved_time_weighted"] <= INFLIGHT
-    # warm-up requests reached the server, and are in neither
-    assert len(server.served) == REQUESTS + 3
+    # warm-up requests reach the server, and are neither in the table nor in the summary
+    assert len(server.replies) == REQUESTS + 3
     assert sorted(table["job"].to_pylist()) == list(range(REQUESTS))
     assert result["summary"]["tokens"]["completion"] == REQUESTS * TOKENS
-    served = set(server.served)
-    assert set(table["request_id"].to_pylist()) < served
+    request_ids = set(server.replies)
+    assert set(table["request_id"].to_pylist()) < request_ids
     workers = set(table["rank"].to_pylist())
     assert workers == set(range(0 if ranks == 1 or scheduler == "works" else 1, ranks))
-    assert "=== throughput ===" in printed
-    assert f"tokens={REQUESTS * TOKENS} " in printed and f"ok={REQUESTS} err=0" in printed
+    assert "=== throughput ===" in output
+    assert f"tokens={REQUESTS * TOKENS} " in output and f"ok={REQUESTS} err=0" in output
 
 
 @pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
@@ -54,7 +54,7 @@ def test_every_job_is_handed_out_exactly_once(mpirun, server, tmp_path, dispatch
     options = ("--inflight", 6, "--iters", 31, "--warmup", 0, "--dispatch", dispatch)
     _, table, _ = load(mpirun, server, tmp_path, ranks, *options)
     assert sorted(table["job"].to_pylist()) == list(range(31))
-    assert set(server.served.values()) == {TOKENS}
+    assert set(server.replies.values()) == {TOKENS}
 
 
 @pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
@@ -74,23 +74,23 @@ def test_the_same_seed_sends_the_same_prompts_on_any_number_of_ranks(
 def test_duration_ends_the_run(mpirun, server, tmp_path, dispatch):
     options = ("--inflight", 2, "--duration", 0.5, "--warmup", 0, "--dispatch", dispatch)
     result, table, _ = load(mpirun, server, tmp_path, 3, *options)
-    due = table["scheduled_ns"].to_numpy()  # a busy machine may send it later
+    due = table["scheduled_ns"].to_numpy()  # a busy machine may send later
     assert due.max() - due.min() < 0.5e9
     assert result["summary"]["requests"]["ok"] == table.num_rows > 2
 
 
 def test_a_bad_option_is_one_sentence_and_an_exit_status(mpirun):
-    done = mpirun.run(3, "--server", "http://127.0.0.1:9", "--inflight", 1)
-    assert done.returncode != 0
-    assert done.stderr.count("inflight 1 is less than the 2 worker ranks") == 1
-    assert "Traceback" not in done.stderr
+    process = mpirun.run(3, "--server", "http://127.0.0.1:9", "--inflight", 1)
+    assert process.returncode != 0
+    assert process.stderr.count("inflight 1 is less than the 2 worker ranks") == 1
+    assert "Traceback" not in process.stderr
 
 
 def test_a_server_that_is_not_there_is_one_sentence(mpirun):
-    done = mpirun.run(2, "--server", "http://127.0.0.1:9", "--iters", 4, "--inflight", 2)
-    assert done.returncode != 0
-    assert "http://127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+    process = mpirun.run(2, "--server", "http://127.0.0.1:9", "--iters", 4, "--inflight", 2)
+    assert process.returncode != 0
+    assert "http://127.0.0.1:9" in process.stderr
+    assert "Traceback" not in process.stderr
 
 
 def test_scheduler_works_when_there_are_more_ranks_than_cores(mpirun, server, tmp_path):
@@ -104,26 +104,26 @@ def test_sigkill_leaves_nobody(mpirun, server, victim):
     process = mpirun.start(
         3, "--server", server.url, "--inflight", 4, "--duration", 60, "--max-tokens", 20
     )
-    started: dict[int, psutil.Process] = {}
+    family: dict[int, psutil.Process] = {}
     try:
         until = time.monotonic() + 60
-        while server.now < 4:
+        while server.outstanding < 4:
             assert process.poll() is None and time.monotonic() < until
             time.sleep(0.1)
-        for found in psutil.Process(process.pid).children(recursive=True):
-            started[found.pid] = found
+        for child in psutil.Process(process.pid).children(recursive=True):
+            family[child.pid] = child
         ranks = [
             p
-            for p in started.values()
+            for p in family.values()
             if "mls.worker" in p.cmdline() and "-m" in p.cmdline() and p.cmdline()[1] == "-m"
         ]
         assert len(ranks) == 3
         {"launcher": process, "rank 0": ranks[0], "last rank": ranks[-1]}[victim].kill()
         process.wait(20)
-        assert living(started.values(), within_s=10) == []
+        assert living(family.values(), within_s=10) == []
     finally:
-        for found in started.values():
-            if found.is_running():
-                found.kill()
+        for child in family.values():
+            if child.is_running():
+                child.kill()
         process.kill()
         process.wait(10)

@@ -1,4 +1,4 @@
-"""`run.rounds` and `--rounds` under real mpirun: so many requests for each place are sent."""
+"""`run.rounds` and `--rounds` under real mpirun: the run sends so many requests for each place."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 
-@pytest.mark.parametrize("inflight, sent", [(1, 5), (3, 12)])
-def test_each_place_has_its_rounds(mpirun, server, tmp_path, inflight, sent):
+@pytest.mark.parametrize("inflight, requests", [(1, 5), (3, 12)])
+def test_each_place_has_its_rounds(mpirun, server, tmp_path, inflight, requests):
     config = {
         "models": {"m": {"served_as": "honest"}},
         "server": {"url": server.url},
@@ -17,11 +17,11 @@ def test_each_place_has_its_rounds(mpirun, server, tmp_path, inflight, sent):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     cell = ("--cell", f"inflight={inflight}")
-    done = mpirun.run(2, "--config", path, *cell, "--output", tmp_path / "out")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(server.served) == sent
+    process = mpirun.run(2, "--config", path, *cell, "--output", tmp_path / "out")
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert len(server.replies) == requests
     assert json.loads((tmp_path / "out" / "run.json").read_text())["config"]["run"]["rounds"] == 4
-    assert f"ok={sent} err=0" in done.stdout
+    assert f"ok={requests} err=0" in process.stdout
 
 
 def test_the_option_replaces_what_the_config_says_of_a_runs_end(mpirun, server, tmp_path):
@@ -32,6 +32,6 @@ def test_the_option_replaces_what_the_config_says_of_a_runs_end(mpirun, server, 
     }
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
-    done = mpirun.run(1, "--config", path, "--rounds", 2)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert len(server.served) == 6
+    process = mpirun.run(1, "--config", path, "--rounds", 2)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert len(server.replies) == 6

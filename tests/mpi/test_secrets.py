@@ -1,4 +1,4 @@
-"""Keys that are planted in all ways in which one may be given are found nowhere."""
+"""Keys, in each way of configuring one, are in no file, no message and no process list."""
 
 from __future__ import annotations
 
@@ -15,55 +15,59 @@ import yaml
 
 CHAT = "/v1/chat/completions"
 KEYS = {"BEARER": "sk-planted/bearer", "AZKEY": "planted/azure", "GATEWAY": "Token planted/gateway"}
-SAID = " ".join(KEYS.values())
+ALL_KEYS = " ".join(KEYS.values())
 
 
 @pytest.fixture
 def gateway(make_server, reply):
-    """Wants all keys on all paths, and repeats them wherever it can."""
+    """A server that needs all keys on all paths, and repeats them wherever it can."""
 
-    def guarded(answer):
-        def checked(seen):
-            wanted = {
+    def guard(answer):
+        def check(request):
+            headers = {
                 "Authorization": f"Bearer {KEYS['BEARER']}",
                 "api-key": KEYS["AZKEY"],
                 "X-Gateway": KEYS["GATEWAY"],
             }
-            if not wanted.items() <= seen.headers.items():
+            if not headers.items() <= request.headers.items():
                 return reply(b'{"error": "no key"}', 401)
-            return answer(seen)
+            return answer(request)
 
-        return checked
+        return check
 
-    def complete(seen):
+    def complete(request):
         usage = {"prompt_tokens": 7, "completion_tokens": 1}
-        choice = {"finish_reason": SAID}
-        part = {"system_fingerprint": SAID, "usage": usage}
-        if not json.loads(seen.body)["stream"]:
-            choice["message"] = {"content": SAID}
+        choice = {"finish_reason": ALL_KEYS}
+        part = {"system_fingerprint": ALL_KEYS, "usage": usage}
+        if not json.loads(request.body)["stream"]:
+            choice["message"] = {"content": ALL_KEYS}
             return reply(json.dumps(part | {"choices": [choice]}).encode())
-        choice["delta"] = {"content": SAID}
+        choice["delta"] = {"content": ALL_KEYS}
         data = json.dumps(part | {"choices": [choice]})
         return reply(f"data: {data}\n\ndata: [DONE]\n\n".encode(), kind="text/event-stream")
 
-    def refuse_some(seen):
+    def refuse_some(request):
         count["requests"] += 1
-        return reply(f"no {SAID}".encode(), 500) if not count["requests"] % 7 else complete(seen)
+        return (
+            reply(f"no {ALL_KEYS}".encode(), 500)
+            if not count["requests"] % 7
+            else complete(request)
+        )
 
     count = {"requests": 0}
-    props = json.dumps({"build_info": SAID, "model_path": SAID}).encode()
+    props = json.dumps({"build_info": ALL_KEYS, "model_path": ALL_KEYS}).encode()
     return make_server(
         {
-            CHAT: guarded(refuse_some),
-            "/v1/models": guarded(lambda _: reply(json.dumps([{"id": SAID}]).encode())),
-            "/props": guarded(lambda _: reply(props)),
-            "/metrics": guarded(lambda _: reply(f"llamacpp:{SAID} 1\n".encode())),
+            CHAT: guard(refuse_some),
+            "/v1/models": guard(lambda _: reply(json.dumps([{"id": ALL_KEYS}]).encode())),
+            "/props": guard(lambda _: reply(props)),
+            "/metrics": guard(lambda _: reply(f"llamacpp:{ALL_KEYS} 1\n".encode())),
         }
     )
 
 
 class CommandLines:
-    """Those of all processes below this one, while it is entered."""
+    """Command lines of all descendants of this process, while the context lasts."""
 
     def __init__(self):
         self.texts = set()
@@ -100,27 +104,25 @@ def test_no_file_no_message_and_no_process_list_has_a_key(mpirun, gateway, tmp_p
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     results = tmp_path / "results"
-    probe = ["probe", "--config", path, "--output", results / "probe.json"]
+    probe_options = ["probe", "--config", path, "--output", results / "probe.json"]
     with CommandLines() as lines:
-        probed = subprocess.run(
-            list(map(str, [sys.executable, "-m", "mls", *probe])),
+        probe = subprocess.run(
+            list(map(str, [sys.executable, "-m", "mls", *probe_options])),
             env=mpirun.environment,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
-        ran = mpirun.run(2, "--config", path, "--output", results / "run")
-    assert probed.returncode == ran.returncode == 0, probed.stderr + ran.stderr
+        run = mpirun.run(2, "--config", path, "--output", results / "run")
+    assert probe.returncode == run.returncode == 0, probe.stderr + run.stderr
     assert any("mls.worker" in line for line in lines.texts)
     rows = pq.read_table(results / "run" / "requests.parquet").to_pylist()
     assert {row["output"] for row in rows} >= {"*** *** ***"}
     assert any(row["error"] == "http_500" for row in rows)
-    everything = [probed.stdout, probed.stderr, ran.stdout, ran.stderr, str(rows), *lines.texts]
-    everything += [
-        file.read_bytes().decode("latin-1") for file in results.rglob("*") if file.is_file()
-    ]
-    assert not any("planted" in text for text in everything)
+    texts = [probe.stdout, probe.stderr, run.stdout, run.stderr, str(rows), *lines.texts]
+    texts += [file.read_bytes().decode("latin-1") for file in results.rglob("*") if file.is_file()]
+    assert not any("planted" in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_no_file_no_message_and_no_process_list_has_a_key(mpirun, gateway, tmp_p
 def test_a_key_in_the_config_itself_is_refused_without_showing_it(mpirun, tmp_path, keys):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"models": {"m": {}}} | keys))
-    run = mpirun.run(1, "--config", path, "--output", tmp_path / "run")
-    assert run.returncode == 1
-    said = run.stdout + run.stderr + (tmp_path / "run" / "failure.json").read_text()
-    assert "planted" not in said and "mls run: " in said
+    process = mpirun.run(1, "--config", path, "--output", tmp_path / "run")
+    assert process.returncode == 1
+    text = process.stdout + process.stderr + (tmp_path / "run" / "failure.json").read_text()
+    assert "planted" not in text and "mls run: " in text

@@ -1,4 +1,4 @@
-"""Several servers under real mpirun: every rank to all of them, and one set of books."""
+"""Several servers under real mpirun: each rank sends to all of them, and the run is one."""
 
 import json
 import os
@@ -40,20 +40,20 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
         }
         path = tmp_path / "config.yaml"
         path.write_text(yaml.safe_dump(config))
-        done = mpirun.run(3, "--config", path, "--output", tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+        process = mpirun.run(3, "--config", path, "--output", tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
     table = pq.read_table(tmp_path / "requests.parquet")
-    named = {0: set(), 1: set()}
+    request_ids = {0: set(), 1: set()}
     for row in table.select(["request_id", "server", "job"]).to_pylist():
         assert row["server"] == row["job"] % 2
-        named[row["server"]].add(row["request_id"])
-    assert len(named[0]) == len(named[1]) == 20
-    assert named[0] < set(server.served) and named[1] < set(second.served)
+        request_ids[row["server"]].add(row["request_id"])
+    assert len(request_ids[0]) == len(request_ids[1]) == 20
+    assert request_ids[0] < set(server.replies) and request_ids[1] < set(second.replies)
     result = json.loads((tmp_path / "run.json").read_text())
     assert [each["url"] for each in result["server"]["each"]] == urls
     assert result["server"]["url"] == urls[0]
     assert not any("error" in each["before"] for each in result["server"]["each"])
-    assert result["summary"]["inflight"]["max"] == 4  # at all of them
+    assert result["summary"]["inflight"]["max"] == 4  # over all servers
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     assert "50%, 50%" in checks["fair_servers"]["message"]
 
@@ -62,7 +62,7 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
     len(cores(os.sched_getaffinity(0))) < 2, reason="needs a core for each of two servers"
 )
 def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path):
-    path, described = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
+    path, model_file = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
     config = {
         "results": str(tmp_path),
         "models": {"m": {"path": str(smollm2)}},
@@ -70,23 +70,23 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path
         "run": {"ranks": 2, "inflight": 4, "iters": 12, "warmup": 2, "max_tokens": 8},
     }
     path.write_text(yaml.safe_dump(config))
-    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", described]
+    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", model_file]
     subprocess.run(fetch, check=True, timeout=240)
     options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
-    done = serve(mpirun, options, "--log", tmp_path / "server.log")
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = serve(mpirun, options, "--log", tmp_path / "server.log")
+    assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 12
-    kept = [read_cpus(each["engine"]["cpus"]) for each in result["server"]["each"]]
-    assert len(kept) == 2 and not kept[0] & kept[1]
+    cpus = [read_cpus(each["engine"]["cpus"]) for each in result["server"]["each"]]
+    assert len(cpus) == 2 and not cpus[0] & cpus[1]
     assert result["server"]["before"]["slots"] == 4
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
-    # by the counters of both
+    # by the counters of both servers
     assert checks["books_agree"]["status"] == "pass", checks["books_agree"]["message"]
 
 
 def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
-    """What the workflow does for one cell."""
+    """The steps of the workflow for one cell."""
     results, path = tmp_path / "results", tmp_path / "config.yaml"
     folder = results / "runs/name~two/model~m/inflight~2/ranks~2/policy~least_outstanding/repeat~1"
     with HonestServer() as second:
@@ -101,14 +101,14 @@ def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
         }
         path.write_text(yaml.safe_dump(config))
         options = ("--config", path, "--cell", "model=m", "--output", folder)
-        done = serve(mpirun, options)
-    assert done.returncode == 0, done.stdout + done.stderr
+        process = serve(mpirun, options)
+    assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((folder / "run.json").read_text())
     assert [each["url"] for each in result["server"]["each"]] == config["server"]["urls"]
     assert result["host"]["pinned"]["why"] == "the server is not ours to pin"
-    loaded = load_config(path)
-    aggregate(loaded, results)
-    render(loaded, results, results / "report.html")
+    study = load_config(path)
+    aggregate(study, results)
+    render(study, results, results / "report.html")
     page = (results / "report.html").read_text()
     assert "Stages, turns, prefixes and servers" in page
     assert ">server 1<" in page and ">server 2<" in page

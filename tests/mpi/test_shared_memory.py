@@ -1,4 +1,4 @@
-"""Too small a /dev/shm: one sentence instead of an MPI library's death."""
+"""Too small a /dev/shm: one sentence, instead of a crash in the MPI library."""
 
 import subprocess
 
@@ -9,7 +9,7 @@ from tests.mounts import with_shm
 @pytest.mark.parametrize(("ranks", "options"), [(2, "size=4m"), (12, "size=16m")])
 def test_ranks_say_what_they_need(mpirun, ranks, options):
     command = mpirun.command(ranks, "--server", "http://127.0.0.1:9", "--iters", 4)
-    done = subprocess.run(
+    process = subprocess.run(
         with_shm(options, *command),
         env=mpirun.environment,
         capture_output=True,
@@ -17,10 +17,12 @@ def test_ranks_say_what_they_need(mpirun, ranks, options):
         timeout=60,
         check=False,
     )
-    said = [line for line in done.stderr.splitlines() if line.startswith("mls run: /dev/shm has ")]
-    assert done.returncode != 0
-    assert len(said) == 1
-    assert f"and {ranks} ranks of" in said[0]
-    assert "--shm-size" in said[0]
+    messages = [
+        line for line in process.stderr.splitlines() if line.startswith("mls run: /dev/shm has ")
+    ]
+    assert process.returncode != 0
+    assert len(messages) == 1
+    assert f"and {ranks} ranks of" in messages[0]
+    assert "--shm-size" in messages[0]
     for words in ("Traceback", "Bus error", "MPI_Init", "can't be reached"):
-        assert words not in done.stdout + done.stderr
+        assert words not in process.stdout + process.stderr

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.servers.misbehaving import (
-    Asked,
     Behaviour,
+    Request,
     Talk,
     chunk,
     chunked,
@@ -15,17 +15,17 @@ from tests.servers.misbehaving import (
 )
 
 BODY = b"".join(events())
-CUT_SHORT = stream_head() + chunk(events()[0]) + chunk(events()[1])
-UNFRAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+HALF_REPLY = stream_head() + chunk(events()[0]) + chunk(events()[1])
+UNFRAMED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
 def once(behave: Behaviour) -> Behaviour:
-    """Misbehave on the first attempt only."""
-    return lambda talk, asked: (behave if asked.attempt == 1 else good)(talk, asked)
+    """A behaviour on the first attempt of a job, and a good reply on the others."""
+    return lambda talk, request: (behave if request.attempt == 1 else good)(talk, request)
 
 
 def sends(data: bytes, close: bool = False) -> Behaviour:
-    def behave(talk: Talk, asked: Asked) -> None:
+    def behave(talk: Talk, request: Request) -> None:
         talk.send(data)
         if close:
             talk.close()
@@ -33,27 +33,27 @@ def sends(data: bytes, close: bool = False) -> Behaviour:
     return behave
 
 
-def says_nothing(talk: Talk, asked: Asked) -> None:
+def says_nothing(talk: Talk, request: Request) -> None:
     talk.hold()
 
 
-def closes(talk: Talk, asked: Asked) -> None:
+def closes(talk: Talk, request: Request) -> None:
     talk.close()
 
 
-def resets(talk: Talk, asked: Asked) -> None:
+def resets(talk: Talk, request: Request) -> None:
     talk.reset()
 
 
-def stalls(talk: Talk, asked: Asked) -> None:
-    talk.send(CUT_SHORT)
+def stalls(talk: Talk, request: Request) -> None:
+    talk.send(HALF_REPLY)
     talk.hold()
 
 
-def stalls_with_too_long_a_content_length(talk: Talk, asked: Asked) -> None:
+def stalls_with_too_long_a_content_length(talk: Talk, request: Request) -> None:
     talk.send(reply(b"{}", content_length="100"))
     talk.hold()
 
 
-def drips_its_head(talk: Talk, asked: Asked) -> None:
+def drips_its_head(talk: Talk, request: Request) -> None:
     talk.send(chunked(*events()), size=1, pause_s=0.05)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, Path]:
-    """A server's context with a self-signed certificate for `name`, and the certificate's file."""
+    """A self-signed certificate for `name`: (the server's TLS context, the certificate's file)."""
     key, cert = folder / "key.pem", folder / "cert.pem"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     subject = ["-subj", "/CN=test", "-addext", f"subjectAltName={name}"]

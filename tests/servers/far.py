@@ -1,9 +1,9 @@
-"""The honest server behind a relay that delays all that passes: `far.py ADDRESS DELAY_MS`.
+"""The honest server behind a relay that delays all data: `far.py ADDRESS DELAY_MS`.
 
-The relay holds each piece of data for DELAY_MS, in both directions, and keeps what it did:
-of each request when it came (the kernel's receive timestamp) and when each token was sent on.
-It prints its port, then the id of each request that comes, serves until its standard input is
-closed, and ends with its record as a line of JSON.
+The relay holds each piece of data for DELAY_MS, in both directions. It records when each request
+arrived (the kernel's receive timestamp) and when it sent on each token. It prints its port, then
+the id of each request at its arrival. It serves until its standard input is closed. Then it prints
+its records as one line of JSON: request id → fields of `RelayRecord`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _SIZE = 1 << 16
 
 
 @dataclass
-class Passed:
-    """One request, by the relay's clock in ns."""
+class RelayRecord:
+    """Moments of one request, in ns of the relay's `CLOCK_MONOTONIC`."""
 
     came_ns: int
     token_ns: list[int] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Passed:
 
 
 class Relay:
-    """Passes bytes on between its clients and a server, each piece `delay_ns` after it came."""
+    """Passes bytes on between its clients and a server, each piece `delay_ns` after its arrival."""
 
     def __init__(self, address: str, target: tuple[str, int], delay_ns: int) -> None:
         self._target = target
@@ -51,9 +51,9 @@ class Relay:
         self._selector.register(self._listener, selectors.EVENT_READ, None)
         self._queue: list[tuple[int, int, socket.socket, socket.socket, bytes]] = []
         self._order = itertools.count()
-        self._asking: dict[socket.socket, str] = {}
+        self._request_ids: dict[socket.socket, str] = {}
         self._wall = WallClock()
-        self.passed: dict[str, Passed] = {}
+        self.records: dict[str, RelayRecord] = {}
 
     def run(self, over: threading.Event) -> None:
         while not over.is_set():
@@ -81,35 +81,35 @@ class Relay:
     def _read(self, source: socket.socket, target: socket.socket) -> None:
         try:
             data, ancillary, _, _ = source.recvmsg(_SIZE, ANCILLARY_BYTES)
-        except OSError:  # it was killed
+        except OSError:  # the peer was killed
             data, ancillary = b"", []
-        came_ns = time.monotonic_ns()
+        receipt_ns = time.monotonic_ns()
         if ancillary and data:
-            came_ns = arrival_ns(ancillary[0][2], self._wall.offset_ns)
-        asked = _ID.search(data)
-        if asked:
-            self._asking[source] = asked[1].decode()
-            self.passed[self._asking[source]] = Passed(came_ns)
-            print(self._asking[source], flush=True)
+            receipt_ns = arrival_ns(ancillary[0][2], self._wall.offset_ns)
+        match = _ID.search(data)
+        if match:
+            self._request_ids[source] = match[1].decode()
+            self.records[self._request_ids[source]] = RelayRecord(receipt_ns)
+            print(self._request_ids[source], flush=True)
         if not data:
             self._selector.unregister(source)
-        due_ns = came_ns + self._delay_ns
+        due_ns = receipt_ns + self._delay_ns
         heapq.heappush(self._queue, (due_ns, next(self._order), source, target, data))
 
     def _pass_on(self, source: socket.socket, target: socket.socket, data: bytes) -> None:
-        sent_ns = time.monotonic_ns()
+        send_ns = time.monotonic_ns()
         try:
             if data:
                 target.sendall(data)
             else:
                 target.shutdown(socket.SHUT_WR)
         except OSError:
-            return  # it has hung up
-        found = self.passed.get(self._asking.get(target, ""))
-        if found:
-            found.token_ns += [sent_ns] * len(_TOKEN.findall(data))
+            return  # the peer has hung up
+        record = self.records.get(self._request_ids.get(target, ""))
+        if record:
+            record.token_ns += [send_ns] * len(_TOKEN.findall(data))
             if data.endswith(_END):
-                found.end_ns = sent_ns
+                record.end_ns = send_ns
 
 
 def main(address: str, delay_ms: str) -> None:
@@ -122,7 +122,7 @@ def main(address: str, delay_ms: str) -> None:
         sys.stdin.read()
         over.set()
         relaying.join()
-    print(json.dumps({name: vars(passed) for name, passed in relay.passed.items()}))
+    print(json.dumps({name: vars(record) for name, record in relay.records.items()}))
 
 
 if __name__ == "__main__":

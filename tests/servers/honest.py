@@ -1,4 +1,4 @@
-"""An honest little server: streams as many tokens as asked, and counts what it does."""
+"""An honest little server: it streams as many tokens as a request asks for, and counts them."""
 
 import contextlib
 import json
@@ -17,14 +17,15 @@ WAIT_S = 30
 
 
 class Turns:
-    """Lets requests go on one by one, and none before as many wait as are meant to be in flight.
+    """Holds replies back until the client has `inflight` requests outstanding.
 
-    A client that keeps fewer in flight is never answered. At the end there are only so many left.
+    The oldest request goes on once `inflight` requests wait, or all that remain of `requests`.
+    With fewer in flight no reply begins: `wait` raises `TimeoutError` after WAIT_S.
     """
 
     def __init__(self, inflight: int, requests: int) -> None:
         self._inflight = inflight
-        self._left = requests
+        self._remainder = requests
         self._waiting: deque[threading.Event] = deque()
         self._lock = threading.Lock()
 
@@ -32,17 +33,19 @@ class Turns:
         turn = threading.Event()
         with self._lock:
             self._waiting.append(turn)
-            while self._waiting and len(self._waiting) >= min(self._inflight, self._left):
+            while self._waiting and len(self._waiting) >= min(self._inflight, self._remainder):
                 self._waiting.popleft().set()
-                self._left -= 1
+                self._remainder -= 1
         if not turn.wait(WAIT_S):
             raise TimeoutError("there are too few requests in flight")
 
 
 class HonestServer(ThreadingHTTPServer):
-    """Use as a context manager. `served`: request id → tokens, of a run; `most`: most requests at once.
+    """A context manager around the running server.
 
-    turns: what the requests after the warm-up wait for; None: nothing.
+    replies: request id → tokens of the reply, for the requests of a run. outstanding, peak:
+    requests in the server now, and the most at once so far. turns: what requests after the warm-up
+    wait for; None: nothing.
     """
 
     daemon_threads = True
@@ -54,9 +57,9 @@ class HonestServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), handler or Handler)
         self.turns = turns
         self.lock = threading.Lock()
-        self.served: Counter[str] = Counter()
-        self.now = 0
-        self.most = 0
+        self.replies: Counter[str] = Counter()
+        self.outstanding = 0
+        self.peak = 0
         self.connections: set[socket.socket] = set()
 
     def __enter__(self) -> "HonestServer":
@@ -83,7 +86,7 @@ class HonestServer(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exception(), OSError):  # the client, or we ourselves, hung up
+        if not isinstance(sys.exception(), OSError):  # the client or this server hung up
             super().handle_error(request, client_address)
 
     @property
@@ -96,35 +99,35 @@ class Handler(BaseHTTPRequestHandler):
     server: HonestServer
 
     def do_GET(self) -> None:
-        known = {"/health": {"status": "ok"}, "/v1/models": {"data": [{"id": "honest"}]}}
-        body = json.dumps(known.get(self.path, {})).encode()
-        self.send_response(200 if self.path in known else 404)
+        pages = {"/health": {"status": "ok"}, "/v1/models": {"data": [{"id": "honest"}]}}
+        body = json.dumps(pages.get(self.path, {})).encode()
+        self.send_response(200 if self.path in pages else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.now += 1
-            self.server.most = max(self.server.most, self.server.now)
+            self.server.outstanding += 1
+            self.server.peak = max(self.server.peak, self.server.outstanding)
         request_id = self.headers["X-Request-Id"]
-        # else it is sent to find out what the server takes
-        of_run = uuid.UUID(request_id).version == 8
-        if self.server.turns and of_run and job_of(request_id) >= 0:
+        # requests with other ids probe which fields the server takes
+        from_run = uuid.UUID(request_id).version == 8
+        if self.server.turns and from_run and job_of(request_id) >= 0:
             self.server.turns.wait()
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number in range(asked["max_tokens"]):
+        for number in range(body["max_tokens"]):
             time.sleep(TOKEN_S)
             self.event({"choices": [{"delta": {"content": f"t{number} "}}]})
-        usage = {"prompt_tokens": 7, "completion_tokens": asked["max_tokens"]}
-        with self.server.lock:  # before the client can know that it is over
-            self.server.now -= 1
-            if of_run:
-                self.server.served[request_id] += asked["max_tokens"]
+        usage = {"prompt_tokens": 7, "completion_tokens": body["max_tokens"]}
+        with self.server.lock:  # before the client can see the reply's end
+            self.server.outstanding -= 1
+            if from_run:
+                self.server.replies[request_id] += body["max_tokens"]
         self.event({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": usage})
         self.wfile.write(b"0\r\n\r\n")
 

@@ -1,7 +1,7 @@
 """A server that misbehaves on purpose: raw sockets, one thread a connection, port 0, bounded waits.
 
-Each request that comes in is given to a behaviour: a function of the connection and the request
-that sends whatever it likes. Requests without a behaviour of their own get a good reply.
+Each request goes to a behaviour: a function of the connection and the request that may send any
+bytes. Requests without a behaviour of their own get a good reply.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ WAIT_S = 20.0
 TOKENS = ("Once", " upon", " a", " time")
 
 
-class Asked(NamedTuple):
-    """A request as it came in. `attempt` counts how often this job has come so far, from 1."""
+class Request(NamedTuple):
+    """One attempt at a request. attempt: its number among the attempts at this job, from 1."""
 
     job: int
     attempt: int
@@ -52,17 +52,17 @@ class Talk:
         return line, {name.lower(): value for name, value in pairs}
 
     def body(self, headers: dict[str, str]) -> bytes:
-        left, parts = int(headers.get("content-length", 0)), []
-        while left:
-            part = self.sock.recv(left)
+        remainder, parts = int(headers.get("content-length", 0)), []
+        while remainder:
+            part = self.sock.recv(remainder)
             if not part:
                 raise ConnectionResetError("the client hung up in mid-request")
             parts.append(part)
-            left -= len(part)
+            remainder -= len(part)
         return b"".join(parts)
 
     def send(self, data: bytes, size: int | None = None, pause_s: float = 0) -> None:
-        """Send it all, in pieces of `size` bytes when given."""
+        """Send all of it, in pieces of `size` bytes (None: in one), each followed by a pause."""
         for at in range(0, len(data), size or max(1, len(data))):
             self.sock.sendall(data[at : at + (size or len(data))])
             if pause_s and self.server.over.wait(pause_s):
@@ -78,24 +78,26 @@ class Talk:
         self.close()
 
     def hold(self) -> None:
-        """Do nothing more, until the test is over."""
+        """Do nothing more until the test is over."""
         self.server.over.wait(WAIT_S)
         self.close()
 
 
-Behaviour = Callable[[Talk, Asked], None]
+Behaviour = Callable[[Talk, Request], None]
 
 
 def job_of(request_id: str) -> int:
-    """The job that a request id's last part says; negative in the warm-up."""
+    """The job number in the last part of a request id; negative in the warm-up."""
     number = int(request_id.rpartition("-")[2], 16)
     return number - (1 << 48) if number >> 47 else number
 
 
 class Misbehaving:
-    """Context manager around the running server.
+    """A context manager around the running server.
 
-    host: an address, or the path of a Unix socket. behaviours: by job. hello: called first on each connection; when it closes it, that's all.
+    behaviours: job → behaviour; `default` is for the other jobs. hello: called first on each
+    connection; a connection that it closes is over. host: an address, or the path of a Unix
+    socket. read_bodies: whether a request's body is read before its behaviour is called.
     """
 
     def __init__(
@@ -114,9 +116,9 @@ class Misbehaving:
         self.hello = hello
         self.tls = tls
         self.over = threading.Event()
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         self.connections = 0
-        self.sent_ns: dict[int, list[int]] = {}
+        self.send_ns: dict[int, list[int]] = {}
         self.problems: list[BaseException] = []
         self._read_bodies = read_bodies
         self._lock = threading.Lock()
@@ -154,12 +156,12 @@ class Misbehaving:
 
     @property
     def jobs(self) -> list[int]:
-        return [asked.job for asked in self.asked]
+        return [request.job for request in self.requests]
 
     def deafen(self) -> None:
         """Refuse new connections; those that are open stay. The port is free afterwards."""
         self._listener.close()
-        self._accepting.join()  # until then the kernel keeps the listener that it waits at
+        self._accepting.join()  # the kernel keeps a listener while a thread waits at it
 
     def vanish(self) -> None:
         """Refuse new connections and close the open ones."""
@@ -168,7 +170,7 @@ class Misbehaving:
             talks = list(self._talks)
         for talk in talks:
             with contextlib.suppress(OSError):
-                # under TLS too: an SSLSocket's own shutdown takes TLS away from the thread at it
+                # an SSLSocket's own shutdown would take TLS away from the thread that reads it
                 socket.socket.shutdown(talk.sock, socket.SHUT_RDWR)
 
     def reappear(self) -> None:
@@ -235,16 +237,16 @@ class Misbehaving:
         if line.startswith("GET"):
             talk.send(reply(b"hello", content_type="text/plain"))
             return True
-        if "x-request-id" not in headers:  # no completion
+        if "x-request-id" not in headers:  # not a completion
             talk.body(headers)
             talk.send(reply(b"", "404 Not Found"))
             return True
         job = job_of(headers["x-request-id"])
         body = talk.body(headers) if self._read_bodies else b""
         with self._lock:
-            asked = Asked(job, self.jobs.count(job) + 1, headers, body)
-            self.asked.append(asked)
-        self.behaviours.get(job, self.default)(talk, asked)
+            request = Request(job, self.jobs.count(job) + 1, headers, body)
+            self.requests.append(request)
+        self.behaviours.get(job, self.default)(talk, request)
         return True
 
 
@@ -254,7 +256,7 @@ class Misbehaving:
 def reply(
     body: bytes, status: str = "200 OK", content_type: str = "application/json", **fields: str
 ) -> bytes:
-    """A whole reply. Further header fields: `retry_after="1"`; `content_length` replaces ours."""
+    """A whole reply. fields: more header fields (`retry_after="1"`), or another content-length."""
     headers = {"content_type": content_type, "content_length": str(len(body))} | fields
     return _head(status, headers) + body
 
@@ -276,12 +278,12 @@ def chunk(data: bytes) -> bytes:
 
 def events(usage: bool = True) -> list[bytes]:
     """The events of a good streamed reply: its tokens, the reason, the usage, [DONE]."""
-    made = [_event({"choices": [{"delta": {"content": token}}]}) for token in TOKENS]
-    made.append(_event({"choices": [{"delta": {}, "finish_reason": "length"}]}))
+    parts = [_event({"choices": [{"delta": {"content": token}}]}) for token in TOKENS]
+    parts.append(_event({"choices": [{"delta": {}, "finish_reason": "length"}]}))
     if usage:
         counts = {"prompt_tokens": 7, "completion_tokens": len(TOKENS)}
-        made.append(_event({"choices": [], "usage": counts}))
-    return [*made, b"data: [DONE]\n\n"]
+        parts.append(_event({"choices": [], "usage": counts}))
+    return [*parts, b"data: [DONE]\n\n"]
 
 
 def _event(chunk_of_json: dict[str, object]) -> bytes:
@@ -293,11 +295,11 @@ def _head(status: str, fields: dict[str, str]) -> bytes:
     return "\r\n".join([f"HTTP/1.1 {status}", *lines, "", ""]).encode()
 
 
-def good(talk: Talk, asked: Asked) -> None:
-    """The honest reply, each token sent by itself; its send times are kept."""
+def good(talk: Talk, request: Request) -> None:
+    """The honest reply, each event in a `send` of its own; their moments go to `send_ns`."""
     talk.send(stream_head())
-    sent = talk.server.sent_ns.setdefault(asked.job, [])
+    moments = talk.server.send_ns.setdefault(request.job, [])
     for event in events():
-        sent.append(time.monotonic_ns())
+        moments.append(time.monotonic_ns())
         talk.send(chunk(event))
     talk.send(b"0\r\n\r\n")
