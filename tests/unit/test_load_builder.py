@@ -35,9 +35,9 @@ def words(prompt):
 def test_synthetic_prompts_have_the_tokens_asked_for(seed, job, tokens):
     """They depend on seed and job alone, so they are the same on any number of ranks."""
     prompt = prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
-    assert words(prompt) + CALIBRATION.overhead == tokens == prompt.asked.prompt_tokens
+    assert words(prompt) + CALIBRATION.overhead == tokens == prompt.attributes.prompt_tokens
     assert prompt == prompts(seed, kind="synthetic", prompt_tokens=tokens)(job)
-    assert prompt.asked.output_tokens == 9
+    assert prompt.attributes.output_tokens == 9
 
 
 def test_another_seed_gives_other_prompts():
@@ -82,7 +82,7 @@ def test_groups_share_their_beginning_and_nothing_else():
     assert all(words(p) + CALIBRATION.overhead == 80 for p in all_prompts)
     beginnings = {}
     for prompt in all_prompts:
-        beginnings.setdefault(prompt.asked.group, set()).add(tuple(prompt.text.split()[:40]))
+        beginnings.setdefault(prompt.attributes.group, set()).add(tuple(prompt.text.split()[:40]))
     assert all(len(texts) == 1 for texts in beginnings.values()) and len(beginnings) == 3
     assert len({prompt.text for prompt in all_prompts}) == 12
     assert len(set.union(*beginnings.values())) == 3
@@ -105,8 +105,8 @@ def test_a_conversation_says_all_that_was_said_before():
     assert bodies.next_turn(7, "No.") == 8
     assert len(orjson.loads(bodies.body(8))["messages"]) == 6
     assert bodies.next_turn(8, "So.") is None
-    assert (bodies.asked(8).session, bodies.asked(8).turn) == (2, 2)
-    assert bodies.asked(6).prompt_tokens == 128 and bodies.asked(7).prompt_tokens is None
+    assert (bodies.attributes(8).session, bodies.attributes(8).turn) == (2, 2)
+    assert bodies.attributes(6).prompt_tokens == 128 and bodies.attributes(7).prompt_tokens is None
 
 
 # --- calibration ---

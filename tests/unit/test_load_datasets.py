@@ -75,7 +75,7 @@ def test_the_warm_up_has_lengths_of_the_trace_too(tmp_path):
     prompts = make_prompts(
         Run(max_tokens=9), workload, 1, Materials(rows=dataset.rows, trace=trace)
     )
-    assert [prompts(job).asked.output_tokens for job in (-1, 0)] == [5, 5]
+    assert [prompts(job).attributes.output_tokens for job in (-1, 0)] == [5, 5]
 
 
 @pytest.mark.parametrize(

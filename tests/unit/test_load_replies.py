@@ -40,7 +40,7 @@ STREAM = [delta(role="assistant"), delta("Hel"), delta("lo"), delta("!"), delta(
 def test_streamed_chat():
     reads = [sse(each) for each in [*STREAM, USAGE, "[DONE]"]]
     reply = parse(exchange(*reads))
-    assert reply.error is None and reply.done
+    assert reply.error is None and reply.complete
     assert "".join(reply.text) == "Hello!"
     assert reply.chunk_reads == [1, 2, 3]
     assert reply.chunk_merged == [False, False, False]
@@ -54,7 +54,7 @@ def test_an_embedding_is_a_whole_reply_without_tokens(vector):
     usage = {"prompt_tokens": 9, "total_tokens": 9}
     body = {"object": "list", "data": [{"index": 0, "embedding": vector}], "usage": usage}
     reply = parse(exchange(orjson.dumps(body), event_stream=False))
-    assert reply.error is None and reply.done and not reply.chunk_reads
+    assert reply.error is None and reply.complete and not reply.chunk_reads
     assert (reply.prompt_tokens, reply.completion_tokens) == (9, None)
 
 
@@ -146,7 +146,7 @@ def test_text_completions_and_native_completion():
             ),
         )
     )
-    assert native.text == ["a"] and native.done and native.finish_reason == "length"
+    assert native.text == ["a"] and native.complete and native.finish_reason == "length"
     assert (native.prompt_tokens, native.completion_tokens, native.cached_tokens) == (9, 1, 2)
 
 
@@ -238,7 +238,7 @@ HOSTILE = [
 def test_hostile_json_never_raises(text, event_stream, status):
     body = sse(text) if event_stream else text.encode()
     reply = parse(exchange(body, event_stream=event_stream, status=status))
-    assert reply.error is not None or reply.done or reply.text
+    assert reply.error is not None or reply.complete or reply.text
 
 
 @pytest.mark.parametrize("number", [2**31, 2**63, 2**64, 10**30, -1, 1e308, True, "x", None, [1]])
@@ -290,7 +290,7 @@ def test_any_json_gives_a_reply(values, event_stream, status):
     lines = [json.dumps(value) for value in values]
     body = sse(*lines) if event_stream else "".join(lines).encode("utf-8", "surrogatepass")
     reply = parse(exchange(body, event_stream=event_stream, status=status))
-    assert reply.error is not None or reply.done or reply.text
+    assert reply.error is not None or reply.complete or reply.text
     assert len(reply.chunk_reads) == len(reply.chunk_merged) == len(reply.text)
 
 

@@ -66,7 +66,7 @@ def test_one_text_under_both_names_of_reasoning_is_one_text() -> None:
 def test_parts_of_a_content_are_read() -> None:
     parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "a "}]}]
     reply = read(data(chunk(parts), chunk("b "), chunk([{"type": "text", "text": "c "}])) + DONE)
-    assert (reply.content, len(reply.chunk_reads), reply.thought) == ("a b c ", 3, True)
+    assert (reply.content, len(reply.chunk_reads), reply.has_reasoning) == ("a b c ", 3, True)
 
 
 def test_tokens_of_the_first_chunk_by_the_usage_in_each() -> None:

@@ -96,7 +96,7 @@ def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():
     body = orjson.loads(request.body)
     assert set(body) == {"model", "input", "dimensions"} and len(body["input"].split()) > 48
     assert request.headers["Accept"] == "application/json"
-    assert builder(endpoint="/v1/embeddings").asked(0).output_tokens is None
+    assert builder(endpoint="/v1/embeddings").attributes(0).output_tokens is None
 
 
 def test_headers_of_the_config_are_sent():

@@ -63,7 +63,7 @@ def records(
         row["post_ms"] = post and post.total_ms
         row["post_copy_ms"] = post and post.copy_ms
         row["post_kernel_ms"] = post and post.kernel_ms
-        attributes = builder.asked(exchange.job)
+        attributes = builder.attributes(exchange.job)
         row["prompt_tokens_asked"] = attributes.prompt_tokens
         row["completion_tokens_asked"] = attributes.output_tokens
         row["session"], row["turn"] = attributes.session, attributes.turn

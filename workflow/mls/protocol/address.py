@@ -1,4 +1,4 @@
-"""Where requests go, however a server's URL and an endpoint are written."""
+"""The URL of a server's endpoint and of its root, in whichever form the config has them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _VERSION = "v1"
 def endpoint_url(url: str, endpoint: str) -> str:
     """The URL that requests are POSTed to: the endpoint below the server's URL.
 
-    Words that end the one and begin the other count once, so `/v1` may stand in either or in both,
-    and the URL may be the endpoint's own. Raises `UserError` for the URL of another endpoint, and
-    for one with a query.
+    Path segments that end the URL and begin the endpoint count once: `/v1` may stand in either or
+    in both, and the URL may be the endpoint's own. Raises `UserError` for the URL of another
+    endpoint and for a URL with a query.
     """
     parts = urlsplit(url)
     words = _words(parts.path)
-    wanted = _words(endpoint.partition("?")[0])
-    most = min(len(words), len(wanted))
-    shared = next((n for n in range(most, 0, -1) if words[-n:] == wanted[:n]), 0)
-    if parts.query or parts.fragment or (not shared and _endpoint_words(words)):
+    endpoint_words = _words(endpoint.partition("?")[0])
+    most = min(len(words), len(endpoint_words))
+    overlap = next((n for n in range(most, 0, -1) if words[-n:] == endpoint_words[:n]), 0)
+    if parts.query or parts.fragment or (not overlap and _endpoint_words(words)):
         root, own = _split(parts)
         place = f"server.url (--server) to {root}" if root != url else ""
         other = (
@@ -31,14 +31,14 @@ def endpoint_url(url: str, endpoint: str) -> str:
         )
         advice = " and ".join(filter(None, [place, other]))
         raise UserError(f"{plain(url)} is not a server's URL but an endpoint's: set {advice}.")
-    return f"{_origin(parts)}{_path(words[: len(words) - shared])}{endpoint}"
+    return f"{_origin(parts)}{_path(words[: len(words) - overlap])}{endpoint}"
 
 
 def root_url(url: str, endpoint: str) -> str:
-    """The server's root, below which its paths such as `/v1/models` and `/props` are.
+    """The server's root: paths such as `/v1/models` and `/props` lie below it.
 
-    It ends before `/v1` and before the endpoint's own words; a prefix counts wherever it is written.
-    Raises as `endpoint_url` does.
+    The root ends before `/v1` and before the endpoint's own path segments. A path prefix belongs to
+    the root, whether the URL or the endpoint has it. Raises as `endpoint_url` does.
     """
     parts = urlsplit(endpoint_url(url, endpoint))
     words = _words(parts.path)
@@ -50,9 +50,9 @@ def root_url(url: str, endpoint: str) -> str:
 
 
 def redirection(url: str, location: str) -> str:
-    """What to do about a redirect, in words that go on a sentence about `url`.
+    """The predicate of a sentence about `url`: where it is redirected, and what to do about it.
 
-    location: the header of that name, which may be relative.
+    location: the header `Location`, absolute or relative.
     """
     try:
         to = urlsplit(urljoin(url, location))
@@ -68,7 +68,7 @@ def redirection(url: str, location: str) -> str:
 
 
 def _split(parts: SplitResult) -> tuple[str, str]:
-    """(root, endpoint with `/v1` and query) of an endpoint's URL; of another URL endpoint `/`."""
+    """(root, endpoint with `/v1` and query) of an endpoint's URL; (root, `/`) of any other URL."""
     words = _words(parts.path)
     own = _endpoint_words(words)
     if own and words[-own - 1 : -own] == [_VERSION]:
@@ -80,7 +80,7 @@ def _split(parts: SplitResult) -> tuple[str, str]:
 
 
 def _endpoint_words(words: list[str]) -> int:
-    """How many of the last words of a path are those of an endpoint."""
+    """The number of segments at a path's end that are an endpoint's; 0 when none are."""
     return next((len(each) for each in _ENDPOINTS if words[-len(each) :] == each), 0)
 
 

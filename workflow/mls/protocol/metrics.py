@@ -8,9 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def parse_metrics(text: str) -> dict[str, float]:
-    """Name → value, of the finite samples that have no labels.
+    """Name → value of each finite sample without labels.
 
-    Line by line: one that can't be parsed costs no other.
+    Each line is parsed by itself: a line that can't be parsed costs no other line.
     """
     values = {}
     for line in text.splitlines():

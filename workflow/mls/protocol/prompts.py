@@ -61,7 +61,7 @@ _TASKS = (
 
 
 _PHRASE_WORDS = 8
-_PHRASES = 2048  # a power of two: 16 bits pick one evenly
+_PHRASES = 2048  # A power of two: 16 bits pick one evenly
 
 
 @cache
@@ -73,9 +73,9 @@ def _phrases() -> list[bytes]:
 class Prompts:
     """The prompts of one seed: a task and `words` words drawn at random, in phrases of eight.
 
-    Each begins with a random number, so that no two share a prefix that a server could cache.
-    Warm-up jobs have negative numbers and so prompts of their own. One digest and a few look-ups
-    make one: prompts may have to be made under load.
+    Each prompt begins with a random number, so that no two share a prefix that a server could
+    cache. Warm-up jobs have negative numbers, and so prompts of their own. A prompt costs one
+    digest and a few look-ups, since some are built under load.
     """
 
     def __init__(self, seed: int, words: int) -> None:
@@ -84,15 +84,15 @@ class Prompts:
         self._phrases = _phrases()
         full, rest = divmod(words, _PHRASE_WORDS)
         self._tails = [b" ".join(phrase.split()[:rest]) for phrase in self._phrases] if rest else []
-        self._drawn = struct.Struct(f"<IH{full + bool(rest)}H")
+        self._picks = struct.Struct(f"<IH{full + bool(rest)}H")
 
     def encoded(self, job: int) -> bytes:
-        """The prompt of one job, in ASCII and without anything that JSON would escape."""
-        digest = hashlib.shake_256(b"%d/%d" % (self._seed, job)).digest(self._drawn.size)
-        number, task, *picks = self._drawn.unpack(digest)
+        """The prompt of one job, in ASCII, without characters that JSON escapes."""
+        digest = hashlib.shake_256(b"%d/%d" % (self._seed, job)).digest(self._picks.size)
+        number, task, *picks = self._picks.unpack(digest)
         tail = [self._tails[picks.pop() % _PHRASES]] if self._tails else []
-        drawn = [self._phrases[pick % _PHRASES] for pick in picks]
-        return b"%d. %b %b" % (number, self._tasks[task % len(_TASKS)], b" ".join(drawn + tail))
+        phrases = [self._phrases[pick % _PHRASES] for pick in picks]
+        return b"%d. %b %b" % (number, self._tasks[task % len(_TASKS)], b" ".join(phrases + tail))
 
 
 def prompt(seed: int, job: int, words: int) -> str:

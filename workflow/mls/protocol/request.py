@@ -19,12 +19,14 @@ from mls.protocol.address import endpoint_url
 from mls.protocol.prompts import Prompts
 
 _JOBS = 1 << 48
-"""Jobs that the last part of a UUID can tell apart; the warm-up's, which are negative, are its last."""
+"""Number of jobs that the last part of a UUID tells apart. Warm-up jobs, which are negative, wrap
+around to its highest values."""
 
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
 _SCHEMES = ("basic", "bearer", "token", "apikey")
-"""What may stand before a key in a header's value (RFC 9110, 11.1)."""
+"""Authentication schemes that may precede a key in a header's value (RFC 9110, 11.1)."""
+
 OPTIONAL = (
     "cache_prompt",
     "ignore_eos",
@@ -34,15 +36,16 @@ OPTIONAL = (
     "temperature",
     "max_tokens",
 )
-"""Fields without which a request is still what the run wants, as far as the server allows."""
+"""Fields that are left out for a server that refuses them."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go, and how. url: the server's (see `address.endpoint_url`).
+    """A server as requests reach it.
 
-    `http+unix://%2Fpath` names a Unix socket. proxy: it may hold a password. headers: those with
-    secrets; key_variables: the environment variables that the API key and these headers came from.
+    url: the server's (see `address.endpoint_url`); `http+unix://%2Fpath` names a Unix socket.
+    proxy: its URL, which may hold a password. headers: those with secrets. key_variables: the
+    environment variables that hold the API key and these headers.
     """
 
     url: str
@@ -53,13 +56,13 @@ class Target:
 
     @property
     def secret_headers(self) -> dict[str, str]:
-        """The headers that no record may hold, the API key's first."""
+        """The headers that must not be recorded, the API key's first."""
         bearer = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
         return bearer | dict(self.headers)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What no record may hold: key and values, in all forms in which a server may repeat them."""
+        """Texts that must not be recorded: secrets in each form in which a server may repeat them."""
         values = [value for value in (self.api_key, *self.headers.values()) if value]
         for scheme, _, key in [value.partition(" ") for value in values]:
             if key and scheme.lower() in _SCHEMES:
@@ -99,8 +102,8 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a request is to be, as its record says; None where the workload doesn't say."""
+class Attributes:
+    """What the workload sets for a request, as in its record; None where it sets nothing."""
 
     prompt_tokens: int | None = None
     output_tokens: int | None = None
@@ -110,19 +113,19 @@ class Asked:
 
 
 class Bodies(Protocol):
-    """The JSON bodies of a workload whose requests differ in more than a text."""
+    """The JSON bodies of a workload whose requests differ in more than their text."""
 
     def body(self, job: int) -> bytes: ...
 
     def prompt_sha256(self, job: int) -> str:
-        """Of what the job's own prompt says."""
+        """SHA-256 of the job's own prompt text, in hexadecimal."""
         ...
 
-    def asked(self, job: int) -> Asked: ...
+    def attributes(self, job: int) -> Attributes: ...
 
 
 class RequestBuilder:
-    """Builds the request of each job; the same on every rank."""
+    """Builds the request of each job, the same on every rank."""
 
     def __init__(
         self,
@@ -135,17 +138,18 @@ class RequestBuilder:
         bodies: Bodies | None = None,
         salted: bool = False,
     ) -> None:
-        """targets: one or several, all with one key.
+        """targets: one server or several, all with one key.
 
-        bodies: of the workload; default: the built-in prompts, spliced into one body. salted: each
-        request has a `cache_salt` of its own, see `salts`.
+        served_as: the model's name in each request; None sends none. bodies: the workload's; None
+        stands for the built-in prompts, spliced into one body. salted: whether each request has a
+        `cache_salt` of its own (see `salts`).
         """
         self._bodies = bodies
         self._salted = salted
-        self._plain = Asked(output_tokens=None if run.embeds else run.max_tokens)
+        self._plain = Attributes(output_tokens=None if run.embeds else run.max_tokens)
         self._id_prefix = _id_prefix(run_id)
         self.secret = targets[0].secrets
-        """What no record may hold."""
+        """Texts that must not be recorded."""
         self._prompts = Prompts(seed, run.prompt_words)
         self._common = {**fixed_headers(run), **targets[0].secret_headers}
         self._urls = [endpoint_url(target.url, run.endpoint) for target in targets]
@@ -155,7 +159,7 @@ class RequestBuilder:
         self._ready: dict[int, bytes] = {}
 
     def build_ahead(self, jobs: range) -> None:
-        """Build the first of these jobs' requests now, so that few are built under load."""
+        """Build the requests of the first of these jobs, so that few are built under load."""
         room = _BUILD_AHEAD_BYTES
         for job in jobs[:_BUILD_AHEAD]:
             self._ready[job] = self._build(job)
@@ -174,24 +178,24 @@ class RequestBuilder:
         return "\r\n".join(lines).encode()
 
     def wire(self, job: int, server: int = 0) -> bytes:
-        """Head and body of a job's request in one piece, ready to send; forgotten when given."""
+        """Head and body of a job's request in one piece; one built ahead is freed with it."""
         wire = self._ready.pop(job, None) or self._build(job)
         return self._heads[server] + wire[len(self._head) :] if server else wire
 
     def url(self, server: int | None) -> str:
-        """What is POSTed to at this server; None: at the only one."""
+        """The URL that requests to this server are POSTed to; None stands for the only one."""
         return self._urls[server or 0]
 
     def request_id(self, job: int) -> str:
-        """A UUID (some servers take nothing else as `X-Request-Id`): the job is its last part."""
+        """A UUID whose last part is the job. Some servers take no other `X-Request-Id`."""
         return f"{self._id_prefix}{job % _JOBS:012x}"
 
     def headers(self, job: int) -> dict[str, str]:
-        """The headers of a job's request, but for those that any HTTP client sets by itself."""
+        """The headers of a job's request, without those that an HTTP client adds by itself."""
         return self._common | {"X-Request-Id": self.request_id(job)}
 
-    def asked(self, job: int) -> Asked:
-        return self._bodies.asked(job) if self._bodies else self._plain
+    def attributes(self, job: int) -> Attributes:
+        return self._bodies.attributes(job) if self._bodies else self._plain
 
     def body(self, job: int) -> bytes:
         if self._bodies:
@@ -218,7 +222,7 @@ class RequestBuilder:
 
 
 def fixed_headers(run: Run) -> dict[str, str]:
-    """The headers that all requests of a run share, but for those with secrets."""
+    """The headers that all requests of a run share, without those with secrets."""
     own = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
@@ -226,20 +230,20 @@ def fixed_headers(run: Run) -> dict[str, str]:
         "User-Agent": f"mls/{__version__}",
         "Connection": "keep-alive" if run.reuse_connections else "close",
     }
-    replaced = set(map(str.lower, run.request_headers))
-    return {k: v for k, v in own.items() if k.lower() not in replaced} | run.request_headers
+    users_names = set(map(str.lower, run.request_headers))
+    return {k: v for k, v in own.items() if k.lower() not in users_names} | run.request_headers
 
 
 def sample_headers(run: Run) -> dict[str, str]:
-    """The headers, but for those with secrets, of a request that is sent before any load.
+    """The headers, without those with secrets, of a request that precedes the load.
 
-    Its id is a UUID, as those of the load are, but of another version: a log tells them apart.
+    Its id is a UUID of another version than the load's, so that a log tells them apart.
     """
     return fixed_headers(run) | {"X-Request-Id": str(uuid.uuid4())}
 
 
 def _id_prefix(run_id: str) -> str:
-    """All of a run's request ids but the job: a UUID's first four parts, of version 8 (RFC 9562)."""
+    """The common beginning of a run's request ids: four parts of a UUID of version 8 (RFC 9562)."""
     digits = hashlib.sha256(run_id.encode()).hexdigest()
     return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-"
 
@@ -252,10 +256,10 @@ def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
 
 
 def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
-    """The JSON fields that all requests of a run share; llama.cpp's and OpenAI's names."""
+    """The JSON fields that all requests of a run share, by llama.cpp's and OpenAI's names."""
     fields: dict[str, Any] = {"model": served_as} if served_as else {}
     if run.embeds:
-        return completed(run, fields)
+        return with_extra(run, fields)
     fields |= {
         "stream": run.stream,
         "temperature": run.temperature,
@@ -266,17 +270,17 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
         fields["ignore_eos"] = True
     if run.stream and run.api != "llama.cpp":
         fields["stream_options"] = {"include_usage": True}
-    return completed(run, fields)
+    return with_extra(run, fields)
 
 
 def sample_body(run: Run, served_as: str | None, text: str, salted: bool) -> dict[str, Any]:
-    """The body of a request of the run with this text, for those that are sent before any load."""
+    """The body of a request with this prompt text, for requests that precede the load."""
     salt = {"cache_salt": str(uuid.uuid4())} if salted and salts(run) else {}
     return body_fields(run, served_as) | salt | prompt_field(run, text)
 
 
-def completed(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields with those of `run.request_extra`, which go first; null there leaves a field out."""
+def with_extra(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, updated with those of `run.request_extra`; a null there leaves a field out."""
     extra = run.request_extra
     return {
         name: value for name, value in (fields | extra).items() if extra.get(name, 0) is not None
@@ -284,43 +288,47 @@ def completed(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def without(run: Run, names: Iterable[str]) -> Run:
-    """The run, its requests without these fields; see `length_fields` for `max_tokens`."""
+    """The run with requests that lack these fields; see `length_fields` for `max_tokens`."""
     return run.model_copy(update={"request_extra": run.request_extra | dict.fromkeys(names)})
 
 
 def salts(run: Run) -> bool:
-    """Whether requests to a server that mls didn't start have a `cache_salt` of their own.
+    """Whether each request to a server that mls didn't start has a `cache_salt` of its own.
 
-    vLLM caches prefixes whatever `cache_prompt` says, for requests with one salt; no two have
-    one, so that nothing comes from its cache. Others ignore the field, or refuse it.
+    vLLM ignores `cache_prompt` and shares cached prefixes among requests of one salt. A salt of its
+    own for each request keeps its cache out of the measurement. Other servers ignore the field, or
+    refuse it.
     """
     native = run.api in ("embeddings", "llama.cpp")
     return not (run.cache_prompt or native or "cache_salt" in run.request_extra)
 
 
 def length_fields(run: Run, tokens: int) -> dict[str, int]:
-    """The fields that ask for a reply of so many tokens.
+    """The fields that ask for a reply of `tokens` tokens.
 
-    `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and knows `ignore_eos`.
-    Where `max_tokens` is left out its successor `max_completion_tokens` (OpenAI's) says the same.
+    `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and has `ignore_eos` instead.
+    Where `max_tokens` is left out, its successor at OpenAI, `max_completion_tokens`, replaces it.
     """
     if run.api == "llama.cpp":
         return {"n_predict": tokens}
-    users_own = run.request_extra.get("max_tokens") is not None
+    is_users_own = run.request_extra.get("max_tokens") is not None
     successor = {"max_completion_tokens": tokens} if "max_tokens" in run.request_extra else {}
-    forced = {"min_tokens": tokens} if run.ignore_eos and not users_own else {}
-    return {"max_tokens": tokens, **({} if users_own else successor), **forced}
+    minimum = {"min_tokens": tokens} if run.ignore_eos and not is_users_own else {}
+    return {"max_tokens": tokens, **({} if is_users_own else successor), **minimum}
 
 
 def prompt_field(
     run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
-    """The prompt as the run's endpoint wants it. messages: instead of the user's text alone."""
+    """The prompt in the form of the run's endpoint.
+
+    messages: a whole conversation, instead of the one message of `text`.
+    """
     if run.embeds:
         return {"input": text}
     if not run.chats:
         return {"prompt": text}
-    said = messages or [{"role": "user", "content": text}]
-    if system is not None and said[0]["role"] != "system":
-        said = [{"role": "system", "content": system}, *said]
-    return {"messages": said}
+    conversation = messages or [{"role": "user", "content": text}]
+    if system is not None and conversation[0]["role"] != "system":
+        conversation = [{"role": "system", "content": system}, *conversation]
+    return {"messages": conversation}

@@ -1,8 +1,8 @@
-"""Server-sent events from pieces of a body, however the bytes were split.
+"""Server-sent events from pieces of a body, wherever the bytes were split.
 
-The format: https://html.spec.whatwg.org/multipage/server-sent-events.html (9.2.6). Leniencies, each
-seen at a server or gateway: a last event that the stream's end cut off before its blank line counts;
-events one newline apart, each a JSON value of its own, are several; JSON without `data:` is data.
+The format: https://html.spec.whatwg.org/multipage/server-sent-events.html (9.2.6). Three leniencies
+are each needed by some server or gateway. A last event without its blank line counts. Events one
+newline apart, each a whole JSON value, are events of their own. JSON without `data:` is data.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 _LAST = (b"\ndata: [DONE]", b"\ndata:[DONE]")
-_TAIL = 24  # bytes that hold it, with blank lines and the frame of an HTTP chunk
+_TAIL = 24  # Bytes that hold `[DONE]` with blank lines and the frame of an HTTP chunk
 
 
 class Event(NamedTuple):
-    """One event's data, and the read in which its last line came.
+    """One event's data, and the index of the read that brought its last line.
 
-    followed: bytes of something later came in that same read, so that the read's time is
-    later than this event's own arrival. name: what `event:` says, b"" without it.
+    followed: whether that read brought bytes after the event; its time is later than the event's
+    own arrival then. name: the value of `event:`; b"" without one.
     """
 
     data: bytes
@@ -40,13 +40,13 @@ class Event(NamedTuple):
 
 
 def says_done(read: bytes) -> bool:
-    """Whether a read ends with `[DONE]`, as a line of its own, which within a JSON text it can't be."""
+    """Whether a read ends with the line `[DONE]`, which no JSON text can hold as a line."""
     tail = read[-_TAIL:] if len(read) > _TAIL else b"\n" + read
     return tail.rstrip().endswith(_LAST)
 
 
 class _Line(NamedTuple):
-    """A line, with the reads that brought its first byte and its end."""
+    """A line, and the indices of the reads that brought its first byte and its end."""
 
     text: bytes
     began: int
@@ -58,13 +58,13 @@ _END = _Line(b"", -1, -1)
 
 def events(pieces: Iterable[Piece]) -> Iterator[Event]:
     """All events that carry data, in order."""
-    last: Event | None = None  # it waits to learn what follows it
+    last: Event | None = None  # Held back until the next line shows whether its read goes on
     block: list[_Line] = []
     name = b""
     for line in itertools.chain(_lines(pieces), [_END]):
         if not line.text:
-            if made := _of_block(block, name):
-                *before, last = made
+            if block_events := _of_block(block, name):
+                *before, last = block_events
                 yield from before
             block, name = [], b""
             continue
@@ -81,7 +81,7 @@ def events(pieces: Iterable[Piece]) -> Iterator[Event]:
 
 
 def _of_block(block: list[_Line], name: bytes) -> list[Event]:
-    """The events of the data lines between two blank lines: one, unless each line is a whole value."""
+    """The events between two blank lines: one, or one a line where the first is a whole value."""
     if not any(line.text for line in block):
         return []
     if len(block) > 1 and is_whole(block[0].text):
@@ -93,7 +93,7 @@ def _of_block(block: list[_Line], name: bytes) -> list[Event]:
 
 
 def is_whole(data: bytes) -> bool:
-    """Whether these bytes are an event's data by themselves: `[DONE]`, or an object."""
+    """Whether these bytes are a whole event's data: `[DONE]`, or a JSON object."""
     try:
         return data.strip() == DONE or isinstance(orjson.loads(data), dict)
     except orjson.JSONDecodeError:
@@ -101,19 +101,19 @@ def is_whole(data: bytes) -> bool:
 
 
 def _data(line: bytes) -> bytes | None:
-    """What a line adds to its event's data; None when it is of another kind."""
+    """A line's part of its event's data; None when the line is of another kind."""
     if line.startswith(b"data:"):
         return line[5:].removeprefix(b" ")
-    if line.startswith(b"error:"):  # older llama-servers say so what went wrong
+    if line.startswith(b"error:"):  # The form of older llama-servers
         return b'{"error":' + line[6:] + b"}"
     return line if line.startswith(b"{") else None
 
 
 def _lines(pieces: Iterable[Piece]) -> Iterator[_Line]:
     """Lines without their end (LF, CRLF or CR), with the reads that brought first byte and end."""
-    pending: list[bytes] = []  # joined once: a long line may come in very many pieces
+    pending: list[bytes] = []  # Joined once a line: a long one may come in very many pieces
     began = read = -1
-    after_cr = False  # the last piece ended in CR: an LF that follows belongs to it
+    after_cr = False  # Whether the last piece ended in CR, to which a first LF belongs
     for piece, read in _without_mark(pieces):
         if after_cr and piece.startswith(b"\n"):
             piece = piece[1:]

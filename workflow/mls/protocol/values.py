@@ -1,4 +1,4 @@
-"""Single values of a server's answers: each is what it should be, or None."""
+"""Single values of a server's replies: each is of the type that it should have, or None."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import orjson
 
-_LARGEST = 2**31 - 1  # tables keep counts as int32
+_LARGEST = 2**31 - 1  # Tables keep counts as int32
 _DIGITS = 12
 _TEXTS = ("text", "thinking", "reasoning", "content")
 _LONGEST_MS = 1e12
 
 
 def count(value: Any) -> int | None:
-    """A count as a server gives it, also as a text or with a fraction of 0; None for what can't be one."""
+    """A server's count: an integer, or the same as a text or with a fraction of 0; else None."""
     if isinstance(value, str) and value.isdecimal() and value.isascii():
         value = int(value[:_DIGITS])
     elif isinstance(value, float) and value.is_integer():
@@ -24,23 +24,23 @@ def count(value: Any) -> int | None:
 
 
 def positive(value: Any) -> int | None:
-    """A count above 0; None for 0 too, which servers give where they haven't counted."""
+    """A count above 0; None for 0 too, a server's value for tokens that it didn't count."""
     return count(value) or None
 
 
 def number(value: Any) -> float | None:
-    """A number of milliseconds; None for what can't be one."""
+    """A number of milliseconds; None for any other value."""
     fits = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if fits and 0 <= value < _LONGEST_MS else None
 
 
 def words(value: Any) -> str | None:
-    """A text as a server gives it; None for what is none."""
+    """A server's text; None for any other value."""
     return value if isinstance(value, str) else None
 
 
 def text_of(value: Any) -> str:
-    """The text of a message's content: a text, or a list of parts with texts within; else ""."""
+    """The text of a message's content, a text or a list of parts; "" for any other value."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -51,7 +51,7 @@ def text_of(value: Any) -> str:
 
 
 def storable(figures: dict[str, Any]) -> dict[str, Any]:
-    """The object, unless it can't be written as JSON again (half a character, nested too deep)."""
+    """The object; {} when it can't be written as JSON (a lone surrogate, or nested too deep)."""
     try:
         orjson.dumps(figures)
     except orjson.JSONEncodeError:
@@ -60,17 +60,17 @@ def storable(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def dicts(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list; none for what is no list."""
+    """The objects of a list; [] for any other value."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def plain(text: str) -> str:
-    """A server's words fit for a terminal and a line: no control characters, single spaces."""
+    """A server's words on one line of a terminal: no control characters, single spaces."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def loads(data: bytes) -> Any:
-    """JSON, also with half a character (a lone surrogate) in a text; None when it is none."""
+    """The value of a JSON text, which may hold lone surrogates; None when it isn't JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -83,7 +83,7 @@ def loads(data: bytes) -> Any:
 
 
 def error_text(reply: dict[str, Any]) -> str | None:
-    """What a reply says about an error, in OpenAI's form or another; None where it has none."""
+    """A reply's error message, in OpenAI's form or another; None where the reply has none."""
     error = reply.get("error")
     if not error:
         return words(reply.get("message")) or None
@@ -92,5 +92,5 @@ def error_text(reply: dict[str, Any]) -> str | None:
         return message
     try:
         return orjson.dumps(error).decode()
-    except orjson.JSONEncodeError:  # nested too deep
+    except orjson.JSONEncodeError:  # Nested too deep
         return "an error without a message"

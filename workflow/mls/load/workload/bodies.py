@@ -10,7 +10,7 @@ import orjson
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompts
-from mls.protocol.request import Asked, body_fields, completed, length_fields, prompt_field
+from mls.protocol.request import Attributes, body_fields, length_fields, prompt_field, with_extra
 
 
 class WorkloadBodies:
@@ -24,25 +24,25 @@ class WorkloadBodies:
         self._turns = workload.turns_apart or 1
         self._history: dict[int, list[dict[str, str]]] = {}
         # kept for each prompt, since making one again costs as much as it did under load
-        self._facts: dict[int, tuple[str, Asked]] = {}
+        self._facts: dict[int, tuple[str, Attributes]] = {}
 
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
-        self._facts[job] = hashlib.sha256(prompt.text.encode()).hexdigest(), prompt.asked
+        self._facts[job] = hashlib.sha256(prompt.text.encode()).hexdigest(), prompt.attributes
         field = prompt_field(self._run, prompt.text, prompt.system, prompt.messages)
         history = self._history.get(job)
         if history:
             field["messages"] = [*history, {"role": "user", "content": prompt.text}]
         fields: dict[str, Any] = self._fields
-        if prompt.asked.output_tokens is not None:
-            lengths = length_fields(self._run, prompt.asked.output_tokens)
-            fields = completed(self._run, self._fields | lengths)
+        if prompt.attributes.output_tokens is not None:
+            lengths = length_fields(self._run, prompt.attributes.output_tokens)
+            fields = with_extra(self._run, self._fields | lengths)
         return orjson.dumps(fields | field)
 
     def prompt_sha256(self, job: int) -> str:
         return self._facts_of(job)[0]
 
-    def asked(self, job: int) -> Asked:
+    def attributes(self, job: int) -> Attributes:
         return self._facts_of(job)[1]
 
     def next_turn(self, job: int, reply: str) -> int | None:
@@ -54,7 +54,7 @@ class WorkloadBodies:
         self._history[job + 1] = [*history, {"role": "assistant", "content": reply}]
         return job + 1
 
-    def _facts_of(self, job: int) -> tuple[str, Asked]:
+    def _facts_of(self, job: int) -> tuple[str, Attributes]:
         if job not in self._facts:  # its request was never built
             self.body(job)
         return self._facts[job]

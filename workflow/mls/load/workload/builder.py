@@ -19,7 +19,7 @@ from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.traces import Trace
 from mls.protocol.prompts import prompt
-from mls.protocol.request import Asked
+from mls.protocol.request import Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Prompt:
     text: str
     system: str | None = None
     messages: list[dict[str, str]] | None = None
-    asked: Asked = field(default_factory=Asked)
+    attributes: Attributes = field(default_factory=Attributes)
 
 
 Prompts = Callable[[int], Prompt]
@@ -84,7 +84,7 @@ class _Words:
 
     def __call__(self, job: int) -> Prompt:
         text = prompt(self._seed, job, self._words)
-        return Prompt(text, self._system, asked=Asked(output_tokens=self._output(job)))
+        return Prompt(text, self._system, attributes=Attributes(output_tokens=self._output(job)))
 
 
 class _Synthetic:
@@ -119,8 +119,8 @@ class _Synthetic:
             if turn:  # a turn's length also depends on what the server said before
                 prompt_tokens, room = None, tokens
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
-        attributes = Asked(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, asked=attributes)
+        attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
+        return Prompt(text, workload.system, attributes=attributes)
 
     def _prefix(self, group: int) -> str:
         if group not in self._prefixes:
@@ -145,7 +145,7 @@ class _Dataset:
         if self._replace:
             index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
         row = self._rows[index]
-        attributes = Asked(output_tokens=row.output_tokens or self._output(job))
+        attributes = Attributes(output_tokens=row.output_tokens or self._output(job))
         return Prompt(row.text, self._system, row.messages, attributes)
 
 
