@@ -16,7 +16,7 @@ from mls.config.parse import parse_config
 from mls.config.sections.server import CacheType, Server
 from mls.core.errors import UserError
 from mls.server.engine.command import engine
-from mls.server.engine.facts import engine_facts, said_of_devices
+from mls.server.engine.facts import devices_in_log, engine_facts
 from mls.server.engine.placement import Place
 from mls.server.engine.profiler import profiler
 from mls.server.engine.xllamacpp import assign
@@ -200,17 +200,17 @@ def test_a_profile_is_skipped_with_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert profiler(Server(), tmp_path / "server.log").said is None
+    assert profiler(Server(), tmp_path / "server.log").note is None
     for name in ("nsys", "ncu"):
         server = Server.model_validate({"profile": name})
         profile = profiler(server, tmp_path / "server.log")
-        assert not profile.runs and name in str(profile.said) and "not found" in str(profile.said)
+        assert not profile.runs and name in str(profile.note) and "not found" in str(profile.note)
         program = tmp_path / name
         program.write_text("#!/bin/sh\n")
         program.chmod(0o755)
         profile = profiler(server, tmp_path / "server.log")
         assert profile.argv[0] == str(program)
-        assert profile.argv[-1] == profile.said == str(tmp_path / f"server.log.{name}-rep")
+        assert profile.argv[-1] == profile.note == str(tmp_path / f"server.log.{name}-rep")
 
 
 LOG = """\
@@ -231,7 +231,7 @@ USING = "llama_model_load_from_file_impl: using device CUDA0 (NVIDIA H200) (0000
     ],
 )
 def test_devices_by_the_engines_log(log: str, devices: list[str], layers: str | None) -> None:
-    assert said_of_devices(log) == {"devices": devices, "offloaded_layers": layers}
+    assert devices_in_log(log) == {"devices": devices, "offloaded_layers": layers}
 
 
 def test_a_quiet_llama_server_is_asked_which_devices_there_are(tmp_path: Path) -> None:

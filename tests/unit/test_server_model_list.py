@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.server.model_list import explained, is_listed, model_to_ask_for, names, read_list
+from mls.server.model_list import explain, is_listed, model_to_ask_for, names, read_list
 
 CHAT, EMBEDDINGS = Run(), Run(endpoint="/v1/embeddings")
 REFUSAL = UserError("http://a/v1/chat/completions refused a request with HTTP 400: no such model")
@@ -115,7 +115,7 @@ def test_patterns_list_what_fits_them():
     ],
 )
 def test_a_refusal_says_what_the_name_has_to_do_with_it(served_as, model, data, words):
-    error = explained(REFUSAL, "m", served_as, model, read_list(data))
+    error = explain(REFUSAL, "m", served_as, model, read_list(data))
     assert str(error).startswith(str(REFUSAL))
     assert words in str(error) if words else error is REFUSAL
 
@@ -130,4 +130,4 @@ def test_a_refusal_says_what_the_name_has_to_do_with_it(served_as, model, data, 
 )
 def test_other_errors_say_nothing_of_names(text):
     error = UserError(text)
-    assert explained(error, "m", None, "a", read_list(model_list("a", "b"))) is error
+    assert explain(error, "m", None, "a", read_list(model_list("a", "b"))) is error

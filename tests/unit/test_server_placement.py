@@ -82,7 +82,7 @@ def test_one_for_each_card_and_its_share_of_the_cores(host, monkeypatch):
     servers = places(Server(**ON_CARDS))
     assert servers == [Place(read_cpus("0-3"), "GPU-a"), Place(read_cpus("4-7"), "GPU-b")]
     assert engine(Server(), MODEL, "m", 1, servers[1]).env["CUDA_VISIBLE_DEVICES"] == "GPU-b"
-    assert servers[1].told() == {"cpus": "4-7", "card": "GPU-b"}
+    assert servers[1].record() == {"cpus": "4-7", "card": "GPU-b"}
 
 
 def test_more_cards_than_cores_are_not_pinned(host, monkeypatch):

@@ -92,7 +92,7 @@ class Outcome:
             except RefusedError as error:
                 models = models or api.models()
                 name = str(given.cell["model"])
-                raise model_list.explained(
+                raise model_list.explain(
                     error, name, given.served_as, self._served_as, models
                 ) from None
             except UserError:  # too busy, or down: the load's requests are tried again

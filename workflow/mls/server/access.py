@@ -1,6 +1,6 @@
 """How a server is reached: its URL, its keys, and the proxy on the way, if any.
 
-For the probe, the control plane and the load alike; found out once, on the host of rank 0.
+Probe, control plane and load share the result, which the host of rank 0 resolves once.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from mls.protocol.address import endpoint_url
 from mls.protocol.request import Target
 
 _LEAST_SECRET = 4
-"""Characters: what is shorter can't be told from a reply's own words."""
+"""Least length of a secret, in characters: a shorter one may occur among a reply's own words."""
 
 _URL: TypeAdapter[str] = TypeAdapter(ServerUrl)
 
 
 def target_of(url: str, server: Server, run: Run) -> Target:
-    """Where and how to reach the server at `url` for a run.
+    """The server at `url`, as a run's requests reach it.
 
-    Raises `UserError` when the URL isn't one, a key's variable is not set, or a proxy is on the way
-    that the run's transport can't use.
+    Raises `UserError` for an invalid URL, for a key's variable that isn't set, and for a proxy that
+    the run's transport can't use.
     """
     root = server_url(url)
     endpoint_url(root, run.endpoint)
@@ -44,19 +44,19 @@ def target_of(url: str, server: Server, run: Run) -> Target:
 
 
 def server_url(url: str) -> str:
-    """A server's URL from the command line or the environment. Raises `UserError`, without showing secrets."""
+    """A server's URL, validated. Raises `UserError`, whose message hides a password."""
     try:
         return _URL.validate_python(url)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        shown = "" if "@" in url else f", not {url!r}"
-        raise UserError(f"--server: {message}{shown}.") from None
+        value = "" if "@" in url else f", not {url!r}"
+        raise UserError(f"--server: {message}{value}.") from None
 
 
 def api_key(server: Server) -> str | None:
-    """The key from the variable that `server.api_key_env` names; None when none is named.
+    """The key from the variable that `server.api_key_env` names; None when the config has none.
 
-    Raises `UserError` when the variable is unset or what it holds can't be sent.
+    Raises `UserError` when the variable is unset or its value can't be sent.
     """
     name = server.api_key_env
     if name is None:
@@ -68,11 +68,11 @@ def api_key(server: Server) -> str | None:
 
 
 def key_advice(target: Target) -> str:
-    """For the user whose server answers a completion with HTTP 401 or 403."""
+    """Advice for the user whose server answers a completion with HTTP 401 or 403."""
     if not target.secrets:
         return (
-            "it wants an API key; set server.api_key_env to the name of the environment variable that "
-            "holds it (server.headers_env where it goes into a header of its own)"
+            "it wants an API key; set server.api_key_env to the name of the environment variable "
+            "that holds it (server.headers_env where it goes into a header of its own)"
         )
     which = f" in {' and '.join(target.key_variables)}" if target.key_variables else ""
     place = (
@@ -82,10 +82,10 @@ def key_advice(target: Target) -> str:
 
 
 def proxy_for(url: str, server: Server, run: Run) -> str | None:
-    """The proxy on the way to a server: the config's, else the environment's; None: none.
+    """The proxy on the way to a server: the config's, else the environment's; None without one.
 
-    `NO_PROXY` is honoured as `requests` does, and this host's own servers need no proxy of the
-    environment. Raises `UserError` where the transport can't go through it.
+    `NO_PROXY` counts as it does for `requests`. The environment's proxy doesn't apply to servers on
+    this host. Raises `UserError` where the run's transport can't use a proxy.
     """
     if url.startswith("http+unix:"):
         return None
@@ -102,20 +102,20 @@ def proxy_for(url: str, server: Server, run: Run) -> str | None:
     if run.transport == "epoll":
         host = urlsplit(url).hostname
         raise UserError(
-            f"{_variable_of(proxy, url)} names the proxy {without_password(proxy)} for {url}, but the epoll "
-            f"transport speaks to the server itself: add {host} to NO_PROXY, or set server.proxy "
-            "and run.transport: requests."
+            f"{_variable_of(proxy, url)} names the proxy {without_password(proxy)} for {url}, but "
+            f"the epoll transport speaks to the server itself: add {host} to NO_PROXY, or set "
+            "server.proxy and run.transport: requests."
         )
     return proxy
 
 
 def without_password(proxy: str) -> str:
-    """A proxy's URL for people."""
+    """A proxy's URL without user name and password."""
     return f"{proxy.rpartition('//')[0]}//{proxy.rpartition('@')[2]}" if "@" in proxy else proxy
 
 
 def _variable_of(proxy: str, url: str) -> str:
-    """Name of the environment variable that a proxy came from."""
+    """The name of the environment variable that holds the proxy."""
     scheme = urlsplit(url).scheme
     variables = [f"{scheme}_proxy", f"{scheme}_proxy".upper(), "all_proxy", "ALL_PROXY"]
     return next((name for name in variables if os.environ.get(name) == proxy), variables[0])
@@ -125,8 +125,8 @@ def _header(header: str, name: str) -> str:
     value = _variable(f"server.headers_env.{header}", name)
     if len(value) < _LEAST_SECRET:
         raise UserError(
-            f"server.headers_env.{header}: {name} holds fewer than {_LEAST_SECRET} characters, too few for "
-            "a secret; a header that is none belongs in run.request_headers."
+            f"server.headers_env.{header}: {name} holds fewer than {_LEAST_SECRET} characters, too "
+            "few for a secret; a header that is none belongs in run.request_headers."
         )
     return value
 

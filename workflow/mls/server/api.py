@@ -1,4 +1,4 @@
-"""The server's control plane over `requests`: what it is, its state, one completion at a time.
+"""The server's control plane over `requests`: its identity, its state, single completions.
 
 Endpoints: llama.cpp's server README (tools/server) and the OpenAI API reference.
 """
@@ -26,31 +26,31 @@ from mls.server.deadline import within
 from mls.server.model_list import ListedModel, read_list
 from mls.server.trust import TrustingAdapter, tls_context
 
-_UNAUTHORIZED = frozenset({401, 403})
-_BODY_REFUSED = (400, 422)
+_KEY_STATUSES = frozenset({401, 403})
+_BODY_STATUSES = (400, 422)
 _ABSENT_AFTER_S = 3
-"""A path that has never answered, and doesn't within this, is one that the server doesn't have."""
+"""A path that hasn't answered once counts as absent when it doesn't answer within this time."""
 _WAITS = 6
-"""How many of its waits a whole answer of the control plane may take."""
+"""Limit of a whole answer of the control plane, in time limits of a single wait."""
 _NO_CONNECTION = (
     requests.exceptions.ConnectTimeout,
     requests.exceptions.SSLError,
     requests.exceptions.ProxyError,
-    ValueError,  # of the URL or a header
+    ValueError,  # Of the URL or a header
 )
 _LOADING = "Loading model"
 """llama.cpp's words, with HTTP 503, until its model is loaded."""
 _PROPS = ("default_generation_settings", "total_slots", "model_path", "chat_template", "build_info")
-"""Keys of llama.cpp's `/props`: with none of them an answer is another's."""
-_QUOTED = 200  # characters of a server's own words in a message
+"""Keys of llama.cpp's `/props`. An answer without any of them is another server's."""
+_WORDS_LENGTH = 200  # Characters of a server's own words in a message
 
 
 class RefusedError(UserError):
-    """The server refuses a completion, and will refuse the next one like it."""
+    """The server refuses a completion, and would refuse any like it."""
 
 
 class BodyRefusedError(RefusedError):
-    """The server doesn't take a request's body. `words`: all that it said."""
+    """The server refuses a request's body. `words`: the text of its reply."""
 
     def __init__(self, text: str, words: str) -> None:
         super().__init__(text)
@@ -58,11 +58,11 @@ class BodyRefusedError(RefusedError):
 
 
 class ServerApi:
-    """One server. Endpoints that it doesn't have, forbids, or doesn't answer at give None; only a
-    completion decides whether it can be used.
+    """One server.
 
-    All methods raise `UserError` when the server can't be reached, is still loading, or refuses the
-    key of a completion; no message ever holds a key.
+    An endpoint that the server lacks, forbids or leaves unanswered gives None: only a completion
+    decides whether the server can be used. All methods raise `UserError` when the server can't be
+    reached, is still loading, or refuses the key of a completion. No message holds a key.
     """
 
     def __init__(
@@ -72,10 +72,12 @@ class ServerApi:
         *,
         run: Run | None = None,
     ) -> None:
-        """target: a bare URL is one without key and proxy. timeout_s: of a connect and of each wait
-        for bytes; six times that is the limit of a whole answer (in the main thread, see
-        `deadline`). run: its endpoint says where the server's root is, and its headers go with all
-        requests. Raises `UserError`, see `address.endpoint_url` and `trust.tls_context`."""
+        """target: a bare URL stands for a server without key and proxy. timeout_s: limit of a
+        connect and of each wait for bytes; a whole answer may take six times as long (in the main
+        thread, see `deadline`; elsewhere without limit). run: its endpoint locates the server's
+        root, and its headers go with all requests. Raises `UserError` as `address.endpoint_url`
+        and `trust.tls_context` do.
+        """
         self._run = run or Run()
         self.target = target if isinstance(target, Target) else Target(target)
         self.url = self.target.url.rstrip("/")
@@ -85,7 +87,7 @@ class ServerApi:
         self._answering: set[str] = set()
         self._silent: set[str] = set()
         self._session = requests.Session()
-        # proxies are `access`' to choose, and a .netrc's key must be asked for in the config
+        # `access` chooses proxies, and the config names keys: neither comes from the environment
         self._session.trust_env = False
         if proxy := self.target.proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
@@ -95,27 +97,27 @@ class ServerApi:
             self._session.mount("https://", TrustingAdapter(tls_context()))
 
     def health(self) -> str | None:
-        """`ok`, or None when `/health` doesn't say so. For llama.cpp: a gateway's may cost money."""
+        """`ok`; None when `/health` isn't. For llama.cpp only: a gateway's may cost money."""
         reply = self._optional("/health")
         return None if reply is None else "ok"
 
     def models(self) -> list[ListedModel] | None:
-        """What `/v1/models` lists, in its order."""
+        """The models that `/v1/models` lists, in its order."""
         return read_list(self._json("/v1/models"))
 
     def props(self) -> dict[str, Any] | None:
         """llama.cpp's `/props`: slots, context, chat template, model path, build."""
-        found = self._json("/props")
-        if not isinstance(found, dict) or not any(key in found for key in _PROPS):
+        props = self._json("/props")
+        if not isinstance(props, dict) or not any(key in props for key in _PROPS):
             return None
-        return found
+        return props
 
     def slots(self) -> list[dict[str, Any]] | None:
-        """llama.cpp's `/slots`: the state of each."""
-        found = self._json("/slots")
-        if not isinstance(found, list) or not all(isinstance(slot, dict) for slot in found):
+        """llama.cpp's `/slots`: the state of each slot."""
+        slots = self._json("/slots")
+        if not isinstance(slots, list) or not all(isinstance(slot, dict) for slot in slots):
             return None
-        return found
+        return slots
 
     def metrics(self) -> dict[str, float] | None:
         """Samples without labels of `/metrics` (Prometheus text format): name → value."""
@@ -126,19 +128,20 @@ class ServerApi:
     def tokenize(self, text: str, *, special: bool = False) -> int | None:
         """Number of tokens of a text by llama.cpp's `/tokenize`.
 
-        special: as a whole prompt, with what the model puts around it and special tokens read.
+        special: whether the text is a whole prompt; the model's own tokens around it count then,
+        and special tokens in it are parsed.
         """
         body: dict[str, Any] = {"content": text}
         if special:
             body |= {"add_special": True, "parse_special": True}
-        found = self._json("/tokenize", body)
-        tokens = found.get("tokens") if isinstance(found, dict) else None
+        answer = self._json("/tokenize", body)
+        tokens = answer.get("tokens") if isinstance(answer, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
 
     def apply_template(self, messages: list[dict[str, str]]) -> str | None:
-        """The whole prompt that the chat template makes, by llama.cpp's `/apply-template`."""
-        found = self._json("/apply-template", {"messages": messages})
-        text = found.get("prompt") if isinstance(found, dict) else None
+        """The whole prompt by the model's chat template, from llama.cpp's `/apply-template`."""
+        answer = self._json("/apply-template", {"messages": messages})
+        text = answer.get("prompt") if isinstance(answer, dict) else None
         return text if isinstance(text, str) else None
 
     def complete(
@@ -147,10 +150,10 @@ class ServerApi:
         body: dict[str, Any],
         timeout_s: float = 300,
     ) -> Reply:
-        """POST one completion request; streamed or not is the body's and the server's choice.
+        """POST one completion request, streamed or not as body and server choose.
 
-        endpoint: as `run.endpoint`. timeout_s: of the whole reply, as of a measured one. Raises
-        `UserError` also when the reply is not a completion (an embedding).
+        endpoint: as `run.endpoint`. timeout_s: limit of the whole reply, as in the run. Raises
+        `UserError` also when the reply is neither a completion nor an embedding.
         """
         try:
             with within(timeout_s):
@@ -171,14 +174,14 @@ class ServerApi:
                 )
             if reply.status_code < requests.codes.ok:
                 raise UserError(
-                    f"{where} sends an interim reply first (HTTP {reply.status_code}), behind which the "
-                    "probe can't look: have it, or what is between, send none."
+                    f"{where} sends an interim reply first (HTTP {reply.status_code}), behind "
+                    "which the probe can't look: have it, or what is between, send none."
                 )
             if not reply.ok:
                 text = (
                     f"{where} refused a request with HTTP {reply.status_code}: {self._words(reply)}"
                 )
-                if reply.status_code in _BODY_REFUSED:
+                if reply.status_code in _BODY_STATUSES:
                     raise BodyRefusedError(text, reply.text)
                 raise UserError(text)
             kind = reply.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -186,51 +189,53 @@ class ServerApi:
                 content = self._without_key(_body(reply))
             except requests.RequestException as error:
                 raise self._unreachable(error) from None
-        labelled = kind.lower() == "text/event-stream"
-        found = read_reply(reply.status_code, labelled, [(content, 0)], secret=self._secrets)
-        if found.streamed != labelled:
-            found.mislabelled = self._clean(kind) or "no content type"
-        if found.error == "server_error":
+        is_event_stream = kind.lower() == "text/event-stream"
+        completion = read_reply(
+            reply.status_code, is_event_stream, [(content, 0)], secret=self._secrets
+        )
+        if completion.streamed != is_event_stream:
+            completion.mislabelled = self._clean(kind) or "no content type"
+        if completion.error == "server_error":
             raise UserError(
-                f"{where} answered with an error: {self._clean(found.error_text or '')}"
+                f"{where} answered with an error: {self._clean(completion.error_text or '')}"
             )
-        if found.error == "bad_reply":
+        if completion.error == "bad_reply":
             raise UserError(
-                f"{where} answered with {self._clean(kind) or 'no content type'} and no `choices`: not a "
-                "completion server; check the URL and run.endpoint."
+                f"{where} answered with {self._clean(kind) or 'no content type'} and no `choices`: "
+                "not a completion server; check the URL and run.endpoint."
             )
-        if found.error:
-            raise UserError(f"{where} answered, but {self._clean(found.error_text or '')}.")
-        return found
+        if completion.error:
+            raise UserError(f"{where} answered, but {self._clean(completion.error_text or '')}.")
+        return completion
 
     def _json(self, path: str, body: dict[str, Any] | None = None) -> Any:
         reply = self._optional(path, body)
-        return self._parsed(reply) if reply is not None else None
+        return self._content(reply) if reply is not None else None
 
-    def _parsed(self, reply: requests.Response) -> Any:
+    def _content(self, reply: requests.Response) -> Any:
         return loads(self._without_key(reply.content))
 
     def _without_key(self, data: bytes) -> bytes:
-        """What a server says, should it repeat a key: replies are stored and shown."""
+        """A reply's bytes with keys replaced, since replies are stored and printed."""
         for secret in self._secrets:
             data = data.replace(secret.encode(), b"***")
         return data
 
     def _optional(self, path: str, body: dict[str, Any] | None = None) -> requests.Response | None:
-        """A whole answer of success below the server's root, POSTed for with a body; None for any other.
+        """A whole answer with HTTP 200 from a path below the server's root; None for any other.
 
-        A path that has never answered may be one that the server doesn't have: it isn't waited for
-        for long, and once it has been silent it isn't asked again.
+        A body makes it a POST. A path that hasn't answered yet may be absent: the wait for it is
+        short, and there is no second one.
         """
         if path in self._silent:
             return None
-        known = path in self._answering
-        wait_s = self._timeout_s if known else min(_ABSENT_AFTER_S, self._timeout_s)
+        has_answered = path in self._answering
+        wait_s = self._timeout_s if has_answered else min(_ABSENT_AFTER_S, self._timeout_s)
         try:
-            with within(_WAITS * wait_s if known else wait_s):
+            with within(_WAITS * wait_s if has_answered else wait_s):
                 reply = self._request(self._root + path, body, (wait_s, wait_s))
         except requests.RequestException as error:
-            if known or _no_connection(error):
+            if has_answered or _no_connection(error):
                 raise self._unreachable(error) from None
             self._silent.add(path)
             return None
@@ -241,14 +246,14 @@ class ServerApi:
         return reply
 
     def _send(self, url: str, body: dict[str, Any], timeout_s: float) -> requests.Response:
-        """The head of the answer to a completion request; its body is yet to be read."""
+        """The answer to a completion request, whose body isn't read yet."""
         wait = (self._timeout_s, timeout_s)
         try:
             reply = self._request(url, body, wait, sample_headers(self._run), stream=True)
         except requests.RequestException as error:
             raise self._unreachable(error) from None
-        if reply.status_code in _UNAUTHORIZED:
-            raise self._refused(reply)
+        if reply.status_code in _KEY_STATUSES:
+            raise self._refusal(reply)
         self._raise_if_loading(reply)
         if reply.is_redirect:
             where = redirection(url, reply.headers["Location"])
@@ -264,7 +269,7 @@ class ServerApi:
         *,
         stream: bool = False,
     ) -> requests.Response:
-        """Sent once more, on a fresh connection, where the server has closed that of the first time."""
+        """Send a request, and once more on a fresh connection where the server closed the first."""
         options: dict[str, Any] = {"timeout": wait, "stream": stream, "allow_redirects": False}
         options["headers"] = headers
         if body is not None:
@@ -311,7 +316,7 @@ class ServerApi:
             )
         return UserError(f"Server {self.url} can't be reached: {why}; {advice}.")
 
-    def _refused(self, reply: requests.Response) -> RefusedError:
+    def _refusal(self, reply: requests.Response) -> RefusedError:
         status = f"Server {self.url} answered HTTP {reply.status_code} ({self._words(reply)})"
         return RefusedError(f"{status}: {key_advice(self.target)}.")
 
@@ -323,22 +328,22 @@ class ServerApi:
             return "no message"
 
     def _clean(self, text: str) -> str:
-        """A server's words on one line: short, and without a key should it repeat one."""
+        """A server's words on one short line, with keys replaced."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         text = plain(re.sub(r"<[^>]*>", " ", text))
-        return text if len(text) <= _QUOTED else text[: _QUOTED - 1] + "…"
+        return text if len(text) <= _WORDS_LENGTH else text[: _WORDS_LENGTH - 1] + "…"
 
 
 def _hung_up(error: requests.RequestException) -> bool:
-    """Whether there was a connection, and the server closed it."""
+    """Whether a connection was open and the server closed it."""
     cause = error.args[0] if error.args else None
-    refused = FileNotFoundError | ConnectionRefusedError  # of a Unix socket
-    return isinstance(cause, ProtocolError) and not isinstance(cause.args[-1], refused)
+    no_listener = FileNotFoundError | ConnectionRefusedError  # Of a Unix socket
+    return isinstance(cause, ProtocolError) and not isinstance(cause.args[-1], no_listener)
 
 
 def _body(reply: requests.Response) -> bytes:
-    """Up to the end, or to `[DONE]`: some servers hold the reply open after that."""
+    """The body up to its end or to `[DONE]`, after which some servers hold the connection open."""
     pieces = []
     for piece in reply.iter_content(None):
         pieces.append(piece)
@@ -348,7 +353,7 @@ def _body(reply: requests.Response) -> bytes:
 
 
 def _no_connection(error: requests.RequestException) -> bool:
-    """Whether there was none; otherwise there was one, and no whole answer came."""
+    """Whether no connection was made; otherwise one was, and no whole answer came on it."""
     cause = error.args[0] if error.args else None
     aborted = isinstance(cause, ProtocolError) and not _hung_up(error)
     return isinstance(error, _NO_CONNECTION) or isinstance(cause, MaxRetryError) or aborted

@@ -1,4 +1,4 @@
-"""Whether a server's slots and context are enough for the cells of a sweep."""
+"""The check of a server's slots and context against the cells of a sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def check_context(
 ) -> None:
     """Raise `UserError` for the first cell whose prompt and completion don't fit into a slot.
 
-    prompt_tokens: by `prompt_words`. ctx: tokens a slot has at the probed server; None: unknown.
+    prompt_tokens: `prompt_words` → tokens. ctx: tokens of a slot of the server; None is unknown.
     """
     for point in points:
         has = _ctx_per_slot(config, point, ctx)
@@ -42,13 +42,13 @@ def check_context(
 def slots_warning(
     config: Config, points: list[Settings], slots: int | None, servers: int
 ) -> list[str]:
-    """A warning when the largest `inflight` finds fewer slots: requests will queue in the server.
+    """A warning when the largest `inflight` exceeds the slots: requests will queue in the server.
 
-    slots: of the probed server; servers: how many there were of it.
+    slots: of one server; None is unknown. servers: number of servers.
     """
     short = []
     for point in points:
-        if point.load.open:  # its requests in flight are not for the config to say
+        if point.load.open:  # The config doesn't set its requests in flight
             continue
         has = point.server.parallel if _is_swept(config, point) else slots
         if has is None:
@@ -66,12 +66,12 @@ def slots_warning(
     ]
 
 
-def _ctx_per_slot(config: Config, point: Settings, probed: int | None) -> int | None:
+def _ctx_per_slot(config: Config, point: Settings, server_ctx: int | None) -> int | None:
     if _is_swept(config, point):
         return point.server.ctx // point.server.parallel
-    return probed
+    return server_ctx
 
 
 def _is_swept(config: Config, point: Settings) -> bool:
-    """Whether the cell's server has other slots or context than the one that was probed may have."""
+    """Whether the cell sets its own server's slots or context, which the probe can't know."""
     return not point.server.addresses and bool({"parallel", "ctx"} & set(axes(config)))

@@ -1,4 +1,4 @@
-"""A limit on a whole answer: `requests` has limits on single waits only, and a server may drip."""
+"""A time limit for a whole answer. `requests` limits single waits only, and a server may drip."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import requests
 
 
 class _LateError(Exception):
-    """Not an `OSError`: urllib3 takes those for a connection that broke."""
+    """The limit has passed. Not an `OSError`, which urllib3 takes for a broken connection."""
 
 
 @contextlib.contextmanager
 def within(limit_s: float) -> Iterator[None]:
-    """What runs within is broken off when so long has passed, and `requests.Timeout` raised.
+    """Break off the block after `limit_s` seconds and raise `requests.Timeout`.
 
-    By SIGALRM, which Python gives to its main thread alone: in another one there is no limit. What
-    runs within has to be of the kind that only waits and reads.
+    The limit is SIGALRM's, which Python delivers to its main thread only: in other threads there is
+    no limit. The block must only wait and read, as it may end at any statement.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Which fields of a request a server takes: strict ones refuse whatever they don't know."""
+"""The optional fields of a request that a server refuses: strict servers refuse unknown ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SEED, _WORDS = 0, 4
 
 
 def refused_fields(api: ServerApi, run: Run, served_as: str | None) -> tuple[str, ...]:
-    """Optional fields that the server refuses, found out by completions of one token.
+    """Optional fields that the server refuses, determined by completions of one token.
 
-    One is enough where the server takes all. Else its message names those that it refuses; where
-    it doesn't, they are tried one by one. What the user's `run.request_extra` sets is never left
-    out. Raises `UserError` as `ServerApi.complete` does, also when the server refuses for another
-    reason.
+    One completion is enough where the server takes all fields. Otherwise the server's message names
+    those that it refuses; where it names none, each field is tried by itself. Fields of the user's
+    `run.request_extra` stay in. Raises `UserError` as `ServerApi.complete` does, also when the
+    server refuses for another reason.
     """
     names: tuple[str, ...] = ()
     while True:
@@ -26,29 +26,29 @@ def refused_fields(api: ServerApi, run: Run, served_as: str | None) -> tuple[str
             _try(api, without(run, names), served_as)
             return names
         except BodyRefusedError as error:
-            rest = [name for name in _left(run, served_as) if name not in names]
-            named = tuple(name for name in rest if re.search(rf"\b{name}\b", error.words))
-            if not named:
+            rest = [name for name in _removable(run, served_as) if name not in names]
+            matches = tuple(name for name in rest if re.search(rf"\b{name}\b", error.words))
+            if not matches:
                 return _one_by_one(api, run, served_as, names, rest)
-            names += named
+            names += matches
 
 
 def _one_by_one(
     api: ServerApi, run: Run, served_as: str | None, names: tuple[str, ...], rest: list[str]
 ) -> tuple[str, ...]:
-    """names: refused for certain; rest: those that may be, too."""
+    """The refused fields. names: those refused for certain; rest: the candidates."""
     _try(api, without(run, (*names, *rest)), served_as)
-    refused = names
+    refusals = names
     for i, name in enumerate(rest):
         try:
-            _try(api, without(run, (*refused, *rest[i + 1 :])), served_as)
+            _try(api, without(run, (*refusals, *rest[i + 1 :])), served_as)
         except BodyRefusedError:
-            refused += (name,)
-    return refused
+            refusals += (name,)
+    return refusals
 
 
-def _left(run: Run, served_as: str | None) -> list[str]:
-    """Optional fields in the run's requests that are not the user's own."""
+def _removable(run: Run, served_as: str | None) -> list[str]:
+    """Optional fields of the run's requests, without the user's own."""
     body = sample_body(run, served_as, "", salted=True)
     return [name for name in OPTIONAL if name in body and name not in run.request_extra]
 

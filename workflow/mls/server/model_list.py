@@ -1,4 +1,4 @@
-"""What `/v1/models` lists, and which of it a run asks for when the config doesn't say."""
+"""The models that `/v1/models` lists, and the one that a run uses when the config names none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.protocol.values import dicts, plain, words
 
-_LISTED = 500  # characters of the names that a server lists
+_NAMES_LENGTH = 500  # Characters of a server's list in a message
 _MOST_NAMES = 8
 _REFUSALS = re.compile(r"HTTP 4(00|22)\b|answered with an error")
 _NO_COMPLETIONS = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
@@ -26,23 +26,23 @@ class ListedModel:
     name: str
     aliases: tuple[str, ...] = ()
     kind: str | None = None
-    """As the server says it, such as `embedding`."""
+    """The server's word, such as `embedding`."""
     loaded: bool = True
-    """False where the server says that it isn't."""
+    """False only where the server says so."""
 
     @property
     def is_pattern(self) -> bool:
-        """It stands for any name that fits, as a gateway's `openai/*` does."""
+        """Whether the name stands for any that matches, as a gateway's `openai/*` does."""
         return "*" in self.name
 
     @property
     def completes(self) -> bool:
-        """Whether it may be a model for completions, as far as its name and kind say."""
+        """Whether the model may be one for completions, judging by its name and kind."""
         return not _NO_COMPLETIONS.search(f"{self.name} {self.kind or ''}".replace("_", "-"))
 
 
 def read_list(data: Any) -> list[ListedModel] | None:
-    """The models of an answer: OpenAI's list, a bare one, or Ollama's; None where it is no list."""
+    """The models of an answer: OpenAI's list, a bare one, or Ollama's; None for any other value."""
     if isinstance(data, dict):
         data = next((data[key] for key in ("data", "models") if isinstance(data.get(key), list)), 0)
     if not isinstance(data, list):
@@ -69,14 +69,14 @@ def _model(entry: dict[str, Any]) -> ListedModel | None:
 
 
 def names(models: Sequence[ListedModel]) -> list[str]:
-    """Names and aliases, the first model's first, each once."""
+    """Names and aliases in the list's order, each once."""
     return list(dict.fromkeys(name for one in models for name in (one.name, *one.aliases)))
 
 
 def model_to_ask_for(models: Sequence[ListedModel] | None, run: Run) -> str | None:
-    """The first model that fits the endpoint and is loaded, else the nearest to that; None: none.
+    """The first model that suits the endpoint and is loaded; None for an empty list.
 
-    Patterns are not names.
+    Where no model is both, suiting the endpoint counts first. Patterns are not names.
     """
     candidates = [model for model in models or () if not model.is_pattern]
     if not candidates:
@@ -85,60 +85,63 @@ def model_to_ask_for(models: Sequence[ListedModel] | None, run: Run) -> str | No
 
 
 def is_listed(name: str, models: Sequence[ListedModel]) -> bool:
-    """Whether the list has the name, or a pattern that it fits."""
+    """Whether the list has the name, or a pattern that it matches."""
     return any(fnmatchcase(name, each) if "*" in each else each == name for each in names(models))
 
 
 def unlisted(model: str, served_as: str, models: Sequence[ListedModel]) -> str:
-    """For the user: that the list doesn't have the name, what it has, and which key names it."""
-    listed = names(models)
+    """A clause for the user: the name isn't listed, the names that are, and the key to set."""
+    all_names = names(models)
     return (
-        f"the server doesn't list {served_as!r}{nearest(served_as, listed)}; it lists {_shown(listed)}: "
-        f"set models.{model}.served_as to one of them"
+        f"the server doesn't list {served_as!r}{nearest(served_as, all_names)}; it lists "
+        f"{_name_list(all_names)}: set models.{model}.served_as to one of them"
     )
 
 
-def explained(
+def explain(
     error: UserError,
     model: str,
     served_as: str | None,
-    sent: str | None,
+    request_model: str | None,
     models: Sequence[ListedModel] | None,
 ) -> UserError:
-    """The error, with what the model's name may have to do with it where it is a refusal.
+    """The error; a refusal gets advice on the model's name, where that may be the reason.
 
-    served_as: the name in the config for `model`, sent: the one in the request, None where there is
-    none.
+    served_as: the config's name for `model`. request_model: the name in the request. None of either
+    means that there is no such name.
     """
     text = str(error)
     missing = "HTTP 404" in text and "model" in text.lower()
     if not missing and not _REFUSALS.search(text):
         return error
-    words = _advice(model, served_as, sent, models)
+    words = _advice(model, served_as, request_model, models)
     return UserError(f"{text.rstrip('.')}; {words}.") if words else error
 
 
 def _advice(
-    model: str, served_as: str | None, sent: str | None, models: Sequence[ListedModel] | None
+    model: str,
+    served_as: str | None,
+    request_model: str | None,
+    models: Sequence[ListedModel] | None,
 ) -> str | None:
-    """None where the name can't be the reason."""
+    """Advice on the model's name; None where the name can't be the reason."""
     key = f"models.{model}.served_as (--model)"
     if served_as:
-        listed = not models or is_listed(served_as, models)
-        return None if listed else unlisted(model, served_as, models or [])
-    if sent is None:
-        known = f"it lists {_shown(names(models))}" if models else "it lists none"
-        return f"no model was asked for by name, as {known}: set {key} to one that the server has"
+        is_possible = not models or is_listed(served_as, models)
+        return None if is_possible else unlisted(model, served_as, models or [])
+    if request_model is None:
+        listing = f"it lists {_name_list(names(models))}" if models else "it lists none"
+        return f"no model was asked for by name, as {listing}: set {key} to one that the server has"
     if models is None or len(models) == 1:
         return None
     return (
-        f"the model asked for was {sent!r}, of those that the server lists ({_shown(names(models))}): "
-        f"set {key} to the one that is meant"
+        f"the model asked for was {request_model!r}, of those that the server lists "
+        f"({_name_list(names(models))}): set {key} to the one that is meant"
     )
 
 
-def _shown(listed: list[str]) -> str:
-    text = plain(", ".join(listed[:_MOST_NAMES]))
-    if len(listed) <= _MOST_NAMES and len(text) <= _LISTED:
+def _name_list(all_names: list[str]) -> str:
+    text = plain(", ".join(all_names[:_MOST_NAMES]))
+    if len(all_names) <= _MOST_NAMES and len(text) <= _NAMES_LENGTH:
         return text
-    return f"{text[:_LISTED]}…, {len(listed)} in all"
+    return f"{text[:_NAMES_LENGTH]}…, {len(all_names)} in all"

@@ -1,4 +1,4 @@
-"""Asks a server what it is, and whether it can be benchmarked as the config asks."""
+"""The probe: a server's properties, and whether it can be benchmarked as the config asks."""
 
 from __future__ import annotations
 
@@ -23,33 +23,37 @@ from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
 
 _SEED = 0
-"""Of the probe's prompts."""
+"""Seed of the probe's prompts."""
 
-TOKENS_PER_WORD = 1.5  # an upper estimate for servers without /tokenize
+TOKENS_PER_WORD = 1.5  # An upper estimate, for servers without /tokenize
 _SAMPLE_TOKENS = 16
-_SHOWN = 200  # characters of a reply
-_KEPT_METRICS = "llamacpp:"
+_CONTENT_LENGTH = 200  # Characters of a reply
+_METRICS_PREFIX = "llamacpp:"
 
 
 def probe_all(config: Config, model: str, urls: list[str]) -> Probe:
-    """Probe one server, or several that should be alike: the first, with the `others` in it.
+    """Probe one server, or several that should be alike: the first's probe has the `others` in it.
 
-    Its warnings are those of all, and say where servers differ. Raises as `probe` does.
+    Its warnings are those of all servers, and name the differences between them. Raises as `probe`
+    does.
     """
     first, *others = [probe(config, model, url, len(urls)) for url in urls]
     if not others:
         return first
-    said = dict.fromkeys(f"{one.url}: {text}" for one in (first, *others) for text in one.warnings)
-    apart = differing([one.model_dump() for one in (first, *others)])
-    warnings = [f"The servers differ in {name}: {', '.join(v)}." for name, v in apart.items()]
-    return first.model_copy(update={"others": others, "warnings": [*warnings, *said]})
+    own_warnings = dict.fromkeys(
+        f"{one.url}: {text}" for one in (first, *others) for text in one.warnings
+    )
+    differences = differing([one.model_dump() for one in (first, *others)])
+    warnings = [f"The servers differ in {name}: {', '.join(v)}." for name, v in differences.items()]
+    return first.model_copy(update={"others": others, "warnings": [*warnings, *own_warnings]})
 
 
 def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
-    """Probe the server at `url`, one of so many alike, for all cells of a model of the config.
+    """Probe the server at `url` for all cells of a model of the config.
 
-    Its requests are made as the run's are. Raises `UserError` when the server can't be reached,
-    refuses the key, isn't a completion server, has another model, or too little context.
+    servers: number of servers alike. The requests are of the run's form. Raises `UserError` when
+    the server can't be reached, refuses the key, isn't a completion server, has another model, or
+    has too little context.
     """
     points = [settings(config, cell, 1) for cell in cells(config) if cell["model"] == model]
     if not points:
@@ -65,22 +69,22 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     props, slots = api.props(), api.slots()
     health = _health(api, props, slots)
     state = _state(props, slots)
-    tokens, counted = _prompt_tokens(api, points)
+    tokens, is_exact = _prompt_tokens(api, points)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
     salted = bool(first.server.addresses)
     try:
-        refused = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
-        runs = [without(run, refused[run.endpoint]) for run in runs]
+        refusals = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
+        runs = [without(run, refusals[run.endpoint]) for run in runs]
         replies = [
             _reply(api, run, served_as, stream, salted) for run in runs for stream in (False, True)
         ]
     except UserError as error:
-        raise model_list.explained(error, model, first.served_as, served_as, models) from None
+        raise model_list.explain(error, model, first.served_as, served_as, models) from None
     (once, _), (_, last) = replies[:2]
     if once.prompt_tokens is not None:
-        # the chat template adds to the prompt what /tokenize didn't see
+        # The chat template adds tokens to the prompt that /tokenize doesn't count
         extra = max(0, once.prompt_tokens - tokens[runs[0].prompt_words])
         tokens = {words: number + extra for words, number in tokens.items()}
         check_context(config, points, tokens, state["ctx_per_slot"])
@@ -92,7 +96,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         "/props": props,
         "/slots": slots,
         "/metrics": api.metrics(),
-        "/tokenize": counted or None,
+        "/tokenize": is_exact or None,
         **{reply.endpoint: reply for reply, _ in replies},
     }
     return Probe(
@@ -110,12 +114,12 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         streaming=all(reply.streamed for reply, _ in replies if reply.stream)
         and any(reply.stream for reply, _ in replies),
         prompt_tokens=tokens,
-        prompt_tokens_measured=counted,
+        prompt_tokens_measured=is_exact,
         replies=[reply for reply, _ in replies],
-        refused=sorted({name for names in refused.values() for name in names}),
+        refused=sorted({name for names in refusals.values() for name in names}),
         cache=cache,
         warnings=[
-            *_left_out(refused),
+            *_left_out(refusals),
             *slots_warning(config, points, state["slots"], servers),
             *_proxy_warnings(target.proxy),
             *_name_warnings(model, first.served_as, models),
@@ -125,38 +129,38 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
 
 
 def snapshot(api: ServerApi) -> dict[str, Any]:
-    """The server's state, small: taken before and after each run. Raises `UserError`.
+    """The server's state in a few figures, as taken before and after each run. Raises `UserError`.
 
-    `metrics`: llama.cpp's counters by name; null where there are none.
+    `metrics`: name → value of llama.cpp's counters; null where there are none.
     """
     slots, props = api.slots(), api.props()
     metrics = api.metrics() or {}
-    kept = {name: value for name, value in metrics.items() if name.startswith(_KEPT_METRICS)}
+    counters = {name: value for name, value in metrics.items() if name.startswith(_METRICS_PREFIX)}
     busy = None if slots is None else sum(bool(slot.get("is_processing")) for slot in slots)
     return {
         "health": _health(api, props, slots),
         **_state(props, slots),
         "busy_slots": busy,
-        "metrics": kept or None,
+        "metrics": counters or None,
     }
 
 
 def _health(api: ServerApi, props: object, slots: object) -> str | None:
-    """llama.cpp's; others aren't asked, some of whom send requests to all their models for it."""
+    """llama.cpp's health; None for other servers, of which some query all their models for it."""
     return None if props is None and slots is None else api.health()
 
 
 def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """What `/props` and `/slots` say; null where they don't."""
-    known = props or {}
-    template = known.get("chat_template")
-    generation = known.get("default_generation_settings")
+    """Properties by `/props` and `/slots`; null where they have none."""
+    properties = props or {}
+    template = properties.get("chat_template")
+    generation = properties.get("default_generation_settings")
     settings = generation if isinstance(generation, dict) else {}
     first_slot = slots[0] if slots else {}
     return {
-        "build": words(known.get("build_info")),
-        "model_path": words(known.get("model_path")),
-        "slots": count(known.get("total_slots")) or (len(slots) if slots else None),
+        "build": words(properties.get("build_info")),
+        "model_path": words(properties.get("model_path")),
+        "slots": count(properties.get("total_slots")) or (len(slots) if slots else None),
         "ctx_per_slot": count(settings.get("n_ctx")) or count(first_slot.get("n_ctx")),
         "chat_template": bool(template) if isinstance(template, str) else None,
     }
@@ -173,23 +177,23 @@ def _name_warnings(
 ) -> list[str]:
     if not served_as or not models or model_list.is_listed(served_as, models):
         return []
-    said = model_list.unlisted(model, served_as, models)
-    return [f"Requests are answered, but {said}, if it isn't the one that is meant."]
+    absence = model_list.unlisted(model, served_as, models)
+    return [f"Requests are answered, but {absence}, if it isn't the one that is meant."]
 
 
 def _prompt_tokens(api: ServerApi, points: list[Settings]) -> tuple[dict[int, int], bool]:
-    """(by `prompt_words`: tokens of a sample prompt; whether the server counted them)."""
+    """(`prompt_words` → tokens of a sample prompt; whether the server counted them)."""
     lengths = {point.run.prompt_words for point in points}
-    counted = {words: api.tokenize(prompt(_SEED, 0, words)) for words in sorted(lengths)}
+    counts = {words: api.tokenize(prompt(_SEED, 0, words)) for words in sorted(lengths)}
     tokens = {
         words: round(words * TOKENS_PER_WORD) if number is None else number
-        for words, number in counted.items()
+        for words, number in counts.items()
     }
-    return tokens, None not in counted.values()
+    return tokens, None not in counts.values()
 
 
 def _shortest_runs(points: list[Settings]) -> list[Run]:
-    """For each endpoint the run with the shortest prompt, with the longest of all time limits."""
+    """The run with the shortest prompt for each endpoint, with the longest of all time limits."""
     by_length = sorted((point.run for point in points), key=lambda run: -run.prompt_words)
     patient = {"timeout_s": max(run.timeout_s for run in by_length)}
     return [run.model_copy(update=patient) for run in {r.endpoint: r for r in by_length}.values()]
@@ -198,43 +202,43 @@ def _shortest_runs(points: list[Settings]) -> list[Run]:
 def _reply(
     api: ServerApi, run: Run, served_as: str | None, stream: bool, salted: bool
 ) -> tuple[Reply, completion.Reply]:
-    changed = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
-    short = run.model_copy(update=changed)
+    changes = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
+    short = run.model_copy(update=changes)
     text = prompt(_SEED, 0, run.prompt_words)
     body = sample_body(short, served_as, text, salted)
-    got = api.complete(run.endpoint, body, run.timeout_s)
+    answer = api.complete(run.endpoint, body, run.timeout_s)
     reply = Reply(
         endpoint=run.endpoint,
         stream=stream and not run.embeds,
-        streamed=got.streamed,
-        mislabelled=got.mislabelled,
-        content=_shown(got),
-        chunks=len(got.chunk_reads),
-        finish_reason=got.finish_reason,
-        prompt_tokens=got.prompt_tokens,
-        completion_tokens=got.completion_tokens,
-        usage=storable(got.usage),
-        timings=storable(got.timings),
+        streamed=answer.streamed,
+        mislabelled=answer.mislabelled,
+        content=_beginning(answer),
+        chunks=len(answer.chunk_reads),
+        finish_reason=answer.finish_reason,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+        usage=storable(answer.usage),
+        timings=storable(answer.timings),
     )
-    return reply, got
+    return reply, answer
 
 
-def _shown(got: completion.Reply) -> str:
-    if got.embedding is not None:
-        return f"an embedding of length {got.embedding}"
-    return got.content[:_SHOWN]
+def _beginning(answer: completion.Reply) -> str:
+    if answer.embedding is not None:
+        return f"an embedding of length {answer.embedding}"
+    return answer.content[:_CONTENT_LENGTH]
 
 
 def _tokens(reply: Reply) -> int | None:
-    """What throughput is counted in, if the server counts it."""
+    """The tokens that throughput counts: a completion's, or an embedding's prompt; None unknown."""
     embeds = Run(endpoint=reply.endpoint).embeds
     return reply.prompt_tokens if embeds else reply.completion_tokens
 
 
-def _left_out(refused: dict[str, tuple[str, ...]]) -> list[str]:
-    """By endpoint: the fields that the server refuses."""
+def _left_out(refusals: dict[str, tuple[str, ...]]) -> list[str]:
+    """Warnings about the fields that the server refuses. refusals: endpoint → fields."""
     texts = []
-    for endpoint, names in refused.items():
+    for endpoint, names in refusals.items():
         others = [name for name in names if name != "max_tokens"]
         if others:
             texts.append(
@@ -249,30 +253,30 @@ def _left_out(refused: dict[str, tuple[str, ...]]) -> list[str]:
 def _warnings(
     points: list[Settings], state: dict[str, Any], cache: Cache, replies: list[Reply]
 ) -> list[str]:
-    said = []
+    texts = []
     if any(reply.stream and not reply.streamed for reply in replies):
-        said.append("The server doesn't stream: TTFT, ITL and TPOT can't be measured.")
+        texts.append("The server doesn't stream: TTFT, ITL and TPOT can't be measured.")
     for reply in replies:
         if reply.mislabelled:
             form = "a stream of events" if reply.streamed else "a reply in one piece"
-            said.append(
+            texts.append(
                 f"The server sends {form} as {reply.mislabelled}: it is read by what it is; other "
                 "clients may not."
             )
     if any(_tokens(reply) is None for reply in replies):
-        said.append("The server gives no `usage`: tokens can't be counted.")
+        texts.append("The server gives no `usage`: tokens can't be counted.")
     if not cache.cache_prompt and cache.cached_tokens:
-        said.append(
+        texts.append(
             f"The server reuses its prompt cache ({cache.cached_tokens} tokens of a prompt sent "
             "twice) although run.cache_prompt is false."
         )
     if state["chat_template"] is False and any(point.run.chats for point in points):
-        said.append("The model has no chat template: its replies may be noise, its speed is real.")
-    asked = min(points[0].run.max_tokens, _SAMPLE_TOKENS)
-    short = [r for r in replies if r.completion_tokens and r.completion_tokens < asked]
+        texts.append("The model has no chat template: its replies may be noise, its speed is real.")
+    max_tokens = min(points[0].run.max_tokens, _SAMPLE_TOKENS)
+    short = [r for r in replies if r.completion_tokens and r.completion_tokens < max_tokens]
     if short and all(point.run.ignore_eos for point in points):
-        said.append(
-            f"The server ended a reply after {short[0].completion_tokens} of {asked} tokens although "
-            "run.ignore_eos is true: replies will differ in length."
+        texts.append(
+            f"The server ended a reply after {short[0].completion_tokens} of {max_tokens} tokens "
+            "although run.ignore_eos is true: replies will differ in length."
         )
-    return said
+    return texts

@@ -1,4 +1,4 @@
-"""`probe.json`: what a server is, and whether it can be benchmarked as the config asks."""
+"""`probe.json`: a server's properties, and whether it can be benchmarked as the config asks."""
 
 from __future__ import annotations
 

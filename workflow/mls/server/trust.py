@@ -1,4 +1,4 @@
-"""Which TLS certificates are trusted: the same ones by the control plane and both transports."""
+"""The TLS certificates that the control plane and both transports trust."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def tls_context() -> ssl.SSLContext:
-    """Trusts what the system and `requests` trust, and what the environment names besides.
+    """A context that trusts the certificates of the system, of `requests` and of the environment.
 
-    Raises `UserError` when a variable names what is not there, or no certificates.
+    Raises `UserError` when a variable names a file that is missing or holds no certificates.
     """
     context = ssl.create_default_context()
     context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
@@ -31,7 +31,7 @@ def tls_context() -> ssl.SSLContext:
                 context.load_verify_locations(capath=path)
             else:
                 context.load_verify_locations(cafile=path)
-        except OSError as error:  # ssl.SSLError is one
+        except OSError as error:  # Includes ssl.SSLError
             raise UserError(
                 f"{name}: {path} can't be read as certificates ({error.strerror or error}); name "
                 "a PEM file, or unset the variable."
@@ -40,10 +40,10 @@ def tls_context() -> ssl.SSLContext:
 
 
 class TrustingAdapter(HTTPAdapter):
-    """An adapter of `requests` that uses a context of ours, through a proxy too."""
+    """An adapter of `requests` with a given TLS context, for proxies as well."""
 
     def __init__(self, context: ssl.SSLContext | None, **options: Any) -> None:
-        """context: None where no connection has TLS."""
+        """context: None for connections without TLS."""
         self._context = context
         super().__init__(**options)
 
@@ -54,7 +54,7 @@ class TrustingAdapter(HTTPAdapter):
         return super().proxy_manager_for(proxy, ssl_context=self._context, **options)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """The context has all certificates; loading them again would be part of each connection's time."""
+        """Use the context's certificates: loading them anew would cost each connection time."""
         if self._context is None:
             super().cert_verify(conn, url, verify, cert)  # type: ignore[no-untyped-call]
             return

@@ -1,4 +1,4 @@
-"""How each managed engine is started: its command line, environment and standard input."""
+"""The command line, environment and standard input of each managed engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 MOST_DEVICES = 128
 """Length of llama.cpp's `tensor_split`."""
 
-# Snakemake exports these with the rule's threads, and libraries would obey them.
+# Snakemake sets these to the rule's threads, and libraries would obey them.
 _THREAD_VARIABLES = (
     "GOTO_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -31,13 +31,13 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-# The option's name changed in 2026, and a llama-server refuses one that it doesn't know.
-_UNMAPPED = {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
+# The option's name changed in 2026, and llama-server refuses unknown options but not variables.
+_NO_MMAP = {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A process to start. stdin: what it is told there; the API key is only ever in there or in env."""
+    """A process to start. stdin: all of its standard input. The API key is in stdin or env only."""
 
     argv: list[str]
     env: dict[str, str]
@@ -47,24 +47,24 @@ class Engine:
 def engine(
     server: Server, model_file: Path, alias: str, port: int, place: Place = ANYWHERE
 ) -> Engine:
-    """The engine that the config asks for. Raises `UserError` when it or its API key isn't there.
+    """The engine that the config asks for. Raises `UserError` when it or its API key is missing.
 
-    place: where it will be kept.
+    place: its CPUs and card.
     """
     key = api_key(server)
     threads = server.threads or usable_cores(place.cpus)
     env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
     env |= place.environment
     if server.engine == "llama-server":
-        # never on the command line, which every user of the host can read
+        # Never on the command line, which every user of the host can read
         secret = {"LLAMA_API_KEY": key} if key else {}
-        env |= secret | (_UNMAPPED if place.own_memory else {})
+        env |= secret | (_NO_MMAP if place.own_memory else {})
         return Engine(_llama_server(server, model_file, alias, port, threads), env, b"")
     parameters = json.dumps(
         _xllamacpp(server, model_file, alias, port, threads, key, place.own_memory)
     )
     argv = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
-    # it finds this very package, however this process found it
+    # The child imports this very package, however this process came by it
     path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])])
     return Engine(argv, env | {"PYTHONPATH": path}, parameters.encode())
 
@@ -78,7 +78,7 @@ def _xllamacpp(
     key: str | None,
     own_memory: bool,
 ) -> dict[str, Any]:
-    """Attributes of `xllamacpp.CommonParams`, nested by dots, and the config's own last."""
+    """`{attributes, extra_args}`: values of `xllamacpp.CommonParams`, whose names nest by dots."""
     return {
         "attributes": {
             "model.path": str(model_file),
@@ -89,9 +89,9 @@ def _xllamacpp(
             "api_keys": [key] if key else [],
             "n_parallel": server.parallel,
             "n_ctx": server.ctx,
-            # each slot has its own share of the context, whatever the others do
+            # Each slot has a fixed share of the context
             "kv_unified": False,
-            # nothing is changed unasked to make it fit: what can't be had as asked is an error
+            # Parameters that don't fit the device are an error, not changed to fit
             "fit_params": False,
             "n_gpu_layers": server.gpu_layers,
             **_placement(server),
@@ -100,8 +100,8 @@ def _xllamacpp(
             "endpoint_metrics": True,
             "endpoint_slots": True,
             "endpoint_props": True,
-            # a second cache, in memory, of prompts that left their slot: copies made during
-            # the measurement. The prompt cache of a slot is each request's choice.
+            # A second cache, in memory, of prompts that left their slot would be copied during the
+            # measurement. Each request decides on its slot's prompt cache.
             "cache_ram_mib": 0,
             "cache_idle_slots": False,
             "ui": False,
@@ -111,22 +111,22 @@ def _xllamacpp(
 
 
 def _placement(server: Server) -> dict[str, Any]:
-    """`xllamacpp.CommonParams` of what lies where and how, when it isn't as by default.
+    """`xllamacpp.CommonParams` for split, attention and cache types, without the defaults.
 
-    Values of its enumerations are given by name.
+    Enumerations have their values' names.
     """
-    found: dict[str, Any] = {}
+    attributes: dict[str, Any] = {}
     if server.tensor_split:
         shares = [float(share) for share in server.tensor_split.split(",")]
-        found["tensor_split"] = shares + [0.0] * (MOST_DEVICES - len(shares))
+        attributes["tensor_split"] = shares + [0.0] * (MOST_DEVICES - len(shares))
     if server.flash_attn != "auto":
         word = {"on": "ENABLED", "off": "DISABLED"}[server.flash_attn]
-        found["flash_attn_type"] = f"LLAMA_FLASH_ATTN_TYPE_{word}"
+        attributes["flash_attn_type"] = f"LLAMA_FLASH_ATTN_TYPE_{word}"
     for key in ("cache_type_k", "cache_type_v"):
         kind = getattr(server, key)
         if kind != "f16":
-            found[key] = f"GGML_TYPE_{kind.upper()}"
-    return found
+            attributes[key] = f"GGML_TYPE_{kind.upper()}"
+    return attributes
 
 
 def _llama_server(
@@ -135,14 +135,15 @@ def _llama_server(
     binary = shutil.which(server.binary or "llama-server")
     if binary is None:
         raise UserError(
-            f"server.binary: {server.binary} is not an executable file; give the path of llama-server."
+            f"server.binary: {server.binary} is not an executable file; give the path of "
+            "llama-server."
         )
     return [
         binary,
         *("--model", str(model_file), "--alias", alias),
         *("--host", server.host or LOOPBACK, "--port", str(port)),
         *("--parallel", str(server.parallel), "--ctx-size", str(server.ctx)),
-        # -1 is how the config says "all"; llama-server takes any number beyond the layers
+        # -1 means all layers in the config; llama-server takes any number beyond them
         *("--n-gpu-layers", str(server.gpu_layers if server.gpu_layers >= 0 else 999)),
         *(("--tensor-split", server.tensor_split) if server.tensor_split else ()),
         *("--flash-attn", server.flash_attn),

@@ -1,4 +1,4 @@
-"""What a managed engine is and which devices it uses, by its own word."""
+"""A managed engine's version and devices, by its own word."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ from mls.core.digest import file_sha256
 from mls.server.engine.placement import ANYWHERE, Place
 
 VARIABLE = "MLS_ENGINE"
-"""Environment variable by which a run learns the facts, as a JSON list: one for each engine."""
+"""Environment variable that passes the facts to a run, as a JSON list with one item an engine."""
 
 _HEAD = 256 * 1024
 _ANSWER_TIMEOUT_S = 30
 _DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
 _USING = re.compile(r"(?<!already )\busing device (\S+) \((.+?)\)")
-_LISTED = re.compile(r"^  (\S+: .+?) \(\d+ MiB", re.M)
-_OFFLOADED = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
+_DEVICE_LINE = re.compile(r"^  (\S+: .+?) \(\d+ MiB", re.M)
+_LAYERS = re.compile(r"\boffloaded (\d+/\d+) layers to GPU")
 
 
 def engine_facts(
     server: Server, argv: list[str], log: Path, profile: str | None, place: Place = ANYWHERE
 ) -> dict[str, Any]:
     """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile, cpus, card}`
-    of a healthy engine; null is what it doesn't say. Never raises.
+    of a healthy engine; null is unknown. Never raises.
 
-    devices: those that its log says it uses, else (a llama-server of 2026 tells that to a more
-    talkative log only) those that its binary can use.
-    profile: where the profile goes or why there is none; None when none was asked for.
+    devices: those in use by the log, else those that the binary can use: a llama-server of 2026
+    logs its devices at a higher verbosity only. profile: the profile's path, or why there is none;
+    None without `server.profile`.
     """
     facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
-    facts |= place.told()
-    facts |= {"binary": None, "sha256": None, "version": None} | said_of_devices(_head(log))
+    facts |= place.record()
+    facts |= {"binary": None, "sha256": None, "version": None} | devices_in_log(_head(log))
     if server.engine == "llama-server":
         binary = argv[0]
         facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
         if server.gpu_layers and not facts["devices"]:
-            facts["devices"] = _LISTED.findall(_answer(binary, "--list-devices", place))
+            facts["devices"] = _DEVICE_LINE.findall(_answer(binary, "--list-devices", place))
     return facts
 
 
-def said_of_devices(log: str) -> dict[str, Any]:
-    """`{devices, offloaded_layers}` by llama.cpp's log; devices is empty on a CPU."""
-    found = [f"{name}, compute capability {level}" for _, name, level in _DEVICE.findall(log)]
-    used = [f"{device}: {name}" for device, name in _USING.findall(log)]
-    layers = _OFFLOADED.search(log)
+def devices_in_log(log: str) -> dict[str, Any]:
+    """`{devices, offloaded_layers}` by llama.cpp's log. devices is empty on a CPU."""
+    present = [f"{name}, compute capability {level}" for _, name, level in _DEVICE.findall(log)]
+    in_use = [f"{device}: {name}" for device, name in _USING.findall(log)]
+    layers = _LAYERS.search(log)
     return {
-        "devices": list(dict.fromkeys(used or found)),
+        "devices": list(dict.fromkeys(in_use or present)),
         "offloaded_layers": layers[1] if layers else None,
     }
 
@@ -64,7 +64,7 @@ def _head(log: Path) -> str:
         return ""
 
 
-@cache  # the engines of a fleet are of one binary
+@cache  # The engines of a fleet have one binary
 def _sha256(binary: str) -> str | None:
     try:
         return file_sha256(Path(binary))
@@ -81,9 +81,9 @@ def _version(binary: str) -> str | None:
 
 @cache
 def _answer(binary: str, option: str, place: Place) -> str:
-    """All that it prints there; nothing when it can't be asked."""
+    """The binary's output for an option; "" when it can't be run."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [binary, option],
             capture_output=True,
             text=True,
@@ -94,4 +94,4 @@ def _answer(binary: str, option: str, place: Place) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout + done.stderr
+    return process.stdout + process.stderr

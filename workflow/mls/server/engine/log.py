@@ -1,4 +1,4 @@
-"""The decisive line of a server's log, for the one sentence that tells why it ended."""
+"""The decisive line of a server's log, for the sentence on why the server ended."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 _TAIL = 256 * 1024
 _LONGEST = 240
 
-# The most telling first; within a kind the first line, since others follow from it.
-_TELLING = (
+# The most specific pattern first. Of its lines the first counts: the others follow from it.
+_PATTERNS = (
     re.compile(
         r"out of memory|failed to allocate|cannot allocate|bad_alloc|unable to allocate", re.I
     ),
@@ -24,7 +24,7 @@ _PREFIX = re.compile(r"^[\d.]+\s+[A-Z]\s+(?:\w+\s+)?")
 
 
 def decisive_line(log: Path) -> str | None:
-    """The line that says most about what went wrong; None when none stands out."""
+    """The line that says most about the failure; None when no line matches a pattern."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - _TAIL))
@@ -32,7 +32,7 @@ def decisive_line(log: Path) -> str | None:
     except OSError:
         return None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for pattern in _TELLING:
+    for pattern in _PATTERNS:
         for line in lines:
             if pattern.search(line):
                 return _short(line)

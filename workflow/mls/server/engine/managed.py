@@ -1,4 +1,4 @@
-"""`mls serve`: an engine for as long as a command runs, and nothing left of either afterwards."""
+"""`mls serve`: an engine for as long as a command runs; both end without leaving a process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from mls.host.usage.sockets import here
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.engine.facts import engine_facts
 from mls.server.engine.placement import places
-from mls.server.engine.process import AskedToEndError, EngineProcess, end_all, start
+from mls.server.engine.process import EndSignalError, EngineProcess, end_all, start
 from mls.server.telemetry.samples import sampling
 
 _LAUNCHERS = ("mpirun", "mpiexec", "mpiexec.hydra", "srun", "orterun", "prterun")
 _END_GRACE_S = 10
-_BY_SIGNAL = 128  # a shell's exit status for a command that signal n ended is 128 + n
+_BY_SIGNAL = 128  # A shell's exit status is 128 + n for a command that signal n ended
 
 
 def serve(
@@ -41,14 +41,15 @@ def serve(
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
-    With `server.url` or `urls` there is no engine, and model_file, alias and log aren't used; with
-    `server.fleet` there are several, and their URLs are separated by blanks. The command also gets
-    the engines' ids as `<env_url_name>_PID`. pinned: the CPUs of the engines, and of the command
-    with the sampler. Returns the command's exit status, 128 + n
-    when signal n ended it or this process, and at least 1 when the engine died during the run:
-    that is also said on stderr. Raises `UserError` when command or engine can't be started.
+    With `server.url` or `urls` there is no engine; model_file, alias and log are unused then. With
+    `server.fleet` there are several engines, and blanks separate their URLs. The environment also
+    holds the engines' process ids, as `<env_url_name>_PID`. pinned: the CPUs of the engines, and
+    those of the command and the sampler.
 
-    Call it in the main thread: both children are tied to the life of the thread that starts them.
+    Returns the command's exit status; 128 + n when signal n ended it or this process; at least 1
+    when the engine died during the run, with a line on stderr. Raises `UserError` when command or
+    engine can't be started. Call it in the main thread: both children end with the thread that
+    started them.
     """
     program = _program(command)
     with SignalWait() as signals, adopting_orphans():
@@ -63,11 +64,11 @@ def serve(
             )
         try:
             engines = start(server, model_file, alias, log, signals, places(server, pinned.server))
-        except AskedToEndError as asked:
-            return _BY_SIGNAL + asked.sig
+        except EndSignalError as error:
+            return _BY_SIGNAL + error.sig
         try:
             facts = [
-                engine_facts(server, one.argv, one.log, one.profiler.said, one.place)
+                engine_facts(server, one.argv, one.log, one.profiler.note, one.place)
                 for one in engines
             ]
             pids = [one.process.pid for one in engines]
@@ -89,7 +90,7 @@ def _run(
     signals: SignalWait,
     pinned: CpuSets,
 ) -> int:
-    """Run the command to its end, or to ours."""
+    """Run the command until it ends, or until a signal ends this process. Returns the status."""
     parent = os.getpid()
     not_ours = {child.pid for child in psutil.Process().children()}
 
@@ -102,29 +103,31 @@ def _run(
         process = subprocess.Popen(command, env=environment, preexec_fn=in_child)
     except OSError as error:
         raise UserError(f"{command[0]} can't be started: {error.strerror}.") from None
-    died: str | None = None
+    failure: str | None = None
     try:
         while process.poll() is None:
             if sig := signals.wait():
                 end_tree(process.pid, _END_GRACE_S)
                 return _BY_SIGNAL + sig
-            died = died or _dead(engines)
+            failure = failure or _failure(engines)
     finally:
-        # what the command left behind, such as the ranks of an mpirun that was killed
+        # Processes that the command left behind, such as the ranks of an mpirun that was killed
         end_children(keep=not_ours)
-    died = died or _dead(engines)
+    failure = failure or _failure(engines)
     status = process.returncode
     if status < 0:
         return _BY_SIGNAL - status
-    return status or (1 if died else 0)
+    return status or (1 if failure else 0)
 
 
-def _dead(engines: list[EngineProcess]) -> str | None:
-    """Why the first of them that has died did; that is said on stderr, too."""
-    died = next((why for one in engines if (why := one.why_it_died())), None)
-    if died:
-        print(f"mls serve: the server died during the run: it {died}.", file=sys.stderr, flush=True)
-    return died
+def _failure(engines: list[EngineProcess]) -> str | None:
+    """Why the first dead engine ended, also printed on stderr; None while all run."""
+    failure = next((why for one in engines if (why := one.why_it_died())), None)
+    if failure:
+        print(
+            f"mls serve: the server died during the run: it {failure}.", file=sys.stderr, flush=True
+        )
+    return failure
 
 
 def _program(command: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where each server of a fleet is kept: on which CPUs, on which card."""
+"""The CPUs and the card of each server of a fleet."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CARDS = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class Place:
-    """cpus, card: None where the server isn't kept to any.
+    """Where a server runs. cpus, card: None for any.
 
-    own_memory: the model is read into memory of its own. A mapped file lies in the memory of the
-    node that read it first, for all that map it.
+    own_memory: whether the model is read into memory of the server's own. A mapped file lies in the
+    memory of the NUMA node that read it first, for all processes that map it.
     """
 
     cpus: Cpus | None = None
@@ -31,11 +31,11 @@ class Place:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What keeps the server to its card."""
+        """The environment variable that keeps the server to its card."""
         return {} if self.card is None else {_CARDS: self.card}
 
-    def told(self) -> dict[str, Any]:
-        """`{cpus, card}` as a run's record keeps them; null is where it isn't kept to any."""
+    def record(self) -> dict[str, Any]:
+        """`{cpus, card}` as in a run's record; null for any."""
         return {"cpus": self.cpus and write_cpus(self.cpus), "card": self.card}
 
 
@@ -43,17 +43,17 @@ ANYWHERE = Place()
 
 
 def places(server: Server, cpus: Cpus | None = None) -> list[Place]:
-    """A place for each managed server of the config. Raises `UserError` when there isn't one.
+    """A place for each managed server of the config. Raises `UserError` where one has none.
 
-    cpus: those of all servers together, if they are kept on any.
+    cpus: those of all servers together; None for any.
     """
     if server.fleet == 1:
         return [Place(cpus)]
     if not hasattr(os, "sched_getaffinity"):
         raise UserError("server.fleet: this system has no CPU affinity; leave it out.")
-    allowed = cpus or frozenset(os.sched_getaffinity(0))
+    available = cpus or frozenset(os.sched_getaffinity(0))
     if server.fleet == "numa":
-        return [Place(node, own_memory=True) for node in numa_nodes(allowed)]
+        return [Place(node, own_memory=True) for node in numa_nodes(available)]
     if server.fleet == "gpus":
         cards = visible_cards()
         if not cards:
@@ -61,19 +61,19 @@ def places(server: Server, cpus: Cpus | None = None) -> list[Place]:
                 "server.fleet: gpus was asked for, but no card is to be seen (`nvidia-smi` lists "
                 f"them, {_CARDS} hides them); give a number, or leave it out."
             )
-        parts: list[Cpus | None] = [*_shares(allowed, len(cards))] or [cpus] * len(cards)
+        parts: list[Cpus | None] = [*_shares(available, len(cards))] or [cpus] * len(cards)
         return [Place(part, card) for part, card in zip(parts, cards, strict=True)]
-    shares = _shares(allowed, server.fleet)
+    shares = _shares(available, server.fleet)
     if not shares:
         raise UserError(
             f"server.fleet: {server.fleet} servers need a core each, and there are "
-            f"{len(cores(allowed))} for them; ask for fewer."
+            f"{len(cores(available))} for them; ask for fewer."
         )
     return [Place(share) for share in shares]
 
 
 def _shares(cpus: Cpus, count: int) -> list[Cpus]:
-    """The CPUs in so many parts of whole cores, next to each other; none when there are too few."""
+    """The CPUs in `count` parts of adjacent whole cores; [] when there are too few cores."""
     whole = cores(cpus)
     if len(whole) < count:
         return []

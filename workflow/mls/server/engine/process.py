@@ -1,4 +1,4 @@
-"""A managed engine's process, or those of a fleet, from the start until all are healthy."""
+"""The processes of a managed engine or of a fleet, from their start to their end."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _END_GRACE_S = 5
 _REPORT_GRACE_S = 120
 
 
-class AskedToEndError(Exception):
-    """A signal asked this process to end while it was waiting for the server."""
+class EndSignalError(Exception):
+    """A signal to end came while this process was waiting for the server."""
 
     def __init__(self, sig: signal.Signals) -> None:
         super().__init__(sig.name)
@@ -61,22 +61,22 @@ class EngineProcess:
         return f"http://{self.host}:{self.port}"
 
     def why_it_died(self) -> str | None:
-        """One sentence, once it has ended; None as long as it runs."""
+        """How the process ended, as a predicate; None while it runs."""
         status = self.process.poll()
         if status is None:
             return None
         line = decisive_line(self.log)
-        said = f", and its log says: {line}" if line else ""
-        return f"{how_it_ended(status)}{said}; see {self.log}"
+        quotation = f", and its log says: {line}" if line else ""
+        return f"{how_it_ended(status)}{quotation}; see {self.log}"
 
     def end(self) -> None:
-        """End it, and wait until it has."""
-        if self.profiler.runs:  # it writes its report when the engine has ended
+        """End the process, and wait for its end."""
+        if self.profiler.runs:  # It writes its report after the engine's end
             self._interrupt()
         end_tree(self.process.pid, _END_GRACE_S)
         self.process.wait()
-        if lost := self.profiler.lost():
-            print(f"mls serve: profile: {lost}.", file=sys.stderr, flush=True)
+        if problem := self.profiler.problem():
+            print(f"mls serve: profile: {problem}.", file=sys.stderr, flush=True)
 
     def _interrupt(self) -> None:
         with contextlib.suppress(psutil.NoSuchProcess, subprocess.TimeoutExpired):
@@ -96,10 +96,10 @@ def start(
 ) -> list[EngineProcess]:
     """Start an engine at each place, all at once, and wait until they are healthy.
 
-    They are killed by the kernel when this process ends, and have sessions of their own: a
-    terminal's Ctrl-C reaches them through this process only. log: of the first; the others' have its
-    name and their number. Raises `UserError` when one can't be started, dies or isn't ready in time;
-    `AskedToEndError` when a signal came first. Nothing is left running then.
+    The kernel kills the engines when this process ends. They have sessions of their own: a
+    terminal's Ctrl-C reaches them through this process only. log: the first engine's; the others'
+    logs have its name with their number. Raises `UserError` when an engine can't be started, dies
+    or isn't ready in time, and `EndSignalError` when a signal comes first; no engine is left then.
     """
     if not model_file.exists():
         raise UserError(f"Model file {model_file} is missing; check its path.")
@@ -111,18 +111,20 @@ def start(
     running: list[EngineProcess] = []
     try:
         for number in range(len(where)):
-            running.append(launch(number))  # noqa: PERF401 (those before one that fails must be known)
+            running.append(launch(number))  # noqa: PERF401 (a failure ends those before it)
         for number in range(len(where)):
             for attempt in range(1, _PORT_TRIES + 1):
                 try:
                     _wait_until_healthy(running[number], server, signals)
                     break
                 except UserError:
-                    lost = running[number]
-                    lost.end()
-                    # someone took the free port before the engine could
-                    lost_port = server.port is None and not _is_free(lost.host, lost.port)
-                    if not lost_port or attempt == _PORT_TRIES:
+                    candidate = running[number]
+                    candidate.end()
+                    # Another program may take the free port before the engine does
+                    is_port_taken = server.port is None and not _is_free(
+                        candidate.host, candidate.port
+                    )
+                    if not is_port_taken or attempt == _PORT_TRIES:
                         raise
                     running[number] = launch(number)
     except BaseException:
@@ -132,7 +134,7 @@ def start(
 
 
 def end_all(engines: Iterable[EngineProcess]) -> None:
-    """End them, and wait until they have."""
+    """End the engines, and wait for their end."""
     for one in engines:
         one.end()
 
@@ -140,10 +142,10 @@ def end_all(engines: Iterable[EngineProcess]) -> None:
 def _launch(
     server: Server, model_file: Path, alias: str, port: int, log: Path, place: Place
 ) -> EngineProcess:
-    what = engine(server, model_file, alias, port, place)
+    command = engine(server, model_file, alias, port, place)
     profile = profiler(server, log)
-    if profile.said and not profile.runs:
-        print(f"mls serve: profile {profile.said}.", file=sys.stderr, flush=True)
+    if profile.note and not profile.runs:
+        print(f"mls serve: profile {profile.note}.", file=sys.stderr, flush=True)
     parent = os.getpid()
 
     def in_child() -> None:
@@ -158,8 +160,8 @@ def _launch(
     with out:
         try:
             process = subprocess.Popen(
-                [*profile.argv, *what.argv],
-                env=what.env,
+                [*profile.argv, *command.argv],
+                env=command.env,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -168,14 +170,14 @@ def _launch(
             )
         except OSError as error:
             raise UserError(
-                f"The server {what.argv[0]} can't be started: {error.strerror}."
+                f"The server {command.argv[0]} can't be started: {error.strerror}."
             ) from None
-    with contextlib.suppress(BrokenPipeError):  # it died already: its status says why
-        _tell(process, what.stdin)
-    return EngineProcess(process, server.host or LOOPBACK, port, log, what.argv, profile, place)
+    with contextlib.suppress(BrokenPipeError):  # It died already: its status says why
+        _write_stdin(process, command.stdin)
+    return EngineProcess(process, server.host or LOOPBACK, port, log, command.argv, profile, place)
 
 
-def _tell(process: subprocess.Popen[bytes], data: bytes) -> None:
+def _write_stdin(process: subprocess.Popen[bytes], data: bytes) -> None:
     if process.stdin is not None:
         with process.stdin as stdin:
             stdin.write(data)
@@ -185,25 +187,25 @@ def _wait_until_healthy(running: EngineProcess, server: Server, signals: SignalW
     deadline = time.monotonic() + server.startup_timeout_s
     while not _is_healthy(running):
         if running.process.poll() is not None:
-            raise UserError(_why_not_started(running))
+            raise UserError(_start_failure(running))
         if time.monotonic() > deadline:
             raise UserError(
                 f"The server was not ready within {server.startup_timeout_s:g} s; raise "
                 f"server.startup_timeout_s, or see its log {running.log}."
             )
         if sig := signals.wait(_LOOK_EVERY_S):
-            raise AskedToEndError(sig)
+            raise EndSignalError(sig)
 
 
 def _is_healthy(running: EngineProcess) -> bool:
-    """Whether `/health` says so, and it is this engine that answers on the port."""
+    """Whether `/health` answers with success, and this engine is the one that listens."""
     try:
         root = psutil.Process(running.process.pid)
         tree = [root, *root.children(recursive=True)] if running.profiler.runs else [root]
         sockets = [s for process in tree for s in process.net_connections("tcp")]
     except psutil.NoSuchProcess:
         return False
-    except psutil.AccessDenied:  # can't be told here; the answer has to do
+    except psutil.AccessDenied:  # The sockets are hidden here; the answer has to do
         pass
     else:
         listening = {c.laddr.port for c in sockets if c.status == psutil.CONN_LISTEN}
@@ -215,15 +217,15 @@ def _is_healthy(running: EngineProcess) -> bool:
     return False
 
 
-def _why_not_started(running: EngineProcess) -> str:
-    if running.process.returncode == os.EX_USAGE:  # its last line is a sentence for the user
+def _start_failure(running: EngineProcess) -> str:
+    if running.process.returncode == os.EX_USAGE:  # Its last line is a sentence for the user
         lines = running.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "The server refused its parameters."
     return f"The server died while starting: it {running.why_it_died()}."
 
 
 def _port(server: Server, number: int) -> int:
-    """Of the server of that number of a fleet."""
+    """The port of one server of a fleet. Raises `UserError` when none is free."""
     host = server.host or LOOPBACK
     if server.port is None:
         with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""Running an engine under one of NVIDIA's profilers."""
+"""NVIDIA's profilers, which run an engine under them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mls.config.sections.server import Server
 
 _NAMES = {"nsys": "NVIDIA Nsight Systems", "ncu": "NVIDIA Nsight Compute"}
 _OPTIONS = {
-    # no sampling of CPU call stacks: it needs rights, and costs more than all the rest
+    # Sampling of CPU call stacks needs rights, and costs more than all the rest
     "nsys": ["profile", "--trace=cuda,nvtx", "--sample=none", "--cpuctxsw=none",
              "--force-overwrite=true", "--output"],
-    # each kernel is run some ten times over, two a second: some of them, from when the model is
-    # loaded and warm; with its default it would set the card's clocks, and leave them when killed
+    # ncu runs each kernel about ten times, at two kernels a second: hence only some of them, after
+    # the model is loaded and warm. Its default sets the card's clocks, and a kill leaves them so.
     "ncu": ["--launch-skip=20000", "--launch-count=100", "--clock-control=none",
             "--force-overwrite", "--export"],
 }  # fmt: skip
@@ -22,25 +22,27 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Profiler:
-    """argv: what to put before the engine's command line; empty when nothing is profiled.
-    said: where the profile goes, or why there is none; None when none was asked for."""
+    """argv: the part before the engine's command line; empty without a profiler.
+
+    note: the profile's path, or why there is none; None without `server.profile`.
+    """
 
     argv: list[str]
-    said: str | None
+    note: str | None
 
     @property
     def runs(self) -> bool:
         return bool(self.argv)
 
-    def lost(self) -> str | None:
-        """Once it has ended: one sentence if the profile isn't where it was to be, else None."""
+    def problem(self) -> str | None:
+        """After the engine's end: one sentence when the profile is missing, else None."""
         if not self.runs:
             return None
         output = Path(self.argv[-1])
         raw = output.with_suffix(".qdstrm")
         if output.exists():
             return None
-        if raw.exists():  # an nsys installed without its importer, as beside ncu
+        if raw.exists():  # An nsys without its importer, as the package of ncu has it
             return f"nsys could not convert its profile: open {raw} with a whole Nsight Systems"
         return f"{output} was not written; the server's log may say why"
 

@@ -1,6 +1,6 @@
-"""The embedded engine's process: reads its parameters as JSON on stdin, serves until it is ended.
+"""The embedded engine's process: reads its parameters as JSON on stdin, serves until a signal.
 
-Exit status `EX_USAGE`: the last line printed is one sentence for the user.
+With exit status `EX_USAGE` the last line of output is a sentence for the user.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mls.core.libraries import advice, lacking
 
 
 def main() -> int:
-    """Start the server and wait to be ended. Returns an exit status when it can't be started."""
-    # any signal ends the process where it is, as nothing in it needs to be kept: left by an
-    # exception, it would wait in the server's destructor for replies that never end
+    """Start the server and wait for a signal. Returns an exit status when it can't be started."""
+    # A signal ends the process at once, which has nothing to save. An exception would wait in the
+    # server's destructor for replies that never end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    given = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     try:
         import xllamacpp
     except ImportError as error:
@@ -37,9 +37,9 @@ def main() -> int:
         return os.EX_USAGE
     parameters = xllamacpp.CommonParams()
     try:
-        for name, value in given["attributes"].items():
+        for name, value in request["attributes"].items():
             assign(parameters, name, value)
-        for argument in given["extra_args"]:
+        for argument in request["extra_args"]:
             name, _, text = argument.partition("=")
             assign(parameters, name, text, from_text=True)
     except UserError as error:
@@ -56,9 +56,9 @@ def main() -> int:
 
 
 def assign(parameters: Any, name: str, value: Any, *, from_text: bool = False) -> None:
-    """Set an attribute, nested by dots, to a value of the type that it has now.
+    """Set an attribute, nested by dots, to a value of its present type.
 
-    from_text: the value is text of the config's `extra_args`. Raises `UserError`.
+    from_text: whether the value is text of the config's `extra_args`. Raises `UserError`.
     """
     holder, last = _walk(parameters, name)
     now = getattr(holder, last)
@@ -75,11 +75,12 @@ def _walk(parameters: Any, name: str) -> tuple[Any, str]:
     *parents, last = name.split(".")
     holder = parameters
     for part in [*parents, last]:
-        known = [key for key in dir(holder) if not key.startswith("_")]
-        if part not in known:
+        attributes = [key for key in dir(holder) if not key.startswith("_")]
+        if part not in attributes:
             raise UserError(
-                f"server.extra_args: xllamacpp has no parameter {name!r}{nearest(part, known)}; "
-                "expected attribute=value, with dots for nested ones."
+                "server.extra_args: xllamacpp has no parameter "
+                f"{name!r}{nearest(part, attributes)}; expected attribute=value, with dots for "
+                "nested ones."
             )
         if part is not last:
             holder = getattr(holder, part)
@@ -95,7 +96,7 @@ def _read(text: str, now: Any) -> Any:
     if isinstance(now, str):
         return text
     if isinstance(now, int | float):
-        # an enumeration of the engine takes its number
+        # An enumeration of the engine takes its number
         return type(now)(float(text) if isinstance(now, float) else int(text))
     return _as_type(ast.literal_eval(text), now)
 

@@ -1,7 +1,7 @@
-"""The sampler's process: one a host, beside the ranks. `python -m mls.server.telemetry.sampler`.
+"""The sampler: one process a host, beside the ranks. `python -m mls.server.telemetry.sampler`.
 
-Samples cards, host and processes at 5 Hz and the server's `/metrics` at 1 Hz, keeps the samples
-in memory, and hands them to whoever connects to its socket.
+It samples cards, host and processes at 5 Hz and the server's `/metrics` at 1 Hz, keeps the samples
+in memory, and sends them to each client of its socket.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mls.server.several import summed
 EVERY_S = 0.2
 METRICS_EVERY_S = 1.0
 _METRICS_TIMEOUT_S = 5
-_METRICS_OF = "llamacpp:"
+_METRICS_PREFIX = "llamacpp:"
 
 
 @dataclass
@@ -40,21 +40,21 @@ class _Series:
 
 
 class Samples:
-    """All samples so far, by source and name. Two threads add to it, each series from one."""
+    """All samples so far, by source and name. Two threads add samples, each to its own series."""
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, str], _Series] = {}
         self._lock = threading.Lock()
 
     def add(self, at_ns: int, source: str, name: str, value: float) -> None:
-        """Add one sample of one figure."""
+        """Add one sample of a figure. at_ns: by `CLOCK_MONOTONIC` of this host."""
         with self._lock:
             series = self._series.setdefault((source, name), _Series())
             series.at_ns.append(at_ns)
             series.value.append(value)
 
-    def told(self) -> bytes:
-        """`{clock_id, series: [{source, name, at_ns, value}]}` as JSON."""
+    def as_json(self) -> bytes:
+        """`{clock_id, series: [{source, name, at_ns, value}]}`; at_ns and value are lists."""
         with self._lock:
             series = [
                 {"source": s, "name": n, "at_ns": one.at_ns.tolist(), "value": one.value.tolist()}
@@ -64,7 +64,7 @@ class Samples:
 
 
 def sample(listener: socket.socket, activity: Activity, samples: Samples) -> None:
-    """Sample for as long as this process lives, and answer who connects meanwhile."""
+    """Sample as long as this process lives, and send the samples to each client meanwhile."""
     cards = Cards()
     due = time.monotonic()
     while True:
@@ -73,44 +73,44 @@ def sample(listener: socket.socket, activity: Activity, samples: Samples) -> Non
             samples.add(at_ns, source, name, value)
         for source, name, value in cards.sample(activity.server_pids):
             samples.add(at_ns, source, name, value)
-        due = max(due + EVERY_S, time.monotonic())  # what was missed is not made up for
-        while (left := due - time.monotonic()) > 0:
-            if select.select([listener], [], [], left)[0]:
-                asker, _ = listener.accept()
-                with asker, contextlib.suppress(OSError):
-                    asker.sendall(samples.told())
+        due = max(due + EVERY_S, time.monotonic())  # Missed samples aren't made up for
+        while (remaining_s := due - time.monotonic()) > 0:
+            if select.select([listener], [], [], remaining_s)[0]:
+                client, _ = listener.accept()
+                with client, contextlib.suppress(OSError):
+                    client.sendall(samples.as_json())
 
 
 def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
-    """Sample `/metrics`, summed over the servers, until one turns out to have none."""
+    """Sample `/metrics`, summed over the servers, until a server proves to have none."""
     while True:
         try:
             each = [api.metrics() for api in apis]
-        except UserError:  # busy, or not there any more
+        except UserError:  # Busy, or gone
             each = [{}]
         if None in each:
             return
-        found = summed(each) or {}
+        metrics = summed(each) or {}
         at_ns = time.monotonic_ns()
-        for name, value in found.items():
-            if name.startswith(_METRICS_OF):
-                samples.add(at_ns, "metrics", name.removeprefix(_METRICS_OF), value)
+        for name, value in metrics.items():
+            if name.startswith(_METRICS_PREFIX):
+                samples.add(at_ns, "metrics", name.removeprefix(_METRICS_PREFIX), value)
         time.sleep(METRICS_EVERY_S)
 
 
 def main() -> int:
-    """Told on standard input: `{socket, urls, below, engines, server}`."""
-    told: dict[str, Any] = json.load(sys.stdin)
+    """Sample as standard input says: `{socket, urls, below, engines, server}` as JSON."""
+    parameters: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(told["socket"])
+    listener.bind(parameters["socket"])
     listener.listen()
     samples = Samples()
-    with contextlib.suppress(UserError):  # without the key the run itself says so
-        server, run = Server(**told["server"]), Run(transport="requests")
-        targets = [target_of(url, server, run) for url in told["urls"]]
+    with contextlib.suppress(UserError):  # Of a missing key, which the run reports itself
+        server, run = Server(**parameters["server"]), Run(transport="requests")
+        targets = [target_of(url, server, run) for url in parameters["urls"]]
         apis = [ServerApi(target, _METRICS_TIMEOUT_S) for target in targets]
         threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
-    sample(listener, Activity(told["below"], told["engines"]), samples)
+    sample(listener, Activity(parameters["below"], parameters["engines"]), samples)
     return 0
 
 

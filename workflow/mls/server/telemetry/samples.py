@@ -1,4 +1,4 @@
-"""Starting the sampler beside a run, and getting its samples."""
+"""The sampler's start beside a run, and the samples that a run collects from it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _READ_TIMEOUT_S = 30
 def sampling(
     server: Server, urls: list[str], engines: list[int], cpus: Cpus | None = None
 ) -> Iterator[dict[str, str]]:
-    """Within: a sampler runs, and what is yielded is the variables by which a run finds it.
+    """Run a sampler during the block. Yields the environment variables that lead a run to it.
 
-    engines: ids of the servers' processes, as far as they are known; cpus: where the sampler is kept. It is killed by the
-    kernel when this process ends. Where it can't be started there are no variables: no run fails for want of telemetry.
+    engines: known ids of the servers' processes. cpus: those of the sampler; None for any. The
+    kernel kills the sampler when this process ends. Where the sampler can't be started there are no
+    variables: no run fails for want of telemetry.
     """
     parent = os.getpid()
 
@@ -45,7 +46,7 @@ def sampling(
 
     with tempfile.TemporaryDirectory(prefix="mls-") as folder:
         where = str(Path(folder) / "telemetry")
-        told = {
+        parameters = {
             "socket": where,
             "urls": urls,
             "below": parent,
@@ -69,7 +70,7 @@ def sampling(
         try:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-                stdin.write(json.dumps(told).encode())
+                stdin.write(json.dumps(parameters).encode())
             yield {SOCKET_VARIABLE: where}
         finally:
             end_tree(process.pid, _END_GRACE_S)
@@ -77,16 +78,16 @@ def sampling(
 
 
 def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
-    """The samples from begin to end of this host's monotonic clock (schema `TELEMETRY`).
+    """The samples between two times of this host's monotonic clock, by the schema `TELEMETRY`.
 
-    None without a sampler (`mls run` by itself), or when it runs on another host.
+    None without a sampler, as with `mls run` by itself, or when it runs on another host.
     """
     where = os.environ.get(SOCKET_VARIABLE)
-    told = _ask(where) if where else None
-    if told is None or told["clock_id"] != clock_id():
+    message = _receive(where) if where else None
+    if message is None or message["clock_id"] != clock_id():
         return None
     columns: dict[str, list[Any]] = {name: [] for name in TELEMETRY.names}
-    for series in told["series"]:
+    for series in message["series"]:
         for at_ns, value in zip(series["at_ns"], series["value"], strict=True):
             if begin_ns <= at_ns <= end_ns:
                 columns["at_ns"].append(at_ns)
@@ -97,15 +98,15 @@ def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
     return pa.table(columns, schema=TELEMETRY).sort_by(order)
 
 
-def _ask(where: str) -> dict[str, Any] | None:
+def _receive(where: str) -> dict[str, Any] | None:
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-            asking.settimeout(_READ_TIMEOUT_S)
-            asking.connect(where)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(_READ_TIMEOUT_S)
+            client.connect(where)
             parts = []
-            while part := asking.recv(1 << 20):
+            while part := client.recv(1 << 20):
                 parts.append(part)
-        found: dict[str, Any] = json.loads(b"".join(parts))
+        message: dict[str, Any] = json.loads(b"".join(parts))
     except (OSError, ValueError):
         return None
-    return found
+    return message

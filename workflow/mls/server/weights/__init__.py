@@ -1,1 +1,1 @@
-"""Model files: where they come from, and what their headers say."""
+"""Model files: their sources, their parts and their headers."""

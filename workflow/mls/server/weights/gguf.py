@@ -1,4 +1,4 @@
-"""What a GGUF file, or its parts, say about their model, and whether they are whole."""
+"""Facts about a model by its GGUF file or its parts, and the check that these are whole."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from mls.core.errors import UserError
 from mls.server.weights.model_files import part_name
 
 _MAGIC = b"GGUF"
-_DAMAGED = (ValueError, KeyError, IndexError, OverflowError, struct.error)
+_READ_ERRORS = (ValueError, KeyError, IndexError, OverflowError, struct.error)
 
 
 class GgufFacts(BaseModel):
-    """From the file's own metadata, the first part's; null where it has none. n_params: of all parts."""
+    """Facts by the metadata of the file or of the first part; null where it has none.
+
+    n_params: number of parameters of all parts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -33,7 +36,7 @@ class GgufFacts(BaseModel):
 
 @dataclass(frozen=True)
 class Split:
-    """What a part's header says. number counts from 1; n_tensors: of all parts."""
+    """A part's place by its header. number counts from 1; n_tensors: of all parts together."""
 
     number: int
     count: int
@@ -41,15 +44,15 @@ class Split:
 
 
 def check_gguf(path: Path) -> Path:
-    """The path, when a whole model is there. Raises `UserError`."""
+    """The path, for a model that is whole. Raises `UserError`."""
     read_gguf(model_files(path))
     return path
 
 
 def model_files(path: Path) -> list[Path]:
-    """All files of a local model by its only one, or its first: `big-00001-of-00003.gguf`.
+    """All files of a local model by its only file or its first, such as `big-00001-of-00003.gguf`.
 
-    Raises `UserError` when the file can't be read, is another part, or lacks its name.
+    Raises `UserError` when the file can't be read, is a later part, or lacks a part's name.
     """
     split = _split(_reader(path, path))
     if split is None:
@@ -58,9 +61,10 @@ def model_files(path: Path) -> list[Path]:
     if name is None or (name.number, name.count) != (split.number, split.count):
         ending = f"-{split.number:05d}-of-{split.count:05d}.gguf"
         raise UserError(
-            f"Model file {path} is part {split.number} of {split.count} by its header, but its name "
-            f"doesn't end with {ending}, by which an engine finds the other parts; give the first "
-            "part by that name (what `cat` joined is no model: use `llama-gguf-split --merge`)."
+            f"Model file {path} is part {split.number} of {split.count} by its header, but its "
+            f"name doesn't end with {ending}, by which an engine finds the other parts; give the "
+            "first part by that name (what `cat` joined is no model: use `llama-gguf-split "
+            "--merge`)."
         )
     if split.number != 1:
         raise UserError(
@@ -71,25 +75,25 @@ def model_files(path: Path) -> list[Path]:
 
 
 def split_of(path: Path) -> Split | None:
-    """What the header says of a part that gguf-split made; None for any other file, whole or not."""
+    """The header of a part made by gguf-split; None for any other file, whole or not."""
     try:
         return _split(_Header(path))
-    except _DAMAGED:
+    except _READ_ERRORS:
         return None
 
 
-def read_gguf(files: Sequence[Path], shown: Sequence[Path] | None = None) -> GgufFacts:
+def read_gguf(files: Sequence[Path], final: Sequence[Path] | None = None) -> GgufFacts:
     """Facts of a model by its GGUF file, or by all its parts in order.
 
-    shown: the paths for messages, when the files are where they are only for now.
-    Raises `UserError` when one is missing, not GGUF, truncated, damaged, or not the part it should be.
+    final: the paths for messages, while the files are in temporary places. Raises `UserError` when
+    a file is missing, not GGUF, truncated, damaged, or another part than its place requires.
     """
-    shown = shown or files
+    final = final or files
     readers = []
-    for number, (file, place) in enumerate(zip(files, shown, strict=True), start=1):
+    for number, (file, place) in enumerate(zip(files, final, strict=True), start=1):
         if number > 1 and not file.exists():
             raise UserError(
-                f"Model file {place} is missing: {shown[0]} is the first of {len(files)} parts, "
+                f"Model file {place} is missing: {final[0]} is the first of {len(files)} parts, "
                 "which must all lie beside it."
             )
         reader = _reader(file, place)
@@ -101,7 +105,7 @@ def read_gguf(files: Sequence[Path], shown: Sequence[Path] | None = None) -> Ggu
     split = _split(first)
     if split and split.n_tensors not in (None, n_tensors):
         raise UserError(
-            f"The {len(files)} parts of {shown[0]} have {n_tensors} tensors, but its header says "
+            f"The {len(files)} parts of {final[0]} have {n_tensors} tensors, but its header says "
             f"{split.n_tensors}: they are not of one model; fetch them again."
         )
     architecture = _value(first, "general.architecture")
@@ -115,32 +119,32 @@ def read_gguf(files: Sequence[Path], shown: Sequence[Path] | None = None) -> Ggu
     )
 
 
-def _reader(path: Path, shown: Path) -> GGUFReader:
+def _reader(path: Path, final: Path) -> GGUFReader:
     try:
         with path.open("rb") as stream:
             magic = stream.read(len(_MAGIC))
     except FileNotFoundError:
-        raise UserError(f"Model file {shown} is missing; check its path.") from None
+        raise UserError(f"Model file {final} is missing; check its path.") from None
     except OSError as error:
-        raise UserError(f"Model file {shown} can't be read: {error.strerror}.") from None
+        raise UserError(f"Model file {final} can't be read: {error.strerror}.") from None
     if magic != _MAGIC:
         raise UserError(
-            f"Model file {shown} is not GGUF: it begins with {magic!r}, not {_MAGIC!r}."
+            f"Model file {final} is not GGUF: it begins with {magic!r}, not {_MAGIC!r}."
         )
     try:
         return _Header(path)
-    except _DAMAGED as error:
+    except _READ_ERRORS as error:
         raise UserError(
-            f"Model file {shown} ({path.stat().st_size} bytes) is truncated or damaged "
+            f"Model file {final} ({path.stat().st_size} bytes) is truncated or damaged "
             f"({str(error).strip() or type(error).__name__}); fetch it again."
         ) from None
 
 
-def _check_part(split: Split | None, number: int, count: int, shown: Path) -> None:
+def _check_part(split: Split | None, number: int, count: int, final: Path) -> None:
     if split is None or (split.number, split.count) != (number, count):
-        found = f"part {split.number} of {split.count}" if split else "no part of a model"
+        part = f"part {split.number} of {split.count}" if split else "no part of a model"
         raise UserError(
-            f"Model file {shown} should be part {number} of {count}, but is {found} by its header; "
+            f"Model file {final} should be part {number} of {count}, but is {part} by its header; "
             "fetch the parts again, or give them in order."
         )
 
@@ -155,7 +159,7 @@ def _split(reader: GGUFReader) -> Split | None:
 
 
 class _Header(GGUFReader):
-    """The library's reader without the values of arrays: a vocabulary takes it seconds to read."""
+    """The library's reader without the values of arrays: reading a vocabulary takes seconds."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
         if GGUFValueType(raw_type) != GGUFValueType.ARRAY:
@@ -174,8 +178,8 @@ class _Header(GGUFReader):
 
 
 def _value(reader: GGUFReader, key: str) -> Any:
-    found = reader.fields.get(key)
-    return None if found is None else found.contents()
+    metadata = reader.fields.get(key)
+    return None if metadata is None else metadata.contents()
 
 
 def _quantization(file_type: int | None) -> str | None:

@@ -1,6 +1,6 @@
-"""The files of a model: one, or the parts that gguf-split made of it, which an engine finds by name.
+"""The files of a model: one, or its parts by gguf-split, which an engine finds by name.
 
-The workflow is read where there is no package `gguf`: nothing here opens a file to understand it.
+The workflow imports this module where the package `gguf` is missing: no file is parsed here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PART_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.DOTALL)
 
 
 class ModelPart(BaseModel):
-    """One file of a model, as it was when it was hashed. size in bytes, modified_ns by stat(2)."""
+    """One file of a model at the time of its hashing. size: bytes; modified_ns: st_mtime_ns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +32,7 @@ class ModelPart(BaseModel):
     sha256: str
 
     def is_unchanged(self) -> bool:
-        """Whether the file is there as described. It is hashed only when its time is another one."""
+        """Whether the file is as described. It is hashed only if its modification time differs."""
         file = Path(self.path)
         try:
             state = file.stat()
@@ -45,7 +45,7 @@ class ModelPart(BaseModel):
 
 @dataclass(frozen=True)
 class PartName:
-    """What a name such as `big-00001-of-00003.gguf` says. number counts from 1."""
+    """The parts of a name such as `big-00001-of-00003.gguf`. number counts from 1."""
 
     prefix: str
     number: int
@@ -62,15 +62,15 @@ class PartName:
 
 
 def part_name(name: str) -> PartName | None:
-    """What the name of a file (or the path of a URL) says of a part; None when it isn't a part's."""
+    """The parsed name of a file, or path of a URL; None when it isn't that of a part."""
     match = _PART_NAME.fullmatch(name)
     return PartName(match[1], int(match[2]), int(match[3])) if match else None
 
 
 def described_parts(files: Sequence[Path], final: Sequence[Path]) -> tuple[list[ModelPart], str]:
-    """Each file as it is now, and the SHA-256 over the bytes of all, in order.
+    """(each file as it is now, the SHA-256 over the bytes of all files in order).
 
-    final: where they will be, when they are elsewhere for now. Raises `OSError`.
+    final: the paths in the descriptions, while the files are in temporary ones. Raises `OSError`.
     """
     parts = []
     whole = hashlib.sha256()
@@ -94,21 +94,21 @@ def described_parts(files: Sequence[Path], final: Sequence[Path]) -> tuple[list[
 
 
 def local_sha256(first: str, description: Path) -> list[str | None]:
-    """SHA-256 of each file of a local model, as it is now; `first` is its path in the config.
+    """The present SHA-256 of each file of a local model. first: the model's path in the config.
 
-    A file that isn't there has the one that `description`, made by `mls model`, knows, or None: what
-    was measured with it stays. Nothing is hashed that is as described.
+    description: the output of `mls model`. Its SHA-256 stands for that of a missing file, so that
+    earlier results stay valid; None where it has none. A file that is as described isn't hashed.
     """
     file = Path(first).expanduser()
     name = part_name(file.name)
     files = [file.with_name(one) for one in name.all] if name else [file]
-    known = {part.path: part for part in _parts_in(description)}
-    return [_sha256_now(one, known.get(str(one))) for one in files]
+    parts = {part.path: part for part in _parts_in(description)}
+    return [_sha256_now(one, parts.get(str(one))) for one in files]
 
 
-def _sha256_now(file: Path, known: ModelPart | None) -> str | None:
-    if known and (known.is_unchanged() or not file.exists()):
-        return known.sha256
+def _sha256_now(file: Path, part: ModelPart | None) -> str | None:
+    if part and (part.is_unchanged() or not file.exists()):
+        return part.sha256
     try:
         return file_sha256(file)
     except OSError:
@@ -116,8 +116,8 @@ def _sha256_now(file: Path, known: ModelPart | None) -> str | None:
 
 
 def _parts_in(description: Path) -> list[ModelPart]:
-    described: Any = read_json(description)
+    content: Any = read_json(description)
     try:
-        return [ModelPart.model_validate(part) for part in described["parts"]]
+        return [ModelPart.model_validate(part) for part in content["parts"]]
     except (KeyError, TypeError, ValidationError):
         return []

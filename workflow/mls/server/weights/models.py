@@ -1,4 +1,4 @@
-"""Model files: brought from where the config says, checked, described."""
+"""Model files: fetched from their sources, checked, described."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ SCHEMA_VERSION = 1
 
 
 class ModelFile(BaseModel):
-    """A model file that is there and was checked, or the parts of one.
+    """The description of a model file, or of a model's parts, after its check.
 
-    path: of the file, or of the first part. sha256 and size (bytes): of all parts in order.
+    path: the file's, or the first part's. sha256, size: over all parts in order; size in bytes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,12 +36,12 @@ class ModelFile(BaseModel):
     sha256: str
     size: int
     parts: tuple[ModelPart, ...] = ()
-    """Each file by itself, in order; empty in descriptions that were made before there were parts."""
+    """Each file by itself, in order; empty in descriptions by versions without parts."""
     source: dict[str, Any]
     gguf: GgufFacts
 
     def first_changed(self) -> str | None:
-        """Path of the first file that isn't there as described; None when all are."""
+        """The path of the first file that isn't as described; None when all are."""
         whole = ModelPart(path=self.path, size=self.size, modified_ns=0, sha256=self.sha256)
         return next((p.path for p in self.parts or (whole,) if not p.is_unchanged()), None)
 
@@ -49,8 +49,8 @@ class ModelFile(BaseModel):
 def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
     """Fetch the model into `folder` if need be, and describe it, ready for JSON.
 
-    With a server that is already running there is no file: then only its URL and the source are
-    given. Raises `UserError`.
+    A model of a server that is already running has no file: the description then has the server's
+    URL and the source only. Raises `UserError`.
     """
     if name not in config.models:
         raise UserError(
@@ -71,31 +71,31 @@ def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
 
 
 def load_descriptor(path: Path) -> ModelFile:
-    """Read a description that `describe_model` gave. Raises `UserError` when the file isn't as described."""
+    """Read a description by `describe_model`. Raises `UserError` when a file isn't as described."""
     try:
-        found = ModelFile.model_validate_json(path.read_bytes())
+        model_file = ModelFile.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run `mls model` for this model first.") from None
     except ValidationError:
         raise UserError(
             f"{path} doesn't describe a model file of this version; delete it and run again."
         ) from None
-    if changed := found.first_changed():
+    if changed := model_file.first_changed():
         raise UserError(
             f"Model file {changed} is missing or has changed since it was checked; "
             f"delete {path} and run again."
         )
-    return found
+    return model_file
 
 
 def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
-    """The model's file: a local path is used in place, all else is kept as `<folder>/<name>.gguf`.
+    """The model's file: a local path in place, any other source as `<folder>/<name>.gguf`.
 
-    A model in parts, of which a local path, URL or `file` names the first or `file` all, stays in
-    parts: an engine finds them by their names, `<folder>/<name>-00001-of-00003.gguf`. Files fetched
-    before are used again when their SHA-256 is still right. A path is told as that of `folder` or of
-    the config is: a description with a relative one survives a move of the checkout.
-    Raises `UserError`.
+    A model in parts stays in parts: an engine finds them by their names,
+    `<folder>/<name>-00001-of-00003.gguf`. Its source names the first part by a local path, a URL or
+    `file`, or all parts by `file`. Files of an earlier fetch are used again while their SHA-256 is
+    right. The description's paths are relative where `folder`, or the config's path, is: such a
+    description survives a move of the checkout. Raises `UserError`.
     """
     if not source.has_file:
         raise UserError(
@@ -106,16 +106,16 @@ def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
         files = model_files(Path(source.path).expanduser())
     else:
         note = folder / f"{name}.gguf.origin.json"
-        files = _kept(note, folder / f"{name}.gguf", source)
+        files = _files_of_earlier_fetch(note, folder / f"{name}.gguf", source)
         if not files:
             return _download(name, source, folder, note)
-    return _described(name, source, files, files)
+    return _describe(name, source, files, files)
 
 
-def _described(
+def _describe(
     name: str, source: ModelSource, files: Sequence[Path], final: Sequence[Path]
 ) -> ModelFile:
-    """Check the files and say what they are. final: where they will be."""
+    """Check the files and describe them. final: their paths after the check."""
     facts = read_gguf(files, final)
     parts, sha256 = described_parts(files, final)
     if source.sha256 and sha256 != source.sha256:
@@ -139,7 +139,7 @@ def _over(parts: Sequence[ModelPart]) -> str:
 
 
 def _download(name: str, source: ModelSource, folder: Path, note: Path) -> ModelFile:
-    """Fetch into temporary files beside their places, check them, then rename them."""
+    """Fetch into temporary files beside the final ones, check them, then rename them."""
     pieces = pieces_of(name, source, folder)
     final = [folder / f"{name}.gguf"]
     files: list[Path] = []
@@ -160,13 +160,13 @@ def _download(name: str, source: ModelSource, folder: Path, note: Path) -> Model
             with files[0].open("ab") as out:
                 for piece in pieces[1:]:
                     piece.copy(out)
-        described = _described(name, source, files, final)
+        model_file = _describe(name, source, files, final)
         for file, place in zip(files, final, strict=True):
             file.replace(place)
         names = [place.name for place in final]
-        origin = {"source": _origin(source), "sha256": described.sha256, "files": names}
+        origin = {"source": _origin(source), "sha256": model_file.sha256, "files": names}
         write_json(note, origin)
-        return described
+        return model_file
     except OSError as error:
         raise unwritable(final[0], error) from None
     finally:
@@ -179,16 +179,16 @@ def _temporary(file: Path) -> Path:
     return file.with_name(f".{file.name}.{os.getpid()}.part")
 
 
-def _kept(note: Path, single: Path, source: ModelSource) -> list[Path]:
-    """The right files, when they were fetched before; by the expected SHA-256, else by the note."""
+def _files_of_earlier_fetch(note: Path, single: Path, source: ModelSource) -> list[Path]:
+    """The files of an earlier fetch, if their SHA-256 is the config's, else the note's; else []."""
     content = read_json(note)
-    noted = content if isinstance(content, dict) else {}
-    files = [note.with_name(name) for name in noted.get("files", [single.name])]
-    expected = source.sha256
-    if not expected and noted.get("source") == _origin(source):
-        expected = noted.get("sha256")
+    origin = content if isinstance(content, dict) else {}
+    files = [note.with_name(name) for name in origin.get("files", [single.name])]
+    sha256 = source.sha256
+    if not sha256 and origin.get("source") == _origin(source):
+        sha256 = origin.get("sha256")
     try:
-        right = expected and described_parts(files, files)[1] == expected
+        right = sha256 and described_parts(files, files)[1] == sha256
     except OSError:
         return []
     return files if right else []

@@ -1,4 +1,4 @@
-"""What a model's source consists of: the files that are copied one after another."""
+"""The pieces of a model's source: files that are copied one after another."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from mls.server.weights.model_files import part_name
 
 
 class Piece(NamedTuple):
-    """One file of the source. name: as the config has it; fetch: copies the file of a name."""
+    """One file of the source. name: as in the config; fetch: appends the named file to a stream."""
 
     name: str
     fetch: Callable[[str, BinaryIO], None]
 
     def copy(self, out: BinaryIO) -> None:
-        """Append it to `out`. Raises `UserError`, and `OSError` when writing fails."""
+        """Append the file to `out`. Raises `UserError`, and `OSError` when writing fails."""
         self.fetch(self.name, out)
 
 
 def pieces_of(model: str, source: ModelSource, folder: Path) -> list[Piece]:
-    """The files that the source names, in order. folder: where a package may lie meanwhile.
+    """The files that the source names, in order. folder: holds packages meanwhile.
 
-    Raises `UserError` when the only one is named as a later part.
+    Raises `UserError` when the only file has the name of a later part.
     """
     if source.url:
         url = urlsplit(source.url)
@@ -37,35 +37,36 @@ def pieces_of(model: str, source: ModelSource, folder: Path) -> list[Piece]:
 
         pieces = [Piece(url.path, from_url)]
     elif source.hub_repo:
-        pieces = [Piece(file, _from_hub(source.hub_repo)) for file in _listed(source.file)]
+        pieces = [Piece(file, _from_hub(source.hub_repo)) for file in _as_list(source.file)]
     else:
-        packages, files = _listed(source.package), _listed(source.file)
-        # one package may hold all the parts
+        packages, files = _as_list(source.package), _as_list(source.file)
+        # One package may hold all the parts
         holders = packages if len(packages) == len(files) else packages * len(files)
         pieces = [
             Piece(file, _from_package(package, folder))
             for package, file in zip(holders, files, strict=True)
         ]
-    if len(pieces) == 1 and (named := part_name(pieces[0].name)) and named.number != 1:
+    if len(pieces) == 1 and (part := part_name(pieces[0].name)) and part.number != 1:
         raise UserError(
-            f"models.{model}: {pieces[0].name} is part {named.number} of {named.count}; "
-            f"give the first, {named.of(1)}."
+            f"models.{model}: {pieces[0].name} is part {part.number} of {part.count}; "
+            f"give the first, {part.of(1)}."
         )
     return pieces
 
 
 def all_parts(model: str, pieces: list[Piece], count: int) -> list[Piece]:
-    """The `count` parts of a split model: those that are named, or those that the first's name tells.
+    """The `count` parts of a split model, as listed in the source or derived from the first's name.
 
-    Raises `UserError` when their number is another one.
+    Raises `UserError` when the source lists another number of parts.
     """
     only = pieces[0]
-    if len(pieces) == 1 and (named := part_name(only.name)) and named.count == count:
-        return [only._replace(name=name) for name in named.all]
+    if len(pieces) == 1 and (part := part_name(only.name)) and part.count == count:
+        return [only._replace(name=name) for name in part.all]
     if len(pieces) != count:
         raise UserError(
             f"models.{model}: {only.name} is the first of {count} parts by its header, but "
-            f"{len(pieces)} {'is' if len(pieces) == 1 else 'are'} given; list all {count} as `file`, in order."
+            f"{len(pieces)} {'is' if len(pieces) == 1 else 'are'} given; list all {count} as "
+            "`file`, in order."
         )
     return pieces
 
@@ -84,5 +85,5 @@ def _from_package(package: str, folder: Path) -> Callable[[str, BinaryIO], None]
     return fetch
 
 
-def _listed(given: str | list[str] | None) -> list[str]:
-    return [given] if isinstance(given, str) else given or []
+def _as_list(value: str | list[str] | None) -> list[str]:
+    return [value] if isinstance(value, str) else value or []
