@@ -1,1 +1,1 @@
-"""What each subcommand of `mls` does that is more than one call."""
+"""The subcommands of `mls` that take more than one call."""

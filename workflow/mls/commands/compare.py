@@ -12,14 +12,14 @@ from mls.core.errors import UserError
 from mls.report.pages.comparison import comparison_view, lines, render
 
 WORSE = 2
-"""Exit status when a cell is worse; 1 is that of an error."""
+"""Exit status when a cell is worse; an error has 1."""
 
 
 def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | None) -> int:
     """Compare, write the page and print a line for each cell. Returns the exit status.
 
-    fail_if_worse: the margin, such as `5%`. With it, the status is `WORSE` when a cell is worse.
-    Raises `UserError`.
+    base, new: folders of results, or archives. fail_if_worse: the margin, such as `5%`; with one,
+    the status is `WORSE` when a cell is worse. Raises `UserError`.
     """
     margin = MARGIN if fail_if_worse is None else _fraction(fail_if_worse)
     with opened(base) as before, opened(new) as after:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the printed block, `run.json` and `requests.parquet`; see `core.run_folder` too."""
+"""A run's results: printed block, `run.json`, `requests.parquet`; see also `core.run_folder`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from mls.server.telemetry.samples import collect
 
 
 class Outcome:
-    """Collects what rank 0 learns about one repeat and writes it down."""
+    """Collects rank 0's facts about one repeat and writes them to the run's folder."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Outcome:
         self._settings = settings
         self._seed = seed
         self._urls = urls = [target.url for target in targets]
-        # the config's, or the environment's
+        # The config's, or the environment's
         self._proxy = without_password(targets[0].proxy) if targets[0].proxy else None
         self._each: list[dict[str, Any]] = []
         self._engines: list[dict[str, Any]] = json.loads(os.environ.get(FACTS_VARIABLE, "[]"))
@@ -70,37 +70,37 @@ class Outcome:
         self._served_as: str | None = None
         self._left_out: tuple[str, ...] = ()
         path = run_path(config, settings.cell, settings.repeat)
-        # short, and no two runs share it: it tells apart the requests in a server's log
+        # Short, and unique to the run: it tells the runs' requests apart in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
 
     @property
     def salted(self) -> bool:
-        """Whether each request has a `cache_salt` of its own: not for llama.cpp's server, if it is ours."""
+        """Whether each request has a `cache_salt` of its own; a managed server needs none."""
         return not self._managed and salts(without(self._settings.run, self._left_out))
 
     def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
         """(model name to send, run id, fields that the server refuses).
 
-        The name is the config's, else one that the server lists. Raises `UserError`.
+        The name is the config's, else the server's; None sends none. Raises `UserError`.
         """
-        given = self._settings
-        models = None if given.served_as else api.models()
-        self._served_as = given.served_as or model_list.model_to_ask_for(models, given.run)
-        if not self._managed:  # llama.cpp's server takes them all
+        settings = self._settings
+        models = None if settings.served_as else api.models()
+        self._served_as = settings.served_as or model_list.model_to_ask_for(models, settings.run)
+        if not self._managed:  # llama.cpp's server takes all fields
             try:
                 self._left_out = refused_fields(api, self._settings.run, self._served_as)
             except RefusedError as error:
                 models = models or api.models()
-                name = str(given.cell["model"])
+                name = str(settings.cell["model"])
                 raise model_list.explain(
-                    error, name, given.served_as, self._served_as, models
+                    error, name, settings.served_as, self._served_as, models
                 ) from None
-            except UserError:  # too busy, or down: the load's requests are tried again
+            except UserError:  # Too busy, or down: the load retries its own requests
                 pass
         return self._served_as, self._run_id, self._left_out
 
     def before(self, apis: list[ServerApi]) -> None:
-        """Take the state of the server, or of all, before the load. Never raises."""
+        """Record the state of all servers before the load. Never raises."""
         states = [_state(api) for api in apis]
         self._before = pooled(states)
         self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
@@ -114,7 +114,7 @@ class Outcome:
         }
 
     def after(self, apis: list[ServerApi]) -> None:
-        """Take the server's state after the load. Never raises: it may have died."""
+        """Record the state of all servers after the load. Never raises: a server may have died."""
         assert self._noise
         self._host["after"] = self._noise.sample()
         self._host["listeners"] = self._noise.listeners
@@ -123,30 +123,30 @@ class Outcome:
         for each, state in zip(self._each, states, strict=True):
             each["after"] = state
 
-    def conclude(self, gathered: Harvest) -> None:
-        """Summarize, write, print. Raises `UserError` when there is nothing to call a result."""
-        telemetry = collect(*_span_ns(gathered.table))
-        resolved = self._settings
+    def conclude(self, harvest: Harvest) -> None:
+        """Summarize the repeat, write and print it. Raises `UserError` when there is no result."""
+        telemetry = collect(*_span_ns(harvest.table))
+        settings = self._settings
         observation = Observation(
-            table=gathered.table,
-            run=resolved.run,
-            load=resolved.load,
-            workload=resolved.workload,
-            clock="user" if any(r["clock"] == "user" for r in gathered.ranks) else "kernel",
-            per_rank=[_cost(rank) for rank in gathered.ranks],
+            table=harvest.table,
+            run=settings.run,
+            load=settings.load,
+            workload=settings.workload,
+            clock="user" if any(r["clock"] == "user" for r in harvest.ranks) else "kernel",
+            per_rank=[_cost(rank) for rank in harvest.ranks],
             metrics_before=self._before.get("metrics"),
             metrics_after=self._after.get("metrics"),
             host=self._host,
-            clocks=_clock(gathered),
-            post=_post(resolved.run, gathered.ranks),
+            clocks=_clock(harvest),
+            post=_post(settings.run, harvest.ranks),
             telemetry=telemetry,
             left_out=self._left_out,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
-        problem = _no_result(gathered, summary)
+        problem = _no_result(harvest, summary)
         if self._output:
-            self._write(gathered, telemetry, summary, verdicts, problem)
+            self._write(harvest, telemetry, summary, verdicts, problem)
         print(seed_block(summary, self._is_llama_cpp()), flush=True)
         for verdict in verdicts:
             if verdict.status in ("warn", "fail"):
@@ -155,14 +155,14 @@ class Outcome:
             raise UserError(problem)
 
     def _where(self) -> str:
-        """Where the server runs: a child of our `mls serve`, else on this host or elsewhere."""
+        """Where the server runs: below this run's `mls serve`, else on this host, or elsewhere."""
         if self._managed:
             return "managed"
         return "local" if self._foreign else "elsewhere"
 
     def _write(
         self,
-        gathered: Harvest,
+        harvest: Harvest,
         telemetry: pa.Table | None,
         summary: Summary,
         verdicts: list[Verdict],
@@ -170,41 +170,41 @@ class Outcome:
     ) -> None:
         assert self._output is not None
         name = PARTIAL if problem else RECORDS
-        assert gathered.file is not None
-        files = {name: file_sha256(gathered.file)}
-        gathered.file.replace(self._output / name)
+        assert harvest.file is not None
+        files = {name: file_sha256(harvest.file)}
+        harvest.file.replace(self._output / name)
         discard_parts(self._output)
         if problem:
             return
         if telemetry is not None:
             files[TELEMETRY] = _write_table(self._output / TELEMETRY, telemetry)
-        else:  # that of an earlier try is not of this run
+        else:  # An earlier attempt's telemetry isn't of this run
             (self._output / TELEMETRY).unlink(missing_ok=True)
-        result = self._result(gathered, summary, verdicts, files)
+        result = self._result(harvest, summary, verdicts, files)
         write(self._output / RUN, result.model_dump_json(indent=1) + "\n")
         (self._output / FAILURE).unlink(missing_ok=True)
 
     def _result(
         self,
-        gathered: Harvest,
+        harvest: Harvest,
         summary: Summary,
         verdicts: list[Verdict],
         files: dict[str, str],
     ) -> RunResult:
-        resolved = self._settings
+        settings = self._settings
         return RunResult(
-            cell=resolved.cell,
-            repeat=resolved.repeat,
+            cell=settings.cell,
+            repeat=settings.repeat,
             config={
                 "name": self._config.name,
                 "seed": self._seed,
                 "run_id": self._run_id,
-                "run": resolved.run.model_dump(),
-                "load": resolved.load.model_dump(),
-                "workload": resolved.workload.model_dump(),
+                "run": settings.run.model_dump(),
+                "load": settings.load.model_dump(),
+                "workload": settings.workload.model_dump(),
                 "server": self._server_settings(),
-                "model": resolved.model.model_dump(exclude_none=True)
-                | {"file_sha256": _file_sha256(Path(self._config.results), resolved.cell["model"])},
+                "model": settings.model.model_dump(exclude_none=True)
+                | {"file_sha256": _file_sha256(Path(self._config.results), settings.cell["model"])},
             },
             environment=_environment(Path(self._config.results)),
             server={
@@ -216,13 +216,13 @@ class Outcome:
                 **({"each": self._each} if len(self._urls) > 1 else {}),
             },
             workload={
-                "endpoint": resolved.run.endpoint,
-                "prompts": resolved.workload.kind,
-                "body": body_fields(without(resolved.run, self._left_out), self._served_as),
+                "endpoint": settings.run.endpoint,
+                "prompts": settings.workload.kind,
+                "body": body_fields(without(settings.run, self._left_out), self._served_as),
                 "left_out": list(self._left_out),
                 "salted": self.salted,
             },
-            clock=_clock(gathered),
+            clock=_clock(harvest),
             host=self._host,
             summary=summary,
             verdicts=verdicts,
@@ -230,26 +230,26 @@ class Outcome:
         )
 
     def _is_llama_cpp(self) -> bool:
-        """By its own word: no other has these counters, or slots."""
+        """Whether the server is llama.cpp's: no other has its counters or slots."""
         return bool(self._managed or self._before.get("metrics") or self._before.get("slots"))
 
     def _server_settings(self) -> dict[str, Any]:
-        """As the config has them, but for the password of a proxy."""
+        """The config's server settings, without the password of a proxy."""
         server = self._settings.server.model_dump()
         return server | ({"proxy": self._proxy} if server["proxy"] else {})
 
 
-def _clock(gathered: Harvest) -> dict[str, Any]:
-    started = datetime.fromtimestamp(gathered.start_unix_ns / NS_PER_S, UTC)
-    kept = ("rank", "offset", "wall_clock_steps")
+def _clock(harvest: Harvest) -> dict[str, Any]:
+    start = datetime.fromtimestamp(harvest.start_unix_ns / NS_PER_S, UTC)
+    keys = ("rank", "offset", "wall_clock_steps")
     return {
-        "started_utc": started.isoformat(),
-        "ranks": [{key: rank[key] for key in kept} for rank in gathered.ranks],
+        "started_utc": start.isoformat(),
+        "ranks": [{key: rank[key] for key in keys} for rank in harvest.ranks],
     }
 
 
 def seed_block(summary: Summary, llama_cpp: bool) -> str:
-    """The block that the seed's script printed, to the letter for llama.cpp's server."""
+    """The printed block; for llama.cpp's server it is that of the seed's script to the letter."""
     latency = summary.latency_ms
     return (
         f"=== {'llama-server ' if llama_cpp else ''}latency (ms) ===\n"
@@ -263,7 +263,7 @@ def seed_block(summary: Summary, llama_cpp: bool) -> str:
 
 
 def _write_table(path: Path, table: pa.Table) -> str:
-    """Write it as Parquet; the SHA-256 of what was written."""
+    """Write the table as Parquet. Returns the file's SHA-256."""
     buffer = pa.BufferOutputStream()
     pa.parquet.write_table(table, buffer, compression="zstd")
     data = buffer.getvalue().to_pybytes()
@@ -272,7 +272,7 @@ def _write_table(path: Path, table: pa.Table) -> str:
 
 
 def _span_ns(table: pa.Table) -> tuple[int, int]:
-    """From a second before the first start to a second after the last end."""
+    """(begin, end): a second before the first start, a second after the last end."""
     first, last = pc.min(table["start_ns"]).as_py(), pc.max(table["end_ns"]).as_py()
     return (first or 0) - NS_PER_S, (last or 0) + NS_PER_S
 
@@ -280,28 +280,29 @@ def _span_ns(table: pa.Table) -> tuple[int, int]:
 def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
     if run.cuda_post == "off":
         return None
-    told = [rank["post"] for rank in ranks if rank["post"]]
+    posts = [rank["post"] for rank in ranks if rank["post"]]
     return PostFacts(
         asked=run.cuda_post,
         work=run.cuda_post_work,
-        reason=next((post["reason"] for post in told if post["reason"]), None),
-        cards=[f"{post['card']} {post['name']}" for post in told if post["card"] is not None],
+        reason=next((post["reason"] for post in posts if post["reason"]), None),
+        cards=[f"{post['card']} {post['name']}" for post in posts if post["card"] is not None],
     )
 
 
-def _no_result(gathered: Harvest, summary: Summary) -> str | None:
-    gone = next((rank["gone"] for rank in gathered.ranks if rank["gone"]), None)
-    if gone:
-        return f"{gone} {summary.requests.ok} requests had been answered."
-    posts = [(rank["rank"], rank["post"]["failed"]) for rank in gathered.ranks if rank["post"]]
-    lost = next(((rank, why) for rank, why in posts if why), None)
-    if lost:
-        return f"Rank {lost[0]}'s card was lost in mid-run: {lost[1]}."
+def _no_result(harvest: Harvest, summary: Summary) -> str | None:
+    """Why the repeat has no result; None when it has one."""
+    message = next((rank["gone"] for rank in harvest.ranks if rank["gone"]), None)
+    if message:
+        return f"{message} {summary.requests.ok} requests had been answered."
+    posts = [(rank["rank"], rank["post"]["failed"]) for rank in harvest.ranks if rank["post"]]
+    failure = next(((rank, why) for rank, why in posts if why), None)
+    if failure:
+        return f"Rank {failure[0]}'s card was lost in mid-run: {failure[1]}."
     if summary.requests.ok == 0:
-        texts = [t for t in gathered.table["error_text"].to_pylist() if t]
+        texts = [t for t in harvest.table["error_text"].to_pylist() if t]
         kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())
-        said = f" The first error said: {texts[0]}" if texts else ""
-        return f"None of {summary.requests.total} requests succeeded ({kinds}).{said}"
+        quotation = f" The first error said: {texts[0]}" if texts else ""
+        return f"None of {summary.requests.total} requests succeeded ({kinds}).{quotation}"
     return None
 
 
@@ -326,23 +327,23 @@ def _cost(rank: dict[str, Any]) -> RankCost:
 
 def _environment(results: Path) -> dict[str, Any]:
     try:
-        described = json.loads((results / "environment" / "environment.json").read_text())
+        description = json.loads((results / "environment" / "environment.json").read_text())
     except (OSError, ValueError):
         return {"digest": None}
-    return {"digest": described.get("digest"), "host": described.get("host")}
+    return {"digest": description.get("digest"), "host": description.get("host")}
 
 
 def _file_sha256(results: Path, model: str) -> str | None:
-    """SHA-256 of the model's file as it was fetched; None when the server is not ours."""
+    """SHA-256 of the model's file by its description; None for a server that isn't managed."""
     try:
-        described = json.loads((results / "models" / f"{model}.json").read_text())
+        description = json.loads((results / "models" / f"{model}.json").read_text())
     except (OSError, ValueError):
         return None
-    return described.get("sha256")
+    return description.get("sha256")
 
 
 def _or_dash(value: float | None, form: str) -> str:
-    """A figure; a dash where it isn't known."""
+    """A figure; a dash where it is unknown."""
     return "–" if value is None else format(value, form)
 
 

@@ -1,4 +1,4 @@
-"""`mls probe`: what a server is, said and written down."""
+"""`mls probe`: a server's properties, printed or written to a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mls.server.probe_result import Probe
 
 
 def _check_transport(config: Config, model: str, url: str, probe: Probe) -> None:
-    """Raise `UserError` when the run's transport can't read what the probe's HTTP library can."""
+    """Raise `UserError` when the run's transport can't read a reply that the probe can."""
     cell = next(cell for cell in cells(config) if cell["model"] == model)
     point = settings(config, cell, 1)
     if point.run.transport != "epoll":
@@ -37,34 +37,38 @@ def _check_transport(config: Config, model: str, url: str, probe: Probe) -> None
 
 def probe_server(
     urls: list[str],
-    config: Path | None,
+    path: Path | None,
     model: str | None,
     api_key_env: str | None,
     output: Path | None,
 ) -> None:
-    """Probe, say what was found, write it down. Raises `UserError` when it can't be benchmarked."""
-    loaded = (
-        load_config(config)
-        if config
+    """Probe the servers, and print the probe or write it to `output`.
+
+    urls: the servers'; [] stands for the config's. Raises `UserError` when a server can't be
+    benchmarked.
+    """
+    config = (
+        load_config(path)
+        if path
         else parse_config({"models": {model or "server": {"served_as": model}}})
     )
     if api_key_env:
-        data = loaded.model_dump(exclude_unset=True)
-        loaded = parse_config(
+        data = config.model_dump(exclude_unset=True)
+        config = parse_config(
             data | {"server": data.get("server", {}) | {"api_key_env": api_key_env}}
         )
-    name = model or next(iter(loaded.models))
-    roots = urls or loaded.server.addresses
+    name = model or next(iter(config.models))
+    roots = urls or config.server.addresses
     if not roots:
         raise UserError("Give --server URL.")
     urls = [server_url(root) for root in roots]
-    found = probe_all(loaded, name, urls)
-    for url, probe in zip(urls, [found, *found.others], strict=True):
-        _check_transport(loaded, name, url, probe)
-    described = found.model_dump(mode="json")
+    result = probe_all(config, name, urls)
+    for url, probe in zip(urls, [result, *result.others], strict=True):
+        _check_transport(config, name, url, probe)
+    record = result.model_dump(mode="json")
     if output:
-        write_json(output, described)
+        write_json(output, record)
     else:
-        Console().print_json(data=described)
-    for warning in found.warnings:
+        Console().print_json(data=record)
+    for warning in result.warnings:
         Console(stderr=True).print(f"warning: {warning}", markup=False, highlight=False)

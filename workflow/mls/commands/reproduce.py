@@ -17,15 +17,14 @@ from mls.core.files import write_json
 from mls.report.archive.verification import verify
 
 ROOT = PACKAGE.parent.parent
-"""The checkout, whose Snakefile does the measuring."""
+"""The checkout, whose Snakefile measures."""
 
 
 def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | None) -> int:
     """Verify the archive, measure its config into `results`, and compare. Returns the exit status.
 
-    The new page has the archive as its baseline; `reproduced.html` in `results` is the comparison.
-    Raises `UserError` when the archive is not as it was made, its parts don't belong together, or
-    nothing could be measured.
+    The new page has the archive as its baseline. The comparison is `reproduced.html` in `results`.
+    Raises `UserError` when the archive fails verification, or nothing could be measured.
     """
     verify(archive)
     config = _config(archive, results)
@@ -48,7 +47,7 @@ def _config(archive: Path, results: Path) -> dict[str, object]:
                 f"{archive} has no {CONFIG}: it wasn't made by `mls archive`."
             ) from None
     config |= {"results": str(results.resolve()), "baseline": str(archive.resolve())}
-    parse_config(config)  # one sentence, should this version no longer know a key
+    parse_config(config)  # Turns a key that this version lacks into one sentence
     return config
 
 

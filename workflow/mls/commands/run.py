@@ -37,7 +37,7 @@ from mls.server.access import target_of
 from mls.server.api import ServerApi
 
 _QUIET_PROGRESS_S = 10
-_TELLING_S = 5
+_MESSAGE_GRACE_S = 5
 _RESERVE_BYTES = 32 * MIB
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def run(
     Run it under mpirun: `mpirun -n 3 mls run --server URL --inflight 8`. Options given here
     replace the config's.
     """
-    given = {
+    values = {
         "endpoint": endpoint,
         "iters": iters,
         "rounds": rounds,
@@ -99,7 +99,7 @@ def run(
         "scheduler": scheduler,
         "cuda_post": cuda_post,
     }
-    options = {key: value for key, value in given.items() if value is not None}
+    options = {key: value for key, value in values.items() if value is not None}
     with _Rank(output):
         die_with_parent()
         if output:
@@ -117,30 +117,31 @@ def main() -> None:
 
 
 class _Rank:
-    """Turns what goes wrong on a rank into one sentence and an exit status for all ranks."""
+    """Turns an error on a rank into one sentence and an exit status of all ranks."""
 
     def __init__(self, output: Path | None) -> None:
         self._output = output
-        self._reserve = mmap.mmap(-1, _RESERVE_BYTES)  # address space only, until it is written to
+        # Address space only, as nothing is written to it
+        self._reserve = mmap.mmap(-1, _RESERVE_BYTES)
 
     def __enter__(self) -> None:
         raise_on_interrupt()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, UserError):
-            # raised alike on every rank, or by rank 0 when the others have no more to do
+            # Raised on every rank, or by rank 0 after the others have ended their work
             if MPI.COMM_WORLD.rank == 0:
                 tell(f"mls run: {error}")
                 if self._output:
                     write_failure(self._output, str(error))
-            else:  # whose exit first ends all: rank 0's, when it has told
-                time.sleep(_TELLING_S)
+            else:  # The first exit ends all ranks: let rank 0 print its message before
+                time.sleep(_MESSAGE_GRACE_S)
             raise typer.Exit(1)
         if error is not None and not isinstance(error, typer.Exit | SystemExit):
             try:
                 self._tell(error)
             finally:
-                MPI.COMM_WORLD.Abort(1)  # else the other ranks wait for this one for ever
+                MPI.COMM_WORLD.Abort(1)  # Else the other ranks would wait for this one for ever
 
     def _tell(self, error: BaseException) -> None:
         if isinstance(error, KeyboardInterrupt):
@@ -155,18 +156,18 @@ class _Rank:
             tell(traceback.format_exc())
 
     def _out_of_memory(self) -> None:
-        self._reserve.close()  # to say so takes some memory, too
-        said = (
+        self._reserve.close()  # The message takes some memory, too
+        message = (
             f"Rank {MPI.COMM_WORLD.rank} ran out of memory (`ulimit -v`, or a limit of the batch "
             "system): raise the limit, send fewer requests in a repeat, or use more ranks."
         )
-        tell(f"mls run: {said}")
+        tell(f"mls run: {message}")
         if self._output:
-            write_failure(self._output, said)
+            write_failure(self._output, message)
 
 
 class _Plan:
-    """What the options and the config come to."""
+    """A repeat's config, settings and seed, by the options and the config file."""
 
     def __init__(self, config: Config, cell: dict[str, Any], repeat: int, seed: int | None) -> None:
         self.config = config
@@ -193,11 +194,12 @@ def _plan(
         return _Plan(config, {"model": "server"} | _point(config.run), repeat, seed)
     config = load_config(path)
     point = parse_cell(config, cell)
-    chosen = {*config.sweep, *([config.search.axis] if config.search else [])}
-    swept = [key for key in options if key in chosen] + (["model"] if model else [])
-    if swept:
+    cell_axes = {*config.sweep, *([config.search.axis] if config.search else [])}
+    conflicts = [key for key in options if key in cell_axes] + (["model"] if model else [])
+    if conflicts:
         raise UserError(
-            f"{swept[0]} is an axis of {path}: choose the cell, with --cell {swept[0]}=…, instead."
+            f"{conflicts[0]} is an axis of {path}: choose the cell, with --cell {conflicts[0]}=…, "
+            "instead."
         )
     if options or api_key_env:
         run_keys = config.run.model_dump(exclude_unset=True)
@@ -208,7 +210,7 @@ def _plan(
             data["server"] = {**data.get("server", {}), "api_key_env": api_key_env}
         config = parse_config(data)
         point = parse_cell(
-            config, [f"{axis}={value}" for axis, value in point.items() if axis in chosen]
+            config, [f"{axis}={value}" for axis, value in point.items() if axis in cell_axes]
         )
     plan = _Plan(config, point, repeat, seed)
     if plan.settings.run.ranks != ranks:
@@ -224,22 +226,22 @@ def _point(run: Run) -> dict[str, Any]:
 
 
 def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
-    resolved = plan.settings
+    cell_settings = plan.settings
     comm = MPI.COMM_WORLD
-    # asked on rank 0 alone: other hosts need not have these in their environment
-    urls = servers or resolved.server.addresses or [""]
+    # On rank 0 alone: other hosts may lack these variables
+    urls = servers or cell_settings.server.addresses or [""]
     targets = _from_rank0(
-        comm, lambda: tuple(target_of(url, resolved.server, resolved.run) for url in urls)
+        comm, lambda: tuple(target_of(url, cell_settings.server, cell_settings.run) for url in urls)
     )
-    # what a server has shown not to have isn't asked for again, so these are made once
+    # One object a server for the whole run: each remembers the endpoints that its server lacks
     apis: list[ServerApi] = []
     outcome = None
     if comm.rank == 0:
-        outcome = Outcome(plan.config, resolved, plan.seed, targets, output)
+        outcome = Outcome(plan.config, cell_settings, plan.seed, targets, output)
 
     def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
-        apis.extend(ServerApi(target, run=resolved.run) for target in targets)
+        apis.extend(ServerApi(target, run=cell_settings.run) for target in targets)
         return *outcome.introduce(apis[0]), outcome.salted
 
     def ready() -> None:
@@ -247,22 +249,24 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         outcome.before(apis)
 
     served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
-    sent = replace(resolved, run=without(resolved.run, left_out))
+    final_settings = replace(cell_settings, run=without(cell_settings.run, left_out))
     results = Path(plan.config.results)
-    materials = _from_rank0(comm, lambda: prepare(sent, plan.seed, results, apis[0], served_as))
+    materials = _from_rank0(
+        comm, lambda: prepare(final_settings, plan.seed, results, apis[0], served_as)
+    )
     if comm.rank == 0:
         for note in materials.notes:
             print(f"mls run: {note}", file=sys.stderr, flush=True)
-    spec = RunSpec(sent, targets, served_as, plan.seed, run_id, materials, salted)
-    with _Progress(resolved.run, comm.rank == 0) as progress:
-        gathered: Harvest | None = perform(comm, spec, progress.update, ready, output)
-    if gathered is not None and outcome:
+    spec = RunSpec(final_settings, targets, served_as, plan.seed, run_id, materials, salted)
+    with _Progress(cell_settings.run, comm.rank == 0) as progress:
+        harvest: Harvest | None = perform(comm, spec, progress.update, ready, output)
+    if harvest is not None and outcome:
         outcome.after(apis)
-        outcome.conclude(gathered)
+        outcome.conclude(harvest)
 
 
 def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
-    """What rank 0 finds out, on every rank; its `UserError` too."""
+    """Rank 0's answer, on every rank. Raises rank 0's `UserError` on every rank."""
     answer: T | None = None
     problem = None
     if comm.rank == 0:
@@ -270,22 +274,22 @@ def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
             answer = ask()
         except UserError as error:
             problem = str(error)
-    wait_all(comm)  # asleep: what rank 0 asks for may take a while
-    told: tuple[T, str | None] = comm.bcast((answer, problem), root=0)
-    result, problem = told
+    wait_all(comm)  # Without load on the CPU: rank 0 may take a while
+    message: tuple[T, str | None] = comm.bcast((answer, problem), root=0)
+    result, problem = message
     if problem:
         raise UserError(problem)
     return result
 
 
 class _Progress:
-    """A live line on a terminal, a plain line every ten seconds elsewhere; on standard error."""
+    """Progress on standard error: a live line on a terminal, else a line every ten seconds."""
 
-    def __init__(self, run: Run, shown: bool) -> None:
+    def __init__(self, run: Run, is_reporter: bool) -> None:
         self._console = Console(stderr=True)
         self._total = run.requests
-        self._shown = shown and run.ranks > 1
-        self._live = self._shown and self._console.is_terminal
+        self._is_visible = is_reporter and run.ranks > 1
+        self._live = self._is_visible and self._console.is_terminal
         self._last = time.monotonic()
         self._bar = Progress(
             TextColumn(f"inflight {run.inflight}, ranks {run.ranks}"),
@@ -309,12 +313,12 @@ class _Progress:
 
     def update(self, handed_out: int) -> None:
         now = time.monotonic()
-        if not handed_out:  # shares fixed beforehand: rank 0 knows of no progress
+        if not handed_out:  # With fixed shares rank 0 has no count
             return
         if self._live and now - self._last > 0.5:
             self._bar.update(self._task, completed=handed_out, refresh=True)
             self._last = now
-        elif self._shown and not self._live and now - self._last > _QUIET_PROGRESS_S:
+        elif self._is_visible and not self._live and now - self._last > _QUIET_PROGRESS_S:
             of = f" of {self._total}" if self._total else ""
             print(f"mls run: {handed_out}{of} requests handed out", file=sys.stderr, flush=True)
             self._last = now

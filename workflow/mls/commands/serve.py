@@ -1,4 +1,4 @@
-"""`mls serve`: starts the config's server, or one of a bare model file, and a command beside it."""
+"""`mls serve`: the config's server, or a bare model file's, and a command beside it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ def serve_for(
     output: Path | None,
     probe: Path | None,
 ) -> int:
-    """Run `command` beside the server that the options describe. Returns its exit status.
+    """Run `command` beside the server that the options describe. Returns the command's exit status.
 
-    Raises `UserError`. `output` is the folder of a run, in which a failure is recorded.
+    output: the run's folder, for a record of a failure. probe: the probe's file, which must exist.
+    Raises `UserError`.
     """
     if output:
         begin(output)
@@ -53,21 +54,21 @@ def serve_for(
             write_failure(output, str(error))
         raise
     if output and not status and not (output / RUN).exists():
-        # such as Open MPI's, when it has lost a host
+        # Open MPI does so after the loss of a host
         end(output, "The launcher reported success, but there is no result; see the log.")
         return 1
     if output:
-        end(output, _why(status))
+        end(output, _failure(status))
     return status
 
 
-def _why(status: int) -> str | None:
-    """The message about a run that ended with this exit status; None when it succeeded."""
+def _failure(status: int) -> str | None:
+    """The message about a run with this exit status; None for success."""
     if not status:
         return None
     if status in (128 + signal.SIGINT, 128 + signal.SIGTERM):
         return "The run was interrupted; its log says more."
-    if status in (signal.SIGKILL, 128 + signal.SIGKILL):  # MPICH's mpirun, and others
+    if status in (signal.SIGKILL, 128 + signal.SIGKILL):  # By MPICH's mpirun, and others
         return (
             "A process of the run was killed (SIGKILL), as the kernel does when memory runs out "
             "(`dmesg` tells); its log says more."
@@ -97,7 +98,7 @@ def _what_to_serve(
 
 
 def _reachable(config: Config, server: Server) -> Server:
-    """The server with a listening address that all hosts of the ranks reach. Raises `UserError`."""
+    """The server with a listening address that the ranks' hosts reach. Raises `UserError`."""
     names = hosts(config.mpi)
     if not names:
         return server
