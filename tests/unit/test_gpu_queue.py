@@ -40,7 +40,7 @@ class HostCard:
         assert slot not in self.busy and 0 < len(data) <= self.slot_bytes
         self.busy[slot] = (reference(bytes(data), WORK, first) + self.error, self.slow)
 
-    def done(self, slot: int) -> bool:
+    def is_complete(self, slot: int) -> bool:
         checksum, looks = self.busy[slot]
         self.busy[slot] = (checksum, looks - 1)
         return looks <= 0
@@ -145,10 +145,10 @@ def test_a_run_goes_on_without_a_card():
     posting = Posting(Run(cuda_post="auto"), 0)
     reply = exchange(b"reply")
     posting.begin()
-    posting.finished(reply)
+    posting.submit(reply)
     posting.poll()
     results, facts = posting.conclude()
-    (verdict,) = posting.judged([reply])
+    (verdict,) = posting.verify([reply])
     assert not results and facts["reason"] == NO_CARD and verdict.error is None
 
 

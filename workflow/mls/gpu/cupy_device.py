@@ -87,7 +87,7 @@ class CupyCard:
             )  # fmt: skip
             end.record(stream)
 
-    def done(self, slot: int) -> bool:
+    def is_complete(self, slot: int) -> bool:
         """Whether the work of a slot is over. Returns at once. Raises `CardError`."""
         with self._on_card():
             return bool(self._slots[slot].events[3].done)

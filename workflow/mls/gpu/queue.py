@@ -59,7 +59,7 @@ class PostQueue:
         if not self._launches and not self._backlog:
             return
         try:
-            while self._launches and self._card.done(self._launches[0][1]):
+            while self._launches and self._card.is_complete(self._launches[0][1]):
                 self._take_out(*self._launches.popleft())
             while self._backlog and self._free:
                 job, data, first = self._backlog.popleft()

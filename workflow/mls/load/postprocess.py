@@ -10,7 +10,7 @@ from mls.gpu.device import PostResult
 from mls.gpu.queue import PostQueue, open_queue
 from mls.load.transport.exchange import Exchange
 
-if TYPE_CHECKING:  # its import starts MPI, which a probe goes without
+if TYPE_CHECKING:  # Its import starts MPI, which a probe doesn't need
     from mls.load.mpi.roles import Role
 
 _OK = 200
@@ -19,7 +19,7 @@ _OK = 200
 class Posting:
     """Hands a rank's complete replies to its card, and returns the times at the end.
 
-    `finished` and `poll` return at once, since they are called while load is running.
+    `submit` and `poll` return at once, since they are called while load is running.
     """
 
     def __init__(self, run: Run, local_rank: int) -> None:
@@ -38,10 +38,10 @@ class Posting:
         """Whether replies are post-processed."""
         return self._queue is not None
 
-    def finished(self, exchange: Exchange) -> None:
+    def submit(self, exchange: Exchange) -> None:
         """Hand in the reply of a complete exchange, unless it failed."""
         if self._queue and exchange.error is None and exchange.status == _OK:
-            # the raw reads of the connection; a transport that unframes by itself has bodies only
+            # The raw reads of the connection. A transport that unframes by itself has bodies only
             reads = [data for data, *_ in exchange.reads]
             self._queue.submit(exchange.job, reads or [data for data, _ in exchange.pieces])
 
@@ -68,7 +68,7 @@ class Posting:
         self._queue.close()
         return self._queue.results, self._facts | {"failed": self._queue.failure}
 
-    def judged(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
+    def verify(self, exchanges: Iterable[Exchange]) -> Iterator[Exchange]:
         """The exchanges; one with a wrong checksum becomes an error. After `conclude`."""
         for exchange in exchanges:
             if exchange.job == self._wrong_job:

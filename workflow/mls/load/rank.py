@@ -201,7 +201,7 @@ def _close(
         transport.close()
     post_results, post = worker.posting.conclude() if worker else ({}, None)
     tables = records(
-        worker.posting.judged(outcome.spool) if worker else outcome.spool,
+        worker.posting.verify(outcome.spool) if worker else outcome.spool,
         plan.builder,
         rank=comm.rank,
         keep_output=plan.spec.run.keep_output,

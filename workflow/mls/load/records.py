@@ -41,9 +41,9 @@ def records(
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
-    rank 0's. post_results: job → result of the reply's post-processing. stages: number of each job's
-    stage, None when the load has no stages. A table ends with the request that brings it to 50,000
-    chunks: while it is made, each chunk takes a hundred bytes.
+    rank 0's. post_results: job → result of the reply's post-processing. stages: the number of each
+    job's stage, None when the load has no stages. A table ends with the request that brings it to
+    50,000 chunks: while it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
     chunks = 0

@@ -1,4 +1,4 @@
-"""One request as a run sends it, for the probe: can the load generator read this server's replies?"""
+"""A trial of the load generator for the probe: one request, sent as a run sends it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mls.protocol.request import RequestBuilder, Target
 MOST_TOKENS = 16
 
 UNREADABLE = ("bad_http", "bad_encoding")
-"""Kinds of errors of replies that an HTTP library for all purposes reads, and the epoll transport not."""
+"""Kinds of errors of replies that a general HTTP library can read, but not the epoll transport."""
 
 
 def trial(target: Target, run: Run, served_as: str | None) -> Reply:
-    """The reply to one short request by the epoll transport. Raises `UserError` as a run's start does."""
+    """The reply to one short request, by the epoll transport. Raises `UserError` as a run does."""
     short = run.model_copy(
         update={"max_tokens": min(run.max_tokens, MOST_TOKENS), "cuda_post": "off", "retries": 0}
     )

@@ -208,7 +208,7 @@ class EpollTransport:
             exchange.start_ns = time.monotonic_ns()
         self._pool.send(connection, wire)
 
-    def connected(self, connection: Connection) -> None:
+    def on_open(self, connection: Connection) -> None:
         self._watch.reached()
         if connection.exchange:
             connection.exchange.connected_ns = time.monotonic_ns()
@@ -223,7 +223,7 @@ class EpollTransport:
         except BlockingIOError:
             return
         except OSError as error:
-            self.broken(connection, error)
+            self.on_break(connection, error)
             return
         now = time.monotonic_ns()
         exchange = connection.exchange
@@ -273,7 +273,7 @@ class EpollTransport:
             self._pool.hang_up(connection)  # the reply's end is the connection's
             self._complete(connection)
         else:
-            self.broken(connection, None)
+            self.on_break(connection, None)
 
     def _complete(self, connection: Connection, free_ns: int | None = None) -> None:
         """End a request whose reply is complete. free_ns: its place's free time, if not the end."""
@@ -291,11 +291,11 @@ class EpollTransport:
         connection.exchange = None
         self._pacing.free(connection, exchange, free_ns or end_ns)
         self._spool.add(exchange)
-        self._posting.finished(exchange)
+        self._posting.submit(exchange)
 
     # --- failures ---
 
-    def broken(self, connection: Connection, error: OSError | None) -> None:
+    def on_break(self, connection: Connection, error: OSError | None) -> None:
         """Send the request again if that is safe, else fail it."""
         exchange = connection.exchange
         reused = not connection.fresh
@@ -317,7 +317,7 @@ class EpollTransport:
         else:
             self._fail(connection, "reset", reason if error else f"{reason} without a reply")
 
-    def refused(self, connection: Connection, error: OSError) -> None:
+    def on_refusal(self, connection: Connection, error: OSError) -> None:
         exchange = connection.exchange
         assert exchange is not None
         self._pool.hang_up(connection)

@@ -30,12 +30,12 @@ class Exchange:
     __slots__ = (
         "arrived_ns",
         "attempts",
-        "begun",
         "connected_ns",
         "end_ns",
         "error",
         "error_text",
         "event_stream",
+        "has_content",
         "held_ns",
         "job",
         "location",
@@ -70,7 +70,7 @@ class Exchange:
         self.event_stream = False
         self.location: str | None = None  # of a redirect
         self.held_ns = 0  # when the client hung up on a reply that was complete
-        self.begun = False  # whether `limits` has seen content
+        self.has_content = False  # Set by `limits`: whether a content-bearing chunk has come
         self.error: str | None = None
         self.error_text: str | None = None
         self.reads: list[Read] = []

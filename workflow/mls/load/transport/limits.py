@@ -66,15 +66,15 @@ def _has_content(exchange: Exchange) -> bool:
     As little of the reply is parsed as possible: its first read, the first two, four, …
     """
     count = 1
-    while not exchange.begun and exchange.reads:
+    while not exchange.has_content and exchange.reads:
         head = copy.copy(exchange)
         head.reads, head.pieces, head.arrived_ns, head.read_ns = exchange.reads[:count], [], [], []
         unframe(head)
-        exchange.begun = bool(parse(head).chunk_reads)
+        exchange.has_content = bool(parse(head).chunk_reads)
         if count >= len(exchange.reads):
             break
         count *= 2
-    return exchange.begun
+    return exchange.has_content
 
 
 def _ns(limit_s: float | None) -> int | None:

@@ -17,16 +17,16 @@ from mls.protocol.request import Target
 class Owner(Protocol):
     """The owner of a pool, which sends on its connections. The pool reports events to it."""
 
-    def connected(self, connection: Connection) -> None:
-        """The connection is open."""
+    def on_open(self, connection: Connection) -> None:
+        """Called when the connection is open."""
         ...
 
-    def refused(self, connection: Connection, error: OSError) -> None:
-        """The connection could not be opened."""
+    def on_refusal(self, connection: Connection, error: OSError) -> None:
+        """Called when the connection could not be opened."""
         ...
 
-    def broken(self, connection: Connection, error: OSError | None) -> None:
-        """The connection broke. error: None when the server closed it."""
+    def on_break(self, connection: Connection, error: OSError | None) -> None:
+        """Called when the connection broke. error: None when the server closed it."""
         ...
 
 
@@ -110,10 +110,10 @@ class ConnectionPool:
             code = connection.sock.connect_ex(dialer.address)
             self._watch(connection, select.EPOLLOUT)
         except OSError as error:  # out of file descriptors
-            self._owner.refused(connection, no_connection(error.errno))
+            self._owner.on_refusal(connection, no_connection(error.errno))
             return
         if code not in (0, errno.EINPROGRESS):
-            self._owner.refused(connection, no_connection(code))
+            self._owner.on_refusal(connection, no_connection(code))
 
     def send(self, connection: Connection, data: bytes | memoryview) -> None:
         """Send as much as the kernel takes now, and the rest when it takes more."""
@@ -123,7 +123,7 @@ class ConnectionPool:
         except BlockingIOError:
             count = 0
         except OSError as error:
-            self._owner.broken(connection, error)
+            self._owner.on_break(connection, error)
             return
         if count < len(data):
             connection.unsent = memoryview(data)[count:]
@@ -139,7 +139,7 @@ class ConnectionPool:
         if connection.state is State.CONNECTING:
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
-                self._owner.refused(connection, OSError(code, os.strerror(code)))
+                self._owner.on_refusal(connection, OSError(code, os.strerror(code)))
                 return
             if not connection.tls:
                 self._opened(connection)
@@ -172,7 +172,7 @@ class ConnectionPool:
         assert connection.sock is not None
         connection.state = State.OPEN
         self.epoll.modify(connection.sock.fileno(), select.EPOLLIN)
-        self._owner.connected(connection)
+        self._owner.on_open(connection)
 
     def _watch(self, connection: Connection, events: int) -> None:
         assert connection.sock is not None

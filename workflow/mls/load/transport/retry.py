@@ -46,9 +46,9 @@ def pause_ns(attempts: int, retry_after: str | None = None) -> int:
 
 
 def seconds_of(retry_after: str | None) -> float:
-    """The seconds from now that `Retry-After` (RFC 9110, 10.2.3) asks for; 0 without, or if it is neither.
+    """The seconds from now that `Retry-After` (RFC 9110, 10.2.3) asks for; 0 for no valid value.
 
-    A number of seconds, also with a fraction, as some servers send it, or an HTTP date.
+    Valid are an HTTP date and a number of seconds, which some servers send with a fraction.
     """
     text = (retry_after or "").strip()
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):

@@ -70,6 +70,6 @@ def _check_rows(settings: Settings, rows: list[Row], context: int, api: ServerAp
         if tokens + reply > context:
             raise UserError(
                 f"workload.file: {settings.workload.file} has a prompt of {tokens} tokens "
-                f"({row.text[:_QUOTED]!r}…), which with a reply of {reply} needs {tokens + reply}, and "
-                f"a slot has {context}; raise the context, or set workload.max_prompt_tokens."
+                f"({row.text[:_QUOTED]!r}…), which with a reply of {reply} needs {tokens + reply}, "
+                f"and a slot has {context}; raise the context, or set workload.max_prompt_tokens."
             )

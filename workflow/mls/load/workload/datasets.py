@@ -70,22 +70,23 @@ def draw_rows(
     path, rows = dataset.path, dataset.rows
     if requests is None and not workload.replace:
         raise UserError(
-            "workload.replace: must be true in a run that time ends, as it may need any number of rows."
+            "workload.replace: must be true in a run that time ends, as it may need any number of "
+            "rows."
         )
     order = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed])))
-    shuffled = [rows[i] for i in order.permutation(len(rows))]
+    candidates = [rows[i] for i in order.permutation(len(rows))]
     limit = len(rows) if workload.replace else requests or 0
-    drawn = _of_length(shuffled, workload, count, limit)
-    if not drawn or (not workload.replace and len(drawn) < limit):
-        fit = "" if len(drawn) == len(rows) else " of the lengths asked for"
+    sample = _of_length(candidates, workload, count, limit)
+    if not sample or (not workload.replace and len(sample) < limit):
+        qualifier = "" if len(sample) == len(rows) else " of the lengths asked for"
         raise UserError(
-            f"workload.file: {path} has {len(drawn)} usable rows{fit}, and the run wants {requests}; "
-            "lower run.iters or run.rounds, or set workload.replace to true."
-            if drawn
+            f"workload.file: {path} has {len(sample)} usable rows{qualifier}, and the run wants "
+            f"{requests}; lower run.iters or run.rounds, or set workload.replace to true."
+            if sample
             else f"workload.file: none of the {len(rows)} usable rows of {path} has a length between "
             "workload.min_prompt_tokens and workload.max_prompt_tokens."
         )
-    return drawn
+    return sample
 
 
 def _of_length(
@@ -134,9 +135,9 @@ def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | No
 
 
 def _messages(cell: Any, column: str) -> Messages:
-    """What leads up to the first reply: system messages, and the first one of the user's.
+    """The messages before the first reply: system messages, and the user's first.
 
-    Replies before that are left out. Raises `UnusableRowError`.
+    Replies before the user's first message are left out. Raises `UnusableRowError`.
     """
     if isinstance(cell, str):
         return [{"role": "user", "content": _sendable(cell, column)}]

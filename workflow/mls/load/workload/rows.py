@@ -176,7 +176,7 @@ def whole_number(cell: Any) -> int | None:
 
 
 def _parse(text: bytes) -> Any:
-    """JSON as Python and JavaScript write it: with NaN, a byte-order mark, or half a surrogate pair.
+    """JSON as Python and JavaScript write it: NaN, byte-order marks and lone surrogates are valid.
 
     Raises `ValueError`.
     """

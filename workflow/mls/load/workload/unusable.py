@@ -19,7 +19,8 @@ def usable_rows(
 ) -> tuple[list[T], tuple[str, ...]]:
     """(usable rows in the file's order, a sentence for the user if others were left out).
 
-    parse: (number from 1, row) → the row as the caller wants it; raises `UnusableRowError` or `UserError`.
+    parse: (number from 1, row) → the row in the caller's form; raises `UnusableRowError` or
+    `UserError`.
 
     Raises `UserError` for a file that can't be read, has no rows, or has more unusable rows than
     usable ones.

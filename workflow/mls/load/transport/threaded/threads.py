@@ -139,7 +139,7 @@ class ThreadsTransport:
                 free_since_ns = exchange.end_ns
                 with self._lock:
                     spool.add(exchange)
-                    self._posting.finished(exchange)
+                    self._posting.submit(exchange)
                     self._posting.poll()
             elif exhausted:
                 return
