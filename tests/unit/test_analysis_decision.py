@@ -22,7 +22,7 @@ from mls.analysis.answer import answer
 from mls.analysis.result_sets import opened
 from mls.analysis.study import read_study
 from mls.config.cells import cells, parse_cell
-from mls.config.decisions import decision_path, planned
+from mls.config.decisions import decision_path, planned_runs
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
@@ -37,7 +37,7 @@ def test_repeats_are_added_until_the_interval_is_narrow(tmp_path):
     sweep = auto(width=0.04, min=3, max=30)
     (last,) = measure(sweep, tmp_path, uneven(0.05))
     assert last.stopped == "width"
-    ((_, numbers),) = planned(sweep, tmp_path)
+    ((_, numbers),) = planned_runs(sweep, tmp_path)
     assert 3 < len(numbers) < 30
     assert numbers == list(range(1, len(numbers) + 1))
     estimate = read_study(sweep, tmp_path).cells[0].estimates["throughput.completion_tokens_per_s"]
@@ -58,7 +58,7 @@ def test_no_more_than_the_most_repeats_are_measured(tmp_path):
     (last,) = measure(sweep, tmp_path, uneven(0.3))
     assert last.stopped == "most repeats"
     assert "after 6 repeats; ± 1 % is asked" in last.message
-    assert planned(sweep, tmp_path)[0][1] == [1, 2, 3, 4, 5, 6]
+    assert planned_runs(sweep, tmp_path)[0][1] == [1, 2, 3, 4, 5, 6]
 
 
 def test_no_more_than_the_budget_is_spent(tmp_path):
@@ -90,7 +90,7 @@ def test_the_search_finds_what_4_slots_can_take_under_an_objective(tmp_path, see
     )
     (last,) = measure(sweep, tmp_path, four_slots(seed))
     assert (last.found, last.stopped) == (4, "found")
-    inflights = [cell["inflight"] for cell, _ in planned(sweep, tmp_path)]
+    inflights = [cell["inflight"] for cell, _ in planned_runs(sweep, tmp_path)]
     assert inflights == [1, 2, 4, 5, 6, 8]
     model_answer = answer(read_study(sweep, tmp_path)).models[0]
     assert model_answer.under_slo.cell.cell["inflight"] == 4
@@ -143,7 +143,7 @@ def test_a_probe_that_stays_unclear_gets_all_its_repeats_and_is_not_resolved(tmp
         slo={"latency_ms": {"p50": 350}},
     )
     (last,) = measure(sweep, tmp_path, wavering)
-    repeats = {cell["inflight"]: len(numbers) for cell, numbers in planned(sweep, tmp_path)}
+    repeats = {cell["inflight"]: len(numbers) for cell, numbers in planned_runs(sweep, tmp_path)}
     assert repeats[4] == 8 and repeats[1] == repeats[2] == 3
     assert last.stopped == "not resolved"
     assert {one.value: one.standing for one in last.seen}[4] == "unclear"
@@ -154,7 +154,7 @@ def test_even_the_least_value_may_miss(tmp_path):
     sweep = config(repeats=2, sweep={}, run=MANY, search={"high": 8.0}, slo={"ttft_ms": {"p50": 1}})
     (last,) = measure(sweep, tmp_path, four_slots(1))
     assert (last.found, last.stopped) == (None, "none meets")
-    assert len(planned(sweep, tmp_path)) == 1
+    assert len(planned_runs(sweep, tmp_path)) == 1
 
 
 def test_a_probe_with_too_many_errors_misses(tmp_path):
@@ -199,7 +199,7 @@ def test_of_a_rate_the_largest_is_found_that_the_server_keeps_up_with(tmp_path):
     assert last.stopped == "found"
     # the search asks for 5 %, and the server may fall behind by as much
     assert 1.9 <= last.found <= 2.2
-    assert [cell["rate"] for cell, _ in planned(sweep, tmp_path)][:2] == [0.5, 1]
+    assert [cell["rate"] for cell, _ in planned_runs(sweep, tmp_path)][:2] == [0.5, 1]
     assert f"found rate {last.found:g}" in page(sweep, tmp_path)
 
 
@@ -214,11 +214,11 @@ def test_each_combination_of_the_other_axes_has_a_search_of_its_own(tmp_path):
 def test_decisions_by_other_rules_and_leftovers_are_not_believed(tmp_path):
     sweep = auto(min=3, max=6, width=0.01)
     measure(sweep, tmp_path, uneven(0.3))
-    assert len(planned(sweep, tmp_path)[0][1]) == 6
-    assert planned(auto(min=3, max=6, width=0.02), tmp_path)[0][1] == [1, 2, 3]
+    assert len(planned_runs(sweep, tmp_path)[0][1]) == 6
+    assert planned_runs(auto(min=3, max=6, width=0.02), tmp_path)[0][1] == [1, 2, 3]
     line = {"model": "smollm2", "inflight": 2, "ranks": 2}
     (tmp_path / decision_path(sweep, line, 2)).unlink()
-    assert planned(sweep, tmp_path)[0][1] == [1, 2, 3, 4]
+    assert planned_runs(sweep, tmp_path)[0][1] == [1, 2, 3, 4]
 
 
 def test_nothing_is_decided_by_what_is_missing(tmp_path):
@@ -278,12 +278,12 @@ def test_a_decision_file_can_be_read_by_people(tmp_path):
     data = json.loads(path.read_text())
     assert data["stopped"] == "width" and data["seen"][0]["repeats"] == 3
     shutil.rmtree(tmp_path / "plan")
-    assert len(planned(sweep, tmp_path)[0][1]) == 3
+    assert len(planned_runs(sweep, tmp_path)[0][1]) == 3
 
 
 def test_a_config_that_was_written_and_read_again_has_the_same_decisions(tmp_path):
     sweep = auto(width=0.04, min=3, max=30)
     measure(sweep, tmp_path, uneven(0.05))
     again = parse_config(json.loads(sweep.model_dump_json()))
-    assert planned(again, tmp_path) == planned(sweep, tmp_path)
-    assert len(planned(again, tmp_path)[0][1]) > 3
+    assert planned_runs(again, tmp_path) == planned_runs(sweep, tmp_path)
+    assert len(planned_runs(again, tmp_path)[0][1]) > 3

@@ -22,7 +22,7 @@ from mls.analysis.study import Study, read_study
 from mls.commands.outcome import seed_block
 from mls.config.cells import cells
 from mls.core.digest import file_sha256
-from mls.core.record import ADDED
+from mls.core.record import LATER_COLUMNS
 from mls.core.run_folder import RECORDS, RUN
 from mls.report.pages.page import render
 
@@ -123,7 +123,9 @@ def test_records_of_an_earlier_version_are_read(tmp_path: Path) -> None:
     sweep = config(results=str(tmp_path))
     cell = cells(sweep)[0]
     folder = write_repeat(sweep, tmp_path, cell, 1)
-    pq.write_table(pq.read_table(folder / RECORDS).drop_columns(list(ADDED)), folder / RECORDS)
+    pq.write_table(
+        pq.read_table(folder / RECORDS).drop_columns(list(LATER_COLUMNS)), folder / RECORDS
+    )
     result = json.loads((folder / RUN).read_text())
     result["files"][RECORDS] = file_sha256(folder / RECORDS)
     (folder / RUN).write_text(json.dumps(result))

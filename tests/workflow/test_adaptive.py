@@ -9,7 +9,7 @@ import pytest
 from tests.workflow.checkout import SMALL, descendants, survivors
 
 from mls.config.cells import cell_key, run_order
-from mls.config.decisions import planned
+from mls.config.decisions import planned_runs
 from mls.config.parse import load_config
 from mls.report.text.stopping import REASONS
 
@@ -39,7 +39,7 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     config = load_config(checkout.folder / "config.yaml")
     order = [(cell_key(run["cell"]), run["repeat"]) for run in runs(checkout, "auto")]
     assert order == run_order(config)
-    assert [len(numbers) for _, numbers in planned(config, checkout.results)] == [3, 3]
+    assert [len(numbers) for _, numbers in planned_runs(config, checkout.results)] == [3, 3]
     html = (checkout.results / "report.html").read_text()
     assert html.count("most repeats reached") == 2
     assert checkout.plan() == {}

@@ -27,7 +27,7 @@ from mls.core.digest import data_sha256, file_sha256, sources_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json
 from mls.core.integrity import set_aside_damaged
-from mls.config.decisions import adaptive, line_of, planned, repeats_of
+from mls.config.decisions import adaptive, line_of, planned_runs, repeats_of
 from mls.config.cells import (
     axes,
     cell_key,
@@ -95,7 +95,7 @@ try:
     if workflow.is_main_process:  # a job on another node reads this file, too
         folders = [
             Path(RESULTS, "runs", run_path(CONFIG, cell, repeat))
-            for cell, repeats in planned(CONFIG, Path(RESULTS))
+            for cell, repeats in planned_runs(CONFIG, Path(RESULTS))
             for repeat in repeats
         ]
         for damaged in set_aside_damaged(folders):

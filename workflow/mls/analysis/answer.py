@@ -92,10 +92,10 @@ def answer(study: Study) -> Answer:
 def _model(study: Study, name: str) -> ModelAnswer:
     rate = study.rate.metric
     cells = [cell for cell in study.cells if cell.cell["model"] == name]
-    measured = [cell for cell in cells if cell.ok and LATENCY in cell.estimates]
-    distrusted = [cell for cell in measured if cell.checks("fail")]
-    believed = [cell for cell in measured if not cell.checks("fail")]
-    candidates = believed or measured
+    complete = [cell for cell in cells if cell.ok and LATENCY in cell.estimates]
+    suspect = [cell for cell in complete if cell.checks("fail")]
+    trustworthy = [cell for cell in complete if not cell.checks("fail")]
+    candidates = trustworthy or complete
     throughput = _best(rate, candidates, highest=True, tie_break=LATENCY)
     latency = _best(LATENCY, candidates, highest=False, tie_break=rate)
     gain = cost = None
@@ -115,8 +115,8 @@ def _model(study: Study, name: str) -> ModelAnswer:
         ),
         gain=gain,
         cost=cost,
-        distrusted=distrusted if believed else [],
-        trusted=bool(believed),
+        distrusted=suspect if trustworthy else [],
+        trusted=bool(trustworthy),
         apart=apart(candidates),
     )
 

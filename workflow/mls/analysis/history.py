@@ -72,9 +72,9 @@ def history(folder: Path) -> History:
 
 def _add(by_key: dict[str, Trend], study: Study, source: str) -> None:
     """Add a study's cells to the trends. Raises `UserError` when no repeat has a result."""
-    if not study.measured:
+    if not study.measured_repeats:
         raise UserError(
-            f"{source} has no result of any of the {study.planned} repeats that its config "
+            f"{source} has no result of any of the {study.planned_repeats} repeats that its config "
             f"({study.config.name}) plans."
         )
     for cell in study.cells:

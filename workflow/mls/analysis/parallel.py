@@ -29,7 +29,8 @@ def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
     if processes < 2:
         return [work(item) for item in items]
     chunk = max(1, len(items) // (4 * processes))
-    # spawned, as a fork of a process that has threads may hang; tied to this one, as it waits forever
+    # Spawned, as a fork of a process with threads may hang. Tied to this process, as a worker waits
+    # for ever for its next item.
     workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=die_with_parent)
     try:
         with workers:

@@ -20,7 +20,7 @@ from mls.config.sections.workload import Workload
 from mls.core.digest import file_sha256
 from mls.core.files import read_json
 from mls.core.integrity import DamagedError, intact_result
-from mls.core.record import ADDED, REQUESTS
+from mls.core.record import LATER_COLUMNS, REQUESTS
 from mls.core.run_folder import FAILURE, RECORDS, RUN, TELEMETRY
 from mls.core.run_result import Failure, RunResult
 
@@ -93,7 +93,7 @@ def _table(path: Path) -> pa.Table:
 
 def _with_new_columns(records: pa.Table) -> pa.Table:
     """The records with null columns added for those that an earlier version didn't write."""
-    for name in ADDED:
+    for name in LATER_COLUMNS:
         if name not in records.column_names:
             kind = REQUESTS.field(name).type
             records = records.append_column(name, pa.nulls(records.num_rows, kind))
@@ -140,7 +140,7 @@ def _check_records(folder: Path) -> None:
         names = pq.read_schema(folder / RECORDS).names
     except pa.ArrowInvalid:
         raise DamagedError(f"{RECORDS} is not a Parquet file: {_AGAIN}.") from None
-    missing = set(REQUESTS.names) - set(names) - set(ADDED)
+    missing = set(REQUESTS.names) - set(names) - set(LATER_COLUMNS)
     if missing:
         raise DamagedError(f"{RECORDS} lacks the columns {', '.join(sorted(missing))}: {_AGAIN}.")
 

@@ -35,7 +35,7 @@ from mls.config.decisions import (
     adaptive,
     last_decisions,
     line_of,
-    planned,
+    planned_runs,
 )
 from mls.core.run_result import Summary, Verdict
 
@@ -174,13 +174,13 @@ class Study:
         return [*self.varying, *(["inflight"] if alone else [])]
 
     @property
-    def planned(self) -> int:
-        """Repeats that are known to be wanted, with a result or without."""
+    def planned_repeats(self) -> int:
+        """Number of repeats planned so far, with a result or without."""
         return sum(len(cell.repeats) for cell in self.cells)
 
     @property
-    def measured(self) -> int:
-        """Repeats with a result."""
+    def measured_repeats(self) -> int:
+        """Number of repeats with a result."""
         return sum(len(cell.ok) for cell in self.cells)
 
     @property
@@ -194,8 +194,8 @@ class Study:
 
     @property
     def complete(self) -> bool:
-        """Whether every repeat that the config, and decisions on its results, ask for is measured."""
-        return self.measured == self.planned and not self.undecided
+        """Whether every repeat by the config, and by decisions on its results, has a result."""
+        return self.measured_repeats == self.planned_repeats and not self.undecided
 
     @property
     def rates(self) -> str:
@@ -240,7 +240,7 @@ def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study
     runs: the runs to read; by default all that the config, and decisions on its results, ask for.
     Raises `UserError`.
     """
-    plan = planned(config, results) if runs is None else runs
+    plan = planned_runs(config, results) if runs is None else runs
     cell_results = on_cores(partial(_read, config, results), plan)
     cell_results = [
         replace(c, when=w)

@@ -282,7 +282,7 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
         return None
     posts = [rank["post"] for rank in ranks if rank["post"]]
     return PostFacts(
-        asked=run.cuda_post,
+        mode=run.cuda_post,
         work=run.cuda_post_work,
         reason=next((post["reason"] for post in posts if post["reason"]), None),
         cards=[f"{post['card']} {post['name']}" for post in posts if post["card"] is not None],

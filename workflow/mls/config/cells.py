@@ -69,7 +69,7 @@ class Settings:
 
     @property
     def files(self) -> list[Path]:
-        """Files whose content the measurement depends on. Raises `UserError` when one is missing."""
+        """Files that the measurement depends on. Raises `UserError` when one is missing."""
         names = [("load.file", self.load.file), ("workload.file", self.workload.file)]
         paths = [(key, Path(name).expanduser()) for key, name in names if name]
         for key, path in paths:
@@ -207,7 +207,7 @@ def _check_load(candidate: Settings) -> None:
 
 
 def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
-    """A 63-bit seed of its own for each repeat of each cell, so that no prompt is ever sent twice."""
+    """The seed of a repeat, in 63 bits: each repeat of each cell has its own, and so its prompts."""
     text = f"{config.seed}|{config.name}|{cell_key(cell)}|{repeat}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -117,7 +117,7 @@ def decisions(config: Config, results: Path, line: Cell) -> Iterator[Decision]:
             return
 
 
-def planned(config: Config, results: Path) -> Runs:
+def planned_runs(config: Config, results: Path) -> Runs:
     """(cell, numbers of its repeats) of all runs that are planned so far, in the sweep's order.
 
     The plan comes from the config and the decisions, never from the runs that the folder has.

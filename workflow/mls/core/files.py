@@ -20,7 +20,7 @@ _ADVICE = {
 
 
 def write(path: Path, data: bytes | str) -> None:
-    """Write a file and its missing folders. A reader sees the old file or the new one, never a part.
+    """Write a file and its missing folders. A reader sees the old file or the new, never a part.
 
     Raises `UserError` when the disk is full or writing isn't permitted.
     """

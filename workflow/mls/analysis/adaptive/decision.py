@@ -44,16 +44,16 @@ def decide(config: Config, results: Path, line_start: Cell, round_: int) -> Deci
     step = _step(config, line, study)
     if step.runs and not affordable(config, study.cells, step.runs):
         message = f"{step.message} The budget of {config.precision.budget_s:g} s is spent."
-        step = replace(step, runs=[], stopped="budget", message=message)
+        step = replace(step, runs=[], reason="budget", message=message)
     return Decision(
         round=round_,
         line=line,
         rules=rules_digest(config),
         runs=step.runs,
-        stopped=step.stopped,
-        found=step.found,
+        stopped=step.reason,
+        found=step.value,
         message=step.message,
-        seen=step.seen,
+        seen=step.figures,
     )
 
 
@@ -85,12 +85,12 @@ def _enough(config: Config, cell: CellResult) -> Step:
     count = len(cell.repeats)
     if width is None:
         message = f"There is no interval of {metric}, which more repeats would not change."
-        return Step([], message, "unknown", seen=figures)
+        return Step([], message, "unknown", figures=figures)
     message = (
         f"The 95 % interval of {metric} is ± {100 * width:.1f} % after {count} repeats; "
         f"± {100 * precision.width:g} % is asked."
     )
     if width <= precision.width:
-        return Step([], message, "width", seen=figures)
+        return Step([], message, "width", figures=figures)
     runs = one_more(config, [cell])
-    return Step(runs, message, None if runs else "most repeats", seen=figures)
+    return Step(runs, message, None if runs else "most repeats", figures=figures)

@@ -24,19 +24,19 @@ def knee_search(config: Config, search: Search, line: Cell, study: Study) -> Ste
     if (candidate is None or candidate.at_edge) and values[-1] < search.high:
         higher = tidy(min(2.0 * values[-1], search.high))
         message = f"Throughput may rise beyond inflight {values[-1]}; {higher} is next."
-        return Step(repeats_of(config, at(config, line, higher)), message, seen=figures)
+        return Step(repeats_of(config, at(config, line, higher)), message, figures=figures)
     if candidate is None:
-        return Step([], "No throughput is known, so there is no knee.", "unknown", seen=figures)
+        return Step([], "No throughput is known, so there is no knee.", "unknown", figures=figures)
     range_text = (
         f"The knee is at inflight {candidate.cell.cell['inflight']}, "
         f"or between {candidate.low} and {candidate.high}"
     )
     if runs := one_more(config, _possible_knees(candidate, study.cells)):
-        return Step(runs, f"{range_text}; more repeats are next.", seen=figures)
+        return Step(runs, f"{range_text}; more repeats are next.", figures=figures)
     value = _to_measure(search, values, candidate)
     if value is not None:
         message = f"The knee may be at inflight {value}, which is next."
-        return Step(repeats_of(config, at(config, line, value)), message, seen=figures)
+        return Step(repeats_of(config, at(config, line, value)), message, figures=figures)
     inflight = int(candidate.cell.cell["inflight"])
     if candidate.low != candidate.high:
         return Step([], f"{range_text}, which is not resolved.", "not resolved", inflight, figures)

@@ -80,12 +80,12 @@ def limit_search(config: Config, search: Search, line: Cell, study: Study) -> St
     unclear = [probe for probe in probes if probe.needs_repeats]
     if runs := one_more(config, [probe.cell for probe in unclear]):
         which = " and ".join(f"{probe.value:g}" for probe in unclear)
-        return Step(runs, f"{search.axis.capitalize()} {which} is not clear yet.", seen=figures)
+        return Step(runs, f"{search.axis.capitalize()} {which} is not clear yet.", figures=figures)
     meets = {probe.value: probe.meets for probe in probes}
     value = next_value(search, meets)
     if value is not None:
         runs = repeats_of(config, at(config, line, value))
-        return Step(runs, f"{_sides(search, probes, meets)}; {value:g} is next.", seen=figures)
+        return Step(runs, f"{_sides(search, probes, meets)}; {value:g} is next.", figures=figures)
     return _conclusion(search, probes, meets, figures)
 
 

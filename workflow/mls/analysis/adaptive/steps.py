@@ -17,9 +17,9 @@ class Step:
 
     runs: list[PlannedRun]
     message: str
-    stopped: Reason | None = None
-    found: int | float | None = None
-    seen: list[Observation] = field(default_factory=list)
+    reason: Reason | None = None
+    value: int | float | None = None
+    figures: list[Observation] = field(default_factory=list)
 
 
 def at(config: Config, line: Cell, value: int | float) -> Cell:

@@ -33,7 +33,7 @@ TOKENS = 1000
 class PostFacts:
     """Facts of the post-processing that the records lack, see `core.run_result.Post`."""
 
-    asked: Literal["on", "auto"]
+    mode: Literal["on", "auto"]
     work: int
     reason: str | None
     cards: list[str]
@@ -122,7 +122,7 @@ def _post(table: pa.Table, facts: PostFacts) -> Post:
         return distribution(values[~np.isnan(values)])
 
     return Post(
-        asked=facts.asked,
+        asked=facts.mode,
         work=facts.work,
         reason=facts.reason,
         cards=facts.cards,

@@ -1,4 +1,4 @@
-"""Where the ranks of one host share memory: an MPI library that finds too little of it just dies."""
+"""The file system in which ranks of one host share memory: with too little of it, MPI dies."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 from mls.core.units import MIB
 
 SHARED_MEMORY = Path("/dev/shm")
-# Measured (MPICH 5.0, Open MPI 5.0; 2 to 12 ranks): MPICH takes 5.2 MiB a rank; with less than 1 it
-# ends by SIGBUS, in between sometimes by SIGSEGV. Open MPI takes little, but wants 17 MiB to be free.
+# Measured with MPICH 5.0 and Open MPI 5.0, 2 to 12 ranks: MPICH takes 5.2 MiB a rank. With less than
+# 1 MiB it ends by SIGBUS, in between sometimes by SIGSEGV. Open MPI needs 17 MiB free.
 _MPICH_A_RANK = 5.5 * MIB
 _OPEN_MPI = 18 * MIB
-# Of the launchers: how many ranks are on this host, and which of them this is.
+# The launchers' variables: the number of ranks on this host, and this rank's number among them.
 _HYDRA = ("MPI_LOCALNRANKS", "MPI_LOCALRANKID")
 _PRTE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
 def lack_of_shared_memory(library: str, ranks: int, folder: Path = SHARED_MEMORY) -> str | None:
-    """One sentence when the file system can't hold what ranks of one host need; else None.
+    """One sentence when the file system is too small for the ranks of one host; else None.
 
-    library: name and version, as MPI tells it. Of one that isn't known, or where there is no such
-    folder, nothing is said. By its size, not by what is free: all ranks come to one answer.
+    library: name and version by MPI. For another library, and without such a folder, the result is
+    None. The size counts, not the free space, so that all ranks come to one result.
     """
     mpich = library.startswith("MPICH")
     if not mpich and (ranks == 1 or not library.startswith("Open MPI")):
@@ -34,7 +34,7 @@ def lack_of_shared_memory(library: str, ranks: int, folder: Path = SHARED_MEMORY
         return None
     name = "MPICH" if mpich else "Open MPI"
     if state.f_flag & os.ST_RDONLY:
-        if not mpich:  # which then takes TMPDIR
+        if not mpich:  # Open MPI takes TMPDIR then
             return None
         return (
             f"{folder} is read-only, and {name}'s ranks share memory there: make it writable "
@@ -42,7 +42,7 @@ def lack_of_shared_memory(library: str, ranks: int, folder: Path = SHARED_MEMORY
         )
     size = state.f_blocks * state.f_frsize
     needed = ranks * _MPICH_A_RANK if mpich else _OPEN_MPI
-    if size == 0 or size >= needed:  # 0: without a limit
+    if size == 0 or size >= needed:  # 0 stands for no limit
         return None
     mib = -(-int(needed) // MIB)
     fewer = ", or use fewer ranks" if ranks > 1 else ""
@@ -54,10 +54,10 @@ def lack_of_shared_memory(library: str, ranks: int, folder: Path = SHARED_MEMORY
 
 
 def end_without_shared_memory(environ: Mapping[str, str] = os.environ) -> None:
-    """End this rank, with status 1 and one sentence of the host's first, where MPI could only die.
+    """End this rank with status 1 where MPI would die; the host's first rank prints the sentence.
 
-    Call it before MPI is initialized. Without variables of MPICH's or Open MPI's launcher, nothing
-    is known and nothing done.
+    Call it before MPI is initialized. It does nothing without variables of MPICH's or Open MPI's
+    launcher.
     """
     for library, (size, rank) in {"MPICH": _HYDRA, "Open MPI": _PRTE}.items():
         if environ.get(size, "").isdecimal():

@@ -1,4 +1,4 @@
-"""The archive: everything that stands behind a report of one sweep in one zip."""
+"""The archive: everything behind a report of one sweep, in one zip."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mls.report.archive.manifest import PAGE, Manifest, Partial
 from mls.report.pages.inputs import CONFIG, config_data, digests, embedded, input_files
 from mls.report.pages.page import page
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can say
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # The earliest time that a zip can hold
 _MEASURE = "`make report CONFIG=FILE` with this config measures just these"
 
 
@@ -45,9 +45,9 @@ def archive(
     compressed and all times are fixed, so the same inputs give the same bytes on any machine.
 
     partial: where planned repeats have no result, pack what there is (and failure.json of those
-    that failed) as `<name>-partial-<digest>.zip`. Raises `UserError` when any is missing otherwise,
-    when records, config and environment don't belong together, a file can't be read, or the
-    archive can't be written.
+    that failed) as `<name>-partial-<digest>.zip`. Raises `UserError` when a result is missing
+    without `partial`, when records, config and environment don't belong together, when a file can't
+    be read, and when the archive can't be written.
     """
     study = read_study(config, results)
     extent = _extent(study, results, partial)
@@ -67,27 +67,29 @@ def archive(
     )
     files[manifests.NAME] = (manifest.model_dump_json(indent=1) + "\n").encode()
     path = results / "archive" / manifest.file_name
-    write(path, _zipped(files))
+    write(path, _zip(files))
     return path
 
 
 def _extent(study: Study, results: Path, partial: bool) -> Partial | None:
-    """How much is there; None when it is all. Raises `UserError` when that isn't enough."""
+    """The extent of a partial archive; None for a whole one. Raises `UserError`, see `archive`."""
     for repeat in (repeat for cell in study.cells for repeat in cell.repeats):
         if repeat.result is None and (repeat.folder / RUN).is_file():
             raise UserError(f"{repeat.folder}: {repeat.message} Then archive it.")
     if study.complete:
         return None
-    name, missing = study.config.name, study.planned - study.measured
-    if partial and study.measured:
+    name, missing = study.config.name, study.planned_repeats - study.measured_repeats
+    if partial and study.measured_repeats:
         undecided = len(study.undecided)
-        return Partial(measured=study.measured, planned=study.planned, undecided=undecided)
-    why = f"{missing} of the {study.planned} planned repeats have no result in {results}"
+        return Partial(
+            measured=study.measured_repeats, planned=study.planned_repeats, undecided=undecided
+        )
+    why = f"{missing} of the {study.planned_repeats} planned repeats have no result in {results}"
     if first := next((r for c in study.cells for r in c.repeats if r.result is None), None):
         why += f" (first {cell_key(first.cell)}/repeat~{first.number}: {first.message.rstrip('.')})"
     else:
         why = f"the results have yet to decide whether more is measured of {study.undecided[0]}"
-    instead = "; --partial archives what is there" if study.measured else ""
+    instead = "; --partial archives what is there" if study.measured_repeats else ""
     raise UserError(f"Sweep {name} is not complete, as {why}: {_MEASURE}{instead}.")
 
 
@@ -98,7 +100,7 @@ def _check_coherence(study: Study, results: Path) -> None:
 
 
 def _page(study: Study, results: Path, made_from: dict[str, str]) -> bytes:
-    """The page in `results` if it was made from this, else a new one."""
+    """The page in `results` if it has these digests, else a new one."""
     path = results / PAGE
     if path.is_file():
         content = _bytes(path)
@@ -107,14 +109,14 @@ def _page(study: Study, results: Path, made_from: dict[str, str]) -> bytes:
     return page(study, results).encode()
 
 
-def _zipped(files: dict[str, bytes]) -> bytes:
+def _zip(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as packed:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as bundle:
         for name, data in sorted(files.items()):
             member = zipfile.ZipInfo(name, _EPOCH)
-            member.create_system = 3  # Unix, wherever it is made
+            member.create_system = 3  # Unix, on any machine
             member.external_attr = 0o644 << 16
-            packed.writestr(member, data)
+            bundle.writestr(member, data)
     return out.getvalue()
 
 
@@ -125,18 +127,16 @@ def _sums(files: dict[str, bytes]) -> dict[str, str]:
 def _crate(config: Config, files: dict[str, bytes], partial: Partial | None) -> bytes:
     sums = _sums(files)
     runs = [name for name in files if PurePosixPath(name).name == RUN]
-    started = sorted(
-        str(json.loads(files[name])["clock"].get("started_utc") or "") for name in runs
-    )
+    starts = sorted(str(json.loads(files[name])["clock"].get("started_utc") or "") for name in runs)
     title = config.title or f"Benchmark of {', '.join(config.models)}"
     if partial:
         title += f" (partial: {partial})"
     digest = data_sha256(sorted(sums[name] for name in runs))
-    return crate.metadata(title, "".join(started[:1]), digest, files, sums).encode()
+    return crate.metadata(title, "".join(starts[:1]), digest, files, sums).encode()
 
 
 def _members(study: Study, results: Path, locks: Path) -> Iterator[tuple[str, Path]]:
-    """Name in the archive and path of each file that is packed as it is."""
+    """(name in the archive, path) of each file that is packed unchanged."""
     paths = input_files(study, results)
     paths += [path for cell in study.cells for repeat in cell.ok for path in _records(repeat)]
     for path in paths:

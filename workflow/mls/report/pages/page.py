@@ -117,7 +117,7 @@ def page(study: Study, results: Path) -> str:
         activity=busy,
         axes=names,
         stops=stops(study, names),
-        planned=study.planned,
+        planned=study.planned_repeats,
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in names},
         columns=columns,
         rows=rows.table(study, names, columns),

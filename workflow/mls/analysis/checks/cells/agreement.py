@@ -139,7 +139,7 @@ class BatchSpread:
         noncentrality = self.batches * freedom * spread**2 / self.variance
         miss = math.nan
         while math.isnan(miss):
-            # where it is next to nothing scipy has no number at times; the nearer, the greater it is
+            # scipy may give nan where the chance is next to nothing; less noncentrality raises it
             miss = float(stats.ncf.cdf(self.ratio(means), freedom, self.freedom, noncentrality))
             noncentrality /= 2
         return miss < MISS

@@ -127,10 +127,10 @@ def whens(cells: Sequence[CellTimes], checks: Checks) -> list[When | None]:
 def span(result: RunResult) -> Span | None:
     """The time of a repeat's load; None where it isn't recorded."""
     try:
-        started = datetime.fromisoformat(str(result.clock.get("started_utc")))
+        start = datetime.fromisoformat(str(result.clock.get("started_utc")))
     except ValueError:
         return None
-    begin = (started if started.tzinfo else started.replace(tzinfo=UTC)).timestamp()
+    begin = (start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp()
     startup = (result.config.get("server") or {}).get("startup_timeout_s") or 0.0
     return Span(begin, begin + result.summary.wall_s, float(startup))
 
