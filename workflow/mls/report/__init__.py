@@ -1,1 +1,1 @@
-"""The page and the archive. Knows the figures, not how they were measured."""
+"""The page and the archive. The layer has the figures, whatever way they were measured."""

@@ -1,4 +1,4 @@
-"""Do config, records, environment and models belong together? Each contradiction is a sentence."""
+"""The check that config, records, environment and models belong together, in sentences."""
 
 from __future__ import annotations
 
@@ -33,29 +33,30 @@ _FILE_SHA256 = "file_sha256"
 
 @dataclass
 class Coherence:
-    """Sentences: what contradicts itself, and what there is nothing to tell it by."""
+    """Sentences: the contradictions, and the points that could not be checked."""
 
     contradictions: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
 
     def add(self, other: Coherence, doubtful: bool = False) -> None:
-        """Take over what another has. doubtful: its contradictions may be none, so they are unchecked."""
+        """Add another's sentences. doubtful: whether its contradictions count as unchecked only."""
         (self.unchecked if doubtful else self.contradictions).extend(other.contradictions)
         self.unchecked += other.unchecked
 
 
 def apart(one: str, other: str, why: str) -> str:
-    """The sentence on two parts that don't belong together."""
+    """The sentence on two parts that contradict each other."""
     return f"{one} and {other} don't belong together: {why}."
 
 
 def coherence(config: Config, results: Path, runs: Runs) -> Coherence:
-    """Compare each planned repeat's `run.json` with what it names; without one it is passed over.
+    """Compare each planned repeat's `run.json` with the files and settings that it names.
 
-    results: folder with `runs`, `environment` and `models`, as in an archive.
+    Repeats without a `run.json` are passed over. results: folder with `runs`, `environment` and
+    `models`, as in an archive.
     """
-    seen = Coherence()
-    described = _digest(results / ENVIRONMENT, "digest")
+    findings = Coherence()
+    environment_digest = _digest(results / ENVIRONMENT, "digest")
     without_environment = 0
     for cell, numbers in runs:
         model = f"models/{cell['model']}.json"
@@ -66,30 +67,30 @@ def coherence(config: Config, results: Path, runs: Runs) -> Coherence:
                 continue
             run = read_json(results / name)
             if not isinstance(run, dict):
-                seen.contradictions.append(f"{name} is not JSON.")
+                findings.contradictions.append(f"{name} is not JSON.")
                 continue
-            seen.contradictions += _of_records(results, name, run)
-            seen.contradictions += _of_settings(config, cell, number, name, run)
+            findings.contradictions += _of_records(results, name, run)
+            findings.contradictions += _of_settings(config, cell, number, name, run)
             environment = _inner(run, "environment").get("digest")
-            if environment is None or described is None:
+            if environment is None or environment_digest is None:
                 without_environment += 1
-            elif environment != described:
-                why = f"it was measured in environment {environment[:12]}, not {described[:12]}"
-                seen.contradictions.append(apart(name, ENVIRONMENT, why))
+            elif environment != environment_digest:
+                why = f"it was measured in environment {environment[:12]}, not {environment_digest[:12]}"
+                findings.contradictions.append(apart(name, ENVIRONMENT, why))
             file = _inner(_inner(run, "config"), "model").get(_FILE_SHA256)
             if file and model_sha256 and file != model_sha256:
                 why = f"the model's file was {file[:12]}, not {model_sha256[:12]}"
-                seen.contradictions.append(apart(name, model, why))
+                findings.contradictions.append(apart(name, model, why))
     if without_environment:
-        seen.unchecked.append(
+        findings.unchecked.append(
             f"in which environment {without_environment} "
             f"repeat{'s were' if without_environment > 1 else ' was'} measured isn't recorded"
         )
-    return seen
+    return findings
 
 
 def _of_records(results: Path, name: str, run: Mapping[str, Any]) -> Iterator[str]:
-    """The files beside a `run.json` that aren't those that it was made from."""
+    """Sentences on the files beside a `run.json` whose SHA-256 isn't the one that it lists."""
     for file, digest in sorted(_inner(run, "files").items()):
         beside = name.removesuffix(RUN) + file
         if not (results / beside).is_file():
@@ -101,53 +102,53 @@ def _of_records(results: Path, name: str, run: Mapping[str, Any]) -> Iterator[st
 def _of_settings(
     config: Config, cell: Cell, number: int, name: str, run: Mapping[str, Any]
 ) -> Iterator[str]:
-    """The first setting that isn't what the config comes to for this repeat."""
+    """A sentence on the first setting that differs from the config's for this repeat, if any."""
     try:
-        recorded = _recorded(run)
+        settings_of_run = _settings_of_run(run)
     except ValidationError as error:
         key = ".".join(str(part) for part in error.errors()[0]["loc"])
         yield apart(name, CONFIG, f"its settings aren't those of any config (at `{key}`)")
         return
-    asked = _asked(config, settings(config, cell, number))
-    for key, value in recorded.items():
-        if asked[key] != value:
-            where, was, wanted = _first_apart(key, value, asked[key])
-            yield apart(name, CONFIG, f"{where} was {was} and the config asks for {wanted}")
+    settings_of_config = _settings_of_config(config, settings(config, cell, number))
+    for key, value in settings_of_run.items():
+        if settings_of_config[key] != value:
+            where, actual, expected = _first_apart(key, value, settings_of_config[key])
+            yield apart(name, CONFIG, f"{where} was {actual} and the config asks for {expected}")
             return
 
 
-def _recorded(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in a `run.json`, as far as they are recorded. Raises `ValidationError`."""
-    kept = _inner(run, "config")
-    found = {key: run[key] for key in ("cell", "repeat") if key in run}
-    found |= {key: kept[key] for key in ("name", "seed") if key in kept}
+def _settings_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a `run.json` has. Raises `ValidationError`."""
+    config = _inner(run, "config")
+    values = {key: run[key] for key in ("cell", "repeat") if key in run}
+    values |= {key: config[key] for key in ("name", "seed") if key in config}
     for key, section in _SECTIONS.items():
-        if key in kept:
-            found[key] = section.model_validate(kept[key]).model_dump(mode="json")
-    if "model" in kept:
-        source = {key: v for key, v in _inner(kept, "model").items() if key != _FILE_SHA256}
-        found["model"] = _source(ModelSource.model_validate(source))
-    return found
+        if key in config:
+            values[key] = section.model_validate(config[key]).model_dump(mode="json")
+    if "model" in config:
+        source = {key: v for key, v in _inner(config, "model").items() if key != _FILE_SHA256}
+        values["model"] = _source(ModelSource.model_validate(source))
+    return values
 
 
-def _asked(config: Config, given: Settings) -> dict[str, Any]:
+def _settings_of_config(config: Config, repeat_settings: Settings) -> dict[str, Any]:
     return {
-        "cell": json.loads(json.dumps(given.cell)),
-        "repeat": given.repeat,
+        "cell": json.loads(json.dumps(repeat_settings.cell)),
+        "repeat": repeat_settings.repeat,
         "name": config.name,
-        "seed": given.seed,
-        **{key: getattr(given, key).model_dump(mode="json") for key in _SECTIONS},
-        "model": _source(given.model),
+        "seed": repeat_settings.seed,
+        **{key: getattr(repeat_settings, key).model_dump(mode="json") for key in _SECTIONS},
+        "model": _source(repeat_settings.model),
     }
 
 
 def _source(model: ModelSource) -> dict[str, Any]:
-    # what differs for a model is in the settings of the server
+    # The server's settings include those of the model
     return model.model_dump(mode="json", exclude={"server"})
 
 
 def _first_apart(key: str, one: Any, other: Any) -> tuple[str, Any, Any]:
-    """The first key, with dots, at which two values differ, and both values there."""
+    """(first key at which two values differ, with dots; both values there)."""
     if isinstance(one, dict) and isinstance(other, dict):
         for inner in dict.fromkeys([*one, *other]):
             if one.get(inner) != other.get(inner):
@@ -161,7 +162,7 @@ def _inner(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _digest(path: Path, key: str) -> str | None:
-    """What a description says its digest is; None when it doesn't, or isn't there."""
-    described = read_json(path)
-    value = described.get(key) if isinstance(described, dict) else None
+    """The digest in a description; None without one, or without a description."""
+    description = read_json(path)
+    value = description.get(key) if isinstance(description, dict) else None
     return value if isinstance(value, str) else None

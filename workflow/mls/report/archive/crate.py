@@ -1,4 +1,4 @@
-"""RO-Crate metadata (https://w3id.org/ro/crate/1.1), for repositories of research data that read it."""
+"""RO-Crate metadata (https://w3id.org/ro/crate/1.1), for repositories of research data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def metadata(
 ) -> str:
     """The JSON-LD of a crate with these files.
 
-    started_utc: ISO 8601, of the first measurement; digest: of all results; sums: SHA-256 by name.
+    started_utc: start of the first measurement, by ISO 8601. digest: that of all results. files:
+    name → content. sums: name → SHA-256.
     """
     parts = [_file(name, len(data), sums[name]) for name, data in sorted(files.items())]
     root = {
@@ -66,7 +67,7 @@ def metadata(
 
 def _file(name: str, size: int, digest: str) -> dict[str, object]:
     kind = _FORMATS.get(PurePosixPath(name).suffix, "application/octet-stream")
-    described: dict[str, object] = {
+    entry: dict[str, object] = {
         "@id": quote(name),
         "@type": "File",
         "name": name,
@@ -74,4 +75,4 @@ def _file(name: str, size: int, digest: str) -> dict[str, object]:
         "contentSize": str(size),
         "sha256": digest,
     }
-    return described | ({"description": _ABOUT[name]} if name in _ABOUT else {})
+    return entry | ({"description": _ABOUT[name]} if name in _ABOUT else {})

@@ -1,4 +1,4 @@
-"""The manifest of an archive: what is in it, whether that is all, and by which definitions."""
+"""The manifest of an archive: its files, its extent, and the definitions behind its tables."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mls.core.errors import UserError
 
 NAME = "manifest.json"
 VERSION = 2
-"""Since 2 the page says what it was made from, and every planned repeat is there unless `partial`."""
+"""Since version 2 the page has its inputs' digests, and an archive without `partial` is whole."""
 
 PAGE = "report.html"
 DIGEST_LENGTH = 12
 _DEFINING = ("core", "config", "analysis")
-"""Layers that decide what figures the same records come to."""
+"""Layers whose sources determine the figures of given records."""
 
 
 class _Strict(BaseModel):
@@ -26,13 +26,13 @@ class _Strict(BaseModel):
 
 
 class Partial(_Strict):
-    """How much of what is planned a partial archive holds."""
+    """The extent of a partial archive."""
 
     measured: int
     planned: int
-    """Repeats; those of them with a result are measured."""
+    """Numbers of repeats: with a result, and all."""
     undecided: int = 0
-    """Cells or searches of which the results have yet to decide whether more is measured."""
+    """Number of cells or searches on which a further decision is due."""
 
     def __str__(self) -> str:
         more = f", {self.undecided} not decided to the end" if self.undecided else ""
@@ -42,38 +42,38 @@ class Partial(_Strict):
 class Manifest(_Strict):
     manifest_version: int
     name: str
-    """Of the sweep."""
+    """The sweep's name."""
     definitions: str | None = None
-    """Digest of the sources that made the tables; None: made before it was kept."""
+    """Digest of the sources that made the tables; None in archives of earlier versions."""
     partial: Partial | None = None
     files: dict[str, str]
     """SHA-256 of each other file by its name."""
 
     @property
     def digest(self) -> str:
-        """Of all files, as in the archive's own name."""
+        """The digest of all files, as in the archive's own name."""
         return data_sha256(self.files)[:DIGEST_LENGTH]
 
     @property
     def of_these_definitions(self) -> bool:
-        """Whether the tables were made by the definitions of this very version."""
+        """Whether the tables were made by this version's definitions."""
         return self.definitions == definitions()
 
     @property
     def file_name(self) -> str:
-        """The archive's own."""
+        """The archive's own file name."""
         return f"{self.name}{'-partial' if self.partial else ''}-{self.digest}.zip"
 
 
 def definitions() -> str:
-    """Digest of the sources that decide what figures records come to."""
+    """Digest of the sources that determine the figures of given records."""
     return sources_sha256(*_DEFINING)
 
 
-def read_manifest(packed: zipfile.ZipFile, path: Path) -> Manifest:
-    """The manifest of an archive at `path`. Raises `UserError` when it has none that can be read."""
+def read_manifest(archive: zipfile.ZipFile, path: Path) -> Manifest:
+    """The manifest of an archive. path: the archive's. Raises `UserError` without a valid one."""
     try:
-        manifest = Manifest.model_validate_json(packed.read(NAME))
+        manifest = Manifest.model_validate_json(archive.read(NAME))
     except KeyError:
         raise UserError(f"{path} has no {NAME}: it wasn't made by `mls archive`.") from None
     except (ValidationError, zipfile.BadZipFile):
@@ -81,7 +81,7 @@ def read_manifest(packed: zipfile.ZipFile, path: Path) -> Manifest:
             f"{path}: {NAME} is damaged, or of a later version of mls than reads up to "
             f"manifest version {VERSION}."
         ) from None
-    named = re.search(rf"-([0-9a-f]{{{DIGEST_LENGTH}}})\.zip$", path.name)
-    if named and named[1] != manifest.digest:
+    digest_in_name = re.search(rf"-([0-9a-f]{{{DIGEST_LENGTH}}})\.zip$", path.name)
+    if digest_in_name and digest_in_name[1] != manifest.digest:
         raise UserError(f"{path}: the digest in its name doesn't fit its manifest.")
     return manifest

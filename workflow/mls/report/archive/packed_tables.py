@@ -1,4 +1,4 @@
-"""Tables as they were packed, held against those that the packed records come to."""
+"""The comparison of an archive's tables with those made anew from its records."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from mls.analysis.tables import TABLES, tables
 from mls.config.cells import axes
 
 TOLERANCE = 1e-9
-"""Relative, of floating-point figures: processors differ in their last digits."""
+"""Relative tolerance of floating-point figures: processors differ in the last digits."""
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """The first cell of a table that isn't what the records come to."""
+    """The first cell in which a packed table differs from the one made anew."""
 
     table: str
     where: str
-    """In words."""
+    """The place of the cell and both values, as a clause."""
     identity: bool
-    """Whether it is in what a row is about, its axes and its repeat, which no definition changes."""
+    """Whether the cell is of a row's identity (axes and repeat), which no definition changes."""
 
 
 def mismatches(study: Study, packed: Mapping[str, bytes]) -> Iterator[Mismatch]:
-    """The first of each table that has any. packed: content of each of `TABLES`."""
-    made = tables(study)
+    """The first mismatch of each table, if any. packed: name in `TABLES` → content."""
+    remade = tables(study)
     for name in TABLES:
         identity = [*axes(study.config), *(["repeat"] if name.startswith("summary") else [])]
-        floats = _floats(made[name.replace(".csv", ".parquet")])
+        floats = _floats(remade[name.replace(".csv", ".parquet")])
         try:
             first = _first(
-                _columns(name, packed[name]), _columns(name, made[name]), identity, floats
+                _columns(name, packed[name]), _columns(name, remade[name]), identity, floats
             )
         except (pa.ArrowException, csv.Error, UnicodeDecodeError):
             first = ("it can't be read as a table", True)
@@ -48,7 +48,10 @@ def mismatches(study: Study, packed: Mapping[str, bytes]) -> Iterator[Mismatch]:
 
 
 def _columns(name: str, data: bytes) -> dict[str, list[Any]]:
-    """Column → its values; of CSV they are texts. Raises for what isn't such a table."""
+    """Column → its values, which are texts in CSV.
+
+    Raises `ArrowException`, `csv.Error` or `UnicodeDecodeError` for anything but such a table.
+    """
     if name.endswith(".parquet"):
         columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(data)).to_pydict()
         return columns
@@ -66,24 +69,24 @@ def _floats(parquet: bytes) -> set[str]:
 
 def _first(
     packed: dict[str, list[Any]],
-    made: dict[str, list[Any]],
+    remade: dict[str, list[Any]],
     identity: list[str],
     floats: set[str],
 ) -> tuple[str, bool] | None:
-    """(where it is, whether it is in the identity) of the first difference."""
+    """(clause on the place, whether in the identity) of the first difference; None without one."""
     for column in identity:
         if column not in packed:
             return f"it has no column {column}", True
-        if len(packed[column]) != len(made[column]):
-            return f"it has {len(packed[column])} rows and not {len(made[column])}", True
-    for column in dict.fromkeys([*identity, *made]):
+        if len(packed[column]) != len(remade[column]):
+            return f"it has {len(packed[column])} rows and not {len(remade[column])}", True
+    for column in dict.fromkeys([*identity, *remade]):
         if column not in packed:
             return f"it has no column {column}", False
-        for row, (one, other) in enumerate(zip(packed[column], made[column], strict=True)):
+        for row, (one, other) in enumerate(zip(packed[column], remade[column], strict=True)):
             if not _same(one, other, column in floats):
-                where = ", ".join(f"{name} {made[name][row]}" for name in identity)
+                where = ", ".join(f"{name} {remade[name][row]}" for name in identity)
                 return f"{column} of {where} is {one!r} and not {other!r}", column in identity
-    more = [column for column in packed if column not in made]
+    more = [column for column in packed if column not in remade]
     return (f"it has a column {more[0]} too many", False) if more else None
 
 
@@ -93,7 +96,7 @@ def _same(one: Any, other: Any, floating: bool) -> bool:
     if not floating or one in (None, "") or other in (None, ""):
         return False
     try:
-        packed, made = float(one), float(other)
+        first, second = float(one), float(other)
     except ValueError:
         return False
-    return math.isclose(packed, made, rel_tol=TOLERANCE) or (packed != packed and made != made)
+    return math.isclose(first, second, rel_tol=TOLERANCE) or (first != first and second != second)

@@ -1,4 +1,4 @@
-"""What a page is made from, by digest: the page says so itself, so its content tells whose page it is."""
+"""Digests of a page's inputs. The page holds them itself, so its content identifies its results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mls.core.digest import data_sha256, file_sha256
 from mls.core.run_folder import FAILURE, RUN
 
 NAME = "mls-made-from"
-"""Of the page's `meta` element that holds the digests, as JSON."""
+"""Name of the page's `meta` element with the digests, as JSON."""
 
 CONFIG = "config.json"
 ENVIRONMENT = "environment/environment.json"
@@ -27,7 +27,7 @@ _DECISIONS = f"{PLAN}/…"
 
 
 def config_data(config: Config) -> dict[str, Any]:
-    """The config with its defaults, as JSON data: what an archive keeps of it."""
+    """The config with its defaults, as JSON data, in the form that an archive has."""
     data: dict[str, Any] = json.loads(config.model_dump_json())
     return data
 
@@ -35,8 +35,8 @@ def config_data(config: Config) -> dict[str, Any]:
 def input_files(study: Study, results: Path) -> list[Path]:
     """Files below `results` that a page shows or is computed from, other than raw records.
 
-    They are the descriptions of environment, probes and models, the decisions, and of each repeat
-    its `run.json`, or the reason why it has none. A file that isn't there is left out.
+    They are the descriptions of environment, probes and models, the decisions, and each repeat's
+    `run.json` or `failure.json`. A missing file is left out.
     """
     paths = [results / ENVIRONMENT]
     for model in study.config.models:
@@ -49,7 +49,7 @@ def input_files(study: Study, results: Path) -> list[Path]:
 
 
 def made_from(study: Study, results: Path) -> dict[str, str]:
-    """`digests` of the page of a study. An unreadable file counts as absent, as it does on the page."""
+    """The `digests` of a study's page. An unreadable file counts as absent, as on the page."""
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in tables(study).items()}
     for path in input_files(study, results):
         try:
@@ -60,12 +60,12 @@ def made_from(study: Study, results: Path) -> dict[str, str]:
 
 
 def digests(config: Mapping[str, Any], sums: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of each input of a page by its name; what there are many of is one digest together.
+    """Name → SHA-256 of each input of a page. All run.json have one digest together, as have all
+    failure.json and all decisions.
 
-    config: as `config_data` gives it. sums: SHA-256 of files by name; those of no concern are
-    passed over.
+    config: see `config_data`. sums: name → SHA-256 of files; files that are no inputs are ignored.
     """
-    made = {CONFIG: data_sha256(config)}
+    inputs = {CONFIG: data_sha256(config)}
     many: dict[str, dict[str, str]] = {}
     for name, digest in sums.items():
         path = PurePosixPath(name)
@@ -74,28 +74,28 @@ def digests(config: Mapping[str, Any], sums: Mapping[str, str]) -> dict[str, str
         elif path.parts[0] == PLAN:
             many.setdefault(_DECISIONS, {})[name] = digest
         elif path.parts[0] in ("environment", "probe", "models") or name in _TABLES:
-            made[name] = digest
-    return made | {name: data_sha256(each) for name, each in many.items()}
+            inputs[name] = digest
+    return inputs | {name: data_sha256(each) for name, each in many.items()}
 
 
-def as_text(made: Mapping[str, str]) -> str:
-    """As the page holds them."""
-    return json.dumps(made, sort_keys=True)
+def as_text(inputs: Mapping[str, str]) -> str:
+    """The digests in the page's form."""
+    return json.dumps(inputs, sort_keys=True)
 
 
 def embedded(page: str) -> dict[str, str] | None:
-    """The digests that a page holds; None for one that holds none, as of earlier versions."""
+    """The digests in a page; None for a page without any, as earlier versions made."""
     head = _Head()
     head.feed(page.partition("</head>")[0])
     try:
-        made = json.loads(head.content)
+        inputs = json.loads(head.content)
     except ValueError:
         return None
-    return made if isinstance(made, dict) else None
+    return inputs if isinstance(inputs, dict) else None
 
 
 class _Head(HTMLParser):
-    """Reads the content of the `meta` element by the name of `NAME`."""
+    """Reads the content of the `meta` element with the name `NAME`."""
 
     def __init__(self) -> None:
         super().__init__()

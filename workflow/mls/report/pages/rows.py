@@ -160,7 +160,7 @@ def _figures(cell: CellResult, columns: list[Column]) -> Iterator[Figure]:
     for column in columns:
         estimate = cell.estimates.get(column.metric)
         if estimate is None:
-            # without a steady window there still is the rate of the whole run
+            # Without a steady window there is the rate of the whole run
             whole = cell.estimates.get(column.metric.replace("throughput.", "overall."))
             yield Figure(number(whole.value), "whole run") if whole else Figure("–", "")
         elif column.unit == "ms":

@@ -1,4 +1,4 @@
-"""Drawings of estimates: throughput and latency along an axis of the sweep, and against each other."""
+"""Drawings of estimates: throughput and latency along an axis, and against each other."""
 
 from __future__ import annotations
 

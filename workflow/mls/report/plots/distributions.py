@@ -73,7 +73,7 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
     for axes, cell in zip(grid, cells, strict=True):
         course = cell.course
         assert course is not None
-        # in an open loop nothing is asked of the number in flight: its greatest is marked
+        # An open loop has no target for requests in flight: their greatest number is marked
         level = int(course.count.max() if open_loop else cell.cell["inflight"])
         color = ramp(order.index(str(cell.cell[x])))
         axes.fill_between(course.at_s, course.count, step="post", color=color, alpha=0.22, lw=0)

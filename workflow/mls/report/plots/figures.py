@@ -108,7 +108,7 @@ def draw(study: Study) -> Figures:
 
 def _along(arrangement: Layout, open_loop: bool) -> list[Plot | None]:
     plots = []
-    # what an open loop is about: the wait of a request that was late counts
+    # In an open loop the wait of a late request counts
     kinds = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
     for i, facet in enumerate(arrangement.facets):
         # one line a percentile is readable for one series; with several, the p95 of each is

@@ -66,7 +66,7 @@ def layout(study: Study, x: str | None = None) -> Layout:
     for cell in study.cells:
         groups.setdefault(tuple(str(cell.cell[key]) for key in keys), []).append(cell)
     by_model = "model" in keys
-    # with several models colour tells the model, and line style the rest
+    # With several models, colour stands for the model and line style for the rest
     hues = list(dict.fromkeys(_hue(cells[0], keys, by_model) for cells in groups.values()))
     others = list(dict.fromkeys(_other_axes(cells[0], keys) for cells in groups.values()))
     lines = [

@@ -65,7 +65,7 @@ def reply_words(study: Study) -> str:
 def _cache_words(study: Study) -> str:
     if study.config.run.cache_prompt:
         return "on"
-    # a server that doesn't say what it took from its cache may have one that nothing switches off
+    # A server that doesn't count cached tokens may have a cache that can't be switched off
     silent = any(cell.checks("unknown").get("cache_as_asked") for cell in study.cells)
     return "asked to be off, of which the server doesn't say anything" if silent else "off"
 
