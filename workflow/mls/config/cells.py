@@ -132,7 +132,7 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
             load[axis] = value
         elif axis in WORKLOAD_AXES:
             workload[axis] = value
-    # an axis replaces the other stopping rule, it doesn't contradict it
+    # A stopping rule that is an axis replaces the config's other one
     if "iters" in cell or "rounds" in cell:
         run["duration_s"] = None
     elif "duration_s" in cell:
@@ -207,7 +207,7 @@ def _check_load(candidate: Settings) -> None:
 
 
 def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:
-    """The seed of a repeat, in 63 bits: each repeat of each cell has its own, and so its prompts."""
+    """The seed of a repeat, of 63 bits. Each repeat of each cell has its own, and so own prompts."""
     text = f"{config.seed}|{config.name}|{cell_key(cell)}|{repeat}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -166,5 +166,5 @@ def by_cell(config: Config, runs: list[PlannedRun]) -> Runs:
 def rules_digest(config: Config) -> str:
     """Digest of the keys of the config that decide, beside the figures."""
     rules = [config.precision, config.search, config.checks, config.slo]
-    # by way of JSON, in which 300 as a default and 300.0 as it was read again are the same
+    # Through JSON, in which a default of 300 and 300.0 from a file are the same
     return data_sha256([config.repeats, *(each and each.model_dump_json() for each in rules)])

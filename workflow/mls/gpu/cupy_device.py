@@ -16,7 +16,7 @@ from mls.gpu.kernel import INCREMENT, LANES, MULTIPLIER, SOURCE, THREADS
 
 SLOT_BYTES = 64 * 1024
 _SUM_BYTES = 8
-_BLOCKS_PER_SM = 8  # of 256 threads: as many as fit
+_BLOCKS_PER_SM = 8  # Of 256 threads each: as many as fit
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Cards:
             "sm_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM),
             "sm_max_mhz": lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_SM),
             "memory_mhz": lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM),
-            # the older of the two names that NVML has for it: every driver knows it
+            # NVML's older name of the function, which every driver has
             "clock_reasons": lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
         }
 

@@ -48,9 +48,9 @@ RUN_TIME_MODULES = (
 def describe(config: Config, root: Path = ROOT) -> dict[str, Any]:
     """Check the environment that this process runs in, and describe it.
 
-    root: folder with pyproject.toml and requirements/*.txt. A file that isn't there is not checked
-    against. `digest` covers what can change a result: packages, Python, MPI, engine and hardware.
-    Raises `UserError`.
+    root: folder with pyproject.toml and requirements/*.txt; a missing file skips its check.
+    `digest` covers what can change a result: packages, Python, MPI, engine and hardware. Raises
+    `UserError`.
     """
     manager, extras = config.environment.manager, config.environment.extras
     checks = check(config.mpi, manager, engine=needs_engine(config))

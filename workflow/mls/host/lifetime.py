@@ -107,7 +107,7 @@ def end_tree(pid: int, grace_s: float = 10) -> list[int]:
         return []
     _send([root], signal.SIGTERM)
     psutil.wait_procs([root], timeout=grace_s)
-    # what they started meanwhile belongs to the tree as well
+    # Processes that they started meanwhile belong to the tree as well
     tree = _with_children(tree)
     _send(tree, signal.SIGTERM)
     _, alive = psutil.wait_procs(tree, timeout=_TERM_GRACE_S)

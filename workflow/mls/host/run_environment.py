@@ -46,7 +46,7 @@ class RunEnvironment:
         return self.folder / "built.json"
 
     def is_here(self) -> bool:
-        """Whether it was built in this place, which its programs name, and has its interpreter."""
+        """Whether it was built in this folder, which its programs name, and has an interpreter."""
         record = read_json(self.stamp) or {}
         return record.get("place") == str(self.folder) and (self.bin / "python").exists()
 
@@ -61,14 +61,15 @@ class RunEnvironment:
         return self.is_here() and record == record | self.contents()
 
     def contents(self) -> dict[str, Any]:
-        """What the stamp of an environment that fits has: its place, Python, and locks' SHA-256."""
+        """The stamp of an environment that fits: its folder, Python version and locks' SHA-256."""
         locks = {lock.name: file_sha256(lock) for lock in self.locks}
         return {"place": str(self.folder), "python": PYTHON, "locks": locks}
 
     def prepare(self) -> None:
-        """Build it unless it fits. No other process builds it anew until this process ends.
+        """Build the environment unless it fits, and keep others from rebuilding it meanwhile.
 
-        Raises `UserError` when the build fails, or when others use one that doesn't fit.
+        That lasts until this process ends. Raises `UserError` when the build fails, and when other
+        processes use an environment that doesn't fit.
         """
         with shared(self.root / ".snakemake" / "mls" / "venv-run.lock") as alone:
             if self.fits():
@@ -93,7 +94,7 @@ class RunEnvironment:
                 )
 
     def build(self) -> None:
-        """Build it, with uv when there is one, else with venv and pip.
+        """Build the environment with uv, else with venv and pip.
 
         Raises `CalledProcessError` and `OSError`.
         """
@@ -123,7 +124,7 @@ class RunEnvironment:
 
 
 def main() -> int:
-    """Build it, and return an exit status. A failing installer's own message is enough."""
+    """Build the environment. Returns an exit status; a failed installer has printed its message."""
     die_with_launcher()
     root, *locks = map(Path, sys.argv[1:])
     try:

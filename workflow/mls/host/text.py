@@ -1,4 +1,4 @@
-"""Text that the locale can't encode: written all the same, or refused as a file's name."""
+"""Text that the locale can't encode: escaped on output, refused as a file's name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def take_any_text() -> None:
 
 
 def check_name(path: Path) -> None:
-    """Raises `UserError` for a path that libraries, which want UTF-8, can't be given."""
+    """Raise `UserError` for a path that can't be encoded as UTF-8, which libraries require."""
     try:
         str(path).encode()
     except UnicodeEncodeError as error:

@@ -43,7 +43,7 @@ class Mpich:
         return ["-launcher", "ssh", "-launcher-exec", program]
 
     def more(self, first: str) -> list[str]:
-        # what the other hosts call this one by
+        # This host's name for the other hosts
         return ["-localhost", first]
 
 
@@ -60,7 +60,7 @@ class OpenMpi:
         return ["--prtemca", "plm_ssh_agent", program]
 
     def more(self, first: str) -> list[str]:
-        # it fills the first host otherwise, and passes hardly a variable on
+        # By default PRRTE fills the first host, and passes few variables on
         return ["--map-by", "node:oversubscribe", "-x", "PATH", "-x", "PYTHONPATH"]
 
 

@@ -31,8 +31,8 @@ _OPEN_MPI = {
 _OPEN_MPI_HOSTS = {"PYTHONPATH": ""}
 # Without these its start on one host stalls for a second, looking for networks.
 _OPEN_MPI_ONE_HOST = {"OMPI_MCA_pml": "ob1", "OMPI_MCA_btl": "self,sm"}
-# Slurm 24.11 and newer set this in a job: MPICH then starts ranks of this host, too, by srun, which
-# refuses a host name that is no name of a node, and waits for ever.
+# Slurm 24.11 and newer set this in a job. MPICH then starts this host's ranks by srun as well,
+# which waits for ever on a host name that is not a node's.
 _BY_SRUN = {"HYDRA_BOOTSTRAP": "slurm"}
 _MPICH_ONE_HOST = {"HYDRA_LAUNCHER": "fork"}
 

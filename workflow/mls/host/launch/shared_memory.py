@@ -10,8 +10,8 @@ from pathlib import Path
 from mls.core.units import MIB
 
 SHARED_MEMORY = Path("/dev/shm")
-# Measured with MPICH 5.0 and Open MPI 5.0, 2 to 12 ranks: MPICH takes 5.2 MiB a rank. With less than
-# 1 MiB it ends by SIGBUS, in between sometimes by SIGSEGV. Open MPI needs 17 MiB free.
+# Measured with MPICH 5.0 and Open MPI 5.0, 2 to 12 ranks: MPICH takes 5.2 MiB a rank. With less
+# than 1 MiB it ends by SIGBUS, in between sometimes by SIGSEGV. Open MPI needs 17 MiB free.
 _MPICH_A_RANK = 5.5 * MIB
 _OPEN_MPI = 18 * MIB
 # The launchers' variables: the number of ranks on this host, and this rank's number among them.

@@ -62,7 +62,7 @@ class Activity:
     """
 
     def __init__(self, below: int, engines: Collection[int]) -> None:
-        """below: id of the process that started all. engines: ids of the servers that are known.
+        """below: id of the process above all ranks. engines: known ids of the servers.
 
         An engine that has ended already is left out.
         """

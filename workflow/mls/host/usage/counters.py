@@ -1,4 +1,4 @@
-"""Counters of what else the host does, before and after a load."""
+"""Counters of the host's other activity, before and after a load."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CPUS = Path("/sys/devices/system/cpu")
 
 
 _LAUNCHER_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK")
-"""Environment variables of which each launcher of MPI programs sets one."""
+"""Environment variables: each MPI launcher sets one of them."""
 
 
 class Noise:
@@ -60,7 +60,7 @@ class Noise:
         return {
             "monotonic_ns": time.monotonic_ns(),
             "boottime_ns": _boottime_ns(),
-            # time in interrupts is not in it: it can't be told whose they are
+            # Without time in interrupts, which belongs to no process
             "busy_s": times.user + getattr(times, "nice", 0.0) + times.system,
             "all_s": sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0),
             "steal_s": getattr(times, "steal", 0.0),
@@ -84,11 +84,11 @@ def serves_here() -> bool:
 
 
 def _root() -> psutil.Process:
-    """The process that the run is below: `mls serve`, else the ranks' launcher, else this rank."""
+    """The root of the run's processes: `mls serve`, else the ranks' launcher, else this rank."""
     here = psutil.Process()
     if serves_here():
         return psutil.Process(int(os.environ[SERVE_PID]))
-    # a rank without a launcher was started by a shell, below which is more than this run
+    # The parent of a rank without a launcher is a shell, which may run other programs
     has_launcher = any(name in os.environ for name in _LAUNCHER_VARIABLES)
     return (here.parent() if has_launcher else None) or here
 

@@ -33,8 +33,8 @@ def origin(processes: Table, holders: Collection[int], ours: int) -> Origin:
     parent are one server's workers, so the parent is surely the server's as well. Processes beside
     the holders are perhaps the server's, as some engines run beside the process that listens: those
     below a program that is in the holders' session and is no terminal's shell.
-    ours: the process that this run is below. It and the processes above and below it are no such
-    program. Of a holder above it, those below are not surely the server's.
+    ours: the root of this run's processes. It and the processes above and below it are no such
+    program. Where a holder is above it, the processes below the holder are not surely the server's.
     """
     line = {*above(processes, ours)}
     off_limits = line | below(processes, [ours])
@@ -79,7 +79,7 @@ def _same_session(processes: Table, process: Entry) -> bool:
 class Foreign:
     """The servers at some URLs of this host, as they are when the object is made.
 
-    ours: the process that this run is below.
+    ours: the root of this run's processes.
     """
 
     def __init__(self, urls: list[str], ours: int) -> None:
@@ -87,7 +87,7 @@ class Foreign:
         self._listeners = dict(zip(urls, listeners(urls), strict=True))
         self._origins = {url: _origin(processes, one, ours) for url, one in self._listeners.items()}
         self._processes = processes
-        # asked now: later they may have ended
+        # Looked up at once, as a process may end later
         self._names = {
             pid: _name(pid)
             for url, one in self._listeners.items()
@@ -108,7 +108,7 @@ class Foreign:
         return below(processes, [pid for one in each for pid in one.tops]) | alone
 
     def perhaps(self, processes: Table) -> set[int]:
-        """The processes that may be the servers', those that surely are included."""
+        """The processes that may be the servers', including those that surely are."""
         return below(processes, [pid for one in self._origins.values() for pid in one.perhaps])
 
     def facts(self, processes: Table) -> list[dict[str, Any]]:
@@ -141,7 +141,7 @@ class Foreign:
 
 def _origin(processes: Table, listener: Listener, ours: int) -> Origin:
     pids = listener.pids & processes.keys()
-    if listener.hidden == "passed on":  # what is below is no more the server's than anything else
+    if listener.hidden == "passed on":  # Nothing ties the processes below it to the server
         return Origin(alone=pids)
     return origin(processes, pids, ours)
 
