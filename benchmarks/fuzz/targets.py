@@ -20,7 +20,7 @@ from mls.load.transport.connection import Connection
 from mls.load.transport.exchange import Exchange, Read
 from mls.load.transport.unframe import HttpReply
 from mls.protocol.completion import read_reply
-from mls.protocol.metrics import parse_metrics
+from mls.protocol.metrics import read_metrics
 from mls.protocol.request import RequestBuilder, Target
 from mls.protocol.sse import BYTE_ORDER_MARK, Event, events, is_whole
 from mls.protocol.values import storable
@@ -77,7 +77,7 @@ def probe(data: bytes) -> None:
             assert figure is None or type(figure) is int
         assert result.finish_reason is None or isinstance(result.finish_reason, str)
         json.dumps([storable(result.usage), storable(result.timings)], allow_nan=False).encode()
-    metrics = parse_metrics(data.decode("latin-1"))
+    metrics = read_metrics(data.decode("latin-1"))
     assert all(math.isfinite(value) for value in metrics.values())
 
 

@@ -144,7 +144,7 @@ class Slow:
 def test_what_is_not_answered_is_absent_and_not_asked_again(
     hang_up: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mls.server.api._ABSENT_AFTER_S", 0.2)
+    monkeypatch.setattr("mls.server.http.session._ABSENT_AFTER_S", 0.2)
     gateway = Slow(hang_up)
     with Misbehaving(hello=gateway) as server:
         begin_s = time.monotonic()

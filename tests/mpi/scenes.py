@@ -23,7 +23,7 @@ def crash() -> None:
     start = EpollTransport.start
 
     def buggy(self, connection, job, scheduled_ns):
-        if LAST and len(self._spool) == 5:
+        if LAST and len(self._spool) >= 5:  # several may come in one turn of the loop
             raise RuntimeError("a bug that nobody expected")
         start(self, connection, job, scheduled_ns)
 

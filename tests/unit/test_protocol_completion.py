@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mls.protocol.completion import Reply, read_reply
-from mls.protocol.metrics import parse_metrics
 from mls.protocol.values import plain
 
 
@@ -92,21 +89,6 @@ def test_llama_cpp_timings_stand_in_for_usage() -> None:
     assert (result.prompt_tokens, result.completion_tokens, result.cached_tokens) == (10, 2, 4)
 
 
-def test_metrics_with_labels_and_comments_are_left_out() -> None:
-    text = '# HELP a b\nllamacpp:n 3\nvllm:x{m="a"} 4\nt 1e-3 1700000000\nbad nan?\n'
-    assert parse_metrics(text) == {"llamacpp:n": 3.0, "t": 0.001}
-
-
-@given(
-    st.dictionaries(
-        st.from_regex(r"[a-z_]+:[a-z_]+", fullmatch=True),
-        st.floats(allow_nan=False, allow_infinity=False),
-    )
-)
-def test_metrics_round_trip(values: dict[str, float]) -> None:
-    assert parse_metrics("\n".join(f"{k} {v!r}" for k, v in values.items())) == values
-
-
 @pytest.mark.parametrize("usage", [[], "x", {"prompt_tokens": "7.5", "completion_tokens": -1}])
 @pytest.mark.parametrize("timings", [3, {"prompt_n": "x", "predicted_n": None, "cache_n": 2**40}])
 def test_figures_that_are_none_are_null(usage: object, timings: object) -> None:
@@ -131,10 +113,6 @@ def test_an_error_nested_too_deep_is_still_an_error() -> None:
     deep = '{"error": ' + "[" * 1000 + "]" * 1000 + "}"
     assert stream(f"data: {deep}").error_text == "an error without a message"
     assert stream('data: {"error": {"code": 7}}').error_text == '{"code":7}'
-
-
-def test_infinite_metrics_are_left_out() -> None:
-    assert parse_metrics("a NaN\nb +Inf\nc 1\n") == {"c": 1.0}
 
 
 def test_a_servers_words_have_no_control_characters() -> None:

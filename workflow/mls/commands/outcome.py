@@ -30,14 +30,16 @@ from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
+from mls.protocol.engines.llama_cpp import LLAMA_CPP
 from mls.protocol.request import Target, body_fields, salts, without
-from mls.server import model_list
+from mls.server import model_list, router
 from mls.server.access import without_password
-from mls.server.api import RefusedError, ServerApi
+from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.fields import refused_fields
-from mls.server.probe import snapshot
+from mls.server.http.session import RefusedError
 from mls.server.several import pooled
+from mls.server.state import state_or_error
 from mls.server.telemetry.samples import collect
 
 
@@ -69,6 +71,7 @@ class Outcome:
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         self._left_out: tuple[str, ...] = ()
+        self._cold_load_s: float | None = None
         path = run_path(config, settings.cell, settings.repeat)
         # Short, and unique to the run: it tells the runs' requests apart in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
@@ -88,6 +91,7 @@ class Outcome:
         self._served_as = settings.served_as or model_list.model_to_ask_for(models, settings.run)
         if not self._managed:  # llama.cpp's server takes all fields
             try:
+                self._cold_load_s = router.enter(api, settings.run, self._served_as)
                 self._left_out = refused_fields(api, self._settings.run, self._served_as)
             except RefusedError as error:
                 models = models or api.models()
@@ -101,7 +105,7 @@ class Outcome:
 
     def before(self, apis: list[ServerApi]) -> None:
         """Record the state of all servers before the load. Never raises."""
-        states = [_state(api) for api in apis]
+        states = [state_or_error(api, self._served_as, settle=False) for api in apis]
         self._before = pooled(states)
         self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
         for each, facts in zip(self._each, self._engines, strict=False):
@@ -118,7 +122,7 @@ class Outcome:
         assert self._noise
         self._host["after"] = self._noise.sample()
         self._host["listeners"] = self._noise.listeners
-        states = [_state(api) for api in apis]
+        states = [state_or_error(api, self._served_as, settle=True) for api in apis]
         self._after = pooled(states)
         for each, state in zip(self._each, states, strict=True):
             each["after"] = state
@@ -211,6 +215,7 @@ class Outcome:
                 "url": self._urls[0],
                 "proxy": self._proxy,
                 "engine": next(iter(self._engines), None),
+                "cold_load_s": self._cold_load_s,
                 "before": self._before,
                 "after": self._after,
                 **({"each": self._each} if len(self._urls) > 1 else {}),
@@ -230,8 +235,8 @@ class Outcome:
         )
 
     def _is_llama_cpp(self) -> bool:
-        """Whether the server is llama.cpp's: no other has its counters or slots."""
-        return bool(self._managed or self._before.get("metrics") or self._before.get("slots"))
+        """Whether the server is llama.cpp's by its own word."""
+        return self._managed or self._before.get("engine") == LLAMA_CPP.name
 
     def _server_settings(self) -> dict[str, Any]:
         """The config's server settings, without the password of a proxy."""
@@ -304,13 +309,6 @@ def _no_result(harvest: Harvest, summary: Summary) -> str | None:
         quotation = f" The first error said: {texts[0]}" if texts else ""
         return f"None of {summary.requests.total} requests succeeded ({kinds}).{quotation}"
     return None
-
-
-def _state(api: ServerApi) -> dict[str, Any]:
-    try:
-        return snapshot(api)
-    except UserError as error:
-        return {"error": str(error)}
 
 
 def _cost(rank: dict[str, Any]) -> RankCost:

@@ -241,7 +241,10 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
 
     def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
         assert outcome
-        apis.extend(ServerApi(target, run=cell_settings.run) for target in targets)
+        metrics_url = cell_settings.server.metrics_url
+        apis.extend(
+            ServerApi(target, run=cell_settings.run, metrics_url=metrics_url) for target in targets
+        )
         return *outcome.introduce(apis[0]), outcome.salted
 
     def ready() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mls.config.parse import nearest
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.protocol.values import dicts, plain, words
+from mls.protocol.values import dicts, plain, positive, words
 
 _NAMES_LENGTH = 500  # Characters of a server's list in a message
 _MOST_NAMES = 8
@@ -29,6 +29,12 @@ class ListedModel:
     """The server's word, such as `embedding`."""
     loaded: bool = True
     """False only where the server says so."""
+    owner: str | None = None
+    """`owned_by`, which for some is the engine's name."""
+    context: int | None = None
+    """vLLM's and SGLang's `max_model_len`: tokens of prompt and reply together."""
+    path: str | None = None
+    """vLLM's `root`: where the model comes from, at the server."""
 
     @property
     def is_pattern(self) -> bool:
@@ -65,6 +71,9 @@ def _model(entry: dict[str, Any]) -> ListedModel | None:
         else (),
         words(entry.get("type")),
         state != "unloaded",
+        words(entry.get("owned_by")),
+        positive(entry.get("max_model_len")),
+        words(entry.get("root")),
     )
 
 
@@ -82,6 +91,12 @@ def model_to_ask_for(models: Sequence[ListedModel] | None, run: Run) -> str | No
     if not candidates:
         return None
     return min(candidates, key=lambda m: (m.completes == run.embeds, not m.loaded)).name
+
+
+def entry_of(model: str | None, models: Sequence[ListedModel]) -> ListedModel | None:
+    """The entry of that name or alias, else the only one; None where it can't be told."""
+    entries = [entry for entry in models if model in (entry.name, *entry.aliases)]
+    return next(iter(entries or (models if len(models) == 1 else ())), None)
 
 
 def is_listed(name: str, models: Sequence[ListedModel]) -> bool:

@@ -12,8 +12,8 @@ from mls.core.errors import UserError
 from mls.protocol import completion
 from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body, without
-from mls.protocol.values import count, storable, words
-from mls.server import model_list
+from mls.protocol.values import storable
+from mls.server import model_list, router
 from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
@@ -21,6 +21,8 @@ from mls.server.fields import refused_fields
 from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
+from mls.server.state import snapshot
+from mls.server.tokenizer import prompt_counter
 
 _SEED = 0
 """Seed of the probe's prompts."""
@@ -28,7 +30,6 @@ _SEED = 0
 TOKENS_PER_WORD = 1.5  # An upper estimate, for servers without /tokenize
 _SAMPLE_TOKENS = 16
 _CONTENT_LENGTH = 200  # Characters of a reply
-_METRICS_PREFIX = "llamacpp:"
 
 
 def probe_all(config: Config, model: str, urls: list[str]) -> Probe:
@@ -63,13 +64,15 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         )
     first = points[0]
     target = target_of(url, first.server, first.run)
-    api = ServerApi(target, run=first.run)
+    api = ServerApi(target, run=first.run, metrics_url=first.server.metrics_url)
     models = api.models()
     served_as = first.served_as or model_list.model_to_ask_for(models, first.run)
-    props, slots = api.props(), api.slots()
-    health = _health(api, props, slots)
-    state = _state(props, slots)
-    tokens, is_exact = _prompt_tokens(api, points)
+    try:
+        cold_load_s = router.enter(api, first.run, served_as)
+    except UserError as error:
+        raise model_list.explain(error, model, first.served_as, served_as, models) from None
+    state = snapshot(api, served_as)
+    tokens, is_exact = _prompt_tokens(api, points, served_as)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
@@ -84,18 +87,18 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         raise model_list.explain(error, model, first.served_as, served_as, models) from None
     (once, _), (_, last) = replies[:2]
     if once.prompt_tokens is not None:
-        # The chat template adds tokens to the prompt that /tokenize doesn't count
+        # What a counter without the template leaves out
         extra = max(0, once.prompt_tokens - tokens[runs[0].prompt_words])
         tokens = {words: number + extra for words, number in tokens.items()}
         check_context(config, points, tokens, state["ctx_per_slot"])
 
     cache = Cache(cache_prompt=runs[0].cache_prompt, cached_tokens=last.cached_tokens)
     answers = {
-        "/health": health,
+        "/health": state["health"],
         "/v1/models": models,
-        "/props": props,
-        "/slots": slots,
-        "/metrics": api.metrics(),
+        "/props": api.props(),
+        "/slots": api.slots(),
+        "/metrics": state["metrics"],
         "/tokenize": is_exact or None,
         **{reply.endpoint: reply for reply, _ in replies},
     }
@@ -103,7 +106,8 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         url=url,
         model=model,
         served_as=served_as,
-        health=health,
+        engine=state["engine"],
+        health=state["health"],
         models=None if models is None else model_list.names(models),
         build=state["build"] or last.fingerprint,
         model_path=state["model_path"],
@@ -122,48 +126,19 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
             *_left_out(refusals),
             *slots_warning(config, points, state["slots"], servers),
             *_proxy_warnings(target.proxy),
+            *_load_warnings(cold_load_s),
             *_name_warnings(model, first.served_as, models),
             *_warnings(points, state, cache, [reply for reply, _ in replies]),
         ],
     )
 
 
-def snapshot(api: ServerApi) -> dict[str, Any]:
-    """The server's state in a few figures, as taken before and after each run. Raises `UserError`.
-
-    `metrics`: name → value of llama.cpp's counters; null where there are none.
-    """
-    slots, props = api.slots(), api.props()
-    metrics = api.metrics() or {}
-    counters = {name: value for name, value in metrics.items() if name.startswith(_METRICS_PREFIX)}
-    busy = None if slots is None else sum(bool(slot.get("is_processing")) for slot in slots)
-    return {
-        "health": _health(api, props, slots),
-        **_state(props, slots),
-        "busy_slots": busy,
-        "metrics": counters or None,
-    }
-
-
-def _health(api: ServerApi, props: object, slots: object) -> str | None:
-    """llama.cpp's health; None for other servers, of which some query all their models for it."""
-    return None if props is None and slots is None else api.health()
-
-
-def _state(props: dict[str, Any] | None, slots: list[dict[str, Any]] | None) -> dict[str, Any]:
-    """Properties by `/props` and `/slots`; null where they have none."""
-    properties = props or {}
-    template = properties.get("chat_template")
-    generation = properties.get("default_generation_settings")
-    settings = generation if isinstance(generation, dict) else {}
-    first_slot = slots[0] if slots else {}
-    return {
-        "build": words(properties.get("build_info")),
-        "model_path": words(properties.get("model_path")),
-        "slots": count(properties.get("total_slots")) or (len(slots) if slots else None),
-        "ctx_per_slot": count(settings.get("n_ctx")) or count(first_slot.get("n_ctx")),
-        "chat_template": bool(template) if isinstance(template, str) else None,
-    }
+def _load_warnings(cold_load_s: float | None) -> list[str]:
+    if cold_load_s is None:
+        return []
+    return [
+        f"The router loaded the model first, which took {cold_load_s:.1f} s: that is in no figure."
+    ]
 
 
 def _proxy_warnings(proxy: str | None) -> list[str]:
@@ -181,10 +156,15 @@ def _name_warnings(
     return [f"Requests are answered, but {absence}, if it isn't the one that is meant."]
 
 
-def _prompt_tokens(api: ServerApi, points: list[Settings]) -> tuple[dict[int, int], bool]:
+def _prompt_tokens(
+    api: ServerApi, points: list[Settings], served_as: str | None
+) -> tuple[dict[int, int], bool]:
     """(`prompt_words` → tokens of a sample prompt; whether the server counted them)."""
     lengths = {point.run.prompt_words for point in points}
-    counts = {words: api.tokenize(prompt(_SEED, 0, words)) for words in sorted(lengths)}
+    counter = prompt_counter(api, points[0].run, points[0].workload.system, served_as)
+    # Without its template, what the template adds is in the difference to a reply's `usage`
+    count_text = counter or api.tokenize
+    counts = {words: count_text(prompt(_SEED, 0, words)) for words in lengths}
     tokens = {
         words: round(words * TOKENS_PER_WORD) if number is None else number
         for words, number in counts.items()

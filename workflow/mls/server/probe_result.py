@@ -43,6 +43,7 @@ class Probe(Part):
     url: str
     model: str = Field(description="Name in the config.")
     served_as: str | None = Field(description="Name to send in each request; null: none is sent.")
+    engine: str = Field("generic", description="By what the server says of itself.")
     health: str | None
     models: list[str] | None = Field(description="Names that the server lists.")
     build: str | None

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+from mls.protocol.engines.registry import PROFILES
+
+_AVERAGED = frozenset(name for profile in PROFILES for name in profile.averaged)
 _MEAN, _STEPS = "llamacpp:n_busy_slots_per_decode", "llamacpp:n_decode_total"
 _SUMS = ("slots", "busy_slots")
 
@@ -30,14 +33,16 @@ def pooled(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def summed(each: Sequence[Metrics | None]) -> Metrics | None:
     """The sum of several servers' `/metrics`; None when one of them has none.
 
-    The sum holds only names that all servers have. The mean over decode steps is weighted by the
-    steps.
+    The sum holds only names that all servers have. Means, such as the share of the cache in use,
+    are averaged; the one over decode steps is weighted by the steps.
     """
     present = [metrics for metrics in each if metrics]
     if len(present) < len(each):
         return None
     names = [name for name in present[0] if all(name in metrics for metrics in present)]
     total = {name: sum(metrics[name] for metrics in present) for name in names}
+    for name in _AVERAGED.intersection(total):
+        total[name] /= len(present)
     if _MEAN in total and total.get(_STEPS):
         total[_MEAN] = sum(m[_MEAN] * m[_STEPS] for m in present) / total[_STEPS]
     return total

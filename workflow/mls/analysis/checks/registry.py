@@ -16,6 +16,7 @@ from mls.analysis.checks.pace import load_held
 from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_as_asked
 from mls.analysis.checks.server.books import books_agree, server_time_fits
 from mls.analysis.checks.server.fair_servers import fair_servers
+from mls.analysis.checks.server.histograms import server_histograms_agree
 from mls.analysis.checks.server.served_at_once import served_at_once
 from mls.analysis.checks.steady import window_alike
 from mls.analysis.repeat.evidence import Evidence
@@ -44,6 +45,7 @@ CHECKS = (
     Check(("prompts_as_asked",), prompts_as_asked),
     Check(("books_agree",), books_agree),
     Check(("server_time_fits",), server_time_fits),
+    Check(("server_histograms_agree",), server_histograms_agree),
     Check(("steady", "warmed_up"), window_alike),
     Check(("fair_servers",), fair_servers),
     Check(("quiet_host",), quiet_host),

@@ -47,19 +47,25 @@ def prompts_as_asked(evidence: Evidence) -> list[Verdict]:
 
 
 def cache_as_asked(evidence: Evidence) -> Verdict:
+    """Whether prompt tokens came from the server's cache, by its replies, else by its counter."""
     silent = _silent_replies(evidence, "cached_tokens")
     ok = succeeded(evidence.table)
-    # what some replies say is known, whatever others don't
+    # What some replies say is certain, whatever others leave out
     cached = int(ints(evidence.table, "cached_tokens").values[ok].sum())
     prompt = int(ints(evidence.table, "prompt_tokens").values[ok].sum())
+    by_counter = False
     if silent and not cached:
-        message = f"The server doesn't say how much of {silent} prompts it took from its cache"
-        if "cache_prompt" in evidence.left_out:
-            message += ", and refuses cache_prompt"
-        message += "."
-        return verdict("cache_as_asked", "unknown", None, None, message)
+        growth = _cached_growth(evidence, prompt)
+        if growth is None:
+            message = f"The server doesn't say how much of {silent} prompts it took from its cache"
+            if "cache_prompt" in evidence.left_out:
+                message += ", and refuses cache_prompt"
+            return verdict("cache_as_asked", "unknown", None, None, f"{message}.")
+        cached, by_counter = growth, True
     share = cached / prompt if prompt else 0.0
     share_text = f"{cached} of {prompt} prompt tokens came from the server's cache"
+    if by_counter:
+        share_text = f"By its counter, {share_text}"
     if evidence.run.cache_prompt:
         status: Status = "pass" if cached else "warn"
         return verdict(
@@ -68,7 +74,17 @@ def cache_as_asked(evidence: Evidence) -> Verdict:
     if cached:
         message = f"{share_text} although caching was off: TTFT is better than it should be."
         return verdict("cache_as_asked", "fail", share, 0.0, message)
-    return verdict("cache_as_asked", "pass", share, 0.0, "No prompt came from the server's cache.")
+    message = "By its counter, no prompt" if by_counter else "No prompt"
+    return verdict("cache_as_asked", "pass", share, 0.0, f"{message} came from the server's cache.")
+
+
+def _cached_growth(evidence: Evidence, prompt: int) -> int | None:
+    """Prompt tokens from the cache by the server's counter; None without one, or of others too."""
+    server = evidence.server_figures
+    read = server.growth(server.profile.prompt_tokens)
+    if read is not None and read > prompt:  # Somebody else used it
+        return None
+    return server.growth(server.profile.cached_tokens)
 
 
 def work_as_asked(evidence: Evidence) -> Verdict:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from mls.analysis.repeat.in_flight import Timeline
+from mls.analysis.repeat.server_figures import ServerFigures
 from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
@@ -41,6 +42,11 @@ class Evidence:
     """The timeline of the records, where the caller has it."""
     left_out: tuple[str, ...] = ()
     """Fields of requests that the server refuses."""
+
+    @property
+    def server_figures(self) -> ServerFigures:
+        """The growth of the server's own figures during the load."""
+        return ServerFigures(self.metrics_before or {}, self.metrics_after or {})
 
 
 def verdict(

@@ -47,7 +47,7 @@ def being_answered(table: pa.Table) -> InFlight:
 
 def _overlap(start: Ints64, end: Ints64) -> InFlight:
     """The number of spans from start to end that hold each moment."""
-    rows = start.valid & end.valid
+    rows = start.valid & end.valid & (start.values <= end.values)
     moments = np.concatenate([start.values[rows], end.values[rows]])
     steps = np.repeat(np.array([1, -1]), rows.sum())
     at, inverse = np.unique(moments, return_inverse=True)

@@ -38,6 +38,12 @@ class Checks(Section):
         description="How much longer than its latency a request may have taken by the server's own clock, "
         "as a fraction of the latency.",
     )
+    outside_server: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of the mean TTFT that may pass outside the server's own clock, where its histograms tell.",
+    )
     clock_uncertainty: float = Field(
         0.01,
         gt=0,

@@ -55,6 +55,11 @@ class Server(Section):
         description="HTTP proxy on the way to `url`; needs `run.transport: requests`. Default: that of the "
         "environment (`http_proxy`, `https_proxy`, `all_proxy`), unless `NO_PROXY` or this host has the server.",
     )
+    metrics_url: HttpUrl | None = Field(
+        None,
+        description="Page of metrics of the server behind `url`, where a gateway between them has none or has "
+        "others. No key is sent there. Default: `/metrics` of `url`.",
+    )
     fleet: Fleet = Field(
         1,
         description="How many managed servers of the model run side by side and are measured as one: a number, "
@@ -127,6 +132,8 @@ class Server(Section):
             raise ValueError("`policy` goes with several `urls`, or a `fleet`")
         if self.addresses and self.fleet != 1:
             raise ValueError("`fleet` is of servers that are started here: leave it or `url` out")
+        if self.metrics_url and not self.url:
+            raise ValueError("`metrics_url` goes with `url`")
         if self.fleet == "gpus" and not self.gpu_layers:
             raise ValueError("`fleet: gpus` needs `gpu_layers`: -1 for all of them")
         if self.fleet == "gpus" and self.tensor_split:

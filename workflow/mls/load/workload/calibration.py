@@ -9,7 +9,7 @@ remaining overhead, such as a token that begins every prompt.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from mls.core.files import write
 from mls.protocol.prompts import WORDS
 from mls.protocol.request import body_fields, prompt_field
 from mls.server.api import ServerApi
+from mls.server.tokenizer import prompt_counter
 
-_MARK = "⟦text⟧"
 _LEAST_WORDS = 50
 _TRIALS = (2, 5, 40, 300, 1500)
 _USAGE_WORDS = (8, 72)
@@ -88,12 +88,12 @@ def _exact(
     api: ServerApi, run: Run, system: str | None, served_as: str | None
 ) -> Calibration | None:
     """The calibration by the server's tokenizer; None without one, or when words aren't tokens."""
-    around = _around(api, run, system)
-    if around is None or api.tokenize("a") is None:
+    counter = prompt_counter(api, run, system, served_as)
+    if counter is None:
         return None
 
     def tokens(text: str) -> int:
-        return api.tokenize(around(text), special=True) or 0
+        return counter(text) or 0
 
     first = {word: tokens(word) for word in WORDS}
     least = min(first.values())
@@ -108,17 +108,6 @@ def _exact(
     usage = _usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
     overhead = least - 1 if usage is None else usage - _USAGE_WORDS[0]
     return Calibration(words=words, overhead=overhead, per_word=1, exact=True)
-
-
-def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
-    """A function from the user's text to the whole prompt; None when the server can't tell it."""
-    if not run.chats:
-        return lambda text: text
-    prompt = api.apply_template(prompt_field(run, _MARK, system)["messages"])
-    if prompt is None or prompt.count(_MARK) != 1:
-        return None
-    before, after = prompt.split(_MARK)
-    return lambda text: f"{before}{text}{after}"
 
 
 def _estimated(api: ServerApi, run: Run, system: str | None, served_as: str | None) -> Calibration:

@@ -12,7 +12,7 @@ from mls.core.errors import UserError
 from mls.load.workload.datasets import Row
 from mls.load.workload.traces import Trace
 from mls.server.api import ServerApi
-from mls.server.probe import snapshot
+from mls.server.state import snapshot
 
 _QUOTED = 40  # characters of a prompt
 

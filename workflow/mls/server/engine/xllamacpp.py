@@ -11,11 +11,15 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from mls.config.parse import nearest
 from mls.core.errors import UserError
 from mls.core.libraries import advice, lacking
+
+_LOG_QUIET_S = 0.3
+_LOG_WAIT_S = 3.0
 
 
 def main() -> int:
@@ -48,11 +52,22 @@ def main() -> int:
     try:
         server = xllamacpp.Server(parameters)
     except RuntimeError as error:
+        _wait_for_log()
         print(f"xllamacpp: {error}", file=sys.stderr)
         return 1
     print(f"listening on {server.listening_address}", flush=True)
     while True:
         signal.pause()
+
+
+def _wait_for_log() -> None:
+    """Wait until llama.cpp's logger, a thread, has written why it failed: no exit waits for it."""
+    size, quiet_since = -1, time.monotonic()
+    deadline = quiet_since + _LOG_WAIT_S
+    while (now := time.monotonic()) < min(deadline, quiet_since + _LOG_QUIET_S):
+        if (latest := os.fstat(sys.stderr.fileno()).st_size) != size:
+            size, quiet_since = latest, now
+        time.sleep(_LOG_QUIET_S / 10)
 
 
 def assign(parameters: Any, name: str, value: Any, *, from_text: bool = False) -> None:

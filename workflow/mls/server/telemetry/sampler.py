@@ -23,6 +23,7 @@ from mls.core.errors import UserError
 from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
+from mls.protocol.engines.registry import by_owners, by_samples
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 from mls.server.several import summed
@@ -30,7 +31,7 @@ from mls.server.several import summed
 EVERY_S = 0.2
 METRICS_EVERY_S = 1.0
 _METRICS_TIMEOUT_S = 5
-_METRICS_PREFIX = "llamacpp:"
+_OF_HISTOGRAMS = ("_sum", "_count")
 
 
 @dataclass
@@ -82,20 +83,34 @@ def sample(listener: socket.socket, activity: Activity, samples: Samples) -> Non
 
 
 def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
-    """Sample `/metrics`, summed over the servers, until a server proves to have none."""
+    """Sample `/metrics`, summed over the servers, until a server proves to have none.
+
+    Sums and counts of histograms are left out: they are taken before and after a run.
+    """
+    paths = [_path(api) for api in apis]
     while True:
         try:
-            each = [api.metrics() for api in apis]
+            each = [api.metrics(path) for api, path in zip(apis, paths, strict=True)]
         except UserError:  # Busy, or gone
             each = [{}]
         if None in each:
             return
         metrics = summed(each) or {}
+        prefix = by_samples(metrics).prefix
         at_ns = time.monotonic_ns()
         for name, value in metrics.items():
-            if name.startswith(_METRICS_PREFIX):
-                samples.add(at_ns, "metrics", name.removeprefix(_METRICS_PREFIX), value)
+            if name.startswith(prefix) and not name.endswith(_OF_HISTOGRAMS):
+                samples.add(at_ns, "metrics", name.removeprefix(prefix), value)
         time.sleep(METRICS_EVERY_S)
+
+
+def _path(api: ServerApi) -> str:
+    """Path of the server's metrics by what it is."""
+    try:
+        owners = {one.owner for one in api.models() or () if one.owner}
+    except UserError:
+        owners = set()
+    return by_owners(owners).metrics_path
 
 
 def main() -> int:
@@ -108,7 +123,10 @@ def main() -> int:
     with contextlib.suppress(UserError):  # Of a missing key, which the run reports itself
         server, run = Server(**parameters["server"]), Run(transport="requests")
         targets = [target_of(url, server, run) for url in parameters["urls"]]
-        apis = [ServerApi(target, _METRICS_TIMEOUT_S) for target in targets]
+        apis = [
+            ServerApi(target, _METRICS_TIMEOUT_S, metrics_url=server.metrics_url)
+            for target in targets
+        ]
         threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
     sample(listener, Activity(parameters["below"], parameters["engines"]), samples)
     return 0

@@ -51,7 +51,9 @@ def sampling(
             "urls": urls,
             "below": parent,
             "engines": engines,
-            "server": server.model_dump(include={"api_key_env", "headers_env", "proxy"}),
+            "server": server.model_dump(
+                include={"api_key_env", "headers_env", "proxy", "url", "metrics_url"}
+            ),
         }
         path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:

@@ -9,9 +9,6 @@ from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.core.run_result import Verdict
 from mls.core.units import NS_PER_MS
 
-PREDICTED = "llamacpp:tokens_predicted_total"
-PROMPT = "llamacpp:prompt_tokens_total"
-
 
 def books_agree(evidence: Evidence) -> Verdict:
     """The tokens of the replies' `usage` must be the growth of the server's counters."""
@@ -19,9 +16,12 @@ def books_agree(evidence: Evidence) -> Verdict:
     def unknown(why: str) -> Verdict:
         return verdict("books_agree", "unknown", None, None, why)
 
-    before, after = evidence.metrics_before or {}, evidence.metrics_after or {}
-    counter = PROMPT if evidence.run.embeds else PREDICTED
-    if counter not in before or counter not in after:
+    server = evidence.server_figures
+    profile = server.profile
+    completion_growth = server.growth(profile.completion_tokens)
+    prompt_growth = server.growth(profile.prompt_tokens)
+    embeds = evidence.run.embeds
+    if (prompt_growth if embeds else completion_growth) is None:
         return unknown("The server has no /metrics counters to compare the client's books with.")
     requests = evidence.summary.requests
     if requests.error or requests.retries:
@@ -30,30 +30,29 @@ def books_agree(evidence: Evidence) -> Verdict:
             "that never reached the client."
         )
     tokens = evidence.summary.tokens
-    completion = 0 if evidence.run.embeds else tokens.completion
-    cached = 0 if evidence.run.embeds else tokens.cached_prompt  # their prompts are read whole
+    completion = 0 if embeds else tokens.completion
+    # Prompts of embeddings are read whole
+    cached = 0 if embeds or profile.counts_cached else tokens.cached_prompt
     if completion is None or tokens.prompt is None or cached is None:
         return unknown("Replies without `usage` can't be compared with the server's counters.")
-    growth = round(after.get(PREDICTED, 0) - before.get(PREDICTED, 0))
-    prompt_growth = round(after.get(PROMPT, 0) - before.get(PROMPT, 0))
-    if growth > completion and prompt_growth > tokens.prompt:
+    growth = completion_growth or 0
+    if growth > completion and prompt_growth is not None and prompt_growth > tokens.prompt:
         return unknown(
             f"The server processed {prompt_growth - tokens.prompt} prompt tokens more than this run sent: "
             "somebody else used it, so the books can't be compared."
         )
-    uncached = tokens.prompt - cached
-    if PROMPT in before and PROMPT in after and prompt_growth != uncached:
+    read = tokens.prompt - cached
+    if prompt_growth is not None and prompt_growth != read:
+        which = "" if profile.counts_cached else " that it had not cached"
         message = (
-            f"By the replies' `usage` the server read {uncached} prompt tokens that it had not cached; "
+            f"By the replies' `usage` the server read {read} prompt tokens{which}; "
             f"its counter grew by {prompt_growth}: one of them is wrong."
         )
-        return verdict("books_agree", "fail", float(uncached), float(prompt_growth), message)
+        return verdict("books_agree", "fail", float(read), float(prompt_growth), message)
     agree = growth == completion
-    if evidence.run.embeds and agree:
-        message = (
-            f"The server's counter grew by the {uncached} prompt tokens of the replies' `usage`."
-        )
-        return verdict("books_agree", "pass", float(uncached), float(prompt_growth), message)
+    if embeds and agree:
+        message = f"The server's counter grew by the {read} prompt tokens of the replies' `usage`."
+        return verdict("books_agree", "pass", float(read), float(prompt_growth or 0), message)
     message = (
         f"The client received {completion} completion tokens by the replies' `usage`; "
         f"the server's counter grew by {growth}{'.' if agree else ': one of them is wrong.'}"
@@ -62,8 +61,12 @@ def books_agree(evidence: Evidence) -> Verdict:
     return verdict("books_agree", status, float(completion), float(growth), message)
 
 
-def server_time_fits(evidence: Evidence) -> Verdict:
-    """No request may take longer by the server's timings than by the client's clock."""
+def server_time_fits(evidence: Evidence) -> Verdict | None:
+    """No request may take longer by the server's timings than by the client's clock.
+
+    None where replies have no timings and the server has histograms instead, see
+    `server_histograms_agree`.
+    """
     start, end = ints(evidence.table, "start_ns"), ints(evidence.table, "end_ns")
     server_ms = floats(evidence.table, "server_prompt_ms") + floats(
         evidence.table, "server_predicted_ms"
@@ -71,6 +74,8 @@ def server_time_fits(evidence: Evidence) -> Verdict:
     rows = succeeded(evidence.table) & start.valid & end.valid & ~np.isnan(server_ms)
     threshold = evidence.checks.server_time_excess
     if not rows.any():
+        if evidence.server_figures.mean_ms("latency_ms"):
+            return None
         message = "The server doesn't say how long it worked on a request."
         return verdict("server_time_fits", "unknown", None, threshold, message)
     latency = (end.values[rows] - start.values[rows]) / NS_PER_MS

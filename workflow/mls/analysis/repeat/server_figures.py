@@ -1,0 +1,49 @@
+"""The server's own figures of a run: the growth of its counters and histograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mls.protocol.engines.profile import Figure, Profile
+from mls.protocol.engines.registry import by_samples
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class ServerFigures:
+    """`/metrics` right before and right after a run's load, in the terms of the engine's profile.
+
+    Both are empty where the server has none.
+    """
+
+    before: Metrics
+    after: Metrics
+
+    @property
+    def profile(self) -> Profile:
+        return by_samples(self.after)
+
+    def growth(self, names: tuple[str, ...]) -> int | None:
+        """How much a counter grew; None where the server has none of these names, or was restarted."""
+        name = next((one for one in names if one in self.before and one in self.after), None)
+        if name is None:
+            return None
+        grown = round(self.after[name] - self.before[name])
+        return grown if grown >= 0 else None
+
+    def mean_ms(self, figure: Figure) -> tuple[float, int] | None:
+        """(mean in ms, number of samples) of a histogram during the run; None where it has none."""
+        histogram = self.profile.histograms.get(figure)
+        if histogram is None:
+            return None
+        for name in histogram.names:
+            total, count = f"{name}_sum", f"{name}_count"
+            if count not in self.after:
+                continue
+            samples = round(self.after[count] - self.before.get(count, 0))
+            if samples <= 0:
+                return None
+            spent = self.after[total] - self.before.get(total, 0)
+            return spent * histogram.ms / samples, samples
+        return None

@@ -1,0 +1,1 @@
+"""HTTP to a server beside its load: a session, its time limits, and whom it trusts."""
