@@ -217,8 +217,13 @@ def write_repeat(
         environment={"digest": ENVIRONMENT, "host": "testhost"},
         server={
             "url": "http://127.0.0.1:40000",
-            "before": {"build": "b6500-abc", "slots": 8, "ctx_per_slot": 1024, "metrics": None},
-            "after": {},
+            "before": {
+                "build": "b6500-abc",
+                "slots": 8,
+                "ctx_per_slot": 1024,
+                "metrics": run_facts.metrics_before,
+            },
+            "after": {"metrics": run_facts.metrics_after} if run_facts.metrics_after else {},
         },
         workload={
             "endpoint": cell_settings.run.endpoint,

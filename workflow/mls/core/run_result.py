@@ -67,12 +67,26 @@ class Inflight(Part):
 
 
 class ServerSide(Part):
-    """The server's own figures: `timings` of its replies, and `/metrics` before and after."""
+    """The server's own figures: `timings` of its replies, and `/metrics` before and after.
+
+    The times are means over this run's successful requests (of ITL: over its samples), null where
+    the server doesn't say, or says it of other requests, too.
+    """
 
     predicted_per_second: Distribution
     prompt_per_second: Distribution
     busy_slots: float | None
-    deferred: float | None
+    deferred: float | None = Field(description="Requests in its queue after the run.")
+    ttft_ms: float | None = None
+    tpot_ms: float | None = None
+    itl_ms: float | None = None
+    latency_ms: float | None = None
+    queue_ms: float | None = Field(None, description="Until the request is first worked on.")
+    prefill_ms: float | None = Field(None, description="From there to the first token.")
+    decode_ms: float | None = Field(None, description="From the first token to the last one.")
+    preemptions: int | None = Field(
+        None, description="Requests put back during the run to make room for others."
+    )
 
 
 class RankCost(Part):
@@ -147,6 +161,9 @@ class Summary(Part):
     lateness_ms: Distribution
     queue_ms: Distribution
     connect_ms: Distribution
+    tokens_per_chunk: float | None = Field(
+        None, description="Completion tokens a content chunk; null when unknown."
+    )
     inflight: Inflight
     server: ServerSide
     client: Client

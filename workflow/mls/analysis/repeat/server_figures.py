@@ -32,6 +32,10 @@ class ServerFigures:
         grown = round(self.after[name] - self.before[name])
         return grown if grown >= 0 else None
 
+    def gauge(self, names: tuple[str, ...]) -> float | None:
+        """A gauge as it stood after the load; None where the server has none of these names."""
+        return next((self.after[name] for name in names if name in self.after), None)
+
     def mean_ms(self, figure: Figure) -> tuple[float, int] | None:
         """(mean in ms, number of samples) of a histogram during the run; None where it has none."""
         histogram = self.profile.histograms.get(figure)
@@ -47,3 +51,17 @@ class ServerFigures:
             spent = self.after[total] - self.before.get(total, 0)
             return spent * histogram.ms / samples, samples
         return None
+
+    def means_ms(self, requests: int) -> dict[Figure, float]:
+        """Figure → its mean in ms, of the histograms that are of so many requests and no others.
+
+        ITL has a sample a token. It is of these requests if all other histograms are.
+        """
+        means = {
+            figure: mean for figure in self.profile.histograms if (mean := self.mean_ms(figure))
+        }
+        tokens = means.pop("itl_ms", None)
+        ours = {figure: mean for figure, (mean, samples) in means.items() if samples == requests}
+        if tokens and ours and ours.keys() == means.keys():
+            ours["itl_ms"] = tokens[0]
+        return ours

@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded, total
 from mls.analysis.repeat.gpu import PostFacts, summarize_cards
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
-from mls.analysis.repeat.samples import distribution, samples
+from mls.analysis.repeat.samples import distribution, in_one_piece, samples
+from mls.analysis.repeat.server_figures import ServerFigures
 from mls.core.run_result import (
     Client,
     Inflight,
@@ -77,6 +78,7 @@ def summarize(
             completion=tokens,
             cached_prompt=total(ints(table, "cached_tokens"), ok),
         ),
+        tokens_per_chunk=_tokens_per_chunk(table, ok),
         throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
@@ -100,6 +102,20 @@ def summarize(
         gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), tokens or 0),
         **{name: distribution(array) for name, array in values.items()},
     )
+
+
+def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
+    """Completion tokens a content chunk of the successful replies that were streamed.
+
+    A first chunk whose tokens the server tells is left out with them: it may stand for reasoning
+    that was not sent. None without chunks, and when one of these replies has no count of tokens.
+    """
+    rows = ok & ~in_one_piece(table) & (lists(table, "chunk_ns").lengths > 0)
+    tokens, first = total(ints(table, "completion_tokens"), rows), ints(table, "first_chunk_tokens")
+    chunks = lists(table, "chunk_ns").lengths[rows].sum() - first.valid[rows].sum()
+    if tokens is None or not chunks:
+        return None
+    return float((tokens - first.values[rows].sum()) / chunks)
 
 
 def _rate_over(tokens: int | None, wall_ns: int) -> float | None:
@@ -177,15 +193,29 @@ def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
     prompt = (
         prompts.values - cached_tokens.values
     )  # llama.cpp, which says how long it took, says both
-    after = facts.metrics_after or {}
+    server = ServerFigures(facts.metrics_before or {}, facts.metrics_after or {})
+    timings = {
+        "prefill_ms": _mean(floats(table, "server_prompt_ms")[ok]),
+        "decode_ms": _mean(floats(table, "server_predicted_ms")[ok]),
+    }
+    times = server.means_ms(int(ok.sum())) | {
+        figure: mean for figure, mean in timings.items() if mean is not None
+    }
     return ServerSide(
         predicted_per_second=distribution(
             _rate(ints(table, "completion_tokens").values, floats(table, "server_predicted_ms"), ok)
         ),
         prompt_per_second=distribution(_rate(prompt, floats(table, "server_prompt_ms"), ok)),
-        busy_slots=_busy_slots(facts.metrics_before or {}, after),
-        deferred=after.get("llamacpp:requests_deferred"),
+        busy_slots=_busy_slots(server.before, server.after),
+        deferred=server.gauge(server.profile.waiting),
+        preemptions=server.growth(server.profile.preemptions),
+        **times,
     )
+
+
+def _mean(values: Floats) -> float | None:
+    """None without values, and when one of them is unknown."""
+    return float(values.mean()) if len(values) and not np.isnan(values).any() else None
 
 
 def _rate(tokens: Ints, ms: Floats, ok: Bools) -> Floats:

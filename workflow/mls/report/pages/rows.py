@@ -11,6 +11,7 @@ from mls.analysis.repeat.evidence import WORSE
 from mls.analysis.repeats import Repeat
 from mls.analysis.study import CellResult, Study
 from mls.report.plots.series import label_or_load
+from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
 
 Hit = tuple[CellResult, int | None, str]
@@ -76,6 +77,7 @@ def columns(study: Study) -> list[Column]:
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
+        *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]

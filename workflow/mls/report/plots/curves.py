@@ -339,16 +339,19 @@ def _values(curves: list[tuple[Series, str, list[CellResult]]], x: str, unit: st
     return "; ".join(parts) + "."
 
 
-def legend(figure: Figure, axes: Axes) -> None:
-    """Add a legend above the drawing, where it covers nothing, in as many columns as fit."""
+def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
+    """Add a legend above the drawing, where it covers nothing.
+
+    columns: their number; None for as many as fit beside long handles.
+    """
     handles, labels = axes.get_legend_handles_labels()
     longest, together = max(map(len, labels)), sum(len(text) + 5 for text in labels)
     figure.legend(
         handles,
         labels,
         loc="outside upper left",
-        ncols=len(labels) if together <= 62 else max(1, 56 // (longest + 6)),
-        handlelength=2.4,
+        ncols=columns or (len(labels) if together <= 62 else max(1, 56 // (longest + 6))),
+        handlelength=1.2 if columns else 2.4,
         columnspacing=1.4,
         borderaxespad=0.1,
     )

@@ -17,7 +17,7 @@ LONG_TAIL = 4
 """A tail beyond this many times the greatest p99 is cut off in the drawing, and a note says so."""
 
 
-def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | None:
+def ecdf(name: str, title: str, metric: str, series: Series, x: str, note: str = "") -> Plot | None:
     """Share of samples at or below each value, one curve for each cell; None without samples."""
     cells = spread(
         [c for c in series.cells if metric in c.curves and len(c.curves[metric].x)], MOST_CURVES
@@ -51,7 +51,8 @@ def ecdf(name: str, title: str, metric: str, series: Series, x: str) -> Plot | N
         f"95 % within {milliseconds(cell.estimates[f'{metric}.p95'].value)}"
         for cell in cells
     )
-    note = f"Cut off: the longest is {milliseconds(reach)}." if end < reach else ""
+    if end < reach:
+        note = f"{note} Cut off: the longest is {milliseconds(reach)}.".strip()
     heading = f"{title}, {series.name}" if series.name else title
     rows = [
         (label(cell, [x]), float(value), float(share))

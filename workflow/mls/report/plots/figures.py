@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis.answer import LATENCY
-from mls.analysis.study import Rate, Study
-from mls.report.plots import activity, palette
+from mls.analysis.study import CellResult, Rate, Study
+from mls.report.plots import activity, latency_parts, palette
 from mls.report.plots.curves import Plot, along, trade_off
 from mls.report.plots.distributions import ecdf, scatter, timeline
+from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.svg import style
+from mls.report.text.chunks import chunk_note
 
 MOST_DETAILED = 4
 """Lines whose distributions and timelines are drawn."""
@@ -34,6 +36,8 @@ class Figures:
     throughput: list[Plot]
     """Latency over throughput, and throughput along the x axis."""
     along: list[Plot]
+    latency_parts: list[Plot]
+    """Mean latency in parts; empty where no server tells its own times."""
     distributions: list[Plot]
     timelines: list[Plot]
     requests: list[Plot]
@@ -75,8 +79,11 @@ def draw(study: Study) -> Figures:
                 )
             ],
             "along": _along(main, study.config.load.open),
+            "latency_parts": [
+                latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
+            ],
             "distributions": [
-                ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x)
+                ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x, _note(metric, one.cells))
                 for i, one in enumerate(detail_series)
                 for metric, title in _DISTRIBUTIONS
             ],
@@ -91,6 +98,8 @@ def draw(study: Study) -> Figures:
             "parts": [*part_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
+    if any(figures["latency_parts"]):
+        colors = max(colors, latency_parts.COLORS)
     if figures["parts"]:  # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
@@ -117,8 +126,13 @@ def _along(arrangement: Layout, open_loop: bool) -> list[Plot | None]:
         for kind, title in kinds:
             metrics = [f"{kind}.{percentile}" for percentile in percentiles]
             name = f"by{i}-{kind}"
-            plots.append(along(name, title + suffix, facet, arrangement.x, metrics, "ms"))
+            note = _note(kind, [cell for series in facet.series for cell in series.cells])
+            plots.append(along(name, title + suffix, facet, arrangement.x, metrics, "ms", note))
     return plots
+
+
+def _note(metric: str, cells: list[CellResult]) -> str:
+    return chunk_note(cells) if metric == "itl_ms" else ""
 
 
 def _ranks(arrangement: Layout, rate: Rate) -> list[Plot | None]:

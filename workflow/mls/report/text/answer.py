@@ -285,17 +285,14 @@ def _tpot(answer: ModelAnswer) -> list[Markup]:
     ]
     if not cells:
         return []
-    counts = [
-        (cell.values("tokens.completion"), cell.values("client.loop_lag_ms.n")) for cell in cells
-    ]
-    tokens, chunks = (sum(map(sum, each)) for each in zip(*counts, strict=True))
+    tokens = [value for cell in cells for value in cell.values("tokens_per_chunk")]
     if not tokens:
         return [Markup("TPOT is unknown, as the server doesn't count tokens.")]
     return [
         Markup(
             "TPOT is unknown: the server sends {} tokens a chunk and doesn't say how many the first "
             "has. ITL is the time between chunks."
-        ).format(number(tokens / chunks))
+        ).format(number(sum(tokens) / len(tokens)))
     ]
 
 
