@@ -5,7 +5,7 @@ import json
 import yaml
 
 
-def test_rows_left_out_are_said_once_by_all_ranks_together(mpirun, server, tmp_path):
+def test_rows_left_out_are_said_once_by_all_ranks_together_and_recorded(mpirun, server, tmp_path):
     prompts, trace = tmp_path / "prompts.jsonl", tmp_path / "trace.csv"
     rows = [{"prompt": f"Say {i}"} for i in range(6)] + [{"prompt": None}]
     prompts.write_text("\n".join(map(json.dumps, rows)))
@@ -30,3 +30,4 @@ def test_rows_left_out_are_said_once_by_all_ranks_together(mpirun, server, tmp_p
     ]
     result = json.loads((tmp_path / "run" / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 2
+    assert [f"mls run: {note}" for note in result["workload"]["notes"]] == notes

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from html import unescape
 from urllib.parse import unquote
@@ -325,3 +326,14 @@ def test_an_open_loop_has_no_number_in_flight_in_its_heading(tmp_path):
     assert "At this load: " in text
     assert "an open loop (Poisson arrivals)" in text
     assert "inflight 4" not in text
+
+
+def test_rows_left_out_of_a_workload_are_on_the_page_once(tmp_path):
+    plan = config(repeats=2, sweep={"inflight": [1, 2]}, run={"iters": 24, "max_tokens": 32})
+    write_results(plan, tmp_path)
+    note = "workload.file: <p>.jsonl is used in part: 2 of 5 rows can't be used."
+    for path in tmp_path.rglob("run.json"):
+        result = json.loads(path.read_text())
+        result["workload"]["notes"] = [note]
+        path.write_text(json.dumps(result))
+    assert " ".join(Page(page(plan, tmp_path)).text).count(note) == 1

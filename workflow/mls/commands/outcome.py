@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from mls.config.config import Config
 from mls.config.sections.run import Run
 from mls.core.digest import file_sha256
 from mls.core.errors import UserError
-from mls.core.files import write
+from mls.core.files import read_json, write
 from mls.core.run_folder import FAILURE, PARTIAL, RECORDS, RUN, TELEMETRY, discard_parts
 from mls.core.run_result import RankCost, RunResult, Summary, Verdict
 from mls.core.units import NS_PER_S
@@ -71,6 +72,7 @@ class Outcome:
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         self._left_out: tuple[str, ...] = ()
+        self._notes: tuple[str, ...] = ()
         self._cold_load_s: float | None = None
         path = run_path(config, settings.cell, settings.repeat)
         # Short, and unique to the run: it tells the runs' requests apart in a server's log
@@ -102,6 +104,12 @@ class Outcome:
             except UserError:  # Too busy, or down: the load retries its own requests
                 pass
         return self._served_as, self._run_id, self._left_out
+
+    def prepare(self, notes: tuple[str, ...]) -> None:
+        """Tell the user, and the record, what there is to say of the workload's files."""
+        self._notes = notes
+        for note in notes:
+            print(f"mls run: {note}", file=sys.stderr, flush=True)
 
     def before(self, apis: list[ServerApi]) -> None:
         """Record the state of all servers before the load. Never raises."""
@@ -226,6 +234,7 @@ class Outcome:
                 "body": body_fields(without(settings.run, self._left_out), self._served_as),
                 "left_out": list(self._left_out),
                 "salted": self.salted,
+                "notes": list(self._notes),
             },
             clock=_clock(harvest),
             host=self._host,
@@ -324,19 +333,13 @@ def _cost(rank: dict[str, Any]) -> RankCost:
 
 
 def _environment(results: Path) -> dict[str, Any]:
-    try:
-        description = json.loads((results / "environment" / "environment.json").read_text())
-    except (OSError, ValueError):
-        return {"digest": None}
-    return {"digest": description.get("digest"), "host": description.get("host")}
+    description = read_json(results / "environment" / "environment.json") or {"digest": None}
+    return {key: description.get(key) for key in ("digest", "host")}
 
 
 def _file_sha256(results: Path, model: str) -> str | None:
     """SHA-256 of the model's file by its description; None for a server that isn't managed."""
-    try:
-        description = json.loads((results / "models" / f"{model}.json").read_text())
-    except (OSError, ValueError):
-        return None
+    description = read_json(results / "models" / f"{model}.json") or {}
     return description.get("sha256")
 
 

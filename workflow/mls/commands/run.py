@@ -257,9 +257,8 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     materials = _from_rank0(
         comm, lambda: prepare(final_settings, plan.seed, results, apis[0], served_as)
     )
-    if comm.rank == 0:
-        for note in materials.notes:
-            print(f"mls run: {note}", file=sys.stderr, flush=True)
+    if outcome:
+        outcome.prepare(materials.notes)
     spec = RunSpec(final_settings, targets, served_as, plan.seed, run_id, materials, salted)
     with _Progress(cell_settings.run, comm.rank == 0) as progress:
         harvest: Harvest | None = perform(comm, spec, progress.update, ready, output)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from mls.config.cells import Settings
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
+from mls.core.files import read_json
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import calibrate, least_tokens
 from mls.load.workload.context_length import check_files
@@ -77,8 +77,6 @@ def _check_lengths(settings: Settings, trace: Trace | None) -> None:
 
 
 def _model_sha256(results: Path, model: str) -> str | None:
-    try:
-        digest = json.loads((results / "models" / f"{model}.json").read_text()).get("sha256")
-    except (OSError, ValueError, AttributeError):
-        return None
+    description = read_json(results / "models" / f"{model}.json")
+    digest = description.get("sha256") if isinstance(description, dict) else None
     return digest if isinstance(digest, str) else None

@@ -39,7 +39,14 @@ from mls.report.text.numbers import (
     milliseconds_interval,
     number,
 )
-from mls.report.text.plan import load_words, loop_words, pin_words, prompt_words, reply_words
+from mls.report.text.plan import (
+    load_words,
+    loop_words,
+    pin_words,
+    prompt_words,
+    reply_words,
+    workload_notes,
+)
 from mls.report.text.stopping import search_sentences, stops
 
 MOST_DIGESTS = 2000
@@ -128,6 +135,7 @@ def page(study: Study, results: Path) -> str:
         load_words=load_words,
         prompt_words=prompt_words,
         reply_words=reply_words,
+        workload_notes=workload_notes(study),
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),

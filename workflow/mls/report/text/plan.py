@@ -94,6 +94,18 @@ def prompt_words(config: Config) -> str:
             assert_never(workload.kind)
 
 
+def workload_notes(study: Study) -> list[str]:
+    """Sentences on the workload's files, such as how many rows were left out; each once."""
+    notes = (
+        note
+        for cell in study.cells
+        for repeat in cell.ok
+        if repeat.result
+        for note in repeat.result.workload.get("notes") or ()
+    )
+    return list(dict.fromkeys(notes))
+
+
 def pin_words(cpus: dict[str, Any]) -> str:
     """The CPUs of server and ranks, by `host.pinned` of a run, as a sentence."""
     server, ranks = cpus["server"], cpus["ranks"]
