@@ -89,11 +89,16 @@ def metrics(url: str) -> dict[str, float]:
     return read_metrics(requests.get(f"{url}/metrics", timeout=10).text)
 
 
+def at_work(page: dict[str, float]) -> float:
+    """Requests in the engine; several API processes have no gauge before the first."""
+    return sum(page.get(f"vllm:num_requests_{state}", 0) for state in ("running", "waiting"))
+
+
 def at_rest(url: str) -> dict[str, float]:
     """`/metrics` once no request is at work."""
     while True:
         page = metrics(url)
-        if not page["vllm:num_requests_running"] + page["vllm:num_requests_waiting"]:
+        if not at_work(page):
             return page
         time.sleep(0.1)
 
@@ -110,9 +115,8 @@ class Watch(threading.Thread):
     def run(self) -> None:
         while not self._over.wait(0.5):
             page = metrics(self._url)
-            at_work = page["vllm:num_requests_running"] + page["vllm:num_requests_waiting"]
-            if at_work:
-                self.counts.append(at_work)
+            if count := at_work(page):
+                self.counts.append(count)
 
     def stop(self) -> float | None:
         """The mean of the middle half of the samples."""
@@ -140,19 +144,25 @@ def measure(client: Client, url: str, inflight: int, waves: int, folder: Path) -
            "cpu_s": usage.ru_utime + usage.ru_stime, "status": status}  # fmt: skip
     if status:
         return row | {"error": (folder / "log").read_text()[-800:]}
-    server = ServerFigures(before, at_rest(url))
-    row |= {f"server_{name}": pair[0] for name in FIGURES if (pair := server.mean_ms(name))}
-    row["tokens"] = server.growth(server.profile.completion_tokens)
-    row["cached"] = server.growth(server.profile.cached_tokens)
-    return row | client.means(folder)
+    return row | server_means(before, at_rest(url)) | client.means(folder)
+
+
+def server_means(before: dict[str, float], after: dict[str, float]) -> dict[str, Any]:
+    """The server's own figures between two readings of its `/metrics`."""
+    server = ServerFigures(before, after)
+    means = {f"server_{name}": pair[0] for name in FIGURES if (pair := server.mean_ms(name))}
+    tokens, cached = server.profile.completion_tokens, server.profile.cached_tokens
+    return means | {"tokens": server.growth(tokens), "cached": server.growth(cached)}
 
 
 def environment(folder: Path) -> dict[str, str]:
     return os.environ | {"MLS_FOLDER": str(folder)}
 
 
-def mls(ranks: int, url: str) -> Client:
-    """`mls run` with so many ranks."""
+def mls(ranks: int, url: str, *, counted: bool = False) -> Client:
+    """`mls run` with so many ranks. counted: with the tokens so far in each chunk."""
+    counts = {"include_usage": True, "continuous_usage_stats": True}
+    extra = {"request_extra": {"stream_options": counts}} if counted else {}
 
     def command(inflight: int, count: int, folder: Path) -> list[str]:
         config = {
@@ -161,7 +171,7 @@ def mls(ranks: int, url: str) -> Client:
             "models": {"m": {"served_as": NAME}},
             "server": {"url": url},
             "run": {"endpoint": "/v1/completions", "iters": count, "inflight": inflight,
-                    "ranks": ranks, "max_tokens": REPLY_TOKENS, "prompt_words": PROMPT_WORDS},
+                    "ranks": ranks, "max_tokens": REPLY_TOKENS, "prompt_words": PROMPT_WORDS} | extra,
         }  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config))
         return ["mpirun", "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", "mls.worker",
@@ -171,11 +181,14 @@ def mls(ranks: int, url: str) -> Client:
         result = json.loads((folder / "run" / "run.json").read_text())
         summary = result["summary"]
         own = {name: summary[name]["mean"] for name in FIGURES}
+        # without its trial and warm-up requests, which are between the readings around the process
+        own |= server_means(*(result["server"][when]["metrics"] for when in ("before", "after")))
         failed = [v["check"] for v in result["verdicts"] if v["status"] == "fail"]
         return own | {"tokens_per_s": summary["overall"]["completion_tokens_per_s"],
                       "failed": failed}  # fmt: skip
 
-    return Client(f"mls, {ranks} rank{'s' if ranks > 1 else ''}", command, means)
+    name = f"mls, {ranks} rank{'s' if ranks > 1 else ''}{', counted' if counted else ''}"
+    return Client(name, command, means)
 
 
 def bench(model: Path, url: str) -> Client:
@@ -207,7 +220,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     keys = dict.fromkeys((r["api_servers"], r["inflight"], r["client"]) for r in rows)
     for key in keys:
         runs = [r for r in rows if (r["api_servers"], r["inflight"], r["client"]) == key]
-        good = [r for r in runs if "tpot_ms" in r]
+        good = [r for r in runs if r.get("tpot_ms")]
         if not good:
             lines.append(f"| {key[0]} | {key[1]} | {key[2]} | failed | | | | |")
             continue
@@ -241,10 +254,11 @@ def main() -> None:
         log = options.output / f"server{api_servers}.log"
         with serving(options.model, api_servers, options.serve, log) as url:
             print(f"[{time.monotonic() - begin:.0f} s] {api_servers} API servers: up", flush=True)
-            clients = [*(mls(ranks, url) for ranks in options.ranks), bench(options.model, url)]
+            clients = [*(mls(ranks, url) for ranks in options.ranks), bench(options.model, url),
+                       mls(1, url, counted=True)]  # fmt: skip
             for repeat in range(options.repeats):
                 for inflight in options.inflight:
-                    for client in clients[repeat % 3 :] + clients[: repeat % 3]:
+                    for client in clients[repeat % 4 :] + clients[: repeat % 4]:
                         if time.monotonic() - begin > options.budget_s:
                             continue
                         name = f"{api_servers}-{inflight}-{repeat}-{client.name.replace(' ', '_')}"

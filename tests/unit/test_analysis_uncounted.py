@@ -136,3 +136,19 @@ def test_records_of_an_earlier_version_are_read(tmp_path: Path) -> None:
 def test_an_interval_of_rates_does_not_reach_below_zero() -> None:
     assert intervals.mean([1.0, 9.0]).low == 0.0
     assert intervals.mean([-1.0, 9.0]).low < 0
+
+
+def merged(row: dict[str, object]) -> dict[str, object]:
+    """The reply as a server sends it whose front end is behind: two tokens in most chunks."""
+    kept = {name: row[name][::2] for name in ("chunk_ns", "chunk_lag_ns", "chunk_merged")}  # type: ignore[index]
+    return row | kept | {"chunks": len(kept["chunk_ns"]), "last_chunk_ns": kept["chunk_ns"][-1]}
+
+
+@pytest.mark.parametrize("share, n", [(0.0, 40), (0.05, 38), (0.5, 0)])
+def test_tpot_is_of_all_replies_or_unknown(share: float, n: int) -> None:
+    """Replies whose chunks are merged are the slow ones: the mean of the others is no estimate."""
+    records = rows(Load(requests=40, tokens=16))
+    records = [merged(row) if row["job"] < share * 40 else row for row in records]
+    assert summarize(to_table(records), facts(4)).tpot_ms.n == n
+    counted = [row | {"first_chunk_tokens": 1} for row in records]
+    assert summarize(to_table(counted), facts(4)).tpot_ms.n == 40

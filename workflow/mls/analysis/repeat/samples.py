@@ -17,6 +17,9 @@ PERCENTILES = (50, 90, 95, 99)
 MOST_A_CHUNK = 1.25
 """The most tokens a chunk, on average, for which the first chunk is assumed to have one token."""
 
+LEAST_CERTAIN = 0.95
+"""Share of the replies whose TPOT must be known for their mean to stand for all of them."""
+
 
 def distribution(values: Floats) -> Distribution:
     """n, mean, sample standard deviation, extremes and percentiles (linear) of the values."""
@@ -87,14 +90,19 @@ def _tpot(table: pa.Table) -> Floats:
 
     It is unknown for replies in one chunk. A first chunk without a count of tokens counts as one
     token. TPOT is then unknown for a reply with so many more tokens than chunks that this may be
-    far off.
+    far off, and for all of them where that is more than a few.
     """
     tokens, chunks = ints(table, "completion_tokens").values, lists(table, "chunk_ns").lengths
     first = ints(table, "first_chunk_tokens")
     later = tokens - np.where(first.valid, first.values, 1)
     certain = first.valid | (later <= MOST_A_CHUNK * (chunks - 1))
     gap = _gap(ints(table, "first_chunk_ns"), ints(table, "last_chunk_ns"))
-    paced = (chunks >= 2) & (later >= 1) & certain
+    paced = (chunks >= 2) & (later >= 1)
+    ok = succeeded(table)
+    if (paced & certain & ok).sum() < LEAST_CERTAIN * (paced & ok).sum():
+        # What is left out are the replies whose chunks the server merged: no random sample
+        return np.full(len(gap), np.nan)
+    paced &= certain
     return np.where(paced, gap / np.maximum(later, 1), np.nan)
 
 
