@@ -5,6 +5,7 @@ passes on to neither.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import time
 from tests.servers.honest import Handler, HonestServer
 
 SERVE = "serve"
+UNKNOWN = "cache_prompt"
 
 
-class Guarded(Handler):
-    """Not ready before `ready_at`; the key, if there is one, guards all but `/health`."""
+class Strict(Handler):
+    """Not ready before `ready_at`. Refuses an unknown field, and (but for `/health`) a wrong key."""
 
     ready_at = 0.0
     key = os.environ.get("MLS_API_KEY")
@@ -24,21 +26,25 @@ class Guarded(Handler):
     def do_GET(self) -> None:  # noqa: N802  the library's name
         if time.monotonic() < self.ready_at:
             self.refuse(503, "loading")
-        elif self.path == "/health" or self.is_welcome():
+        elif self.path == "/health" or self.has_key():
             super().do_GET()
-
-    def do_POST(self) -> None:  # noqa: N802
-        if self.is_welcome():
-            super().do_POST()
-
-    def is_welcome(self) -> bool:
-        if self.key and self.headers["Authorization"] != f"Bearer {self.key}":
+        else:
             self.refuse(401, "a key is needed")
+
+    def refuses(self, body: dict) -> bool:
+        if not self.has_key():
+            self.refuse(401, "a key is needed")
+        elif UNKNOWN in body:
+            self.refuse(400, f"unknown field {UNKNOWN}")
+        else:
             return False
         return True
 
+    def has_key(self) -> bool:
+        return self.key is None or self.headers["Authorization"] == f"Bearer {self.key}"
+
     def refuse(self, status: int, message: str) -> None:
-        text = f'{{"error": {{"message": "{message}"}}}}'.encode()
+        text = json.dumps({"error": {"message": message}}).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -53,8 +59,8 @@ def main() -> None:
     parser.add_argument("role", nargs="?")
     options = parser.parse_args()
     if options.role == SERVE:
-        Guarded.ready_at = time.monotonic() + options.loading_s
-        HonestServer(options.port, Guarded).serve_forever()
+        Strict.ready_at = time.monotonic() + options.loading_s
+        HonestServer(options.port, Strict).serve_forever()
     orphan = "import subprocess; subprocess.Popen(['sleep', '600'], start_new_session=True)"
     subprocess.run([sys.executable, "-c", orphan], check=True)
     own_words = [sys.executable, "-m", "tests.servers.two_processes", *sys.argv[1:], SERVE]

@@ -205,9 +205,11 @@ def _wait_until_ready(running: EngineProcess, server: Server, signals: SignalWai
         if running.process.poll() is not None:
             raise UserError(_start_failure(running, server))
         if time.monotonic() > deadline:
+            line = decisive_line(running.log)
+            quotation = f", and its log says: {line}" if line else ""
             raise UserError(
                 f"The server was not ready within {server.startup_timeout_s:g} s; raise "
-                f"server.startup_timeout_s, or see its log {running.log} ({reason})."
+                f"server.startup_timeout_s, or see its log {running.log} ({reason}{quotation})."
             )
         if sig := signals.wait(_LOOK_AT_ALL_EVERY_S if of_any_kind else _LOOK_EVERY_S):
             raise EndSignalError(sig)
