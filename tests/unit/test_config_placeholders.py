@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mls.config.cells import cell_key, cells, settings
 from mls.config.parse import parse_config
-from mls.config.sections.placeholders import filled, partly_filled, placeholders
+from mls.config.sections.placeholders import fill, fill_some, placeholders
 from mls.core.errors import UserError
 
 NAMES = st.sampled_from(["model", "port", "seqs", "a_1"])
@@ -35,9 +35,9 @@ def test_each_placeholder_has_its_value_and_all_else_is_literal(
         for parts in words
     ]
     texts = [template(parts) for parts in words]
-    assert filled(texts, all_values) == expected
+    assert fill(texts, all_values) == expected
     # in two steps it is the same, whatever braces the values have
-    assert filled(partly_filled(texts, values), all_values) == expected
+    assert fill(fill_some(texts, values), all_values) == expected
 
 
 @given(st.text())
@@ -47,7 +47,7 @@ def test_any_word_is_read_or_refused(word: str) -> None:
     except ValueError as error:
         assert "literal ones are {{ and }}" in str(error)
     else:
-        assert filled([word], dict.fromkeys(names, "")) is not None
+        assert fill([word], dict.fromkeys(names, "")) is not None
 
 
 @pytest.mark.parametrize("word", ["{", "}", "{}", '{"a": 1}', "{a.b}", "{a[0]}", "{a!r}", "{a:>3}"])
@@ -71,7 +71,7 @@ def sweep(axes: dict[str, list[Any]] | None = None, **server: Any) -> list[Any]:
 
 def test_an_axis_is_a_word_of_the_command_and_of_the_path() -> None:
     points = sweep({"seqs": [4, "x{y}"], "inflight": [1]})
-    assert [filled(p.server.command, {"model": "m", "port": 1})[-1] for p in points] == [
+    assert [fill(p.server.command, {"model": "m", "port": 1})[-1] for p in points] == [
         "4",
         "x{y}",
     ]

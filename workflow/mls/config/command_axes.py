@@ -9,7 +9,7 @@ from typing import cast
 from mls.config.config import Config
 from mls.config.parse import nearest
 from mls.config.sections.load import Load
-from mls.config.sections.placeholders import partly_filled, placeholders
+from mls.config.sections.placeholders import fill_some, placeholders
 from mls.config.sections.run import Run
 from mls.config.sections.server import PLACEHOLDERS, Server
 from mls.config.sections.workload import Workload
@@ -22,7 +22,7 @@ _COLUMNS = (
 )
 """Columns of the tables beside the axes and the figures."""
 
-TAKEN = frozenset(
+NO_AXES = frozenset(
     [
         *(key for kind in (Config, Server, Run, Load, Workload) for key in kind.model_fields),
         *PLACEHOLDERS,
@@ -48,7 +48,7 @@ def names_in_commands(config: Config) -> list[str]:
 
 def check_axis(axis: str, values: list[object]) -> None:
     """Check an axis that is in a command. Raises `UserError` for a name or a value that can't be."""
-    if axis in TAKEN:
+    if axis in NO_AXES:
         raise UserError(
             f"sweep.{axis}: this name means something else already; give the axis another, and its "
             "placeholder in server.command the same."
@@ -73,9 +73,9 @@ def with_axes(server: Server, values: Mapping[str, object], model: str) -> Serve
                 f"sweep.{axis}: neither a key nor a placeholder in the server.command of {model}; "
                 f"use {{{axis}}} there, or leave the axis out."
             )
-    command = partly_filled(server.command, values)
-    filled = server.model_copy(update={"command": command})
-    for name in filled.placeholders:
+    command = fill_some(server.command, values)
+    result = server.model_copy(update={"command": command})
+    for name in result.placeholders:
         if name not in PLACEHOLDERS:
             others = [*PLACEHOLDERS, *values]
             raise UserError(
@@ -83,4 +83,4 @@ def with_axes(server: Server, values: Mapping[str, object], model: str) -> Serve
                 f"of {', '.join(f'{{{each}}}' for each in others)}, or an axis of `sweep` that is "
                 "a key nowhere else ({{ and }} are literal braces)."
             )
-    return filled
+    return result

@@ -102,16 +102,16 @@ def end_children(keep: Container[int] = (), grace_s: float = 2) -> list[int]:
 
     Orphans of a tree, which come to this process when the tree ends, end as well.
     """
-    killed: list[int] = []
-    tried: set[int] = set()
+    ids: list[int] = []
+    roots: set[int] = set()
     while children := [
         child.pid
         for child in psutil.Process().children()
-        if child.pid not in keep and child.pid not in tried
+        if child.pid not in keep and child.pid not in roots
     ]:
-        tried.update(children)
-        killed += [pid for child in children for pid in end_tree(child, grace_s)]
-    return killed
+        roots.update(children)
+        ids += [pid for child in children for pid in end_tree(child, grace_s)]
+    return ids
 
 
 def end_tree(pid: int, grace_s: float = 10) -> list[int]:

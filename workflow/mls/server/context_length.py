@@ -74,8 +74,8 @@ def _slots(
     """Slots of a cell's server; None is unknown. server_slots: what the first cell's server says."""
     if _is_swept(config, point):
         return point.server.parallel
-    known = server_slots if _has_same_server(first, point) else None
-    return known or (point.server.parallel if "parallel" in point.server.placeholders else None)
+    own_word = server_slots if _has_same_server(first, point) else None
+    return own_word or (point.server.parallel if "parallel" in point.server.placeholders else None)
 
 
 def _ctx_per_slot(
@@ -87,9 +87,9 @@ def _ctx_per_slot(
     """
     if _is_swept(config, point):
         return point.server.ctx // point.server.parallel
-    known = server_ctx if _has_same_server(first, point) else None
+    own_word = server_ctx if _has_same_server(first, point) else None
     # Which of both it is, only the author of the command knows
-    return known or (point.server.ctx if "ctx" in point.server.placeholders else None)
+    return own_word or (point.server.ctx if "ctx" in point.server.placeholders else None)
 
 
 def _is_swept(config: Config, point: Settings) -> bool:

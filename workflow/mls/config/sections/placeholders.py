@@ -18,7 +18,7 @@ def with_clear_braces(words: list[str]) -> list[str]:
     return words
 
 
-def filled(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
+def fill(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
     """The words with the values of all their placeholders. Raises `KeyError` without a value."""
     return [
         "".join(
@@ -28,7 +28,7 @@ def filled(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
     ]
 
 
-def partly_filled(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
+def fill_some(words: Sequence[str], values: Mapping[str, object]) -> list[str]:
     """The words with these values. All other placeholders, and doubled braces, stay as they are."""
     texts = {name: _literal(str(value)) for name, value in values.items()}
     return [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
 
-from mls.config.sections.placeholders import filled
+from mls.config.sections.placeholders import fill
 from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
@@ -76,7 +76,7 @@ def engine(
             return Engine(argv, _with_package(env), json.dumps(message).encode(), argv)
         case "command":
             env |= dict.fromkeys(_KEY_VARIABLES, key) if key else {}
-            return _kept(_command(server, model_file, alias, port, threads, env), env)
+            return _with_keeper(_command(server, model_file, alias, port, threads, env), env)
         case unknown:
             assert_never(unknown)
 
@@ -87,7 +87,7 @@ def _with_package(env: dict[str, str]) -> dict[str, str]:
     return env | {"PYTHONPATH": path}
 
 
-def _kept(argv: list[str], env: dict[str, str]) -> Engine:
+def _with_keeper(argv: list[str], env: dict[str, str]) -> Engine:
     """The keeper of a server, which gives it this very environment."""
     message = {"argv": argv, "env": env, "parent": os.getpid()}
     keeper = [sys.executable, "-m", "mls.server.engine.keeper"]
@@ -107,7 +107,7 @@ def _command(
         "parallel": server.parallel,
         "ctx": server.ctx,
     }
-    program, *words = filled(server.command, values)
+    program, *words = fill(server.command, values)
     path = shutil.which(program, path=env.get("PATH"))
     if path is None:
         raise UserError(

@@ -45,8 +45,8 @@ class ModelFile(BaseModel):
         """The path of the first file that isn't as described; None when all are."""
         folder = Path(self.path)
         if folder.is_dir():
-            described = {part.path for part in self.parts}
-            new = (str(file) for file in folder_files(folder) if str(file) not in described)
+            names = {part.path for part in self.parts}
+            new = (str(file) for file in folder_files(folder) if str(file) not in names)
             if path := next(new, None):
                 return path
         whole = ModelPart(path=self.path, size=self.size, modified_ns=0, sha256=self.sha256)
@@ -129,7 +129,7 @@ def _describe(
     name: str, source: ModelSource, files: Sequence[Path], final: Sequence[Path]
 ) -> ModelFile:
     """Check the files and describe them. final: their paths after the check."""
-    return _described(name, source, files, final, str(final[0]), read_gguf(files, final))
+    return _model_file(name, source, files, final, str(final[0]), read_gguf(files, final))
 
 
 def _describe_any(name: str, source: ModelSource, path: Path) -> ModelFile:
@@ -137,7 +137,7 @@ def _describe_any(name: str, source: ModelSource, path: Path) -> ModelFile:
     files = folder_files(path) if path.is_dir() else [path]
     if not files:
         raise UserError(f"models.{name}.path: the folder {path} has no files; correct the path.")
-    return _described(name, source, files, files, str(path), None)
+    return _model_file(name, source, files, files, str(path), None)
 
 
 def _is_gguf(name: str, path: Path) -> bool:
@@ -149,7 +149,7 @@ def _is_gguf(name: str, path: Path) -> bool:
         ) from None
 
 
-def _described(
+def _model_file(
     name: str,
     source: ModelSource,
     files: Sequence[Path],
