@@ -172,7 +172,7 @@ def test_all_its_processes_are_gone_after_the_run(serve_command: ServeCommand) -
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_under_load_ends_all(serve_command: ServeCommand, sig: signal.Signals) -> None:
-    running, command, _ = serve_command.start_and_wait("sleep 600; true")
+    running, command, _ = serve_command.start_and_wait("exec sleep 600")
     members = serve_command.members()
     running.send_signal(sig)
     assert_gone(running, command, *members)
