@@ -108,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.refuses(body):
+            return
         with self.server.lock:
             self.server.outstanding += 1
             self.server.peak = max(self.server.peak, self.server.outstanding)
@@ -130,6 +132,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.replies[request_id] += body["max_tokens"]
         self.event({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": usage})
         self.wfile.write(b"0\r\n\r\n")
+
+    def refuses(self, body: dict) -> bool:
+        """Whether the request is answered already, by a refusal."""
+        return False
 
     def event(self, data: dict) -> None:
         text = f"data: {json.dumps(data)}\n\n".encode()

@@ -9,10 +9,11 @@ from typer.main import get_command
 
 from mls.cli import app
 from mls.config.cells import cells
-from mls.config.parse import parse_config
+from mls.config.parse import load_config, parse_config
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"])
+SWEEPS = sorted((ROOT / "config").rglob("*.yaml"))
 SUBCOMMANDS = {*get_command(app).commands, "run"}  # the app adds `run` only when it is called
 
 by_document = pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -92,6 +93,11 @@ def test_configs_named_in_documents_exist(path):
     text = path.read_text()
     for name in re.findall(r"\b(config/(?:sweeps/)?[\w-]+\.yaml)\b", text):
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_ready_sweeps_are_valid(path):
+    assert cells(load_config(path))
 
 
 @pytest.mark.parametrize("name", ["README.md", "QUICKSTART.md"])

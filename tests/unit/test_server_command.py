@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import get_args
 
@@ -14,9 +16,10 @@ import yaml
 from mls.config.cells import cells, settings
 from mls.config.parse import parse_config
 from mls.config.sections.server import CacheType, Server
+from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.server.engine.command import engine
-from mls.server.engine.facts import devices_in_log, engine_facts
+from mls.server.engine.facts import devices_in_log, engine_facts, with_version
 from mls.server.engine.placement import Place
 from mls.server.engine.profiler import profiler
 from mls.server.engine.xllamacpp import assign
@@ -211,6 +214,53 @@ def test_a_profile_is_skipped_with_a_reason(
         profile = profiler(server, tmp_path / "server.log")
         assert profile.argv[0] == str(program)
         assert profile.argv[-1] == profile.note == str(tmp_path / f"server.log.{name}-rep")
+
+
+def of_any_kind(**keys: object) -> Server:
+    program = {"engine": "command", "command": ["sh", "{model}", "{name}", "{host}:{port}"]}
+    return Server.model_validate(program | keys)
+
+
+def test_a_command_of_any_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", "very-secret")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    server = of_any_kind(api_key_env="MY_KEY", environment={"A": "{port}", "OMP_NUM_THREADS": "3"})
+    start = engine(server, MODEL, "alias", 4321, Place(card="GPU-a"))
+    message = json.loads(start.stdin)
+    program = shutil.which("sh")
+    assert message["argv"] == start.server_argv == [program, str(MODEL), "alias", "127.0.0.1:4321"]
+    env = message["env"]
+    assert (env["A"], env["OMP_NUM_THREADS"], env["CUDA_VISIBLE_DEVICES"]) == (
+        "{port}",
+        "3",
+        "GPU-a",
+    )
+    assert {env[f"{name}_API_KEY"] for name in ("MLS", "LLAMA", "VLLM")} == {"very-secret"}
+    # what its keeper needs to be imported is nothing to the server
+    assert env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+    assert "very-secret" not in " ".join([*start.argv, *start.server_argv])
+
+
+def test_a_program_is_looked_for_where_its_environment_says(tmp_path: Path) -> None:
+    program = tmp_path / "serve"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    server = of_any_kind(command=["serve", "{port}"], environment={"PATH": str(tmp_path)})
+    assert engine(server, MODEL, "m", 1).server_argv == [str(program), "1"]
+    with pytest.raises(UserError, match=r"server\.command: serve was not found"):
+        engine(server.model_copy(update={"environment": {}}), MODEL, "m", 1)
+
+
+def test_facts_of_any_server_are_its_own_words(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text(LOG)  # of no llama.cpp, for all we know
+    program = str(shutil.which("sh"))
+    facts = engine_facts(of_any_kind(), [program, "model"], log, None)
+    assert facts["command"] == [program, "model"]
+    assert (facts["binary"], facts["sha256"]) == (program, file_sha256(Path(program)))
+    assert facts["version"] is facts["devices"] is facts["offloaded_layers"] is None
+    assert with_version(facts, {"build": "0.32.0"})["version"] == "0.32.0"
+    assert with_version(facts, {"error": "gone"})["version"] is None
 
 
 LOG = """\

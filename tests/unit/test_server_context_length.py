@@ -72,3 +72,36 @@ def test_slots_are_those_of_the_cells_own_fleet() -> None:
     assert "Inflight 9 on 2 slots: 7 requests" in warning
     (warning,) = slots_warning(config, points[-1:], 2, 1)
     assert "Inflight 9 on 8 slots: 1 requests" in warning
+
+
+ANY = {"engine": "command", "command": ["serve", "{port}"]}
+
+
+def test_slots_of_any_server_are_what_it_says() -> None:
+    config, points = sweep(sweep={"inflight": [9]}, server=ANY)
+    assert slots_warning(config, points, None, 1) == []
+    (warning,) = slots_warning(config, points, 4, 1)
+    assert "Inflight 9 on 4 slots" in warning
+
+
+def test_a_word_of_the_command_may_make_another_server() -> None:
+    server = ANY | {"command": ["serve", "{port}", "{seqs}"]}
+    config, points = sweep(sweep={"seqs": [4, 16], "inflight": [9]}, server=server)
+    (warning,) = slots_warning(config, points, 4, 1)
+    assert "Inflight 9 on 4 slots" in warning
+    assert slots_warning(config, points, 9, 1) == []
+    config, points = sweep(sweep={"seqs": [4, 16], "max_tokens": [10, 90]}, server=server)
+    check_context(config, points[:1] + points[2:], {48: 100}, 120)
+    with pytest.raises(UserError, match=r"max_tokens~90.*and a slot has 120; raise the context"):
+        check_context(config, points, {48: 100}, 120)
+
+
+def test_slots_and_context_that_the_command_passes_on() -> None:
+    server = ANY | {"command": ["serve", "{port}", "{parallel}", "{ctx}"]}
+    axes = {"parallel": [2, 4], "ctx": [512, 128], "inflight": [3]}
+    config, points = sweep(sweep=axes, server=server)
+    (warning,) = slots_warning(config, points, None, 1)
+    assert "Inflight 3 on 2 slots" in warning
+    check_context(config, points[:1], {48: 100}, None)  # 512 in all, or for each: who knows
+    with pytest.raises(UserError, match=r"ctx~128.*need 164, and a slot has 128; raise"):
+        check_context(config, points, {48: 100}, None)

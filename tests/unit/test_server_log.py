@@ -36,6 +36,37 @@ def test_cause_comes_before_its_consequences(tmp_path: Path, line: str, words: s
     assert decisive_line(log) == words
 
 
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            "(Worker pid=3) ERROR 11-28 02:43:02 [multiproc_executor.py:1063]     raise ValueError(\n"
+            "(Worker pid=3) ERROR 11-28 02:43:02 [multiproc_executor.py:1063] ValueError: Available "
+            "memory on node 0 is less than requested\n"
+            "RuntimeError: Worker failed with error\n",
+            "ValueError: Available memory on node 0 is less than requested",
+        ),
+        (
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
+            "  Value error, User-specified max_model_len (999999) is greater\n",
+            "Value error, User-specified max_model_len (999999) is greater",
+        ),
+        (
+            "usage: vllm [-h]\nvllm: error: unrecognized arguments: --foo\n",
+            "vllm: error: unrecognized arguments: --foo",
+        ),
+    ],
+    ids=["logged", "pydantic", "arguments"],
+)
+def test_the_cause_in_a_servers_log_of_tracebacks(tmp_path: Path, lines: str, words: str) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "(APIServer pid=1) WARNING 11-28 02:42:15 [system_utils.py:255] This can cause fd limit "
+        f"errors like `OSError: [Errno 24] Too many open files`\nTraceback (most recent call last):\n{lines}"
+    )
+    assert decisive_line(log) == words
+
+
 def test_nothing_stands_out(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(LOADING)

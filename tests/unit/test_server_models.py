@@ -14,6 +14,7 @@ from mls.config.config import ModelSource
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 from mls.server.weights.gguf import read_gguf
+from mls.server.weights.model_files import local_sha256
 from mls.server.weights.models import describe_model, fetch, load_descriptor
 
 
@@ -129,3 +130,70 @@ def test_a_managed_server_needs_one(tmp_path: Path) -> None:
     config = parse_config({"models": {"m": {}}})
     with pytest.raises(UserError, match=r"models\.m: give one of package, path"):
         describe_model("m", config, tmp_path)
+
+
+def of_any_kind(path: Path, **server: Any) -> Any:
+    keys = {"engine": "command", "command": ["serve", "{model}", "{port}"]} | server
+    return parse_config({"models": {"m": {"path": str(path)}}, "server": keys})
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "b").mkdir(parents=True)
+    for name, text in {"z.bin": "1", "a.bin": "22", "b/c.bin": "333", ".cache": "4"}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_a_folder_is_described_by_its_files_in_order(model_folder: Path, tmp_path: Path) -> None:
+    description = describe_model("m", of_any_kind(model_folder), tmp_path)
+    assert (description["path"], description["size"]) == (str(model_folder), 6)
+    assert description["sha256"] == hashlib.sha256(b"223331").hexdigest()
+    assert [Path(part["path"]).name for part in description["parts"]] == ["a.bin", "c.bin", "z.bin"]
+    assert description["gguf"] is None
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(description))
+    assert load_descriptor(path).path == str(model_folder)
+    assert local_sha256(str(model_folder), path) == [p["sha256"] for p in description["parts"]]
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.bin", "changed"), ("new.bin", "new")])
+def test_a_folder_that_has_changed(
+    model_folder: Path, tmp_path: Path, name: str, text: str
+) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(describe_model("m", of_any_kind(model_folder), tmp_path)))
+    before = local_sha256(str(model_folder), path)
+    (model_folder / name).write_text(text)
+    assert local_sha256(str(model_folder), path) != before
+    with pytest.raises(UserError, match=f"{name} is missing or has changed"):
+        load_descriptor(path)
+
+
+def test_a_folder_that_is_gone_leaves_the_results(model_folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(describe_model("m", of_any_kind(model_folder), tmp_path)))
+    before = local_sha256(str(model_folder), path)
+    model_folder.rename(tmp_path / "elsewhere")
+    assert local_sha256(str(model_folder), path) == before
+
+
+def test_a_file_of_another_format(tmp_path: Path, tiny_gguf: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_text("weights")
+    description = describe_model("m", of_any_kind(weights), tmp_path)
+    assert (description["gguf"], description["sha256"]) == (None, sha256(weights))
+    assert describe_model("m", of_any_kind(tiny_gguf), tmp_path)["gguf"]["model_name"] == "Tiny"
+
+
+@pytest.mark.parametrize("name", ["empty", "none"])
+def test_no_model_at_a_path(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=rf"models\.m\.path: .*{name} .*; correct the path"):
+        describe_model("m", of_any_kind(tmp_path / name), tmp_path)
+
+
+def test_a_folder_is_no_model_of_llama_cpp(model_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Model file .*model can.t be read: Is a directory"):
+        describe_model("m", parse_config({"models": {"m": {"path": str(model_folder)}}}), tmp_path)

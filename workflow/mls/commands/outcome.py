@@ -37,6 +37,7 @@ from mls.server import model_list, router
 from mls.server.access import without_password
 from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
+from mls.server.engine.facts import with_version
 from mls.server.fields import refused_fields
 from mls.server.http.session import RefusedError
 from mls.server.several import pooled
@@ -67,6 +68,7 @@ class Outcome:
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
         self._managed = not settings.server.addresses and serves_here()
+        self._is_our_llama_cpp = self._managed and settings.server.starts_llama_cpp
         self._foreign = [] if self._managed else [url for url in urls if here(url)]
         self._noise: Noise | None = None
         self._host: dict[str, Any] = {}
@@ -80,8 +82,8 @@ class Outcome:
 
     @property
     def salted(self) -> bool:
-        """Whether each request has a `cache_salt` of its own; a managed server needs none."""
-        return not self._managed and salts(without(self._settings.run, self._left_out))
+        """Whether each request has a `cache_salt` of its own; a llama.cpp of ours needs none."""
+        return not self._is_our_llama_cpp and salts(without(self._settings.run, self._left_out))
 
     def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
         """(model name to send, run id, fields that the server refuses).
@@ -91,7 +93,7 @@ class Outcome:
         settings = self._settings
         models = None if settings.served_as else api.models()
         self._served_as = settings.served_as or model_list.model_to_ask_for(models, settings.run)
-        if not self._managed:  # llama.cpp's server takes all fields
+        if not self._is_our_llama_cpp:  # It takes all fields
             try:
                 self._cold_load_s = router.enter(api, settings.run, self._served_as)
                 self._left_out = refused_fields(api, self._settings.run, self._served_as)
@@ -116,6 +118,11 @@ class Outcome:
         states = [state_or_error(api, self._served_as, settle=False) for api in apis]
         self._before = pooled(states)
         self._each = [{"url": url, "before": s} for url, s in zip(self._urls, states, strict=True)]
+        if self._managed and not self._is_our_llama_cpp:
+            self._engines = [
+                with_version(facts, state)
+                for facts, state in zip(self._engines, states, strict=False)
+            ]
         for each, facts in zip(self._each, self._engines, strict=False):
             each["engine"] = facts
         self._noise = Noise(self._foreign)
@@ -245,7 +252,7 @@ class Outcome:
 
     def _is_llama_cpp(self) -> bool:
         """Whether the server is llama.cpp's by its own word."""
-        return self._managed or self._before.get("engine") == LLAMA_CPP.name
+        return self._is_our_llama_cpp or self._before.get("engine") == LLAMA_CPP.name
 
     def _server_settings(self) -> dict[str, Any]:
         """The config's server settings, without the password of a proxy."""

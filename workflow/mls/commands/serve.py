@@ -47,7 +47,7 @@ def serve_for(
                 f"{probe} is missing: the server did not pass its probe; the probe's log says why."
             )
         server, file, alias, cpu_sets = _what_to_serve(config, cell, repeat, model)
-        log = log or Path("llama-server.log")
+        log = log or Path("server.log" if server.engine == "command" else "llama-server.log")
         status = serve(server, file, alias, command, log, pinned=cpu_sets)
     except UserError as error:
         if output:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from mls.config.command_axes import check_axis, names_in_commands, with_axes
 from mls.config.config import Config, ModelSource
 from mls.config.parse import explain, nearest
 from mls.config.sections.adaptive import DIGITS, Search
@@ -31,6 +32,9 @@ _NOT_AN_AXIS = {
     "api_key_env",
     "headers_env",
     "extra_args",
+    "command",
+    "ready",
+    "environment",
     "request_extra",
     "request_headers",
 }
@@ -38,6 +42,7 @@ SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
 RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
 LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
 WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
+_KEY_AXES = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
 
 Cell = dict[str, Any]
 """One point of the sweep: axis → value, in the order of `axes()`."""
@@ -137,13 +142,14 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         run["duration_s"] = None
     elif "duration_s" in cell:
         run["iters"] = run["rounds"] = None
+    of_command = {axis: value for axis, value in cell.items() if axis not in _KEY_AXES}
     candidate = Settings(
         cell=cell,
         repeat=repeat,
         seed=repeat_seed(config, cell, repeat),
         model=source,
         served_as=source.served_as,
-        server=_valid(Server, server, f"models.{name}.server" if source.server else "server"),
+        server=with_axes(_valid_server(source, server, name), of_command, name),
         run=_valid(Run, run, "run"),
         load=_valid(Load, load, "load"),
         workload=_valid(Workload, workload, "workload"),
@@ -275,14 +281,17 @@ def _default(config: Config, axis: str) -> Any:
 
 
 def _check_axes(config: Config) -> None:
-    names = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
+    of_commands = names_in_commands(config)
     if config.search and config.search.axis in config.sweep:
         raise UserError(
             f"sweep.{config.search.axis}: `search` chooses its values; leave it out of `sweep`."
         )
     for axis, values in config.sweep.items():
-        if axis not in names:
-            raise UserError(f"sweep.{axis}: not a run parameter{nearest(axis, names)}.")
+        if axis not in _KEY_AXES:
+            if axis not in of_commands:
+                near = nearest(axis, [*_KEY_AXES, *of_commands])
+                raise UserError(f"sweep.{axis}: not a run parameter{near}.")
+            check_axis(axis, values)
         if not values:
             raise UserError(f"sweep.{axis}: expected at least one value.")
         if len({str(v) for v in values}) != len(values):
@@ -295,6 +304,10 @@ def _check_axes(config: Config) -> None:
                     f"sweep.{axis}: {value!r} can't be part of a path; expected a number, a boolean, "
                     "or a word without '/'."
                 )
+
+
+def _valid_server(source: ModelSource, server: dict[str, Any], name: str) -> Server:
+    return _valid(Server, server, f"models.{name}.server" if source.server else "server")
 
 
 T = TypeVar("T", Server, Run, Load, Workload)

@@ -90,7 +90,7 @@ class ModelSource(Section):
     )
     path: str | None = Field(
         None,
-        description="A local GGUF file. Like `url` and `file`, the first part of a model that gguf-split made parts of (`…-00001-of-00003.gguf`) means all.",
+        description="A local GGUF file; with `engine: command` any file, or a folder. Like `url` and `file`, the first part of a model that gguf-split made parts of (`…-00001-of-00003.gguf`) means all.",
     )
     hub_repo: str | None = Field(None, description="A model hub repository, `owner/name`.")
     url: HttpUrl | None = Field(None, description="A URL to download the GGUF file from.")
@@ -150,7 +150,8 @@ class Config(Section):
         description="Axes, each with the list of its values: `model`; any key of `run` but "
         "`request_extra` and `request_headers`; of `server` those that are not about where it is or how to reach it; of "
         "`load` `rate`, `burstiness`, `max_inflight` and `speed`; of `workload` `prompt_tokens`, "
-        "`output_tokens`, `prefix_tokens`, `groups` and `turns`.",
+        "`output_tokens`, `prefix_tokens`, `groups` and `turns`. With `engine: command` also a name of one's own "
+        "that is a placeholder in `server.command`, with text or numbers as its values.",
     )
     repeats: Repeats = Field(
         3,

@@ -86,10 +86,32 @@ def adopting_orphans() -> Iterator[None]:
         _prctl(_PR_SET_CHILD_SUBREAPER, 0)
 
 
+@contextlib.contextmanager
+def ending_descendants() -> Iterator[None]:
+    """A context of `adopting_orphans` at whose end all processes end that began below in it."""
+    with adopting_orphans():
+        earlier = {child.pid for child in psutil.Process().children()}
+        try:
+            yield
+        finally:
+            end_children(keep=earlier)
+
+
 def end_children(keep: Container[int] = (), grace_s: float = 2) -> list[int]:
-    """End all trees below this process but those of `keep`; return the ids that were killed."""
-    children = [child.pid for child in psutil.Process().children() if child.pid not in keep]
-    return [pid for child in children for pid in end_tree(child, grace_s)]
+    """End all trees below this process but those of `keep`; return the ids that were killed.
+
+    Orphans of a tree, which come to this process when the tree ends, end as well.
+    """
+    ids: list[int] = []
+    roots: set[int] = set()
+    while children := [
+        child.pid
+        for child in psutil.Process().children()
+        if child.pid not in keep and child.pid not in roots
+    ]:
+        roots.update(children)
+        ids += [pid for child in children for pid in end_tree(child, grace_s)]
+    return ids
 
 
 def end_tree(pid: int, grace_s: float = 10) -> list[int]:

@@ -12,10 +12,12 @@ def check_context(
 ) -> None:
     """Raise `UserError` for the first cell whose prompt and completion don't fit into a slot.
 
+    The server is that of the first of the points.
+
     prompt_tokens: `prompt_words` → tokens. ctx: tokens of a slot of the server; None is unknown.
     """
     for point in points:
-        has = _ctx_per_slot(config, point, ctx)
+        has = _ctx_per_slot(config, points[0], point, ctx)
         longest, reply = point.workload.longest(point.run.max_tokens)
         if point.run.embeds:
             reply = 0
@@ -23,9 +25,9 @@ def check_context(
         needs = prompt + reply
         if has is not None and needs > has:
             shares = (
-                ""
-                if point.server.addresses
-                else f" (server.ctx {point.server.ctx} over server.parallel {point.server.parallel})"
+                f" (server.ctx {point.server.ctx} over server.parallel {point.server.parallel})"
+                if point.server.starts_llama_cpp
+                else ""
             )
             keys = (
                 "run.max_tokens or run.prompt_words"
@@ -44,13 +46,13 @@ def slots_warning(
 ) -> list[str]:
     """A warning when the largest `inflight` exceeds the slots: requests will queue in the server.
 
-    slots: of one server; None is unknown. servers: number of servers.
+    slots: of one server, that of the first of the points; None is unknown. servers: number of servers.
     """
     short = []
     for point in points:
         if point.load.open:  # The config doesn't set its requests in flight
             continue
-        has = point.server.parallel if _is_swept(config, point) else slots
+        has = _slots(config, points[0], point, slots)
         if has is None:
             continue
         fleet = point.server.fleet
@@ -66,12 +68,38 @@ def slots_warning(
     ]
 
 
-def _ctx_per_slot(config: Config, point: Settings, server_ctx: int | None) -> int | None:
+def _slots(
+    config: Config, first: Settings, point: Settings, server_slots: int | None
+) -> int | None:
+    """Slots of a cell's server; None is unknown. server_slots: what the first cell's server says."""
+    if _is_swept(config, point):
+        return point.server.parallel
+    own_word = server_slots if _has_same_server(first, point) else None
+    return own_word or (point.server.parallel if "parallel" in point.server.placeholders else None)
+
+
+def _ctx_per_slot(
+    config: Config, first: Settings, point: Settings, server_ctx: int | None
+) -> int | None:
+    """Tokens of a slot of a cell's server, or of all of them together, which is no less.
+
+    None is unknown. server_ctx: tokens of a slot, as the first cell's server says.
+    """
     if _is_swept(config, point):
         return point.server.ctx // point.server.parallel
-    return server_ctx
+    own_word = server_ctx if _has_same_server(first, point) else None
+    # Which of both it is, only the author of the command knows
+    return own_word or (point.server.ctx if "ctx" in point.server.placeholders else None)
 
 
 def _is_swept(config: Config, point: Settings) -> bool:
-    """Whether the cell sets its own server's slots or context, which the probe can't know."""
-    return not point.server.addresses and bool({"parallel", "ctx"} & set(axes(config)))
+    """Whether the cell sets its own llama.cpp's slots or context, which the probe can't know."""
+    return point.server.starts_llama_cpp and bool({"parallel", "ctx"} & set(axes(config)))
+
+
+def _has_same_server(first: Settings, point: Settings) -> bool:
+    """Whether what the first cell's server says of itself is true of this cell's, too.
+
+    A command may make another server of each of its words.
+    """
+    return point.server.engine != "command" or point.server == first.server

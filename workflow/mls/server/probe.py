@@ -76,7 +76,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     check_context(config, points, tokens, state["ctx_per_slot"])
 
     runs = _shortest_runs(points)
-    salted = bool(first.server.addresses)
+    salted = not first.server.starts_llama_cpp
     try:
         refusals = {run.endpoint: refused_fields(api, run, served_as) for run in runs}
         runs = [without(run, refusals[run.endpoint]) for run in runs]

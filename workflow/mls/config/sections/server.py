@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from mls.config.sections.base import Section
+from mls.config.sections.base import Section, refuse_keys_of_other_kinds
+from mls.config.sections.placeholders import placeholders, with_clear_braces
 from mls.config.sections.types import (
     EnvName,
     HeaderName,
@@ -16,9 +17,30 @@ from mls.config.sections.types import (
     Profile,
     ServerUrl,
     count_or,
+    no_key_options,
+    no_secret_variables,
 )
 
 _MOST_SERVERS = 256
+
+PLACEHOLDERS = ("model", "name", "host", "port", "threads", "parallel", "ctx")
+"""Placeholders that `command` may have besides axes of the sweep."""
+
+_LLAMA_CPP = (
+    "profile",
+    "extra_args",
+    "gpu_layers",
+    "tensor_split",
+    "flash_attn",
+    "cache_type_k",
+    "cache_type_v",
+)
+_KEYS = {
+    "xllamacpp": (*_LLAMA_CPP, "binary"),
+    "llama-server": (*_LLAMA_CPP, "binary"),
+    "command": ("command", "ready", "environment"),
+}
+"""Keys of each engine; all others are of any server."""
 
 Policy = Literal["round_robin", "least_outstanding", "sticky"]
 Fleet = Annotated[
@@ -29,12 +51,32 @@ CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_
 
 
 class Server(Section):
-    engine: Literal["xllamacpp", "llama-server"] = Field(
+    engine: Literal["xllamacpp", "llama-server", "command"] = Field(
         "xllamacpp",
-        description="Managed engine: llama.cpp's server from the `xllamacpp` wheel, or a `llama-server` binary.",
+        description="Managed engine: llama.cpp's server from the `xllamacpp` wheel, a `llama-server` binary, or "
+        "any server that a `command` starts.",
     )
     binary: str | None = Field(
         None, description="Path of the `llama-server` binary (`engine: llama-server`)."
+    )
+    command: Annotated[
+        list[str], AfterValidator(no_key_options), AfterValidator(with_clear_braces)
+    ] = Field(
+        [],
+        description="Words of the command that starts the server in the foreground (`engine: command`); no shell "
+        "reads them. Placeholders: `{model}` (path of the model's file, or folder), `{name}` (`served_as`, else the "
+        "name in `models`), `{host}`, `{port}`, `{threads}`, `{parallel}`, `{ctx}`, and axes of `sweep` that are "
+        "keys nowhere else. `{{` and `}}` are literal braces.",
+    )
+    ready: str = Field(
+        "/health",
+        pattern=r"^/\S*$",
+        description="Path that the server answers with 200 when it is ready (`engine: command`).",
+    )
+    environment: Annotated[dict[EnvName, str], AfterValidator(no_secret_variables)] = Field(
+        {},
+        description="Environment variables of the server besides those that it inherits (`engine: command`). They "
+        "are stored.",
     )
     url: ServerUrl | None = Field(
         None,
@@ -134,7 +176,7 @@ class Server(Section):
             raise ValueError("`fleet` is of servers that are started here: leave it or `url` out")
         if self.metrics_url and not self.url:
             raise ValueError("`metrics_url` goes with `url`")
-        if self.fleet == "gpus" and not self.gpu_layers:
+        if self.fleet == "gpus" and not self.gpu_layers and self.engine != "command":
             raise ValueError("`fleet: gpus` needs `gpu_layers`: -1 for all of them")
         if self.fleet == "gpus" and self.tensor_split:
             raise ValueError(
@@ -146,7 +188,40 @@ class Server(Section):
             raise ValueError("`binary` must be set with `engine: llama-server`")
         return self
 
+    @model_validator(mode="after")
+    def _keys_of_its_engine(self) -> Server:
+        of_engines = {key for keys in _KEYS.values() for key in keys}
+        always = frozenset(type(self).model_fields) - of_engines
+        refuse_keys_of_other_kinds(self, self.engine, _KEYS, always, "engine")
+        names = self.placeholders
+        if self.engine != "command" or self.addresses:
+            return self
+        if not self.command:
+            raise ValueError("`command` must be set with `engine: command`")
+        if "port" not in names and (self.port is None or self.fleet != 1):
+            raise ValueError(
+                "`command` must have {port}, the port at which the server shall listen (or `port` "
+                "must say at which one it does)"
+            )
+        for key in ("parallel", "ctx", "threads"):
+            if getattr(self, key) != type(self).model_fields[key].default and key not in names:
+                raise ValueError(
+                    f"`{key}` is set, and `command` passes it on to nothing: use {{{key}}} there, "
+                    "or leave it out"
+                )
+        return self
+
     @property
     def addresses(self) -> list[str]:
         """URLs of the servers that are already running; empty when mls starts the server."""
         return [self.url] if self.url else self.urls
+
+    @property
+    def placeholders(self) -> list[str]:
+        """Names of the placeholders in `command`."""
+        return placeholders(self.command)
+
+    @property
+    def starts_llama_cpp(self) -> bool:
+        """Whether mls starts the server, and it is llama.cpp's for certain."""
+        return not self.addresses and self.engine != "command"

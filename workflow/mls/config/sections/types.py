@@ -57,6 +57,37 @@ HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 PublicHeaderName = Annotated[HeaderName, AfterValidator(_no_secret)]
 
 
+_SECRET_VARIABLE = re.compile(
+    r"(^|_)(api_?key|access_?key|auth|token|secret|passw(or)?d|credentials?)$", re.IGNORECASE
+)
+_KEY_OPTION = re.compile(r"--?(api|admin|access)[-_]key(=|$)", re.IGNORECASE)
+
+
+def no_secret_variables(environment: dict[str, str]) -> dict[str, str]:
+    """The same variables. Raises an error that names the first one that seems to hold a secret."""
+    for name, value in environment.items():
+        if _SECRET_VARIABLE.search(name) or _SECRET_VALUE.match(value):
+            raise PydanticCustomError(
+                SECRET_INPUT,
+                "the value of {name} would be stored with the results: export it before starting, as the "
+                "server inherits the environment (its own API key is that of `server.api_key_env`)",
+                {"name": name},
+            )
+    return environment
+
+
+def no_key_options(words: list[str]) -> list[str]:
+    """The same words of a command line. Raises an error when one of them seems to be of a key."""
+    if any(_KEY_OPTION.match(word) or _SECRET_VALUE.match(word) for word in words):
+        raise PydanticCustomError(
+            SECRET_INPUT,
+            "a key on a command line can be read by every user of the host, and would be stored with the "
+            "results: let `server.api_key_env` name the variable that holds it, which the server gets as "
+            "MLS_API_KEY, LLAMA_API_KEY and VLLM_API_KEY",
+        )
+    return words
+
+
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 

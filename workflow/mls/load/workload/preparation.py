@@ -37,9 +37,9 @@ def prepare(
     if workload.in_tokens:
         folder = results / "tokens"
         sha256 = (
-            None
-            if settings.server.addresses
-            else _model_sha256(results, str(settings.cell["model"]))
+            _model_sha256(results, str(settings.cell["model"]))
+            if settings.server.starts_llama_cpp  # Others may be given another template
+            else None
         )
         calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
         values = trace.prompt_tokens if trace else None

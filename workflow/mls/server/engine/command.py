@@ -8,8 +8,9 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
+from mls.config.sections.placeholders import fill
 from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
@@ -35,13 +36,20 @@ _THREAD_VARIABLES = (
 _NO_MMAP = {"LLAMA_ARG_LOAD_MODE": "none", "LLAMA_ARG_NO_MMAP": "1"}
 
 
+_KEY_VARIABLES = ("MLS_API_KEY", "LLAMA_API_KEY", "VLLM_API_KEY")
+
+
 @dataclass(frozen=True)
 class Engine:
-    """A process to start. stdin: all of its standard input. The API key is in stdin or env only."""
+    """A process to start. stdin: all of its standard input. The API key is in stdin or env only.
+
+    server_argv: the server's own command line, where `argv` is that of its keeper.
+    """
 
     argv: list[str]
     env: dict[str, str]
     stdin: bytes
+    server_argv: list[str]
 
 
 def engine(
@@ -54,19 +62,59 @@ def engine(
     key = api_key(server)
     threads = server.threads or usable_cores(place.cpus)
     env = {name: value for name, value in os.environ.items() if name not in _THREAD_VARIABLES}
-    env |= place.environment
-    if server.engine == "llama-server":
-        # Never on the command line, which every user of the host can read
-        secret = {"LLAMA_API_KEY": key} if key else {}
-        env |= secret | (_NO_MMAP if place.own_memory else {})
-        return Engine(_llama_server(server, model_file, alias, port, threads), env, b"")
-    parameters = json.dumps(
-        _xllamacpp(server, model_file, alias, port, threads, key, place.own_memory)
-    )
-    argv = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
-    # The child imports this very package, however this process came by it
+    env |= server.environment | place.environment
+    match server.engine:
+        case "llama-server":
+            # Never on the command line, which every user of the host can read
+            secret = {"LLAMA_API_KEY": key} if key else {}
+            env |= secret | (_NO_MMAP if place.own_memory else {})
+            argv = _llama_server(server, model_file, alias, port, threads)
+            return Engine(argv, env, b"", argv)
+        case "xllamacpp":
+            message = _xllamacpp(server, model_file, alias, port, threads, key, place.own_memory)
+            argv = [sys.executable, "-m", "mls.server.engine.xllamacpp"]
+            return Engine(argv, _with_package(env), json.dumps(message).encode(), argv)
+        case "command":
+            env |= dict.fromkeys(_KEY_VARIABLES, key) if key else {}
+            return _with_keeper(_command(server, model_file, alias, port, threads, env), env)
+        case unknown:
+            assert_never(unknown)
+
+
+def _with_package(env: dict[str, str]) -> dict[str, str]:
+    """The environment of a child that imports this very package, however this process came by it."""
     path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [env.get("PYTHONPATH")])])
-    return Engine(argv, env | {"PYTHONPATH": path}, parameters.encode())
+    return env | {"PYTHONPATH": path}
+
+
+def _with_keeper(argv: list[str], env: dict[str, str]) -> Engine:
+    """The keeper of a server, which gives it this very environment."""
+    message = {"argv": argv, "env": env, "parent": os.getpid()}
+    keeper = [sys.executable, "-m", "mls.server.engine.keeper"]
+    return Engine(keeper, _with_package(dict(os.environ)), json.dumps(message).encode(), argv)
+
+
+def _command(
+    server: Server, model_file: Path, alias: str, port: int, threads: int, env: dict[str, str]
+) -> list[str]:
+    """The words of the config's command with the values of their placeholders."""
+    values = {
+        "model": model_file,
+        "name": alias,
+        "host": server.host or LOOPBACK,
+        "port": port,
+        "threads": threads,
+        "parallel": server.parallel,
+        "ctx": server.ctx,
+    }
+    program, *words = fill(server.command, values)
+    path = shutil.which(program, path=env.get("PATH"))
+    if path is None:
+        raise UserError(
+            f"server.command: {program} was not found, or is not executable; give the path of the "
+            "program itself (the run's environment comes first on PATH)."
+        )
+    return [path, *words]
 
 
 def _xllamacpp(

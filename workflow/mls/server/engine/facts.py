@@ -30,19 +30,35 @@ def engine_facts(
     """`{engine, command, binary, sha256, version, devices, offloaded_layers, profile, cpus, card}`
     of a healthy engine; null is unknown. Never raises.
 
+    Of a server of any kind (`engine: command`) the version is what it says itself, see
+    `with_version`, and devices and layers are unknown.
+
     devices: those in use by the log, else those that the binary can use: a llama-server of 2026
     logs its devices at a higher verbosity only. profile: the profile's path, or why there is none;
     None without `server.profile`.
     """
     facts: dict[str, Any] = {"engine": server.engine, "command": argv, "profile": profile}
     facts |= place.record()
-    facts |= {"binary": None, "sha256": None, "version": None} | devices_in_log(_head(log))
+    facts |= {"binary": None, "sha256": None, "version": None}
+    if server.engine == "command":
+        return facts | {
+            "binary": argv[0],
+            "sha256": _sha256(argv[0]),
+            "devices": None,
+            "offloaded_layers": None,
+        }
+    facts |= devices_in_log(_head(log))
     if server.engine == "llama-server":
         binary = argv[0]
         facts |= {"binary": binary, "sha256": _sha256(binary), "version": _version(binary)}
         if server.gpu_layers and not facts["devices"]:
             facts["devices"] = _DEVICE_LINE.findall(_answer(binary, "--list-devices", place))
     return facts
+
+
+def with_version(facts: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """The facts with the version that the server's state has, where they have none."""
+    return facts if facts["version"] else facts | {"version": state.get("build")}
 
 
 def devices_in_log(log: str) -> dict[str, Any]:

@@ -16,11 +16,17 @@ _PATTERNS = (
     ),
     re.compile(r"couldn't bind|address already in use|HTTP server error", re.I),
     re.compile(r"error loading model|corrupted|unknown model architecture|unsupported", re.I),
-    re.compile(r"invalid argument|unknown argument|error while handling argument", re.I),
+    re.compile(r"(invalid|unknown|unrecognized) arguments?|error while handling argument", re.I),
     re.compile(r"GGML_ASSERT|terminate called|what\(\):|CUDA error", re.I),
+    re.compile(r"^(\(.*\) )?\s*Value error, "),  # Pydantic's, below the name of the model
+    # Python's, at the end of a traceback, each line of which a logger may have headed
+    re.compile(r"(^|[)\]] )[\w.]*(Error|Exception): "),
     re.compile(r"^[\d.]+ E |\berror\b|\bfailed\b", re.I),
 )
-_PREFIX = re.compile(r"^[\d.]+\s+[A-Z]\s+(?:\w+\s+)?")
+_PREFIX = re.compile(
+    r"^[\d.]+\s+[A-Z]\s+(?:\w+\s+)?"  # llama.cpp's
+    r"|^\(\w+ pid=\d+\) (?:[A-Z]+ [\d-]+ [\d:]+ \[[\w.]+:\d+\]\s+)?"  # vLLM's
+)
 
 
 def decisive_line(log: Path) -> str | None:

@@ -14,7 +14,7 @@ import psutil
 
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
-from mls.host.lifetime import adopting_orphans, die_with_parent, end_children, end_tree
+from mls.host.lifetime import die_with_parent, end_children, end_tree, ending_descendants
 from mls.host.pinning import NOT_PINNED, CpuSets, move_to
 from mls.host.signals import SignalWait
 from mls.host.usage.foreign_servers import Foreign
@@ -52,7 +52,7 @@ def serve(
     started them.
     """
     program = _program(command)
-    with SignalWait() as signals, adopting_orphans():
+    with SignalWait() as signals, ending_descendants():
         if server.addresses:
             variables = {env_url_name: " ".join(server.addresses)}
             foreign = Foreign(list(filter(here, server.addresses)), os.getpid())

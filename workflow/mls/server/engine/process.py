@@ -11,11 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
-import requests
 
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
@@ -23,15 +22,19 @@ from mls.core.files import unwritable
 from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.pinning import move_to
 from mls.host.signals import SignalWait
+from mls.server.access import api_key
 from mls.server.engine.command import LOOPBACK, engine
+from mls.server.engine.keeper import END_GRACE_S
 from mls.server.engine.log import decisive_line, how_it_ended
 from mls.server.engine.placement import ANYWHERE, Place
 from mls.server.engine.profiler import Profiler, profiler
+from mls.server.engine.readiness import reason_to_wait
 
 _LOOK_EVERY_S = 0.05
+_LOOK_AT_ALL_EVERY_S = 0.25  # At the sockets of all processes, which takes longer
 _PORT_TRIES = 3
 HIGHEST_PORT = 65535
-_END_GRACE_S = 5
+_KEEPER_GRACE_S = END_GRACE_S + 5
 _REPORT_GRACE_S = 120
 
 
@@ -52,9 +55,11 @@ class EngineProcess:
     port: int
     log: Path
     argv: list[str]
-    """Its own command line, without a profiler's."""
+    """Its own command line, without a profiler's or a keeper's."""
     profiler: Profiler
     place: Place
+    end_grace_s: float = 5
+    """How long it may take to end by itself."""
 
     @property
     def url(self) -> str:
@@ -73,7 +78,7 @@ class EngineProcess:
         """End the process, and wait for its end."""
         if self.profiler.runs:  # It writes its report after the engine's end
             self._interrupt()
-        end_tree(self.process.pid, _END_GRACE_S)
+        end_tree(self.process.pid, self.end_grace_s)
         self.process.wait()
         if problem := self.profiler.problem():
             print(f"mls serve: profile: {problem}.", file=sys.stderr, flush=True)
@@ -94,7 +99,7 @@ def start(
     signals: SignalWait,
     where: Sequence[Place] = (ANYWHERE,),
 ) -> list[EngineProcess]:
-    """Start an engine at each place, all at once, and wait until they are healthy.
+    """Start an engine at each place, all at once, and wait until they are ready.
 
     The kernel kills the engines when this process ends. They have sessions of their own: a
     terminal's Ctrl-C reaches them through this process only. log: the first engine's; the others'
@@ -115,7 +120,7 @@ def start(
         for number in range(len(where)):
             for attempt in range(1, _PORT_TRIES + 1):
                 try:
-                    _wait_until_healthy(running[number], server, signals)
+                    _wait_until_ready(running[number], server, signals)
                     break
                 except UserError:
                     candidate = running[number]
@@ -174,7 +179,10 @@ def _launch(
             ) from None
     with contextlib.suppress(BrokenPipeError):  # It died already: its status says why
         _write_stdin(process, command.stdin)
-    return EngineProcess(process, server.host or LOOPBACK, port, log, command.argv, profile, place)
+    running = EngineProcess(
+        process, server.host or LOOPBACK, port, log, command.server_argv, profile, place
+    )
+    return running if server.engine != "command" else replace(running, end_grace_s=_KEEPER_GRACE_S)
 
 
 def _write_stdin(process: subprocess.Popen[bytes], data: bytes) -> None:
@@ -183,42 +191,33 @@ def _write_stdin(process: subprocess.Popen[bytes], data: bytes) -> None:
             stdin.write(data)
 
 
-def _wait_until_healthy(running: EngineProcess, server: Server, signals: SignalWait) -> None:
+def _wait_until_ready(running: EngineProcess, server: Server, signals: SignalWait) -> None:
     deadline = time.monotonic() + server.startup_timeout_s
-    while not _is_healthy(running):
+    of_any_kind = server.engine == "command"
+    key = api_key(server)
+    while reason := reason_to_wait(
+        running.process.pid,
+        running.port,
+        f"{running.url}{server.ready}",
+        {"Authorization": f"Bearer {key}"} if key and of_any_kind else {},
+        with_children=of_any_kind or running.profiler.runs,
+    ):
         if running.process.poll() is not None:
-            raise UserError(_start_failure(running))
+            raise UserError(_start_failure(running, server))
         if time.monotonic() > deadline:
+            line = decisive_line(running.log)
+            quotation = f", and its log says: {line}" if line else ""
             raise UserError(
                 f"The server was not ready within {server.startup_timeout_s:g} s; raise "
-                f"server.startup_timeout_s, or see its log {running.log}."
+                f"server.startup_timeout_s, or see its log {running.log} ({reason}{quotation})."
             )
-        if sig := signals.wait(_LOOK_EVERY_S):
+        if sig := signals.wait(_LOOK_AT_ALL_EVERY_S if of_any_kind else _LOOK_EVERY_S):
             raise EndSignalError(sig)
 
 
-def _is_healthy(running: EngineProcess) -> bool:
-    """Whether `/health` answers with success, and this engine is the one that listens."""
-    try:
-        root = psutil.Process(running.process.pid)
-        tree = [root, *root.children(recursive=True)] if running.profiler.runs else [root]
-        sockets = [s for process in tree for s in process.net_connections("tcp")]
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.AccessDenied:  # The sockets are hidden here; the answer has to do
-        pass
-    else:
-        listening = {c.laddr.port for c in sockets if c.status == psutil.CONN_LISTEN}
-        if running.port not in listening:
-            return False
-    with requests.Session() as session, contextlib.suppress(requests.RequestException):
-        session.trust_env = False
-        return session.get(f"{running.url}/health", timeout=2).status_code == requests.codes.ok
-    return False
-
-
-def _start_failure(running: EngineProcess) -> str:
-    if running.process.returncode == os.EX_USAGE:  # Its last line is a sentence for the user
+def _start_failure(running: EngineProcess, server: Server) -> str:
+    has_sentence = server.engine == "xllamacpp" and running.process.returncode == os.EX_USAGE
+    if has_sentence:  # Its last line is a sentence for the user
         lines = running.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "The server refused its parameters."
     return f"The server died while starting: it {running.why_it_died()}."

@@ -49,6 +49,12 @@ def check_gguf(path: Path) -> Path:
     return path
 
 
+def is_gguf(path: Path) -> bool:
+    """Whether a file is GGUF by its first bytes. Raises `OSError`."""
+    with path.open("rb") as stream:
+        return stream.read(len(_MAGIC)) == _MAGIC
+
+
 def model_files(path: Path) -> list[Path]:
     """All files of a local model by its only file or its first, such as `big-00001-of-00003.gguf`.
 

@@ -1,4 +1,4 @@
-"""The files of a model: one, or its parts by gguf-split, which an engine finds by name.
+"""The files of a model: one, its parts by gguf-split, which an engine finds by name, or a folder's.
 
 The workflow imports this module where the package `gguf` is missing: no file is parsed here.
 """
@@ -67,6 +67,14 @@ def part_name(name: str) -> PartName | None:
     return PartName(match[1], int(match[2]), int(match[3])) if match else None
 
 
+def folder_files(folder: Path) -> list[Path]:
+    """All files below a model's folder, in the order of their names there, without hidden ones."""
+    names = sorted(
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+    )
+    return [folder / name for name in names if not re.search(r"(^|/)\.", name)]
+
+
 def described_parts(files: Sequence[Path], final: Sequence[Path]) -> tuple[list[ModelPart], str]:
     """(each file as it is now, the SHA-256 over the bytes of all files in order).
 
@@ -100,9 +108,15 @@ def local_sha256(first: str, description: Path) -> list[str | None]:
     earlier results stay valid; None where it has none. A file that is as described isn't hashed.
     """
     file = Path(first).expanduser()
-    name = part_name(file.name)
-    files = [file.with_name(one) for one in name.all] if name else [file]
     parts = {part.path: part for part in _parts_in(description)}
+    name = part_name(file.name)
+    if file.is_dir():
+        files = folder_files(file)
+    elif name:
+        files = [file.with_name(one) for one in name.all]
+    else:
+        in_folder = [Path(path) for path in parts if file in Path(path).parents]
+        files = [file] if file.exists() else in_folder or [file]
     return [_sha256_now(one, parts.get(str(one))) for one in files]
 
 

@@ -15,8 +15,8 @@ from mls.config.config import Config, ModelSource
 from mls.config.parse import nearest
 from mls.core.errors import UserError
 from mls.core.files import read_json, unwritable, write_json
-from mls.server.weights.gguf import GgufFacts, model_files, read_gguf, split_of
-from mls.server.weights.model_files import ModelPart, PartName, described_parts
+from mls.server.weights.gguf import GgufFacts, is_gguf, model_files, read_gguf, split_of
+from mls.server.weights.model_files import ModelPart, PartName, described_parts, folder_files
 from mls.server.weights.pieces import all_parts, pieces_of
 
 SCHEMA_VERSION = 1
@@ -25,7 +25,8 @@ SCHEMA_VERSION = 1
 class ModelFile(BaseModel):
     """The description of a model file, or of a model's parts, after its check.
 
-    path: the file's, or the first part's. sha256, size: over all parts in order; size in bytes.
+    path: the file's, the first part's, or the folder's. sha256, size: over all parts in order; size
+    in bytes. gguf: None for a model of another format.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,10 +39,16 @@ class ModelFile(BaseModel):
     parts: tuple[ModelPart, ...] = ()
     """Each file by itself, in order; empty in descriptions by versions without parts."""
     source: dict[str, Any]
-    gguf: GgufFacts
+    gguf: GgufFacts | None
 
     def first_changed(self) -> str | None:
         """The path of the first file that isn't as described; None when all are."""
+        folder = Path(self.path)
+        if folder.is_dir():
+            names = {part.path for part in self.parts}
+            new = (str(file) for file in folder_files(folder) if str(file) not in names)
+            if path := next(new, None):
+                return path
         whole = ModelPart(path=self.path, size=self.size, modified_ns=0, sha256=self.sha256)
         return next((p.path for p in self.parts or (whole,) if not p.is_unchanged()), None)
 
@@ -67,7 +74,8 @@ def describe_model(name: str, config: Config, folder: Path) -> dict[str, Any]:
             "served_by": ", ".join(servers[0].addresses),
             "source": _origin(source),
         }
-    return fetch(name, source, folder).model_dump(mode="json")
+    of_any_format = bool(servers) and all(server.engine == "command" for server in servers)
+    return fetch(name, source, folder, of_any_format=of_any_format).model_dump(mode="json")
 
 
 def load_descriptor(path: Path) -> ModelFile:
@@ -88,7 +96,9 @@ def load_descriptor(path: Path) -> ModelFile:
     return model_file
 
 
-def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
+def fetch(
+    name: str, source: ModelSource, folder: Path, *, of_any_format: bool = False
+) -> ModelFile:
     """The model's file: a local path in place, any other source as `<folder>/<name>.gguf`.
 
     A model in parts stays in parts: an engine finds them by their names,
@@ -103,7 +113,10 @@ def fetch(name: str, source: ModelSource, folder: Path) -> ModelFile:
             "or server.url of a server that is already running."
         )
     if source.path:
-        files = model_files(Path(source.path).expanduser())
+        path = Path(source.path).expanduser()
+        if of_any_format and not _is_gguf(name, path):
+            return _describe_any(name, source, path)
+        files = model_files(path)
     else:
         note = folder / f"{name}.gguf.origin.json"
         files = _files_of_earlier_fetch(note, folder / f"{name}.gguf", source)
@@ -116,16 +129,43 @@ def _describe(
     name: str, source: ModelSource, files: Sequence[Path], final: Sequence[Path]
 ) -> ModelFile:
     """Check the files and describe them. final: their paths after the check."""
-    facts = read_gguf(files, final)
+    return _model_file(name, source, files, final, str(final[0]), read_gguf(files, final))
+
+
+def _describe_any(name: str, source: ModelSource, path: Path) -> ModelFile:
+    """The description of a local file of any format, or of a folder's files in order of names."""
+    files = folder_files(path) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"models.{name}.path: the folder {path} has no files; correct the path.")
+    return _model_file(name, source, files, files, str(path), None)
+
+
+def _is_gguf(name: str, path: Path) -> bool:
+    try:
+        return not path.is_dir() and is_gguf(path)
+    except OSError as error:
+        raise UserError(
+            f"models.{name}.path: {path} can't be read ({error.strerror}); correct the path."
+        ) from None
+
+
+def _model_file(
+    name: str,
+    source: ModelSource,
+    files: Sequence[Path],
+    final: Sequence[Path],
+    path: str,
+    facts: GgufFacts | None,
+) -> ModelFile:
     parts, sha256 = described_parts(files, final)
     if source.sha256 and sha256 != source.sha256:
         raise UserError(
-            f"models.{name}: {final[0]} has SHA-256 {sha256}{_over(parts)}, but "
+            f"models.{name}: {path} has SHA-256 {sha256}{_over(parts)}, but "
             f"models.{name}.sha256 says {source.sha256}; correct it, or fetch the right file."
         )
     return ModelFile(
         name=name,
-        path=str(final[0]),
+        path=path,
         sha256=sha256,
         size=sum(part.size for part in parts),
         parts=tuple(parts),
