@@ -52,6 +52,12 @@ def test_an_empty_last_usage_does_not_undo_the_counts_before(last: Any) -> None:
     assert_whole(read(data(*chunks, chunk(finish="length", usage=last)) + DONE))
 
 
+def test_an_empty_fingerprint_is_none() -> None:
+    """As of `transformers serve`: the probe would name it as the server's build."""
+    chunks = [chunk(word, system_fingerprint="") for word in WORDS]
+    assert read(data(*chunks, *STREAM[3:]) + DONE).fingerprint is None
+
+
 def test_without_usage_nothing_is_counted() -> None:
     reply = read(data(*map(chunk, WORDS), chunk(finish="length")) + DONE)
     assert (reply.error, reply.prompt_tokens, reply.completion_tokens) == (None, None, None)

@@ -225,8 +225,8 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
         if isinstance(vector, list | str) and vector:
             reply.embedding, reply.complete = len(vector), True
     fingerprint = chunk.get("system_fingerprint")
-    if isinstance(fingerprint, str):
-        reply.fingerprint = plain(fingerprint)
+    if isinstance(fingerprint, str) and (name := plain(fingerprint)):
+        reply.fingerprint = name
     _take_usage(reply, chunk)
     text = "".join(texts)
     if text:
