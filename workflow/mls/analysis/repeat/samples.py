@@ -57,7 +57,7 @@ def of_requests(table: pa.Table) -> dict[str, Floats]:
     return {
         "latency_ms": latency,
         "latency_from_scheduled_ms": _gap(scheduled, end),
-        "ttft_ms": _ttft(table, start, end),
+        "ttft_ms": _ttft(table, start),
         "tpot_ms": _tpot(table),
         "lateness_ms": _gap(scheduled, start),
         "queue_ms": latency - server_ms,
@@ -70,12 +70,13 @@ def _gap(earlier: Ints64, later: Ints64) -> Floats:
     return np.where(both, (later.values - earlier.values) / NS_PER_MS, np.nan)
 
 
-def _ttft(table: pa.Table, start: Ints64, end: Ints64) -> Floats:
-    """TTFT in ms. It is unknown for a reply of several tokens in one piece: it was not streamed."""
+def _ttft(table: pa.Table, start: Ints64) -> Floats:
+    """TTFT in ms. It is unknown for a reply of several tokens in one piece: it was not streamed.
+
+    That its end came a moment later, such as `[DONE]`, makes no first token of the piece.
+    """
     first, tokens = ints(table, "first_chunk_ns"), ints(table, "completion_tokens").values
-    in_one_piece = (
-        (lists(table, "chunk_ns").lengths == 1) & (first.values == end.values) & (tokens > 1)
-    )
+    in_one_piece = (lists(table, "chunk_ns").lengths == 1) & (tokens > 1)
     return np.where(in_one_piece, np.nan, _gap(start, first))
 
 
