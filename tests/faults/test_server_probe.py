@@ -160,6 +160,12 @@ def test_answers_that_are_no_completion(
     assert "not a completion server; check the URL" in message
 
 
+def test_a_stream_that_ends_before_it_begins(make_server: Any, reply: Any) -> None:
+    """As of a gateway that has lost the server behind it."""
+    message = refusal(make_server({CHAT: reply(b"", kind="text/event-stream")}))
+    assert "answered HTTP 200 and nothing else: what is behind it is gone, or" in message
+
+
 def test_error_with_status_200(make_server: Any, reply: Any) -> None:
     server = make_server({CHAT: reply(b'{"error": {"message": "no template"}}')})
     assert "answered with an error: no template" in refusal(server)

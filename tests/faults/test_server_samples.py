@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.conftest import Reply, http_server
+from tests.unit.engine_pages import answer
 
 from mls.config.sections.server import Server
 from mls.core.record import TELEMETRY
@@ -17,6 +19,7 @@ from mls.server.telemetry import samples as module
 from mls.server.telemetry.samples import SOCKET_VARIABLE, collect, sampling
 
 METRICS = b"# TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing 3\nother 5\n"
+ROUTER = "llama.cpp-b11434-router"
 WITHIN_S = 30
 
 
@@ -91,6 +94,22 @@ def test_a_server_without_metrics_makes_no_noise(export, capfd):
         rows = samples_with("host")
     assert "metrics" not in {row["source"] for row in rows}
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_router_is_asked_for_the_model_and_waited_for(export):
+    """Its page answers 400 without the model's name, and until it has loaded the model."""
+    pages = iter([Reply(b'{"error": {"message": "model is not loaded"}}', 400)])
+    answers = {
+        "/props": Reply(json.dumps(answer(ROUTER, "props")).encode()),
+        "/metrics?model=smollm2&autoload=false": lambda _: next(pages, Reply(METRICS)),
+    }
+    with (
+        http_server(answers) as http,
+        sampling(Server(), [http.url], [], model="smollm2") as variables,
+    ):
+        export(variables)
+        rows = samples_with("metrics")
+    assert {row["name"] for row in rows if row["source"] == "metrics"} == {"requests_processing"}
 
 
 def test_samples_of_another_host_are_of_another_clock(export, monkeypatch):

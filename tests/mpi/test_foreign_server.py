@@ -62,19 +62,22 @@ while True:
 
 
 @contextlib.contextmanager
-def forwarder(folder, url):
-    """The URL of a forwarder to `url` that has the name of a known one, `socat`."""
-    program = folder / "socat"
+def forwarder(folder, url, name="socat"):
+    """The URL of a forwarder to `url` that has the name of a known one."""
+    program = folder / name
     program.symlink_to(sys.executable)
     with child("-c", FORWARD, url.rpartition(":")[2], program=program) as process:
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
 
 
-def measure(mpirun, folder, url):
-    """(the host's record, the verdict of `quiet_host`) of a run against `url`."""
+def measure(mpirun, folder, url, **server):
+    """(the host's record, the verdict of `quiet_host`) of a run against `url`.
+
+    server: further settings of the server.
+    """
     config = {
         "models": {"m": {"served_as": "honest"}},
-        "server": {"url": url},
+        "server": {"url": url, **server},
         "run": {"ranks": 2, "inflight": 2, "iters": REQUESTS, "warmup": 2, "max_tokens": 2},
         "checks": {"other_cpu": 0.3 / (os.cpu_count() or 1)},
     }
@@ -126,3 +129,15 @@ def test_a_server_behind_a_tunnel_is_unknown_or_quiet(mpirun, tmp_path):
     assert host["after"]["perhaps_s"] is None
     if verdict["status"] != "pass":  # the server took too much of this host's time
         assert verdict["status"] == "unknown" and "passes requests on" in verdict["message"]
+
+
+def test_an_engine_behind_a_gateway_is_known_by_its_page_of_metrics(mpirun, tmp_path):
+    with (
+        burning_server("alone") as (server_url, _),
+        forwarder(tmp_path, server_url, "litellm") as url,
+    ):
+        page = f"{server_url}/health"  # any page of the engine's
+        host, verdict = measure(mpirun, tmp_path, url, metrics_url=page)
+    assert [one["hidden"] for one in host["listeners"]] == ["passed on", None]
+    assert increase(host, "servers_s") >= REQUESTS * BURN_S - TICKS_S
+    assert verdict["status"] != "fail"

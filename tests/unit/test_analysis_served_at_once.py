@@ -91,6 +91,16 @@ def test_short_replies_tell_nothing_of_a_queue():
     assert "run.max_tokens" in result.message
 
 
+def test_failed_requests_tell_nothing_of_a_queue():
+    """A server that gives up a request as soon as the next one comes."""
+    records = queue(places=4, slots=4, requests=40, prefill_ms=50, answer_ms=200).to_pylist()
+    for record in records[:-1]:
+        no_reply = dict.fromkeys(("first_chunk_ns", "last_chunk_ns", "completion_tokens"))
+        record |= no_reply | NO_CHUNKS | {"error": "bad_reply", "error_text": "nothing in it"}
+    result = verdict(to_table(records), 4)
+    assert (result.status, "39 of 40 requests failed" in result.message) == ("unknown", True)
+
+
 def test_replies_in_one_piece_have_no_such_verdict():
     assert verdict(to_table(rows(Load(stream=False))), 4) is None
     assert verdict(to_table(rows(Load())), 4, stream=False) is None

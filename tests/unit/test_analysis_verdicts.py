@@ -69,6 +69,34 @@ def test_the_published_run_of_the_seed_did_not_have_8_requests_in_flight():
     assert "never more than 1" in by_check["concurrency_held"].message
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_replies_that_lack_the_others_finish_reason_were_cut_off(counted):
+    """A server that ends a stream, with `[DONE]`, when the next request comes."""
+    records = rows(CLEAN)
+    for record in records[::4]:
+        record["finish_reason"] = None
+    if not counted:
+        for record in records:
+            record["completion_tokens"] = None
+    verdict = verdicts(to_table(records))["work_as_asked"]
+    assert verdict.status == "fail"
+    assert "10 of 40 replies ended without a finish reason" in verdict.message
+    for record in records:
+        record["finish_reason"] = None  # it never tells
+    status = verdicts(to_table(records))["work_as_asked"].status
+    assert status == ("pass" if counted else "unknown")
+
+
+def test_places_that_wait_behind_done_name_the_server():
+    """A server that holds each connection for 20 ms after `[DONE]`: its place is empty meanwhile."""
+    records = rows(replace(CLEAN, late_ms=20))
+    for record in records:
+        record["scheduled_ns"], record["after_done_ns"] = record["start_ns"], 20 * NS_PER_MS
+    verdict = verdicts(to_table(records))["concurrency_held"]
+    assert verdict.status == "fail"
+    assert "the server held each connection for 20 ms on average after" in verdict.message
+
+
 def test_places_that_stay_empty_fail_concurrency():
     verdict = verdicts(table(replace(CLEAN, late_ms=20)))["concurrency_held"]
     assert verdict.status == "fail"

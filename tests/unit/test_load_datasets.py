@@ -86,6 +86,10 @@ def test_the_warm_up_has_lengths_of_the_trace_too(tmp_path):
         ([("bing", "a"), ("bard", "b"), ("chatgpt", None), ("user", "q?")], [("user", "q?")]),
         ([("developer", "Be brief."), ("user", "q?")], [("system", "Be brief."), ("user", "q?")]),
         ([("tool", "7"), ("function_call", "f()"), ("human", "q?")], [("user", "q?")]),
+        (
+            [("System", "Be brief."), ("Human", "q?"), ("GPT", "a")],
+            [("system", "Be brief."), ("user", "q?")],
+        ),
         ([("human", "q?"), ("narrator", "…")], [("user", "q?")]),
         ([("human", [{"type": "text", "text": t} for t in "ab"])], [("user", "a\nb")]),
     ],
@@ -94,10 +98,11 @@ def test_a_conversation_is_what_leads_up_to_the_users_first_reply(tmp_path, turn
     rows = [
         {"conversations": [{"from": role, "value": text} for role, text in turns]},
         {"messages": [{"role": role, "content": text} for role, text in turns]},
+        {"conversation": [{"role": role, "content": text} for role, text in turns]},
     ]
     dataset, _ = load(lines(tmp_path / "d.jsonl", rows))
     expected = [{"role": role, "content": text} for role, text in messages]
-    assert [row.messages for row in dataset.rows] == [expected, expected]
+    assert [row.messages for row in dataset.rows] == [expected] * 3
     assert dataset.notes == ()
 
 

@@ -179,7 +179,7 @@ def test_error_object_in_mid_stream():
     [
         (b'{"error": {"message": "no key"}}', "no key"),
         (b'{"error": "no key"}', "no key"),
-        (b'{"detail": "no key"}', '{"detail": "no key"}'),
+        (b'{"detail": "no key"}', "no key"),
         (b'{"error": {"code": 5}}', '{"code":5}'),
         (b'{"error": {"message": "\\u001b[2Jno\\r\\n key\\u0000"}}', "[2Jno key"),
         (b"<html>no key</html>", "<html>no key</html>"),

@@ -52,6 +52,12 @@ def test_an_empty_last_usage_does_not_undo_the_counts_before(last: Any) -> None:
     assert_whole(read(data(*chunks, chunk(finish="length", usage=last)) + DONE))
 
 
+def test_an_empty_fingerprint_is_none() -> None:
+    """As of `transformers serve`: the probe would name it as the server's build."""
+    chunks = [chunk(word, system_fingerprint="") for word in WORDS]
+    assert read(data(*chunks, *STREAM[3:]) + DONE).fingerprint is None
+
+
 def test_without_usage_nothing_is_counted() -> None:
     reply = read(data(*map(chunk, WORDS), chunk(finish="length")) + DONE)
     assert (reply.error, reply.prompt_tokens, reply.completion_tokens) == (None, None, None)
@@ -96,6 +102,9 @@ ERRORS = [
     (data(chunk("", "error")), "the server ended the reply with finish_reason error"),
     (data(chunk(None, "abort")), "the server ended the reply with finish_reason abort"),
     (data([{"error": {"message": "in a list"}}]), "in a list"),
+    (data({"detail": "Internal Server Error"}), "Internal Server Error"),
+    (data({"code": 500, "message": "engine died", "type": "server_error"}), "engine died"),
+    (data({"status": 503, "message": "no backend"}), "no backend"),
 ]
 
 
@@ -119,7 +128,16 @@ def test_a_connection_closed_behind_the_last_event_has_cut_nothing_off() -> None
 
 
 @pytest.mark.parametrize(
-    "beat", ["data: : PROCESSING", 'data: ""', "data: ping", "data: null", "data: 1", ": ping"]
+    "beat",
+    [
+        "data: : PROCESSING",
+        'data: ""',
+        "data: ping",
+        "data: null",
+        "data: 1",
+        "data: [PING]",
+        ": ping",
+    ],
 )
 def test_heartbeats_cost_no_request(beat: str) -> None:
     reply = read(f"{beat}\n\n" + data(STREAM[0]) + f"{beat}\n\n" + data(*STREAM[1:]) + DONE)
@@ -152,7 +170,18 @@ def test_a_reply_is_what_it_is_and_not_what_its_label_says(stream_label: bool) -
 
 
 @pytest.mark.parametrize(
-    ("count", "value"), [("16", 16), (16.0, 16), (0, None), ("x", None), (16.5, None), (True, None)]
+    ("count", "value"),
+    [
+        ("16", 16),
+        (16.0, 16),
+        ("16.0", 16),
+        (0, None),
+        ("x", None),
+        (16.5, None),
+        ("16.5", None),
+        (True, None),
+        (-1, None),
+    ],
 )
 def test_counts_in_other_forms(count: Any, value: int | None) -> None:
     reply = read(data(chunk("a", usage=usage(count, count)), chunk(finish="stop")) + DONE)

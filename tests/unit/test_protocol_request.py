@@ -6,6 +6,8 @@ import uuid
 import httptools
 import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.unit.request_parser import ParsedRequest
 
 from mls.config.sections.run import Run
@@ -35,6 +37,12 @@ def test_wire_is_one_complete_http_request():
     maker = builder()
     assert maker.wire(3).endswith(maker.body(3)) and maker.body(3) == request.body
     assert {name: request.headers[name] for name in maker.headers(3)} == maker.headers(3)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+@example('Qwen/Qwen2.5 7B:Q4_K_M "x" é')
+def test_any_name_of_a_model_arrives(name):
+    assert orjson.loads(request_to(served_as=name).body)["model"] == name
 
 
 def test_key_goes_into_the_header_only():

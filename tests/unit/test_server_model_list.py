@@ -74,6 +74,7 @@ def states(**values):
         ([{"id": "x", "type": "embedding"}, {"id": "y", "type": "chat"}], CHAT, "y"),
         (states(a="unloaded", b="loaded"), CHAT, "b"),
         (states(a="unloaded", b="unloaded"), CHAT, "a"),
+        (states(a="loading", b="sleeping", c="downloading", d="loaded"), CHAT, "d"),
     ],
 )
 def test_the_model_to_ask_for(data, run, name):

@@ -85,17 +85,18 @@ class Outcome:
         """Whether each request has a `cache_salt` of its own; a llama.cpp of ours needs none."""
         return not self._is_our_llama_cpp and salts(without(self._settings.run, self._left_out))
 
-    def introduce(self, api: ServerApi) -> tuple[str | None, str, tuple[str, ...]]:
+    def introduce(self, apis: list[ServerApi]) -> tuple[str | None, str, tuple[str, ...]]:
         """(model name to send, run id, fields that the server refuses).
 
-        The name is the config's, else the server's; None sends none. Raises `UserError`.
+        The name is the config's, else the first server's; None sends none. Raises `UserError`.
         """
+        api = apis[0]
         settings = self._settings
         models = None if settings.served_as else api.models()
         self._served_as = settings.served_as or model_list.model_to_ask_for(models, settings.run)
         if not self._is_our_llama_cpp:  # It takes all fields
             try:
-                self._cold_load_s = router.enter(api, settings.run, self._served_as)
+                self._cold_load_s = router.enter(apis, settings.run, self._served_as)
                 self._left_out = refused_fields(api, self._settings.run, self._served_as)
             except RefusedError as error:
                 models = models or api.models()
@@ -125,7 +126,7 @@ class Outcome:
             ]
         for each, facts in zip(self._each, self._engines, strict=False):
             each["engine"] = facts
-        self._noise = Noise(self._foreign)
+        self._noise = Noise([*self._foreign, *self._engine_behind()])
         self._host = {
             "server": self._where(),
             "pinned": pinning_record(),
@@ -178,6 +179,11 @@ class Outcome:
         if self._managed:
             return "managed"
         return "local" if self._foreign else "elsewhere"
+
+    def _engine_behind(self) -> list[str]:
+        """The page of metrics of an engine on this host: it listens there, not at the URL."""
+        url = self._settings.server.metrics_url
+        return [url] if url and here(url) else []
 
     def _write(
         self,

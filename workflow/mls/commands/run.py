@@ -245,7 +245,7 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         apis.extend(
             ServerApi(target, run=cell_settings.run, metrics_url=metrics_url) for target in targets
         )
-        return *outcome.introduce(apis[0]), outcome.salted
+        return *outcome.introduce(apis), outcome.salted
 
     def ready() -> None:
         assert outcome

@@ -92,7 +92,7 @@ def _what_to_serve(
     cpu_sets = choose(config.pin, ranks_here, managed=not point_settings.server.addresses)
     server = _reachable(config, point_settings.server)
     if server.addresses:
-        return server, None, name, cpu_sets
+        return server, None, point_settings.served_as or name, cpu_sets
     descriptor = load_descriptor(Path(config.results) / "models" / f"{name}.json")
     return server, Path(descriptor.path), point_settings.served_as or name, cpu_sets
 

@@ -7,6 +7,7 @@ text completions and llama.cpp's `/completion`, streamed or not, and OpenAI's em
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,10 @@ _LONGEST_FIELD = len(b"event:")
 CUT = "closed_early"
 """Kind of error: the reply broke off."""
 
+_BEAT = re.compile(rb"\[(?!DONE)[A-Za-z_-]+\]")
+"""A word in brackets as `[PING]`, unlike `[DONE]`; no JSON."""
+_OF_REPLIES = ("choices", "content", "usage", "data")
+"""Keys of replies and their chunks, none of which an error has."""
 _BROKEN_OFF = ("error", "abort")
 """Finish reasons of engines and gateways for a reply that failed."""
 
@@ -191,7 +196,7 @@ def _read_events(reply: Reply, pieces: Sequence[Piece]) -> None:
 
 def _take_event(reply: Reply, event: Event, data: bytes) -> None:
     """Take in one event: a chunk, or a proxy's heartbeat, which keeps the connection open."""
-    if not data.startswith((b"{", b"[")):
+    if not data.startswith((b"{", b"[")) or _BEAT.fullmatch(data):
         reply.heartbeats += 1
         return
     content = loads(data)
@@ -201,9 +206,19 @@ def _take_event(reply: Reply, event: Event, data: bytes) -> None:
         _take(reply, chunk, event.read, event.followed)
 
 
+def _is_error(chunk: dict[str, Any]) -> bool:
+    """Whether an object says that the request failed, in OpenAI's form or in a framework's."""
+    if chunk.get("error") is not None or chunk.get("object") == "error":
+        return True
+    if any(key in chunk for key in _OF_REPLIES):
+        return False
+    has_code = any(key in chunk for key in ("code", "status", "type"))
+    return "detail" in chunk or (has_code and isinstance(chunk.get("message"), str))
+
+
 def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> None:
     """Take in one JSON object: a streamed chunk or a whole reply."""
-    if chunk.get("error") is not None or chunk.get("object") == "error":
+    if _is_error(chunk):
         reply.fail("server_error", error_text(chunk) or "an error without a message")
         return
     texts: list[str] = []
@@ -225,8 +240,8 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
         if isinstance(vector, list | str) and vector:
             reply.embedding, reply.complete = len(vector), True
     fingerprint = chunk.get("system_fingerprint")
-    if isinstance(fingerprint, str):
-        reply.fingerprint = plain(fingerprint)
+    if isinstance(fingerprint, str) and (name := plain(fingerprint)):
+        reply.fingerprint = name
     _take_usage(reply, chunk)
     text = "".join(texts)
     if text:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
 
 _LARGEST = 2**31 - 1  # Tables keep counts as int32
 _DIGITS = 12
+_COUNT = re.compile(r"([0-9]+)(?:\.0+)?")
 _TEXTS = ("text", "thinking", "reasoning", "content")
 _LONGEST_MS = 1e12
 
 
 def count(value: Any) -> int | None:
     """A server's count: an integer, or the same as a text or with a fraction of 0; else None."""
-    if isinstance(value, str) and value.isdecimal() and value.isascii():
-        value = int(value[:_DIGITS])
+    if isinstance(value, str) and (match := _COUNT.fullmatch(value)):
+        value = int(match[1][:_DIGITS])
     elif isinstance(value, float) and value.is_integer():
         value = int(value)
     fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
@@ -84,7 +86,7 @@ def loads(data: bytes) -> Any:
 
 def error_text(reply: dict[str, Any]) -> str | None:
     """A reply's error message, in OpenAI's form or another; None where the reply has none."""
-    error = reply.get("error")
+    error = reply.get("error") or reply.get("detail")
     if not error:
         return words(reply.get("message")) or None
     message = error.get("message") if isinstance(error, dict) else error

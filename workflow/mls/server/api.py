@@ -197,6 +197,11 @@ class ServerApi:
             raise UserError(
                 f"{where} answered with an error: {self._http.clean(completion.error_text or '')}"
             )
+        if completion.error == "bad_reply" and not content.strip():
+            raise UserError(
+                f"{where} answered HTTP {reply.status_code} and nothing else: what is behind it is "
+                "gone, or it is not a completion server; check the URL, run.endpoint and its log."
+            )
         if completion.error == "bad_reply":
             raise UserError(
                 f"{where} answered with {self._http.clean(kind) or 'no content type'} and no `choices`: "
@@ -209,7 +214,10 @@ class ServerApi:
         return completion
 
     def _routed(self, path: str) -> str:
-        return f"{path}?model={quote(self._model, safe='')}" if self._model else path
+        if not self._model:
+            return path
+        # asking for a model's state neither loads nor wakes it
+        return f"{path}?model={quote(self._model, safe='')}&autoload=false"
 
     def _named(self) -> dict[str, str]:
         return {"model": self._model} if self._model else {}

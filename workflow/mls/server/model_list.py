@@ -16,6 +16,8 @@ from mls.protocol.values import dicts, plain, positive, words
 _NAMES_LENGTH = 500  # Characters of a server's list in a message
 _MOST_NAMES = 8
 _REFUSALS = re.compile(r"HTTP 4(00|22)\b|answered with an error")
+_NOT_LOADED = {"unloaded", "loading", "sleeping", "downloading", "downloaded"}
+"""A llama.cpp router's words for a model that doesn't answer at once."""
 _NO_COMPLETIONS = re.compile(r"embed|rerank|whisper|\btts\b|moderation", re.IGNORECASE)
 
 
@@ -28,7 +30,7 @@ class ListedModel:
     kind: str | None = None
     """The server's word, such as `embedding`."""
     loaded: bool = True
-    """False only where the server says so."""
+    """False only where the server says so: a router's model may have to be loaded, or woken."""
     owner: str | None = None
     """`owned_by`, which for some is the engine's name."""
     context: int | None = None
@@ -70,7 +72,7 @@ def _model(entry: dict[str, Any]) -> ListedModel | None:
         if isinstance(aliases, list)
         else (),
         words(entry.get("type")),
-        state != "unloaded",
+        state not in _NOT_LOADED,
         words(entry.get("owned_by")),
         positive(entry.get("max_model_len")),
         words(entry.get("root")),

@@ -68,7 +68,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     models = api.models()
     served_as = first.served_as or model_list.model_to_ask_for(models, first.run)
     try:
-        cold_load_s = router.enter(api, first.run, served_as)
+        cold_load_s = router.enter([api], first.run, served_as)
     except UserError as error:
         raise model_list.explain(error, model, first.served_as, served_as, models) from None
     state = snapshot(api, served_as)

@@ -3,34 +3,65 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from mls.config.sections.run import Run
 from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body
-from mls.server.api import ServerApi
+from mls.server.api import BodyRefusedError, ServerApi
+from mls.server.http.session import RefusedError
 from mls.server.model_list import entry_of
 
 _ROLE = "router"
 _SEED, _WORDS = 0, 4
+_NOT_LOADED = "not loaded"
 
 
-def enter(api: ServerApi, run: Run, served_as: str | None) -> float | None:
-    """Have a router load the model, and ask for that model's state from now on.
+def enter(apis: Sequence[ServerApi], run: Run, served_as: str | None) -> float | None:
+    """Have each router load the model, and ask for that model's state from now on.
 
-    The result is the time in s that loading took, with a completion of one token; None where the
-    model was loaded, or the server is no router. So the time is in no figure of a run. Raises
-    `UserError` as `ServerApi.complete` does.
+    The result is the time in s that loading took, one router after another, each with a completion
+    of one token; None where the model was loaded everywhere, or no server is a router. So the time
+    is in no figure of a run. Raises `UserError` as `ServerApi.complete` does, and when a router
+    doesn't load models by itself.
     """
+    times = [_enter(api, run, served_as) for api in apis] if served_as else []
+    loads = [load_s for load_s in times if load_s is not None]
+    return sum(loads) if loads else None
+
+
+def follow(api: ServerApi, model: str) -> bool:
+    """Whether the server is a router, whose state is from now on asked for that model."""
     props = api.props()
-    if served_as is None or props is None or props.get("role") != _ROLE:
+    if props is None or props.get("role") != _ROLE:
+        return False
+    api.route(model)
+    return True
+
+
+def _enter(api: ServerApi, run: Run, served_as: str) -> float | None:
+    props = api.props()
+    if props is None or props.get("role") != _ROLE:
         return None
     entry = entry_of(served_as, api.models() or [])
     load_s = None
     if entry is None or not entry.loaded:
-        short = run.model_copy(update={"max_tokens": 1})
         begin = time.monotonic()
-        body = sample_body(short, served_as, prompt(_SEED, 0, _WORDS), salted=False)
-        api.complete(run.endpoint, body, run.timeout_s)
+        _load(api, run, served_as, by_itself=props.get("models_autoload") is not False)
         load_s = time.monotonic() - begin
     api.route(served_as)
     return load_s
+
+
+def _load(api: ServerApi, run: Run, served_as: str, *, by_itself: bool) -> None:
+    short = run.model_copy(update={"max_tokens": 1})
+    body = sample_body(short, served_as, prompt(_SEED, 0, _WORDS), salted=False)
+    try:
+        api.complete(run.endpoint, body, run.timeout_s)
+    except BodyRefusedError as error:
+        if by_itself or _NOT_LOADED not in error.words:
+            raise
+        raise RefusedError(
+            f"The router {api.url} has not loaded {served_as!r} and doesn't load models by itself "
+            "(--no-models-autoload): load it (POST /models/load), or start the router without that."
+        ) from None

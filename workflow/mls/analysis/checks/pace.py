@@ -43,6 +43,20 @@ def load_held(evidence: Evidence) -> Verdict:
     )
 
 
+def _held_after_done(evidence: Evidence, empty_share: float) -> str | None:
+    """A clause for connections that the server holds after `[DONE]`, where these make up most of
+    the time in which places were empty."""
+    records = evidence.table
+    held_ns = ints(records, "after_done_ns").values.sum()
+    latency_ns = (ints(records, "end_ns").values - ints(records, "start_ns").values).sum()
+    if held_ns < empty_share / 2 * (held_ns + latency_ns):
+        return None
+    return (
+        f": the server held each connection for {held_ns / len(records) / NS_PER_MS:.3g} ms on "
+        "average after the end of its reply ([DONE]), in which its place could send nothing"
+    )
+
+
 def _places_held(evidence: Evidence) -> Verdict:
     inflight, requests = evidence.summary.inflight, evidence.summary.requests.total
     failed = evidence.summary.requests.error
@@ -68,7 +82,8 @@ def _places_held(evidence: Evidence) -> Verdict:
     why = (
         f", as {failed} of {requests} failed: a failed request leaves its place until the next is due"
         if failed
-        else ": the client did not keep the server busy"
+        else _held_after_done(evidence, 1 - inflight.achieved_time_weighted / inflight.asked)
+        or ": the client did not keep the server busy"
     )
     message = (
         f"In the window {inflight.achieved_time_weighted:.2f} of {inflight.asked} requests "

@@ -94,6 +94,8 @@ def work_as_asked(evidence: Evidence) -> Verdict:
     if evidence.run.embeds:
         message = "The replies are embeddings: there are no tokens of theirs to count."
         return _cut_prompts(evidence) or verdict("work_as_asked", "pass", None, None, message)
+    if (cut := _cut_replies(evidence)) is not None:
+        return cut
     silent = _silent_replies(evidence, "completion_tokens")
     if not rows.any():
         message = "The server doesn't say how many tokens its replies have."
@@ -139,6 +141,19 @@ def _silent_replies(evidence: Evidence, column: str) -> str:
     if not silent and ok.any():
         return ""
     return "its" if silent == ok.sum() else f"{silent} of {ok.sum()}"
+
+
+def _cut_replies(evidence: Evidence) -> Verdict | None:
+    """A failure when replies lack the finish reason that others have; None where all are alike."""
+    reasons = evidence.table.column("finish_reason").filter(succeeded(evidence.table))
+    cut = reasons.null_count
+    if cut in (0, len(reasons)):
+        return None
+    message = (
+        f"{cut} of {len(reasons)} replies ended without a finish reason, which the others have: the "
+        "server cut them off, as some do when the next request comes. Requests did not do equal work."
+    )
+    return verdict("work_as_asked", "fail", float(cut), 0.0, message)
 
 
 def _cut_prompts(evidence: Evidence) -> Verdict | None:

@@ -74,10 +74,12 @@ def _gap(earlier: Ints64, later: Ints64) -> Floats:
 
 
 def in_one_piece(table: pa.Table) -> Bools:
-    """Replies of several tokens whose only chunk ends them: they were not streamed."""
-    first, end = ints(table, "first_chunk_ns").values, ints(table, "end_ns").values
+    """Replies of several tokens in one chunk: they were not streamed.
+
+    That their end came a moment later, such as `[DONE]`, makes no first token of the piece.
+    """
     tokens = ints(table, "completion_tokens").values
-    return (lists(table, "chunk_ns").lengths == 1) & (first == end) & (tokens > 1)
+    return (lists(table, "chunk_ns").lengths == 1) & (tokens > 1)
 
 
 def _ttft(table: pa.Table, start: Ints64) -> Floats:

@@ -100,7 +100,8 @@ class Server(Section):
     metrics_url: HttpUrl | None = Field(
         None,
         description="Page of metrics of the server behind `url`, where a gateway between them has none or has "
-        "others. No key is sent there. Default: `/metrics` of `url`.",
+        "others. No key is sent there. Where it is on this host, the CPU time of what listens there is the "
+        "server's. Default: `/metrics` of `url`.",
     )
     fleet: Fleet = Field(
         1,

@@ -143,8 +143,8 @@ class Workload(Section):
     columns: dict[Literal["prompt", "output_tokens"], str] = Field(
         {},
         description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
-        "a column `messages` (OpenAI) or `conversations` (ShareGPT) is understood. A row "
-        "with an empty length has that of `workload.output_tokens`.",
+        "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
+        "understood. A row with an empty length has that of `workload.output_tokens`.",
     )
     replace: bool = Field(
         False, description="`dataset`: the same row may be drawn more than once in a run."

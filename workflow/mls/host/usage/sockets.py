@@ -24,7 +24,7 @@ _STARTERS = {"systemd", "init"}
 
 _PASS_ON = _STARTERS | {
     "caddy", "com.docker.backend", "conmon", "containerd-shim", "docker-proxy", "envoy", "gvproxy",
-    "haproxy", "kubectl", "nginx", "passt", "pasta", "rootlesskit", "rootlessport", "slirp4netns",
+    "haproxy", "kubectl", "litellm", "nginx", "passt", "pasta", "rootlesskit", "rootlessport", "slirp4netns",
     "socat", "ssh", "sshd", "sshd-session", "systemd-socket-proxyd", "traefik", "wslrelay.exe",
 }  # fmt: skip
 """Programs that pass requests on; the engine is some other process, here or elsewhere."""

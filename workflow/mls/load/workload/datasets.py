@@ -15,7 +15,7 @@ from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
 
 Messages = list[dict[str, str]]
-_PROMPTS = ("messages", "conversations", "prompt")
+_PROMPTS = ("messages", "conversations", "conversation", "prompt")
 # OpenAI's roles, and those of ShareGPT and its descendants
 _ROLES = {
     **dict.fromkeys(("user", "human"), "user"),
@@ -159,7 +159,7 @@ def _messages(cell: Any, column: str) -> Messages:
 
 def _role(turn: Any) -> str:
     speaker = (turn.get("role") or turn.get("from")) if isinstance(turn, dict) else None
-    role = _ROLES.get(str(speaker))
+    role = _ROLES.get(str(speaker).lower())
     if role is None:
         raise UnusableRowError(f"a message has the role {str(speaker)[:_QUOTE_CHARACTERS]!r}")
     return role

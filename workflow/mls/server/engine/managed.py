@@ -41,7 +41,8 @@ def serve(
 ) -> int:
     """Start the engine, run the command with the URL in its environment, end the engine.
 
-    With `server.url` or `urls` there is no engine; model_file, alias and log are unused then. With
+    With `server.url` or `urls` there is no engine; model_file and log are unused then. alias: the
+    model's name in requests. With
     `server.fleet` there are several engines, and blanks separate their URLs. The environment also
     holds the engines' process ids, as `<env_url_name>_PID`. pinned: the CPUs of the engines, and
     those of the command and the sampler.
@@ -56,7 +57,9 @@ def serve(
         if server.addresses:
             variables = {env_url_name: " ".join(server.addresses)}
             foreign = Foreign(list(filter(here, server.addresses)), os.getpid())
-            with sampling(server, server.addresses, foreign.tops, pinned.ranks) as more:
+            with sampling(
+                server, server.addresses, foreign.tops, pinned.ranks, model=alias
+            ) as more:
                 return _run([program, *command[1:]], variables | more, [], signals, pinned)
         if model_file is None:
             raise UserError(

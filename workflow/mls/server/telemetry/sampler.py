@@ -24,6 +24,7 @@ from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
 from mls.protocol.engines.registry import by_owners, by_samples
+from mls.server import router
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 from mls.server.several import summed
@@ -82,18 +83,21 @@ def sample(listener: socket.socket, activity: Activity, samples: Samples) -> Non
                     client.sendall(samples.as_json())
 
 
-def watch_metrics(apis: list[ServerApi], samples: Samples) -> None:
+def watch_metrics(apis: list[ServerApi], samples: Samples, model: str | None = None) -> None:
     """Sample `/metrics`, summed over the servers, until a server proves to have none.
 
-    Sums and counts of histograms are left out: they are taken before and after a run.
+    model: of servers that have several, the one whose figures are sampled. A router has none of it
+    until it has loaded the model. Sums and counts of histograms are left out: they are taken before
+    and after a run.
     """
     paths = [_path(api) for api in apis]
+    routed = [_is_routed(api, model) for api in apis]
     while True:
         try:
-            each = [api.metrics(path) for api, path in zip(apis, paths, strict=True)]
+            each = [api.metrics(path, model) for api, path in zip(apis, paths, strict=True)]
         except UserError:  # Busy, or gone
             each = [{}]
-        if None in each:
+        if None in each and not any(routed):
             return
         metrics = summed(each) or {}
         prefix = by_samples(metrics).prefix
@@ -113,8 +117,16 @@ def _path(api: ServerApi) -> str:
     return by_owners(owners).metrics_path
 
 
+def _is_routed(api: ServerApi, model: str | None) -> bool:
+    """Whether the server is a router, which is asked for the model's figures from now on."""
+    try:
+        return model is not None and router.follow(api, model)
+    except UserError:
+        return False
+
+
 def main() -> int:
-    """Sample as standard input says: `{socket, urls, below, engines, server}` as JSON."""
+    """Sample as standard input says: `{socket, urls, below, engines, model, server}` as JSON."""
     parameters: dict[str, Any] = json.load(sys.stdin)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(parameters["socket"])
@@ -127,7 +139,8 @@ def main() -> int:
             ServerApi(target, _METRICS_TIMEOUT_S, metrics_url=server.metrics_url)
             for target in targets
         ]
-        threading.Thread(target=watch_metrics, args=(apis, samples), daemon=True).start()
+        arguments = (apis, samples, parameters["model"])
+        threading.Thread(target=watch_metrics, args=arguments, daemon=True).start()
     sample(listener, Activity(parameters["below"], parameters["engines"]), samples)
     return 0
 

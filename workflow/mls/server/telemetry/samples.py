@@ -30,13 +30,18 @@ _READ_TIMEOUT_S = 30
 
 @contextlib.contextmanager
 def sampling(
-    server: Server, urls: list[str], engines: list[int], cpus: Cpus | None = None
+    server: Server,
+    urls: list[str],
+    engines: list[int],
+    cpus: Cpus | None = None,
+    model: str | None = None,
 ) -> Iterator[dict[str, str]]:
     """Run a sampler during the block. Yields the environment variables that lead a run to it.
 
-    engines: known ids of the servers' processes. cpus: those of the sampler; None for any. The
-    kernel kills the sampler when this process ends. Where the sampler can't be started there are no
-    variables: no run fails for want of telemetry.
+    engines: known ids of the servers' processes. cpus: those of the sampler; None for any. model:
+    the name in the requests, for servers that may have several. The kernel kills the sampler when
+    this process ends. Where the sampler can't be started there are no variables: no run fails for
+    want of telemetry.
     """
     parent = os.getpid()
 
@@ -51,6 +56,7 @@ def sampling(
             "urls": urls,
             "below": parent,
             "engines": engines,
+            "model": model,
             "server": server.model_dump(
                 include={"api_key_env", "headers_env", "proxy", "url", "metrics_url"}
             ),

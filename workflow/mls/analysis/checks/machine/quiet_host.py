@@ -110,7 +110,8 @@ def _why(host: dict[str, Any]) -> str:
         if one["hidden"] == "passed on":
             return (
                 f"at {url} listens {who}, which passes requests on to a server that it doesn't name; "
-                "give the address at which the server itself listens"
+                "give the address at which the server itself listens, or its page of metrics "
+                "(server.metrics_url)"
             )
         if one["hidden"] == "nobody":
             return (

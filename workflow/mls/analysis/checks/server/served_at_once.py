@@ -28,7 +28,8 @@ def served_at_once(evidence: Evidence) -> Verdict | None:
 
     None for replies that have no first token apart from their end.
     """
-    chunks = lists(evidence.table, "chunk_ns").lengths[succeeded(evidence.table)]
+    ok = succeeded(evidence.table)
+    chunks = lists(evidence.table, "chunk_ns").lengths[ok]
     if not evidence.run.stream or evidence.run.embeds or not (chunks > 1).any():
         return None
     course = evidence.over_time or timeline(evidence.table, None)
@@ -44,6 +45,12 @@ def served_at_once(evidence: Evidence) -> Verdict | None:
     if not _limited(outstanding, served, share, most):
         message = f"{text}; the others waited for their first token."
         return verdict("served_at_once", "pass", mean, level, message)
+    if float((~ok).mean()) > _WAITING:  # such requests are in flight, and are never answered
+        message = (
+            f"{text}, and never more than {most}. Whether the rest queued can't be told, as "
+            f"{int((~ok).sum())} of {len(ok)} requests failed."
+        )
+        return verdict("served_at_once", "unknown", mean, level, message)
     if float(np.median(chunks)) < _LEAST_CHUNKS:
         message = (
             f"{text}, and never more than {most}. Whether the rest queued can't be told of so short "
