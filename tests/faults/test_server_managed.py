@@ -234,8 +234,8 @@ def test_the_processes_of_a_running_server_are_sampled(tmp_path: Path) -> None:
     )
     ask = (
         "import time; from mls.server.telemetry.samples import collect\n"
-        "while 'server' not in collect(0, time.monotonic_ns())['source'].to_pylist(): "
-        "time.sleep(0.1)"
+        "while (table := collect(0, time.monotonic_ns())) is None "  # the sampler is starting
+        "or 'server' not in table['source'].to_pylist(): time.sleep(0.1)"
     )
     with subprocess.Popen([sys.executable, "-c", listen], stdout=subprocess.PIPE) as server:
         assert server.stdout
