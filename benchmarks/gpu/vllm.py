@@ -213,33 +213,45 @@ def bench(model: Path, url: str) -> Client:
     return Client("vllm bench serve", command, means)
 
 
+def pace_ms(row: dict[str, Any], whose: str = "") -> float:
+    """Mean time of a token after the first, in ms, from mean latency and mean TTFT.
+
+    All replies have as many tokens, so this is the mean of their TPOT by one clock: the client's,
+    or (`server_`) that of the server's front end. vLLM's own histogram of TPOT is by its engine's.
+    """
+    return (row[f"{whose}latency_ms"] - row[f"{whose}ttft_ms"]) / (REPLY_TOKENS - 1)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: of each cell and client the repeats' figures against the server's."""
-    head = "| API servers | in flight | client | TPOT: client / server, ms | TTFT beyond the server's, ms | tokens/s | in flight at the server | CPU s |"
+    """Markdown: each cell's and client's repeats beside the server's own figures of them."""
+    head = (
+        "| API processes | in flight | client | TPOT, ms (beyond the front end's) "
+        "| the engine's own, ms | TTFT beyond the server's, ms | tokens/s | CPU s |"
+    )
     lines = [head, "|" + "---|" * 8]
     keys = dict.fromkeys((r["api_servers"], r["inflight"], r["client"]) for r in rows)
-    for key in keys:
-        runs = [r for r in rows if (r["api_servers"], r["inflight"], r["client"]) == key]
-        good = [r for r in runs if r.get("tpot_ms")]
-        if not good:
-            lines.append(f"| {key[0]} | {key[1]} | {key[2]} | failed | | | | |")
-            continue
-        tpot = ", ".join(
-            f"{r['tpot_ms']:.2f} / {r['server_tpot_ms']:.2f} ({r['tpot_ms'] / r['server_tpot_ms'] - 1:+.1%})"
-            for r in good
-        )
-        ttft = ", ".join(f"{r['ttft_ms'] - r['server_ttft_ms']:.1f}" for r in good)
-        rate = ", ".join(f"{r['tokens_per_s']:.0f}" for r in good)
-        held = ", ".join("–" if r["in_flight"] is None else f"{r['in_flight']:.0f}" for r in good)
-        cpu = ", ".join(f"{r['cpu_s']:.1f}" for r in good)
-        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {tpot} | {ttft} | {rate} | {held} | {cpu} |")  # fmt: skip
+    for key in sorted(keys):
+        good = [
+            r
+            for r in rows
+            if (r["api_servers"], r["inflight"], r["client"]) == key and "ttft_ms" in r
+        ]
+        cells = [
+            [f"{pace_ms(r):.2f} ({pace_ms(r) / pace_ms(r, 'server_') - 1:+.1%})" for r in good],
+            [f"{r['server_tpot_ms']:.2f}" for r in good],
+            [f"{r['ttft_ms'] - r['server_ttft_ms']:.0f}" for r in good],
+            [f"{r['tokens_per_s']:,.0f}" for r in good],
+            [f"{r['cpu_s']:.0f}" for r in good],
+        ]
+        lines.append(f"| {' | '.join(map(str, key))} | {' | '.join(map('; '.join, cells))} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--rows", type=Path, help="only print the table of these rows")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--api-servers", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--inflight", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4])
@@ -248,6 +260,11 @@ def main() -> None:
     parser.add_argument("--budget-s", type=float, default=1e9, help="start no run after this")
     parser.add_argument("serve", nargs="*", help="further arguments of vllm serve")
     options = parser.parse_args()
+    if options.rows:
+        print(table([json.loads(line) for line in options.rows.read_text().splitlines()]))
+        return
+    if not options.model or not options.output:
+        parser.error("give --model and --output, or --rows")
     options.output.mkdir(parents=True, exist_ok=True)
     begin, rows = time.monotonic(), []
     for api_servers in options.api_servers:
