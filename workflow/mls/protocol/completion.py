@@ -37,7 +37,7 @@ CUT = "closed_early"
 
 _BEAT = re.compile(rb"\[(?!DONE)[A-Za-z_-]+\]")
 """A word in brackets as `[PING]`, unlike `[DONE]`; no JSON."""
-_OF_REPLIES = ("choices", "content", "usage", "data")
+_OF_REPLIES = frozenset({"choices", "content", "usage", "data"})
 """Keys of replies and their chunks, none of which an error has."""
 _BROKEN_OFF = ("error", "abort")
 """Finish reasons of engines and gateways for a reply that failed."""
@@ -196,7 +196,7 @@ def _read_events(reply: Reply, pieces: Sequence[Piece]) -> None:
 
 def _take_event(reply: Reply, event: Event, data: bytes) -> None:
     """Take in one event: a chunk, or a proxy's heartbeat, which keeps the connection open."""
-    if not data.startswith((b"{", b"[")) or _BEAT.fullmatch(data):
+    if not data.startswith(b"{") and (not data.startswith(b"[") or _BEAT.fullmatch(data)):
         reply.heartbeats += 1
         return
     content = loads(data)
@@ -210,7 +210,7 @@ def _is_error(chunk: dict[str, Any]) -> bool:
     """Whether an object says that the request failed, in OpenAI's form or in a framework's."""
     if chunk.get("error") is not None or chunk.get("object") == "error":
         return True
-    if any(key in chunk for key in _OF_REPLIES):
+    if not _OF_REPLIES.isdisjoint(chunk):
         return False
     has_code = any(key in chunk for key in ("code", "status", "type"))
     return "detail" in chunk or (has_code and isinstance(chunk.get("message"), str))
@@ -235,14 +235,13 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(chunk["content"])
         _take_native_end(reply, chunk)
-    for item in dicts(chunk.get("data")):
-        vector = item.get("embedding")
-        if isinstance(vector, list | str) and vector:
-            reply.embedding, reply.complete = len(vector), True
+    if "data" in chunk:
+        _take_embeddings(reply, chunk["data"])
     fingerprint = chunk.get("system_fingerprint")
-    if isinstance(fingerprint, str) and (name := plain(fingerprint)):
-        reply.fingerprint = name
-    _take_usage(reply, chunk)
+    if fingerprint != reply.fingerprint and isinstance(fingerprint, str):
+        reply.fingerprint = plain(fingerprint) or reply.fingerprint
+    if "usage" in chunk or "timings" in chunk:
+        _take_usage(reply, chunk)
     text = "".join(texts)
     if text:
         if not reply.chunk_reads:
@@ -252,11 +251,20 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
         reply.text.append(text)
 
 
+def _take_embeddings(reply: Reply, data: Any) -> None:
+    for item in dicts(data):
+        vector = item.get("embedding")
+        if isinstance(vector, list | str) and vector:
+            reply.embedding, reply.complete = len(vector), True
+
+
 def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
     """(reasoning; answer, with the names and arguments of tool calls) of a choice."""
     holder = choice.get("delta") or choice.get("message")
     if not isinstance(holder, dict):
         return "", choice["text"] if isinstance(choice.get("text"), str) else ""
+    if len(holder) == 1 and isinstance(text := holder.get("content"), str):  # Most chunks
+        return "", text
     # A server that has both names sends the same text under each
     reasoning = text_of(holder.get("reasoning_content")) or text_of(holder.get("reasoning"))
     content = holder.get("content")

@@ -69,11 +69,11 @@ def events(pieces: Iterable[Piece]) -> Iterator[Event]:
             block, name = [], b""
             continue
         if last:
-            yield last._replace(followed=line.began == last.read)
+            yield Event(last.data, last.read, line.began == last.read, last.name)
             last = None
         data = _data(line.text)
         if data is not None:
-            block.append(line._replace(text=data))
+            block.append(_Line(data, line.began, line.end))
         elif line.text.startswith(b"event:"):
             name = line.text[6:].strip()
     if last:
@@ -82,6 +82,8 @@ def events(pieces: Iterable[Piece]) -> Iterator[Event]:
 
 def _of_block(block: list[_Line], name: bytes) -> list[Event]:
     """The events between two blank lines: one, or one a line where the first is a whole value."""
+    if len(block) == 1 and block[0].text:  # Nearly all
+        return [Event(block[0].text, block[0].end, False, name)]
     if not any(line.text for line in block):
         return []
     if len(block) > 1 and is_whole(block[0].text):
