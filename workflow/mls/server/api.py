@@ -25,16 +25,6 @@ from mls.server.http.session import RefusedError, ServerHttp
 from mls.server.model_list import ListedModel, read_list
 
 _BODY_STATUSES = (400, 422)
-_ABSENT_AFTER_S = 3
-"""A path that hasn't answered once counts as absent when it doesn't answer within this time."""
-_WAITS = 6
-"""Limit of a whole answer of the control plane, in time limits of a single wait."""
-_NO_CONNECTION = (
-    requests.exceptions.ConnectTimeout,
-    requests.exceptions.SSLError,
-    requests.exceptions.ProxyError,
-    ValueError,  # Of the URL or a header
-)
 _PROPS = ("default_generation_settings", "total_slots", "model_path", "chat_template", "build_info")
 """Keys of llama.cpp's `/props`. An answer without any of them is another server's."""
 

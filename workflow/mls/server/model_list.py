@@ -95,6 +95,11 @@ def model_to_ask_for(models: Sequence[ListedModel] | None, run: Run) -> str | No
     return min(candidates, key=lambda m: (m.completes == run.embeds, not m.loaded)).name
 
 
+def owners(models: Sequence[ListedModel] | None) -> set[str]:
+    """`owned_by` of the models that say it."""
+    return {one.owner for one in models or () if one.owner}
+
+
 def entry_of(model: str | None, models: Sequence[ListedModel]) -> ListedModel | None:
     """The entry of that name or alias, else the only one; None where it can't be told."""
     entries = [entry for entry in models if model in (entry.name, *entry.aliases)]

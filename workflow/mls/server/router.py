@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from mls.config.sections.run import Run
 from mls.protocol.prompts import prompt
@@ -32,16 +33,15 @@ def enter(apis: Sequence[ServerApi], run: Run, served_as: str | None) -> float |
 
 def follow(api: ServerApi, model: str) -> bool:
     """Whether the server is a router, whose state is from now on asked for that model."""
-    props = api.props()
-    if props is None or props.get("role") != _ROLE:
+    if _router_props(api) is None:
         return False
     api.route(model)
     return True
 
 
 def _enter(api: ServerApi, run: Run, served_as: str) -> float | None:
-    props = api.props()
-    if props is None or props.get("role") != _ROLE:
+    props = _router_props(api)
+    if props is None:
         return None
     entry = entry_of(served_as, api.models() or [])
     load_s = None
@@ -51,6 +51,12 @@ def _enter(api: ServerApi, run: Run, served_as: str) -> float | None:
         load_s = time.monotonic() - begin
     api.route(served_as)
     return load_s
+
+
+def _router_props(api: ServerApi) -> dict[str, Any] | None:
+    """The `/props` of a router; None of any other server."""
+    props = api.props()
+    return props if props is not None and props.get("role") == _ROLE else None
 
 
 def _load(api: ServerApi, run: Run, served_as: str, *, by_itself: bool) -> None:

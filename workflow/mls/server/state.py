@@ -11,7 +11,7 @@ from mls.protocol.engines.profile import Profile
 from mls.protocol.engines.registry import GENERIC, by_name, by_owners, by_samples
 from mls.protocol.values import count, words
 from mls.server.api import ServerApi
-from mls.server.model_list import ListedModel, entry_of
+from mls.server.model_list import ListedModel, entry_of, owners
 
 _SETTLE_S = 2.0
 _SETTLE_EVERY_S = 0.05
@@ -60,7 +60,7 @@ def _identity(
     model: str | None,
 ) -> tuple[Profile, dict[str, float] | None]:
     """(profile, the samples of its engine)."""
-    listed = by_owners({one.owner for one in models or () if one.owner})
+    listed = by_owners(owners(models))
     metrics = api.metrics(listed.metrics_path, model) or {}
     is_llama_cpp = props is not None or slots is not None
     profile = LLAMA_CPP if is_llama_cpp else by_samples(metrics)

@@ -23,10 +23,11 @@ from mls.core.errors import UserError
 from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
-from mls.protocol.engines.registry import by_owners, by_samples
+from mls.protocol.engines.registry import GENERIC, by_owners, by_samples
 from mls.server import router
 from mls.server.access import target_of
 from mls.server.api import ServerApi
+from mls.server.model_list import owners
 from mls.server.several import summed
 
 EVERY_S = 0.2
@@ -111,10 +112,9 @@ def watch_metrics(apis: list[ServerApi], samples: Samples, model: str | None = N
 def _path(api: ServerApi) -> str:
     """Path of the server's metrics by what it is."""
     try:
-        owners = {one.owner for one in api.models() or () if one.owner}
+        return by_owners(owners(api.models())).metrics_path
     except UserError:
-        owners = set()
-    return by_owners(owners).metrics_path
+        return GENERIC.metrics_path
 
 
 def _is_routed(api: ServerApi, model: str | None) -> bool:
