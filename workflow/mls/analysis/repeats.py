@@ -14,7 +14,7 @@ from mls.analysis.repeat.assess import Assessment, Observation, assess
 from mls.analysis.repeat.gpu import PostFacts
 from mls.config.cells import Cell, run_path
 from mls.config.config import Config
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.digest import file_sha256
@@ -113,7 +113,7 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
     post = result.summary.gpu.post if result.summary.gpu else None
     try:
         run = Run.model_validate(result.config.get("run"))
-        load = Load.model_validate(result.config.get("load", {}))
+        load = Load.model_validate(recorded(result.config.get("load", {})))
         workload = Workload.model_validate(result.config.get("workload", {}))
     except ValidationError:
         raise DamagedError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -168,6 +168,14 @@ class Load(Arrivals):
     def missing_keys(self) -> list[str]:
         """Keys that its kind needs and that are not set (an axis of the sweep may set them)."""
         return missing_keys(self, self.kind)
+
+
+def recorded(load: Any) -> Any:
+    """The load of a record as today's config has it: earlier versions wrote a unit for every kind."""
+    is_object = isinstance(load, dict)
+    if is_object and load.get("kind") != "trace" and load.get("time_unit") == "s":
+        return load | {"time_unit": None}
+    return load
 
 
 def missing_keys(section: Arrivals, kind: str) -> list[str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from mls.config.cells import Cell, Settings, run_path, settings
 from mls.config.config import Config, ModelSource
 from mls.config.decisions import Runs
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Workload
@@ -124,7 +124,9 @@ def _settings_of_run(run: Mapping[str, Any]) -> dict[str, Any]:
     values |= {key: config[key] for key in ("name", "seed") if key in config}
     for key, section in _SECTIONS.items():
         if key in config:
-            values[key] = section.model_validate(config[key]).model_dump(mode="json")
+            values[key] = section.model_validate(
+                recorded(config[key]) if key == "load" else config[key]
+            ).model_dump(mode="json")
     if "model" in config:
         source = {key: v for key, v in _inner(config, "model").items() if key != _FILE_SHA256}
         values["model"] = _source(ModelSource.model_validate(source))
