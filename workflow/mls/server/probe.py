@@ -21,7 +21,7 @@ from mls.server.fields import refused_fields
 from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
-from mls.server.state import snapshot
+from mls.server.state import Answers, snapshot
 from mls.server.tokenizer import prompt_counter
 
 _SEED = 0
@@ -68,10 +68,14 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     models = api.models()
     served_as = first.served_as or model_list.model_to_ask_for(models, first.run)
     try:
-        cold_load_s = router.enter([api], first.run, served_as)
+        props = api.props()
+        cold_load_s = router.enter_one(api, props, first.run, served_as)
     except UserError as error:
         raise model_list.explain(error, model, first.served_as, served_as, models) from None
-    state = snapshot(api, served_as)
+    if router.is_router(props):  # the model's own from here on
+        props = api.props()
+    slots = api.slots()
+    state = snapshot(api, served_as, Answers(props, slots, models))
     tokens, is_exact = _prompt_tokens(api, points, served_as)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
@@ -96,8 +100,8 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     answers = {
         "/health": state["health"],
         "/v1/models": models,
-        "/props": api.props(),
-        "/slots": api.slots(),
+        "/props": props,
+        "/slots": slots,
         "/metrics": state["metrics"],
         "/tokenize": is_exact or None,
         **{reply.endpoint: reply for reply, _ in replies},
