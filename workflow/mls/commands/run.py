@@ -32,7 +32,6 @@ from mls.load.mpi.collective import agreed, wait_all
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
-from mls.protocol.request import without
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 
@@ -239,7 +238,7 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     if comm.rank == 0:
         outcome = Outcome(plan.config, cell_settings, plan.seed, targets, output)
 
-    def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
+    def introduce() -> tuple[str | None, str, Run, bool]:
         assert outcome
         metrics_url = cell_settings.server.metrics_url
         apis.extend(
@@ -251,8 +250,8 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
         assert outcome
         outcome.before(apis)
 
-    served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
-    final_settings = replace(cell_settings, run=without(cell_settings.run, left_out))
+    served_as, run_id, run, salted = _from_rank0(comm, introduce)
+    final_settings = replace(cell_settings, run=run)
     results = Path(plan.config.results)
     materials = _from_rank0(
         comm, lambda: prepare(final_settings, plan.seed, results, apis[0], served_as)

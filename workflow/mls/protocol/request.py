@@ -292,6 +292,13 @@ def without(run: Run, names: Iterable[str]) -> Run:
     return run.model_copy(update={"request_extra": run.request_extra | dict.fromkeys(names)})
 
 
+def counting(run: Run) -> Run:
+    """The run with requests that ask for a count of tokens in each chunk, in vLLM's words."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    extra = run.request_extra | {"stream_options": options}
+    return run.model_copy(update={"request_extra": extra})
+
+
 def salts(run: Run) -> bool:
     """Whether each request to a server that mls didn't start has a `cache_salt` of its own.
 

@@ -17,7 +17,7 @@ from mls.server import model_list, router
 from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
-from mls.server.fields import refused_fields
+from mls.server.fields import refused_fields, with_counts
 from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
@@ -96,6 +96,10 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         tokens = {words: number + extra for words, number in tokens.items()}
         check_context(config, points, tokens, state["ctx_per_slot"])
 
+    counting = any(
+        with_counts(api, run, served_as, sample) is not run
+        for run, (_, sample) in zip(runs, replies[1::2], strict=True)
+    )
     cache = Cache(cache_prompt=runs[0].cache_prompt, cached_tokens=last.cached_tokens)
     answers = {
         "/health": state["health"],
@@ -128,6 +132,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         cache=cache,
         warnings=[
             *_left_out(refusals),
+            *_count_warnings(counting),
             *slots_warning(config, points, state["slots"], servers),
             *_proxy_warnings(target.proxy),
             *_load_warnings(cold_load_s),
@@ -232,6 +237,15 @@ def _left_out(refusals: dict[str, tuple[str, ...]]) -> list[str]:
         if len(others) < len(names):
             texts.append(f"{endpoint} refuses max_tokens: max_completion_tokens is sent instead.")
     return texts
+
+
+def _count_warnings(counting: bool) -> list[str]:
+    if not counting:
+        return []
+    return [
+        "Its chunks hold several tokens, so ITL is not the time of one; runs have it count them in "
+        "each chunk (continuous_usage_stats), for TPOT."
+    ]
 
 
 def _warnings(
