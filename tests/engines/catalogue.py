@@ -33,8 +33,8 @@ class Engine:
     """Whether it is llama.cpp's own server, which the pipeline starts by `server.binary`."""
     gateway: str = ""
     """Of a gateway: its configuration, with `$port`, `$upstream` (a llama-server) and `$folder`."""
-    served_as: str | None = None
-    """Model name in requests, where it isn't the config's."""
+    key_variable: str = ""
+    """Of a gateway that asks for a key: the environment variable by which it gets it."""
 
 
 def _knows(*names: str) -> frozenset[str]:
@@ -123,9 +123,10 @@ ENGINES = (
     Engine(
         "litellm",
         ("{bin}/litellm", "--config", "{file}", "--host", "{host}", "--port", "{port}"),
-        _knows("usage", "books", "cache"),
+        _knows("usage", "books", "cache", "build"),
         ready="/health/liveliness",  # /health has it send completions
         gateway=_LITELLM,
+        key_variable="LITELLM_MASTER_KEY",
     ),
     Engine(
         "nginx",

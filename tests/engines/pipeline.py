@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -50,6 +51,8 @@ def run(engine: Engine, programs: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     model = _model(engine, programs)
+    if engine.key_variable:
+        os.environ[engine.key_variable] = f"sk-{secrets.token_hex(16)}"
     if engine.gateway:
         server, around = _behind(engine, programs, folder, model)
         models: dict[str, Any] = {MODEL: {"served_as": MODEL}}
@@ -103,7 +106,8 @@ def _behind(
         log = str(folder / f"{name}.log")
         around += _mls("serve", "--die-with-parent", "--config", str(config), "--log", log, "--")
     url = f"http://127.0.0.1:{port}"
-    return {"url": url, "metrics_url": f"{values['upstream']}/metrics"}, around
+    key = {"api_key_env": engine.key_variable} if engine.key_variable else {}
+    return {"url": url, "metrics_url": f"{values['upstream']}/metrics"} | key, around
 
 
 def _model(engine: Engine, programs: Path) -> Path:
