@@ -29,8 +29,6 @@ class Engine:
     variables: dict[str, str] = field(default_factory=dict)
     parallel: int | None = None
     """Requests that its command lets it serve at once, where it has `{parallel}`."""
-    binary: bool = False
-    """Whether it is llama.cpp's own server, which the pipeline starts by `server.binary`."""
     gateway: str = ""
     """Of a gateway: its configuration, with `$port`, `$upstream` (a llama-server) and `$folder`."""
     key_variable: str = ""
@@ -88,13 +86,6 @@ ENGINES = (
         reads_folder=True,
         variables=_VLLM.variables,
         parallel=_VLLM.parallel,
-    ),
-    Engine(
-        "llama-server",
-        ("{bin}/llama-server",),
-        _knows("usage", "books", "cache", "tokenizer", "build", "context", "slots"),
-        binary=True,
-        parallel=4,
     ),
     Engine(
         "transformers",

@@ -74,8 +74,6 @@ def server_section(engine: Engine, programs: Path, file: Path = Path()) -> dict[
     command = [
         word.replace("{bin}", str(programs)).replace("{file}", str(file)) for word in engine.command
     ]
-    if engine.binary:
-        return extra | {"engine": "llama-server", "binary": command[0], "ctx": 4096}
     return extra | {
         "engine": "command",
         "command": command,

@@ -26,7 +26,7 @@ def test_its_config_is_valid(engine: Engine) -> None:
     )
     config = parse_config({"models": {"smollm2": {"path": "tests"}}, "server": server, **LOAD})
     point = settings(config, cells(config)[0], 1).server
-    assert point.engine == ("llama-server" if engine.binary else "command")
+    assert point.engine == "command"
     assert not [word for word in point.command if "{bin}" in word or "{file}" in word]
     if engine.gateway:
         text = Template(engine.gateway).substitute(port=1, upstream="http://u", folder="f")
