@@ -12,7 +12,6 @@ from mls.config.config import Config
 from mls.load.rank import Harvest
 from mls.load.spec import RunSpec
 from mls.load.workload.preparation import prepare
-from mls.protocol.request import without
 from mls.server.access import target_of
 from mls.server.api import ServerApi
 
@@ -45,8 +44,8 @@ class Control:
     def spec(self) -> RunSpec:
         """The run's specification, for all ranks. Raises `UserError`."""
         outcome = self._outcome
-        served_as, run_id, left_out = outcome.introduce(self._apis)
-        settings = replace(self._settings, run=without(self._settings.run, left_out))
+        served_as, run_id, run = outcome.introduce(self._apis)
+        settings = replace(self._settings, run=run)
         materials = prepare(settings, self._seed, self._results, self._apis[0], served_as)
         outcome.prepare(materials.notes)
         return RunSpec(
