@@ -190,7 +190,7 @@ def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
     with style():
         figure = Figure(figsize=(2, 2))
         figure.subplots().set_xlabel("<b>$x$")
-        svg = inline(figure, "name", "<i>", "&")
+        svg = inline(figure, "name", "<i>", "&").svg
     assert "&lt;b&gt;$x$" in svg
     assert "&lt;i&gt;" in svg
     assert "<b>" not in svg

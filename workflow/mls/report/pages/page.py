@@ -31,6 +31,7 @@ from mls.report.plots.series import label, label_or_load, spread
 from mls.report.plots.svg import style
 from mls.report.text.answer import sentences
 from mls.report.text.citation import cite
+from mls.report.text.cost import cost_sentences
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -174,6 +175,7 @@ def _range(study: Study) -> str:
 
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
+    rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     return AnswerText(model_answer.model, lead, rest, _cards(model_answer, study))
 

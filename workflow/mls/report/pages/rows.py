@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mls.analysis.checks.registry import title
+from mls.analysis.efficiency.cost import metric
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import WORSE
 from mls.analysis.repeats import Repeat
@@ -16,6 +17,9 @@ from mls.report.text.numbers import interval, milliseconds, milliseconds_interva
 
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
+
+COSTS = {"completion_tokens": "out", "prompt_tokens": "in", "tokens": "in + out"}
+"""Kind of tokens in `analysis.efficiency.cost` → its name in headings."""
 
 MARKS = {"pass": "✓", "unknown": "?", "warn": "!", "fail": "✗"}
 
@@ -79,6 +83,11 @@ def columns(study: Study) -> list[Column]:
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
+        Column("Goodput", "good requests/s", f"{study.rates}.good_requests_per_s"),
+        *(
+            Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))
+            for kind, name in COSTS.items()
+        ),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]
     return [c for c in candidates if any(c.metric in cell.estimates for cell in study.cells)]
