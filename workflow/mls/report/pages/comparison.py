@@ -1,4 +1,4 @@
-"""The comparison of two sets of results, as a page and as lines of text."""
+"""The comparison of two sets of results, as a page."""
 
 from __future__ import annotations
 
@@ -68,19 +68,6 @@ def template_values(view: ComparisonView) -> dict[str, Any]:
         "finding_marks": MARKS,
         "finding_looks": LOOKS,
     }
-
-
-def lines(view: ComparisonView) -> list[str]:
-    """The comparison as plain text: one line for each cell, then the other differences."""
-    texts = []
-    for cell in view.comparison.cells:
-        parts = [f"{c.metric.title.lower()} {percent(c.ratio)} ({c.finding})" for c in cell.changes]
-        checks = f" [failed checks: {', '.join(cell.distrusted)}]" if cell.distrusted else ""
-        texts.append(f"{cell.finding:10} {name(cell.cell)}: {'; '.join(parts)}{checks}")
-    for side, only in (("base", view.comparison.only_base), ("new", view.comparison.only_new)):
-        texts += [f"only in {side}: {name(cell)}" for cell in only]
-    texts += [f"differs: {d.what}: {d.base or '–'} → {d.new or '–'}" for d in view.differences]
-    return [text.replace(NARROW, " ").replace("\u2060", "") for text in texts]
 
 
 def name(cell: dict[str, object]) -> str:
