@@ -15,6 +15,8 @@ from mls.analysis.efficiency.pareto import front, pareto
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.config.decisions import rules_digest
+from mls.report.plots.pareto import pareto_plot
+from mls.report.plots.svg import style
 
 LOADS = {1: Load(places=1, requests=40, ttft_ms=50, itl_ms=10), 4: Load(places=4, itl_ms=20)}
 """inflight → a load without noise: 16 tokens, 60 of them in a prompt, the first after 50 ms."""
@@ -157,3 +159,19 @@ def test_energy_of_a_host_that_the_server_is_not_on_is_not_the_servers(tmp_path)
     summary = study.cells[0].repeats[0].result.summary
     assert summary.cpu is None and summary.gpu.serving is None
     assert pareto(study).per == "server"
+
+
+def test_points_of_the_front_with_long_names_have_numbers(tmp_path):
+    axes = {"inflight": [2, 4], "prompt_words": [16, 24], "max_tokens": [8, 16]}
+    sweep = config(sweep=axes, repeats=2)
+    write_results(sweep, tmp_path)
+    study = read_study(sweep, tmp_path)
+    with style():
+        plot = pareto_plot("pareto", study)
+    best = [p for p in pareto(study).points if p.on_front]
+    assert len(best) > 1
+    assert "1: inflight " in plot.note and ">1</text>" in plot.svg
+    with style():
+        plot = pareto_plot("pareto", steady(tmp_path / "few"))
+    assert ">inflight 1</text>" in plot.svg and ">inflight 4</text>" in plot.svg
+    assert "beats in both: inflight 4; inflight 1." in plot.note

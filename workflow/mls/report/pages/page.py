@@ -19,6 +19,7 @@ from mls.config.cells import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
+from mls.report.pages.cell_values import cell_values
 from mls.report.pages.comparison import ComparisonView, comparison_view, template_values
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
@@ -112,6 +113,7 @@ def page(study: Study, results: Path) -> str:
     with style():
         busy = activity(study, names)
     columns = rows.columns(study)
+    table = rows.table(study, names, columns)
     template = templates().get_template("page.html.j2")
     return template.render(
         made_from_name=MADE_FROM,
@@ -128,7 +130,8 @@ def page(study: Study, results: Path) -> str:
         planned=study.planned_repeats,
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in names},
         columns=columns,
-        rows=rows.table(study, names, columns),
+        rows=table,
+        cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
         marks=rows.MARKS,

@@ -30,6 +30,7 @@ class Figure:
 
     text: str
     interval: str
+    value: float | None = None
     doubt: str = ""
     """Why the figure is uncertain, when there were too few requests for it."""
 
@@ -173,13 +174,18 @@ def _figures(cell: CellResult, columns: list[Column]) -> Iterator[Figure]:
         if estimate is None:
             # Without a steady window there is the rate of the whole run
             whole = cell.estimates.get(column.metric.replace("throughput.", "overall."))
-            yield Figure(number(whole.value), "whole run") if whole else Figure("–", "")
+            yield (
+                Figure(number(whole.value), "whole run", whole.value) if whole else Figure("–", "")
+            )
         elif column.unit == "ms":
             yield Figure(
-                milliseconds(estimate.value), milliseconds_interval(estimate), _doubt(estimate)
+                milliseconds(estimate.value),
+                milliseconds_interval(estimate),
+                estimate.value,
+                _doubt(estimate),
             )
         else:
-            yield Figure(number(estimate.value), interval(estimate))
+            yield Figure(number(estimate.value), interval(estimate), estimate.value)
 
 
 def _doubt(estimate: Estimate) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,17 +50,16 @@ def as_attributes(svg: str) -> str:
     return svg.replace(f' id="{_LEGEND_ID}"', ' data-legend=""')
 
 
-def values(figure: Figure, lines: Sequence[Line]) -> str:
-    """The values as JSON: `{legend: names, lines: [{name, points: [[x, y, text]]}]}`.
+def values(figure: Figure, lines: Sequence[Line]) -> dict[str, Any]:
+    """The values: `{legend: names, lines: [{name, points: [[x, y, text]]}]}`.
 
     figure: as it was drawn. x and y are in the SVG's units.
     """
     legend = [text.get_text() for each in figure.legends for text in each.get_texts()]
-    data = {
+    return {
         "legend": legend,
         "lines": [{"name": line.name, "points": _places(figure, line)} for line in lines],
     }
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
 def _artists(artists: Iterable[Artist | Container]) -> list[Artist]:

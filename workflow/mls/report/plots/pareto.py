@@ -18,10 +18,12 @@ from mls.report.plots.svg import inline
 
 MOST_BARS = 40
 """Points up to which each has its intervals drawn."""
-MOST_NAMES = 12
+MOST_NAMES = 8
 """Points of the front up to which the note names all."""
-_APART = (0.3, 0.07)
-"""Two labels that are closer than this, as shares of the axes' lengths, would overlap."""
+LONG_NAME = 22
+"""Characters from which on a name would take the drawing's room: points then have numbers."""
+_APART = {True: (0.05, 0.07), False: (0.3, 0.07)}
+"""Whether labels are numbers → two that are closer, as shares of the axes' lengths, would overlap."""
 _WHY = {
     "GPU": "",
     "host": " Of the whole host: on how many GPUs the server is isn't known, or it is on none.",
@@ -42,17 +44,21 @@ def pareto_plot(name: str, study: Study) -> Plot | None:
         points = [point for point in data.points if point.cell.cell["model"] == model]
         lines.append(_cloud(axes, i, model, points, data, study.naming))
     front = sorted((p for p in data.points if p.on_front), key=lambda p: p.user.value)
-    lines.append(_front(axes, front, _telling(front, study)))
+    names = [label_or_load(point.cell, _telling(front, study)) for point in front]
+    numbered = max(map(len, names), default=0) > LONG_NAME
+    numerals = [str(i) for i in range(1, len(front) + 1)]
+    lines.append(_front(axes, front, numerals if numbered else names, numbered))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("tokens/s a user")
     axes.set_ylabel(f"tokens/s a {data.per}")
     legend(figure, axes)
     title = f"Speed for each user against throughput of a {data.per}"
-    names = [label_or_load(point.cell, study.naming) for point in front]
     description = "; ".join(
-        f"{name}: {_words(point, data)}" for name, point in zip(names, front, strict=True)
+        f"{cell}: {_words(point, data)}" for cell, point in zip(names, front, strict=True)
     )
+    if numbered:
+        names = [f"{numeral}: {cell}" for numeral, cell in zip(numerals, names, strict=True)]
     rows = [
         (label_or_load(p.cell, study.naming), *_numbers(p.user), *_numbers(p.share), p.on_front)
         for p in data.points
@@ -88,21 +94,23 @@ def _cloud(
     return Line(model, axes, [*artists, spans], [*zip(*at, words, strict=True)])
 
 
-def _front(axes: Axes, front: list[Point], names: list[str]) -> Line:
+def _front(axes: Axes, front: list[Point], names: list[str], numbered: bool) -> Line:
     """The line along the front, with the names of its points where there is room for them."""
     at = [point.user.value for point in front], [point.share.value for point in front]
     artists = axes.plot(*at, color=MUTED, lw=1.2, zorder=1, label="Pareto front")
     (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
     labels: list[Annotation] = []
     last: tuple[float, float] | None = None
-    for point in front:
+    for point, name in zip(front, names, strict=True):
         place = point.user.value / right, point.share.value / top
-        if last and place[0] - last[0] < _APART[0] and last[1] - place[1] < _APART[1]:
+        if last and all(
+            abs(a - b) < least for a, b, least in zip(place, last, _APART[numbered], strict=True)
+        ):
             continue
         last = place
         labels.append(
             axes.annotate(
-                label_or_load(point.cell, names),
+                name,
                 (point.user.value, point.share.value),
                 xytext=(6, 4),
                 textcoords="offset points",

@@ -62,10 +62,10 @@ def style() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A drawing as inline SVG, and its values as JSON (`marks.values`)."""
+    """A drawing as inline SVG, and its values (`marks.values`)."""
 
     svg: Markup
-    values: str
+    values: dict[str, Any]
 
 
 def inline(

@@ -31,6 +31,7 @@ def cost_sentences(answer: ModelAnswer, study: Study) -> list[Markup]:
     ]
     if not parts:
         return []
+    intervals = f"{P95} intervals; " if "(" in parts[0] else ""
     names = [axis for axis in study.naming if axis != "model"]
     return [
         Markup("<b>At ${} an hour, {} costs {}</b>{}{}.").format(
@@ -38,6 +39,6 @@ def cost_sentences(answer: ModelAnswer, study: Study) -> list[Markup]:
             label_or_load(cell, names),
             parts[0],
             "".join(f"; {part}" for part in parts[1:]),
-            f" ({P95} intervals; the whole price over the tokens of each kind)",
+            f" ({intervals}the whole price over the tokens of each kind)",
         )
     ]
