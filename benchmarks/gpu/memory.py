@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.gpu.sweep import HERE, MLS, prepare
-from mls.analysis.repeat.gpu import series
+from mls.analysis.repeat.hardware.series import series
 from mls.config.parse import load_config
 from mls.core.units import NS_PER_S
 from mls.server.telemetry.samples import collect

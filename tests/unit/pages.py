@@ -10,7 +10,10 @@ from mls.report.pages.page import render
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page; raises `AssertionError` at tags that don't match."""
+    """Tags, attributes and text of a page; raises `AssertionError` at tags that don't match.
+
+    scripts: (type, content) of each `script` element, which are in neither tags nor text.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -18,11 +21,17 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str | None]] = []
         self.ids: list[str | None] = []
         self.text: list[str] = []
+        self.scripts: list[tuple[str | None, str]] = []
         self._open: list[str] = []
         self.feed(html)
         assert not self._open, self._open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "script":
+            assert all(name == "type" for name, _ in attrs), attrs
+            self.scripts.append((dict(attrs).get("type"), ""))
+            self._open.append(tag)
+            return
         self.handle_startendtag(tag, attrs)
         if tag not in ("meta", "link", "br"):
             self._open.append(tag)
@@ -36,7 +45,11 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self._open[-1:] == ["script"]:
+            kind, content = self.scripts[-1]
+            self.scripts[-1] = kind, content + data
+        else:
+            self.text.append(data)
 
 
 def page(sweep: Config, results: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.core.record import TELEMETRY
 from mls.core.units import NS_PER_S
 

@@ -2,21 +2,20 @@
 
 import json
 import re
-from dataclasses import replace
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.comparisons import folder_of
 from tests.unit.pages import Page
 from tests.unit.synthetic import (
     Load,
     config,
     facts,
-    load_of,
     table,
     write_repeat,
-    write_results,
 )
 
 from mls.analysis.comparison import LATENCIES, ORDER, Metric, change, compare, judge_ratio
@@ -100,16 +99,6 @@ def test_findings(estimate, finding):
     assert judge_ratio(estimate, 0.05) == finding
 
 
-def folder_of(sweep, folder, slower=1.0):
-    write_results(sweep, folder)
-    for cell in cells(sweep):
-        for repeat in range(1, sweep.repeats + 1):
-            load = load_of(sweep, cell, repeat)
-            slow = replace(load, itl_ms=load.itl_ms * slower, ttft_ms=load.ttft_ms * slower)
-            write_repeat(sweep, folder, cell, repeat, table(slow))
-    return folder
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     """(base, the same config on a server 20 % slower)."""
@@ -128,6 +117,44 @@ def test_folders_are_compared_cell_by_cell_with_an_exit_status(pair, tmp_path, c
     assert compare_results(slower, base, page, "5%") == 0
     assert compare_results(base, slower, page, "30%") == 0
     assert compare_results(base, slower, page, None) == 0
+
+
+def test_json_has_the_figures_and_their_intervals(pair, tmp_path, capsys):
+    base, slower, _ = pair
+    assert compare_results(base, slower, tmp_path / "compare.html", "5%", "json") == WORSE
+    data = json.loads(capsys.readouterr().out)
+    assert (data["margin"], data["tally"]) == (0.05, {"worse": 3})
+    for cell in data["cells"]:
+        throughput = next(f for f in cell["figures"] if f["title"] == "Throughput")
+        ratio = throughput["ratio"]
+        assert ratio["low"] < 1 / 1.2 < ratio["high"] < 1
+        assert throughput["new"]["value"] < throughput["base"]["value"]
+        assert (throughput["finding"], cell["finding"]) == ("worse", "worse")
+
+
+def test_markdown_has_a_row_for_each_cell_the_worst_first(pair, tmp_path, capsys):
+    base, slower, _ = pair
+    compare_results(base, slower, tmp_path / "compare.html", None, "markdown")
+    lines = capsys.readouterr().out.splitlines()
+    table_rows = [line for line in lines if line.startswith("| ")]
+    assert len({line.count("|") for line in table_rows[:5]}) == 1
+    assert [line.split("|")[2].split()[0] for line in table_rows[2:5]] == ["✗"] * 3
+    assert lines[0] == "### Benchmark: 3 ✗ worse"
+
+
+def test_markdown_shows_what_a_server_says_as_text(pair, tmp_path, capsys):
+    base, _, _ = pair
+    evil = "</details> | `x` [a](http://b) @someone <img src=x>\nnext ![i](http://c)"
+    hostile = shutil.copytree(base, tmp_path / "hostile")
+    for path in hostile.rglob("run.json"):
+        data = json.loads(path.read_text())
+        data["server"]["before"]["build"] = evil
+        path.write_text(json.dumps(data))
+    compare_results(base, hostile, tmp_path / "compare.html", None, "markdown")
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "@someone" in line]
+    what, _, build = (cell.strip() for cell in line.strip("|").split("|"))
+    assert what == "`server.build`"
+    assert build.startswith("`</details>") and build.endswith("`") and build.count("`") == 2
 
 
 def test_results_are_the_same_as_themselves(pair, tmp_path, capsys):

@@ -11,7 +11,7 @@ from tests.unit.telemetry import POST, span, telemetry
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run

@@ -9,7 +9,7 @@ from tests.unit.pages import page
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 from tests.unit.telemetry import POST, telemetry
 
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.analysis.repeat.server_figures import COURSES
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells

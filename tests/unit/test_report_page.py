@@ -1,9 +1,11 @@
 """The page as text: complete, escaped, self-contained, the same each time."""
 
 import csv
+import hashlib
 import io
 import json
 import re
+from base64 import b64encode
 from html import unescape
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -28,6 +30,7 @@ from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.core.digest import data_sha256, file_sha256
 from mls.core.errors import UserError
+from mls.report.pages.templating import script
 from mls.report.plots.svg import inline, style
 
 
@@ -57,14 +60,14 @@ def test_the_answer_comes_first_then_figures_then_method(default):
 
 def test_nothing_is_loaded_from_elsewhere(default):
     tree = Page(default[2])
-    assert not {"script", "iframe", "object", "embed", "img"} & set(tree.tags)
+    assert not {"iframe", "object", "embed", "img"} & set(tree.tags)
     for name, value in tree.attributes:
         if name in ("src", "href", "xlink:href", "srcset", "action"):
             assert value.startswith(("#", "data:")), (name, value)
     urls = re.findall(r"url\(([^)]*)\)", default[2])
     assert all(url.startswith(("#", "%23")) for url in urls)  # the latter in downloads
     assert "@import" not in default[2]
-    assert "default-src 'none'" in default[2]
+    assert "default-src 'none'" in unescape(default[2])
 
 
 def test_tags_match_and_ids_are_unique(default):
@@ -153,7 +156,7 @@ def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
         write_repeat(sweep, tmp_path, cells(sweep)[2], repeat, table(Load(places=1, tokens=32)))
     html = page(sweep, tmp_path)
     body = html[html.index('id="cells"') : html.index('id="checks"')]
-    row = re.findall(r"<tr>.*?</tr>", body, flags=re.DOTALL)[-1]
+    row = re.findall(r"<tr[^>]*>.*?</tr>", body, flags=re.DOTALL)[-1]
     figures = re.findall(r"<td>(.*?)</td>", row, flags=re.DOTALL)[:-1]
     assert len(figures) > 8
     for figure in figures:
@@ -171,8 +174,52 @@ def test_hostile_texts_are_escaped(tmp_path):
     (write_repeat(sweep, tmp_path, cell, 1) / "run.json").unlink()
     write_failure(sweep, tmp_path, cell, 1, evil)
     tree = Page(page(sweep, tmp_path))
-    assert not {"script", "img"} & set(tree.tags)
+    assert "img" not in tree.tags
+    assert_only_our_script(tree)
     assert evil in "".join(tree.text)
+
+
+def assert_only_our_script(tree):
+    assert [content for kind, content in tree.scripts if kind is None] == [script()]
+    for kind, content in tree.scripts:
+        if kind is not None:
+            assert kind == "application/json"
+            json.loads(content)
+            assert not {*"<>&"} & {*content}
+
+
+def test_the_policy_allows_the_pages_own_script_and_no_other(default):
+    (text,) = [content for kind, content in Page(default[2]).scripts if kind is None]
+    digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', default[2])[1]
+    rules = dict(rule.split(" ", 1) for rule in unescape(policy).split("; "))
+    assert rules["script-src"] == f"'sha256-{digest}'"
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+    assert "</script" not in text and "<!--" not in text  # else the tag would end elsewhere
+
+
+def test_every_drawing_has_its_values_within_it(default):
+    drawings = re.findall(
+        r'viewBox="0 0 ([0-9.]+) ([0-9.]+)".*?<script type="application/json">(.*?)</script>',
+        default[2],
+        flags=re.DOTALL,
+    )
+    assert len(drawings) == default[2].count("<figure ")
+    for width, height, text in drawings:
+        points = [point for line in json.loads(text)["lines"] for point in line["points"]]
+        assert points
+        for x, y, words in points:
+            assert 0 <= x <= float(width) and 0 <= y <= float(height)
+            assert re.search(r"\d", words)
+
+
+def test_the_values_of_a_drawing_are_where_they_are_drawn(default):
+    drawing = default[2][default[2].index('data-plot="rate0"') :]
+    markers = re.findall(r'<use xlink:href="#m\w+" x="([0-9.]+)" y="([0-9.]+)"',
+                         drawing[drawing.index('data-line="0"') :])[:4]  # fmt: skip
+    values = json.loads(re.search(r"application/json\">(.*?)</script>", drawing)[1])
+    for (x, y), (at_x, at_y, _) in zip(markers, values["lines"][0]["points"], strict=True):
+        assert (float(x), float(y)) == pytest.approx((at_x, at_y), abs=0.1)
 
 
 def test_what_the_model_said_is_shown_when_it_was_kept_and_escaped(tmp_path, default):
@@ -181,7 +228,7 @@ def test_what_the_model_said_is_shown_when_it_was_kept_and_escaped(tmp_path, def
     records = [row | {"output": evil} for row in rows(Load(requests=40, tokens=4))]
     write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
     tree = Page(page(sweep, tmp_path))
-    assert "script" not in tree.tags
+    assert_only_our_script(tree)
     assert "".join(tree.text).count(evil) == 2
     assert "What the model said" not in default[2]
 
@@ -190,7 +237,7 @@ def test_a_dollar_in_a_name_is_no_formula_and_an_angle_bracket_no_tag():
     with style():
         figure = Figure(figsize=(2, 2))
         figure.subplots().set_xlabel("<b>$x$")
-        svg = inline(figure, "name", "<i>", "&")
+        svg = inline(figure, "name", "<i>", "&").svg
     assert "&lt;b&gt;$x$" in svg
     assert "&lt;i&gt;" in svg
     assert "<b>" not in svg
@@ -251,7 +298,7 @@ def test_stages_have_a_drawing_and_a_table(tmp_path):
     html = page(sweep, tmp_path)
     body = html[html.index('id="parts"') : html.index('id="cells"')]
     assert "stage 1" in body and "stage 2" in body
-    assert body.count("<figure>") == body.count('.svg"') == 1
+    assert body.count("<figure ") == body.count('.svg"') == 1
 
 
 def downloads(html, kind):
@@ -263,7 +310,7 @@ def downloads(html, kind):
 def test_every_drawing_can_be_downloaded_as_svg_and_its_data_as_csv(default):
     html = default[2]
     drawings, data = downloads(html, "svg"), downloads(html, "csv")
-    assert len(drawings) == html.count("<figure>") == len(data) >= 10
+    assert len(drawings) == html.count("<figure ") == len(data) >= 10
     for text in drawings.values():
         ElementTree.fromstring(text)
         assert "var(--" not in text

@@ -93,6 +93,7 @@ def test_a_deleted_repeat_is_measured_again(checkout, small):
         (lambda c: c.update(seed=2), 2),
         (lambda c: c.update(title="Another headline"), 0),
         (lambda c: c.update(checks={"error_rate": 0.5}), 0),
+        (lambda c: c.update(price={"per_hour": 2.5}), 0),
     ],
 )
 def test_changed_settings_measure_again_what_depends_on_them(checkout, small, change, runs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -157,11 +157,15 @@ def compare(
         str | None,
         typer.Option(help="Exit with status 2 when a cell is worse by more than this, such as 5%."),
     ] = None,
+    form: Annotated[
+        Literal["text", "markdown", "json"],
+        typer.Option("--format", help="Of what is printed: a line a cell, a comment, or data."),
+    ] = "text",
 ) -> None:
     """Compare two sets of results, cell by cell: better, worse, the same, or can't tell."""
     from mls.commands.compare import compare_results
 
-    raise typer.Exit(compare_results(base, new, output, fail_if_worse))
+    raise typer.Exit(compare_results(base, new, output, fail_if_worse, form))
 
 
 @app.command()

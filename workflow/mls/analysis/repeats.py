@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from mls.analysis.repeat.assess import Assessment, Observation, assess
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.config.cells import Cell, run_path
 from mls.config.config import Config
 from mls.config.sections.load import Load, recorded

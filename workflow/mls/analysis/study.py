@@ -15,6 +15,7 @@ from mls.analysis import intervals
 from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree, same_thing_measured
 from mls.analysis.checks.cells.measured_together import When, measured_together, whens
 from mls.analysis.checks.cells.ranks_alike import ranks_alike
+from mls.analysis.efficiency.cost import costs
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
 from mls.analysis.repeat.batches import batches
@@ -23,7 +24,7 @@ from mls.analysis.repeat.columns import Floats
 from mls.analysis.repeat.downsample import Course, Curve, Dots, course, curve, dots
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeat.goodput import goodput
-from mls.analysis.repeat.gpu import Series, series
+from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.repeats import Repeat, RepeatData, read_cell
 from mls.analysis.sample_size import least_samples
@@ -72,6 +73,8 @@ MEANS = (
     "gpu.server_memory_mib.max",
     "gpu.power_w.mean",
     "gpu.energy_j_per_1000_tokens",
+    "cpu.power_w",
+    "cpu.energy_j_per_1000_tokens",
     "gpu.post.total_ms.p50",
     "gpu.post.total_ms.p95",
     "gpu.post.copy_ms.p50",
@@ -102,7 +105,7 @@ class CellResult:
     cell: Cell
     repeats: list[Repeat]
     estimates: dict[str, Estimate]
-    """Name in `MEANS` or `GOODPUT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
+    """Name in `MEANS`, `GOODPUT` or `COST`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
 
     Unknown figures are left out."""
     curves: dict[str, Curve]
@@ -326,7 +329,9 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
     telemetry = next((r.telemetry for r in data if r.telemetry is not None), None)
     return replace(
         result,
-        estimates=_means(result) | _percentiles(distributions),
+        estimates=_means(result)
+        | _percentiles(distributions)
+        | costs([r.assessment.summary for r in data], config.price.per_hour),
         curves={name: curve(np.concatenate(own)) for name, own in distributions.items()},
         course=course(result.ok[0].number, first.assessment.timeline),
         telemetry=series(telemetry) if telemetry is not None else {},

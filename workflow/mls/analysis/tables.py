@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mls.analysis.efficiency.cost import COST
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeats import Repeat
@@ -69,6 +70,7 @@ def _cell_row(cell: CellResult) -> Row:
     for metric in (
         *MEANS,
         *GOODPUT,
+        *COST,
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
         estimate: Estimate | None = cell.estimates.get(metric)

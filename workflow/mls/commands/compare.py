@@ -1,4 +1,4 @@
-"""`mls compare`: the comparison of two sets of results, as a page, lines and an exit status."""
+"""`mls compare`: the comparison of two sets of results, as a page, a text and an exit status."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from mls.analysis.comparison import MARGIN, compare
 from mls.analysis.differences import differences
 from mls.analysis.result_sets import opened
 from mls.core.errors import UserError
-from mls.report.pages.comparison import comparison_view, lines, render
+from mls.report.pages.comparison import comparison_view, render
+from mls.report.text.comparison import Format, as_text
 
 WORSE = 2
 """Exit status when a cell is worse; an error has 1."""
 
 
-def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | None) -> int:
-    """Compare, write the page and print a line for each cell. Returns the exit status.
+def compare_results(
+    base: Path, new: Path, output: Path, fail_if_worse: str | None, form: Format = "text"
+) -> int:
+    """Compare, write the page and print the comparison. Returns the exit status.
 
     base, new: folders of results, or archives. fail_if_worse: the margin, such as `5%`; with one,
     the status is `WORSE` when a cell is worse. Raises `UserError`.
@@ -29,7 +32,7 @@ def compare_results(base: Path, new: Path, output: Path, fail_if_worse: str | No
     if not comparison.cells:
         raise UserError(f"{base} and {new} have no measured cell in common.")
     render(view, output)
-    print("\n".join(lines(view)))
+    print(as_text(view, form))
     return WORSE if fail_if_worse is not None and comparison.worse() else 0
 
 

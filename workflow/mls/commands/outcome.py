@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet
 
 from mls.analysis.repeat.assess import Observation, assess
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.config.cells import Settings, run_path
 from mls.config.config import Config
 from mls.config.sections.run import Run

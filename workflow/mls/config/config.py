@@ -15,6 +15,7 @@ from mls.config.sections.base import Section
 from mls.config.sections.checks import Checks, Slo
 from mls.config.sections.load import Load
 from mls.config.sections.pin import Pin
+from mls.config.sections.price import Price
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.types import CommandLine, Folder, HostName, HttpUrl, Sha256, Slug, word
@@ -166,6 +167,7 @@ class Config(Section):
     )
     checks: Checks = Checks()
     slo: Slo = Slo()
+    price: Price = Price()
     baseline: str | None = Field(
         None,
         min_length=1,

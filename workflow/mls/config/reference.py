@@ -17,6 +17,7 @@ from mls.config.sections.base import Section
 from mls.config.sections.checks import Checks, Slo
 from mls.config.sections.load import Load, Stage
 from mls.config.sections.pin import Pin
+from mls.config.sections.price import Price
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Lengths, Workload
@@ -40,6 +41,7 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("search", Search),
     ("checks", Checks),
     ("slo", Slo),
+    ("price", Price),
 ]
 
 

@@ -136,6 +136,7 @@ class Gpu(Part):
 
     post: Post | None
     devices: list[str]
+    serving: int | None = Field(None, description="Number of cards that the server is on.")
     memory_used_mib: Distribution | None = None
     server_memory_mib: Distribution | None = Field(None, description="Of the server's processes.")
     utilization: Distribution | None = Field(None, description="Share of time with a kernel, in %.")
@@ -151,6 +152,14 @@ class Gpu(Part):
     energy_j_per_1000_tokens: float | None = None
     throttled_share: float | None = Field(None, description="Share of samples with slowed clocks.")
     throttle_reasons: list[str] = []
+
+
+class Cpu(Part):
+    """All CPU packages of the server's host, over the whole run, whatever ran on them."""
+
+    energy_j: float
+    power_w: float
+    energy_j_per_1000_tokens: float | None
 
 
 class Summary(Part):
@@ -175,6 +184,7 @@ class Summary(Part):
     server: ServerSide
     client: Client
     gpu: Gpu | None
+    cpu: Cpu | None = Field(None, description="Null where its energy isn't known.")
 
 
 class Verdict(Part):

@@ -11,7 +11,7 @@ from mls.analysis.checks.pace import keeps_full
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.columns import Floats
 from mls.analysis.repeat.evidence import Evidence
-from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.analysis.repeat.in_flight import Timeline, timeline
 from mls.analysis.repeat.samples import samples
 from mls.analysis.repeat.summary import RunFacts, summarize
@@ -74,6 +74,7 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.post,
         observation.telemetry,
         steady=observation.places is not None,
+        server_here=observation.host.get("server") != "elsewhere",
     )
     summary = summarize(observation.table, facts, course, distributions)
     evidence = Evidence(

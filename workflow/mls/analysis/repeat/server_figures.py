@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mls.analysis.repeat.gpu import Series
+from mls.analysis.repeat.hardware.series import Series
 from mls.protocol.engines.profile import Figure, Profile
 from mls.protocol.engines.registry import PROFILES, by_samples
 

@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded, total
-from mls.analysis.repeat.gpu import PostFacts, Series, series, summarize_cards
+from mls.analysis.repeat.hardware.cards import PostFacts, summarize_cards
+from mls.analysis.repeat.hardware.energy import summarize_cpu
+from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
@@ -25,9 +27,7 @@ from mls.core.run_result import (
     Throughput,
     Tokens,
 )
-from mls.core.units import NS_PER_S
-
-MS_PER_S = 1_000
+from mls.core.units import MS_PER_S, NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class RunFacts:
     inflight: as asked for. clock: of arrivals. per_rank: cost of each rank. metrics_before,
     metrics_after: the server's `/metrics`, None when it has none. post: None when post-processing
     is off. telemetry: schema `TELEMETRY`, None when there is none. steady: whether the load keeps
-    all places full (a closed loop without pauses).
+    all places full (a closed loop without pauses). server_here: whether the server is on the host
+    of the telemetry.
     """
 
     inflight: int
@@ -48,6 +49,7 @@ class RunFacts:
     post: PostFacts | None = None
     telemetry: pa.Table | None = None
     steady: bool = True
+    server_here: bool = True
 
 
 def summarize(
@@ -69,6 +71,7 @@ def summarize(
     by_name = series(facts.telemetry) if facts.telemetry is not None else {}
     values = dict(samples(table) if distributions is None else distributions)
     tokens = total(ints(table, "completion_tokens"), ok)
+    span_ns = _span_ns(course)
     request_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
     return Summary(
         requests=_requests(table, ok),
@@ -100,7 +103,8 @@ def summarize(
             merged_chunks=int(lists(table, "chunk_merged").values.sum()),
             per_rank=facts.per_rank,
         ),
-        gpu=summarize_cards(table, facts.post, by_name, _span_ns(course), tokens or 0),
+        gpu=summarize_cards(table, facts.post, by_name, span_ns, tokens or 0, facts.server_here),
+        cpu=summarize_cpu(by_name, span_ns, tokens or 0) if facts.server_here else None,
         **{name: distribution(array) for name, array in values.items()},
     )
 

@@ -1,4 +1,4 @@
-"""The comparison of two sets of results, as a page and as lines of text."""
+"""The comparison of two sets of results, as a page."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mls.report.pages.templating import templates
 from mls.report.plots import palette
 from mls.report.plots.curves import SIZE, Plot
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.svg import inline, style
 from mls.report.text.numbers import NARROW, P95, milliseconds, number
@@ -69,19 +70,6 @@ def template_values(view: ComparisonView) -> dict[str, Any]:
     }
 
 
-def lines(view: ComparisonView) -> list[str]:
-    """The comparison as plain text: one line for each cell, then the other differences."""
-    texts = []
-    for cell in view.comparison.cells:
-        parts = [f"{c.metric.title.lower()} {percent(c.ratio)} ({c.finding})" for c in cell.changes]
-        checks = f" [failed checks: {', '.join(cell.distrusted)}]" if cell.distrusted else ""
-        texts.append(f"{cell.finding:10} {name(cell.cell)}: {'; '.join(parts)}{checks}")
-    for side, only in (("base", view.comparison.only_base), ("new", view.comparison.only_new)):
-        texts += [f"only in {side}: {name(cell)}" for cell in only]
-    texts += [f"differs: {d.what}: {d.base or '–'} → {d.new or '–'}" for d in view.differences]
-    return [text.replace(NARROW, " ").replace("\u2060", "") for text in texts]
-
-
 def name(cell: dict[str, object]) -> str:
     """`smollm2 · inflight 8 · ranks 2`."""
     return " · ".join(str(v) if axis == "model" else f"{axis} {v}" for axis, v in cell.items())
@@ -122,14 +110,17 @@ def _forest(comparison: Comparison) -> Plot | None:
         return None
     figure = Figure(figsize=(SIZE[0], 0.9 + 0.28 * len(bars)))
     axes = figure.subplots()
-    for row, (_, ratio) in enumerate(bars):
+    changes = []
+    for row, (text, ratio) in enumerate(bars):
         low, high = (
             (ratio.low, ratio.high)
             if ratio.low is not None and ratio.high is not None
             else (ratio.value, ratio.value)
         )
         axes.plot([100 * (low - 1), 100 * (high - 1)], [row, row], color=line(0), lw=1.4)
-        axes.plot([100 * (ratio.value - 1)], [row], color=line(0), marker="o", ls="")
+        artists = axes.plot([100 * (ratio.value - 1)], [row], color=line(0), marker="o", ls="")
+        point = 100 * (ratio.value - 1), row, f"{text}: {percent(ratio)}"
+        changes.append(Line("", axes, artists, [point]))
     axes.axvline(0, color=INK, lw=0.9)
     for side in (-comparison.margin, comparison.margin):
         axes.axvline(100 * side, color=MUTED, lw=0.8, ls=(0, (3, 2)))
@@ -141,4 +132,5 @@ def _forest(comparison: Comparison) -> Plot | None:
     note = f"Bars: {P95} intervals over repeats. Dashed: the margin."
     rows = [(text, ratio.value, ratio.low, ratio.high) for text, ratio in bars]
     data = as_csv(("cell", "ratio", "ci95_low", "ci95_high"), rows)
-    return Plot(title, note, inline(figure, "forest", title, description + "."), "forest", data)
+    drawing = inline(figure, "forest", title, f"{description}.", changes)
+    return Plot(title, note, drawing, "forest", data)

@@ -19,6 +19,7 @@ from mls.config.cells import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
+from mls.report.pages.cell_values import cell_values
 from mls.report.pages.comparison import ComparisonView, comparison_view, template_values
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
@@ -31,6 +32,7 @@ from mls.report.plots.series import label, label_or_load, spread
 from mls.report.plots.svg import style
 from mls.report.text.answer import sentences
 from mls.report.text.citation import cite
+from mls.report.text.cost import cost_sentences
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -111,6 +113,7 @@ def page(study: Study, results: Path) -> str:
     with style():
         busy = activity(study, names)
     columns = rows.columns(study)
+    table = rows.table(study, names, columns)
     template = templates().get_template("page.html.j2")
     return template.render(
         made_from_name=MADE_FROM,
@@ -127,7 +130,8 @@ def page(study: Study, results: Path) -> str:
         planned=study.planned_repeats,
         constant={a: study.cells[0].cell[a] for a in axes(config) if a not in names},
         columns=columns,
-        rows=rows.table(study, names, columns),
+        rows=table,
+        cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
         marks=rows.MARKS,
@@ -174,6 +178,7 @@ def _range(study: Study) -> str:
 
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
+    rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     return AnswerText(model_answer.model, lead, rest, _cards(model_answer, study))
 

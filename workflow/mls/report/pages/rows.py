@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mls.analysis.checks.registry import title
+from mls.analysis.efficiency.cost import metric
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import WORSE
 from mls.analysis.repeats import Repeat
@@ -17,6 +18,9 @@ from mls.report.text.numbers import interval, milliseconds, milliseconds_interva
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
 
+COSTS = {"completion_tokens": "out", "prompt_tokens": "in", "tokens": "in + out"}
+"""Kind of tokens in `analysis.efficiency.cost` → its name in headings."""
+
 MARKS = {"pass": "✓", "unknown": "?", "warn": "!", "fail": "✗"}
 
 
@@ -26,6 +30,7 @@ class Figure:
 
     text: str
     interval: str
+    value: float | None = None
     doubt: str = ""
     """Why the figure is uncertain, when there were too few requests for it."""
 
@@ -79,6 +84,11 @@ def columns(study: Study) -> list[Column]:
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
+        Column("Goodput", "good requests/s", f"{study.rates}.good_requests_per_s"),
+        *(
+            Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))
+            for kind, name in COSTS.items()
+        ),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]
     return [c for c in candidates if any(c.metric in cell.estimates for cell in study.cells)]
@@ -164,13 +174,18 @@ def _figures(cell: CellResult, columns: list[Column]) -> Iterator[Figure]:
         if estimate is None:
             # Without a steady window there is the rate of the whole run
             whole = cell.estimates.get(column.metric.replace("throughput.", "overall."))
-            yield Figure(number(whole.value), "whole run") if whole else Figure("–", "")
+            yield (
+                Figure(number(whole.value), "whole run", whole.value) if whole else Figure("–", "")
+            )
         elif column.unit == "ms":
             yield Figure(
-                milliseconds(estimate.value), milliseconds_interval(estimate), _doubt(estimate)
+                milliseconds(estimate.value),
+                milliseconds_interval(estimate),
+                estimate.value,
+                _doubt(estimate),
             )
         else:
-            yield Figure(number(estimate.value), interval(estimate))
+            yield Figure(number(estimate.value), interval(estimate), estimate.value)
 
 
 def _doubt(estimate: Estimate) -> str:

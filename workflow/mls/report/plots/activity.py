@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from mls.analysis.repeat.gpu import Series
+from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeat.server_figures import courses
 from mls.analysis.study import CellResult, Study
 from mls.core.units import NS_PER_S
 from mls.report.pages.rows import Column, Row, table
 from mls.report.plots.curves import DASHES, Plot, legend, panels
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import label
 from mls.report.plots.svg import inline
-from mls.report.text.numbers import number
+from mls.report.text.numbers import NARROW, number
 
 COLORS = 3
 """Line colours that the drawings need."""
@@ -29,6 +30,14 @@ _OF_CARDS = (
     ("power_w", "GPU power\nW"),
 )
 _AT_WORK = ("running", "waiting")
+_UNITS = {
+    "cpu": "cores",
+    "utilization": "%",
+    "memory_used_mib": "MiB",
+    "power_w": "W",
+    "running": "running",
+    "waiting": "waiting",
+}
 _COLUMNS = (
     Column("Running", "at most", "server.running_max"),
     Column("Waiting", "at most", "server.waiting_max"),
@@ -39,6 +48,8 @@ _COLUMNS = (
     Column("of the server", "MiB", "gpu.server_memory_mib.max"),
     Column("GPU power", "W", "gpu.power_w.mean"),
     Column("Energy", "J per 1,000 tokens", "gpu.energy_j_per_1000_tokens"),
+    Column("CPU power", "W", "cpu.power_w"),
+    Column("CPU energy", "J per 1,000 tokens", "cpu.energy_j_per_1000_tokens"),
     Column("Post-processing p50", "ms", "gpu.post.total_ms.p50"),
     Column("p95", "ms", "gpu.post.total_ms.p95"),
     Column("copy p50", "ms", "gpu.post.copy_ms.p50"),
@@ -146,7 +157,11 @@ def _drawing(
         return None
     zero = min(int(one.at_ns[0]) for one in cell.telemetry.values())
     figure, grid = panels(len(panels_), 1.1)
-    texts = [_draw(axes, panel, zero) for axes, panel in zip(grid, panels_, strict=True)]
+    texts: list[str] = []
+    drawn: list[Line] = []
+    for axes, panel in zip(grid, panels_, strict=True):
+        of_panel = _draw(axes, panel, zero)
+        texts, drawn = texts + of_panel[0], drawn + of_panel[1]
     legend(figure, grid[0])
     grid[-1].set_xlabel("s")
     grid[-1].set_xlim(left=0)
@@ -157,24 +172,33 @@ def _drawing(
         for at, value in zip(one.series.at_ns, one.series.value, strict=True)
     ]
     data = as_csv(("source", "figure", "s", "value"), values)
-    drawing = inline(figure, name, title, " ".join(texts))
+    drawing = inline(figure, name, title, " ".join(texts), drawn)
     where = label(cell, study.varying or ["model"])
     return Plot(f"{title}, {where}", "One repeat.", drawing, name, data)
 
 
-def _draw(axes: Axes, panel: _Panel, zero: int) -> str:
-    texts = []
+def _draw(axes: Axes, panel: _Panel, zero: int) -> tuple[list[str], list[Line]]:
+    """Draw the panel. Returns the drawing in words, and its values."""
+    texts, drawn = [], []
     for i, one in enumerate(panel.lines):
-        axes.plot(
-            (one.series.at_ns - zero) / NS_PER_S,
+        name = one.figure if one.source == "requests" else one.source
+        seconds = (one.series.at_ns - zero) / NS_PER_S
+        artists = axes.plot(
+            seconds,
             one.series.value,
             color=line(i % COLORS),
             linestyle=DASHES[i % len(DASHES)],
             lw=1.1,
-            label=one.figure if one.source == "requests" else one.source,
+            label=name,
         )
+        unit = _UNITS.get(one.figure, "")
+        points = [
+            (float(at), float(value), f"{at:.1f}{NARROW}s: {number(float(value))} {unit}".rstrip())
+            for at, value in zip(seconds, one.series.value, strict=True)
+        ]
+        drawn.append(Line(name, axes, artists, points))
         mean, most = (number(float(x)) for x in (one.series.value.mean(), one.series.value.max()))
         texts.append(f"{one.source} {one.figure}: {mean} on average, {most} at most.")
     axes.set_ylabel(panel.title, rotation=0, ha="right", va="center")
     axes.set_ylim(bottom=0)
-    return " ".join(texts)
+    return texts, drawn

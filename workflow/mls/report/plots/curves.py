@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from markupsafe import Markup
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.container import Container
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult, Rate
 from mls.report.plots.downloads import as_csv, csv_link, svg_link
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.series import Facet, Series, label, spread
-from mls.report.plots.svg import inline
-from mls.report.text.numbers import milliseconds, number
+from mls.report.plots.svg import Drawing, inline
+from mls.report.text.numbers import NARROW, interval, milliseconds, milliseconds_interval, number
 
 SIZE = (4.9, 3.3)
 """Inches; narrow, so that the text can still be read on a phone."""
@@ -47,9 +50,13 @@ class Plot:
 
     title: str
     note: str
-    svg: Markup
+    drawing: Drawing
     name: str
     data: str
+
+    @property
+    def svg(self) -> Markup:
+        return self.drawing.svg
 
     def csv_link(self) -> Markup:
         return csv_link(self.data)
@@ -60,12 +67,19 @@ class Plot:
 
 
 def along(
-    name: str, title: str, facet: Facet, x: str, metrics: Sequence[str], unit: str, note: str = ""
+    name: str,
+    title: str,
+    facet: Facet,
+    x: str,
+    metrics: Sequence[str],
+    unit: str,
+    note: str = "",
+    diagonal: bool = False,
 ) -> Plot | None:
     """One line for each series and metric over the x axis, with 95 % intervals as bars.
 
-    unit: the metrics' unit; `ms` is drawn as s when values are large. Returns None when no cell has
-    any of the metrics.
+    unit: the metrics' unit; `ms` is drawn as s when values are large. diagonal: draw where both
+    axes are equal, too. Returns None when no cell has any of the metrics.
     """
     curves = [
         (series, metric, cells)
@@ -79,7 +93,7 @@ def along(
     scale, axis_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    places, points = _places(facet, x), []
+    places, points, lines = _places(facet, x), [], []
     sample = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in curves]
     for series, metric, cells in sample:
         position = [places[str(cell.cell[x])] for cell in cells]
@@ -93,8 +107,14 @@ def along(
         marker = MARKERS[
             (metrics.index(metric) if len(metrics) > 1 else series.style) % len(MARKERS)
         ]
-        _line(axes, position, values, line(series.color), dash, marker,
-              _legend(series, metric, facet, metrics))  # fmt: skip
+        of_legend = _legend(series, metric, facet, metrics)
+        artists = _line(axes, position, values, line(series.color), dash, marker, of_legend)
+        words = [f"{label(cell, [x])}: {in_words(cell.estimates[metric], unit)}" for cell in cells]
+        in_place = zip(position, (point.value for point in values), words, strict=True)
+        lines.append(Line(of_legend, axes, artists, [*in_place]))
+    if diagonal:
+        ends = [min(places.values()), max(places.values())]
+        axes.plot(ends, ends, color=MUTED, lw=0.9, ls=(0, (3, 2)))
     _x_axis(axes, x, places)
     axes.set_ylabel(axis_unit)
     end, is_cut = _end(points)
@@ -107,7 +127,7 @@ def along(
         note = f"{note} {_THINNED_NOTE}".strip()
     if any(cell.estimates[metric].needs for _, metric, cells in curves for cell in cells):
         note = f"{note} Hollow: too few requests for this percentile.".strip()
-    drawing = inline(figure, name, title, _values(sample, x, unit))
+    drawing = inline(figure, name, title, _values(sample, x, unit), lines)
     rows = [
         (series.name, cell.cell[x], metric, *_numbers(cell.estimates[metric]))
         for series, metric, cells in curves
@@ -126,6 +146,7 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     texts: list[str] = []
+    lines: list[Line] = []
     rates: list[Estimate] = []
     latencies: list[Estimate] = []
     top = max(
@@ -152,33 +173,42 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
         up = [_in_unit(cell.estimates[latency], scale) for cell in cells]
         rates += across
         latencies += up
-        _line(axes, [point.value for point in across], up, line(series.color),
-              DASHES[series.style % len(DASHES)], MARKERS[series.style % len(MARKERS)],
-              series.name)  # fmt: skip
-        axes.errorbar(
-            [point.value for point in across],
-            [point.value for point in up],
-            xerr=_bars(across),
-            fmt="none",
-            ecolor=line(series.color),
-            elinewidth=1.1,
-            alpha=0.55,
+        at = [point.value for point in across], [point.value for point in up]
+        dash, marker = DASHES[series.style % len(DASHES)], MARKERS[series.style % len(MARKERS)]
+        artists = _line(axes, at[0], up, line(series.color), dash, marker, series.name)
+        artists.append(
+            axes.errorbar(
+                *at,
+                xerr=bars(across),
+                fmt="none",
+                ecolor=line(series.color),
+                elinewidth=1.1,
+                alpha=0.55,
+            )
         )
         for cell, point, height in spread([*zip(cells, across, up, strict=True)], MOST_LABELS):
-            axes.annotate(
-                str(cell.cell[x]),
-                (point.value, height.value),
-                xytext=(-7, 6),
-                textcoords="offset points",
-                ha="right",
-                fontsize=9,
-                color=line(series.color) if len(facet.series) > 1 else INK,
+            artists.append(
+                axes.annotate(
+                    str(cell.cell[x]),
+                    (point.value, height.value),
+                    xytext=(-7, 6),
+                    textcoords="offset points",
+                    ha="right",
+                    fontsize=9,
+                    color=line(series.color) if len(facet.series) > 1 else INK,
+                )
             )
         texts += [
             f"{label(cell, [x])}{f' ({series.name})' if series.name else ''}: "
             f"{number(point.value)} {rate.unit}, {milliseconds(cell.estimates[latency].value)}"
             for cell, point in zip(cells, across, strict=True)
         ]
+        words = [
+            f"{label(cell, [x])}: {in_words(cell.estimates[throughput], rate.unit)}, "
+            f"{in_words(cell.estimates[latency], 'ms')}"
+            for cell in cells
+        ]
+        lines.append(Line(series.name, axes, artists, [*zip(*at, words, strict=True)]))
     if not texts:
         return None
     (right, wide), (upper, high) = _end(rates), _end(latencies)
@@ -194,7 +224,7 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
         note += f" {_THINNED_NOTE}"
     if wide or high:
         note += f" {_CUT_NOTE}"
-    drawing = inline(figure, name, title, "; ".join(texts) + ".")
+    drawing = inline(figure, name, title, "; ".join(texts) + ".", lines)
     rows = [
         (s.name, c.cell[x], *_numbers(c.estimates[throughput]), *_numbers(c.estimates[latency]))
         for s in facet.series
@@ -206,6 +236,15 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
         for part in ("", ".ci95_low", ".ci95_high")
     ]
     return Plot(_title_of(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
+
+
+def in_words(estimate: Estimate, unit: str) -> str:
+    """A figure with its unit and its interval, as the page says it."""
+    if unit == "ms":
+        value, span = milliseconds(estimate.value), milliseconds_interval(estimate)
+    else:
+        value, span = f"{number(estimate.value)}{NARROW}{unit}", interval(estimate)
+    return f"{'≈ ' if estimate.needs else ''}{value}{f' ({span})' if span else ''}"
 
 
 def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
@@ -220,8 +259,8 @@ def _line(
     dash: Any,
     marker: str,
     name: str,
-) -> None:
-    axes.plot(
+) -> list[Artist | Container]:
+    lines = axes.plot(
         x,
         [point.value for point in values],
         color=color,
@@ -230,19 +269,20 @@ def _line(
         markerfacecolor="none" if any(point.needs for point in values) else color,
         label=name,
     )
-    axes.errorbar(
+    spans = axes.errorbar(
         x,
         [point.value for point in values],
-        yerr=_bars(values),
+        yerr=bars(values),
         fmt="none",
         ecolor=color,
         elinewidth=1.1,
         capsize=2.5,
         alpha=0.55,
     )
+    return [*lines, spans]
 
 
-def _bars(values: list[Estimate]) -> list[list[float]]:
+def bars(values: list[Estimate]) -> list[list[float]]:
     """Lengths of the bars below and above the values: 0 without an interval, none beyond 0."""
     below = [v.value - max(v.low, 0.0) if v.low is not None else 0.0 for v in values]
     above = [v.high - v.value if v.high is not None else 0.0 for v in values]

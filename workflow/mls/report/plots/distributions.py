@@ -6,10 +6,11 @@ from matplotlib.figure import Figure
 
 from mls.report.plots.curves import SIZE, Plot, legend, panels
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import MUTED, ramp
 from mls.report.plots.series import Series, label, spread
 from mls.report.plots.svg import inline
-from mls.report.text.numbers import milliseconds
+from mls.report.text.numbers import NARROW, milliseconds, number
 
 MOST_CURVES = 6
 MOST_PANELS = 6
@@ -31,15 +32,24 @@ def ecdf(name: str, title: str, metric: str, series: Series, x: str, note: str =
     scale, unit = (1000.0, "s") if end >= 2000 else (1.0, "ms")
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
+    lines = []
     for cell in cells:
         curve = cell.curves[metric]
-        axes.step(
+        of_legend = label(cell, [x]) if cell is cells[0] else str(cell.cell[x])
+        artists = axes.step(
             [0.0, *curve.x / scale],
             [0.0, *curve.y],
             where="post",
             color=ramp(order.index(str(cell.cell[x]))),
-            label=label(cell, [x]) if cell is cells[0] else str(cell.cell[x]),
+            label=of_legend,
         )
+        shares = [
+            (float(value) / scale, float(share),
+             f"{label(cell, [x])}: {number(100 * share)}{NARROW}% within {milliseconds(float(value))}")
+            for value, share in zip(curve.x, curve.y, strict=True)
+            if value <= end
+        ]  # fmt: skip
+        lines.append(Line(of_legend, axes, artists, shares))
     axes.set_xlim(0, end / scale)
     axes.set_ylim(0, 1.01)
     axes.set_xlabel(unit)
@@ -60,7 +70,8 @@ def ecdf(name: str, title: str, metric: str, series: Series, x: str, note: str =
         for value, share in zip(cell.curves[metric].x, cell.curves[metric].y, strict=True)
     ]
     data = as_csv(("cell", metric, "share"), rows)
-    return Plot(heading, note, inline(figure, name, title, description + "."), name, data)
+    drawing = inline(figure, name, title, description + ".", lines)
+    return Plot(heading, note, drawing, name, data)
 
 
 def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot | None:
@@ -70,7 +81,7 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
         return None
     order = [str(cell.cell[x]) for cell in series.cells]
     figure, grid = panels(len(cells), 0.85)
-    texts = []
+    texts, lines = [], []
     for axes, cell in zip(grid, cells, strict=True):
         course = cell.course
         assert course is not None
@@ -78,7 +89,12 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
         level = int(course.count.max() if open_loop else cell.cell["inflight"])
         color = ramp(order.index(str(cell.cell[x])))
         axes.fill_between(course.at_s, course.count, step="post", color=color, alpha=0.22, lw=0)
-        axes.step(course.at_s, course.count, where="post", color=color, lw=0.9)
+        steps = axes.step(course.at_s, course.count, where="post", color=color, lw=0.9)
+        counts = [
+            (float(at), int(count), f"{label(cell, [x])}, {at:.2f}{NARROW}s: {count} in flight")
+            for at, count in zip(course.at_s, course.count, strict=True)
+        ]
+        lines.append(Line(label(cell, [x]), axes, steps, counts))
         axes.axhline(level, color=MUTED, lw=0.9, ls=(0, (3, 2)))
         if course.window_s:
             axes.plot(course.window_s, [0, 0], color=MUTED, lw=4, solid_capstyle="butt")
@@ -110,7 +126,8 @@ def timeline(name: str, series: Series, x: str, open_loop: bool = False) -> Plot
         for at, count in zip(cell.course.at_s, cell.course.count, strict=True)
     ]
     data = as_csv(("cell", "s", "requests in flight"), rows)
-    return Plot(series.name, note, inline(figure, name, title, "; ".join(texts) + "."), name, data)
+    drawing = inline(figure, name, title, "; ".join(texts) + ".", lines)
+    return Plot(series.name, note, drawing, name, data)
 
 
 def scatter(name: str, series: Series, x: str) -> Plot | None:
@@ -123,13 +140,19 @@ def scatter(name: str, series: Series, x: str) -> Plot | None:
         return None
     order = [str(cell.cell[x]) for cell in series.cells]
     figure, grid = panels(len(cells), 0.95)
-    texts, rows, is_thinned = [], [], False
+    texts, rows, lines, is_thinned = [], [], [], False
     for axes, cell in zip(grid, cells, strict=True):
         dots = cell.dots
         assert dots is not None
         color = ramp(order.index(str(cell.cell[x])))
-        axes.plot(dots.at_s, dots.latency_ms, color=color, marker="o", ms=2.4, ls="")
+        drawn = axes.plot(dots.at_s, dots.latency_ms, color=color, marker="o", ms=2.4, ls="")
         axes.plot(dots.at_s, dots.ttft_ms, color=MUTED, marker="x", ms=2.6, mew=0.7, ls="")
+        requests = [
+            (float(at), float(latency), f"{label(cell, [x])}, {at:.2f}{NARROW}s: latency {milliseconds(float(latency))}"
+             + ("" if ttft != ttft else f", TTFT {milliseconds(float(ttft))}"))
+            for at, latency, ttft in zip(dots.at_s, dots.latency_ms, dots.ttft_ms, strict=True)
+        ]  # fmt: skip
+        lines.append(Line(label(cell, [x]), axes, drawn, requests))
         axes.set_ylim(0, float(dots.latency_ms.max()) * 1.12)
         axes.set_ylabel(f"{x}\n{cell.cell[x]}", rotation=0, ha="right", va="center")
         is_thinned = is_thinned or dots.of > len(dots.at_s)
@@ -147,7 +170,8 @@ def scatter(name: str, series: Series, x: str) -> Plot | None:
         " Thinned: the least and the greatest of each stretch." if is_thinned else ""
     )
     data = as_csv(("cell", "s", "latency_ms", "ttft_ms"), rows)
-    return Plot(series.name, note, inline(figure, name, title, "; ".join(texts) + "."), name, data)
+    drawing = inline(figure, name, title, "; ".join(texts) + ".", lines)
+    return Plot(series.name, note, drawing, name, data)
 
 
 def _or_none(value: float) -> float | None:

@@ -9,6 +9,7 @@ from mls.analysis.study import CellResult, Rate, Study
 from mls.report.plots import activity, latency_parts, palette
 from mls.report.plots.curves import Plot, along, trade_off
 from mls.report.plots.distributions import ecdf, scatter, timeline
+from mls.report.plots.efficiency import efficiency_plots
 from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
@@ -35,6 +36,8 @@ class Figures:
 
     throughput: list[Plot]
     """Latency over throughput, and throughput along the x axis."""
+    efficiency: list[Plot]
+    """What users get and what it takes; empty where no figure of it is known."""
     along: list[Plot]
     latency_parts: list[Plot]
     """Mean latency in parts; empty where no server tells its own times."""
@@ -78,6 +81,7 @@ def draw(study: Study) -> Figures:
                     ),
                 )
             ],
+            "efficiency": [*efficiency_plots(study, main)],
             "along": _along(main, study.config.load.open),
             "latency_parts": [
                 latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
@@ -98,6 +102,8 @@ def draw(study: Study) -> Figures:
             "parts": [*part_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
+    models = len({str(cell.cell["model"]) for cell in study.cells})
+    colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
     if figures["parts"]:  # a colour for each cell

@@ -10,6 +10,7 @@ from mls.analysis.repeat.latency_parts import LATENCY_PARTS, OUTSIDE, REST, mean
 from mls.report.plots.curves import SIZE, Plot, legend
 from mls.report.plots.distributions import MOST_PANELS
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import Series, label, spread
 from mls.report.plots.svg import inline
@@ -44,10 +45,19 @@ def latency_bars(name: str, series: Series, x: str) -> Plot | None:
     figure = Figure(figsize=(SIZE[0], _FRAME_IN + legend_in + _BAR_IN * len(sample)))
     axes = figure.subplots()
     ends = [0.0] * len(sample)
+    lines = []
     for part in names:
         widths = [max(parts.get(part, 0.0), 0.0) / scale for _, parts in sample]
         color = line(_COLOR_OF[part])
-        axes.barh(range(len(sample)), widths, 0.7, ends, color=color, lw=0, label=part)
+        bars = axes.barh(range(len(sample)), widths, 0.7, ends, color=color, lw=0, label=part)
+        middles = [
+            (end + width / 2, row, f"{label(cell, [x])}: {part} {milliseconds(parts[part])}")
+            for row, ((cell, parts), end, width) in enumerate(
+                zip(sample, ends, widths, strict=True)
+            )
+            if part in parts
+        ]
+        lines.append(Line(part, axes, [bars], middles))
         ends = [end + width for end, width in zip(ends, widths, strict=True)]
     axes.set_yticks(range(len(sample)), [str(cell.cell[x]) for cell, _ in sample])
     axes.invert_yaxis()
@@ -65,7 +75,7 @@ def latency_bars(name: str, series: Series, x: str) -> Plot | None:
         + ", ".join(f"{part} {milliseconds(ms)}" for part, ms in parts.items())
         for (cell, parts), total in zip(sample, totals, strict=True)
     )
-    drawing = inline(figure, name, "Where the time goes", f"{description}.")
+    drawing = inline(figure, name, "Where the time goes", f"{description}.", lines)
     rows = [
         (label(cell, [x]), part, ms) for cell, parts in parts_by_cell for part, ms in parts.items()
     ]

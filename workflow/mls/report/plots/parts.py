@@ -11,6 +11,7 @@ from mls.analysis.repeat.breakdown import Part
 from mls.analysis.study import CellResult, Study
 from mls.report.plots.curves import DASHES, MARKERS, SIZE, Plot, legend
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import MOST_LINES, label
 from mls.report.plots.svg import inline
@@ -97,20 +98,27 @@ def part_plots(study: Study) -> list[Plot]:
 def _plot(study: Study, cells: list[CellResult], kind: str, metric: str, title: str) -> Plot:
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    texts, rows = [], []
+    texts, rows, lines = [], [], []
     for i, cell in enumerate(cells):
         distributions = [(p.number, getattr(p, metric)) for p in cell.parts[kind]]
         points = [(at, d.p50, d.p95) for at, d in distributions if d.n]
         name = label(cell, study.varying)
         for percentile, dash in ((1, DASHES[0]), (2, DASHES[1])):
-            axes.plot(
+            of_legend = f"{name} {'p50' if percentile == 1 else 'p95'}".strip()
+            artists = axes.plot(
                 [point[0] for point in points],
                 [point[percentile] for point in points],
                 color=line(i),
                 linestyle=dash,
                 marker=MARKERS[i % len(MARKERS)],
-                label=f"{name} {'p50' if percentile == 1 else 'p95'}".strip(),
+                label=of_legend,
             )
+            words = [
+                (float(point[0]), value, f"{kind} {point[0]}: {milliseconds(value)}")
+                for point in points
+                if (value := point[percentile]) is not None
+            ]
+            lines.append(Line(of_legend, axes, artists, words))
         rows += [(name, *point) for point in points]
         texts += [f"{name} {kind} {at}: {milliseconds(p50)}" for at, p50, _ in points]
     axes.set_ylim(bottom=0)
@@ -119,6 +127,6 @@ def _plot(study: Study, cells: list[CellResult], kind: str, metric: str, title: 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, axes)
     note = "Solid: median, dashed: p95, of the requests of all repeats."
-    drawing = inline(figure, f"parts-{kind}", title, "; ".join(texts) + ".")
+    drawing = inline(figure, f"parts-{kind}", title, "; ".join(texts) + ".", lines)
     data = as_csv(("line", kind, "p50_ms", "p95_ms"), rows)
     return Plot(title, note, drawing, f"parts-{kind}", data)

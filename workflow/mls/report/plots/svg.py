@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +14,7 @@ import seaborn as sns
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from mls.report.plots.marks import Line, as_attributes, tag, values
 from mls.report.plots.palette import GRID, INK, MUTED, adapt
 
 _STYLE: dict[str, Any] = {
@@ -58,13 +60,24 @@ def style() -> Iterator[None]:
         yield
 
 
-def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing as inline SVG, and its values (`marks.values`)."""
+
+    svg: Markup
+    values: dict[str, Any]
+
+
+def inline(
+    figure: Figure, name: str, title: str, description: str, lines: Sequence[Line] = ()
+) -> Drawing:
     """The figure as `<svg role="img">`, with `title` and `description`, which are escaped.
 
-    name: prefix of its ids, unique in the page. The same figure gives the same text: it has no
-    date, ids are hashes, and coordinates have 0.01 pt.
+    name: prefix of its ids, unique in the page. lines: its values for the page's script. The same
+    figure gives the same text: it has no date, ids are hashes, and coordinates have 0.01 pt.
     """
     out = io.StringIO()
+    tag(figure, lines)
     with mpl.rc_context({"svg.hashsalt": name}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     raw = out.getvalue()
@@ -76,12 +89,13 @@ def inline(figure: Figure, name: str, title: str, description: str) -> Markup:
     body = re.sub(r' (?:d|x|y)="[^"]*"', _round, body)
     body = re.sub(r" font-family: [^;]*;", "", body)
     body = re.sub(r"\n\s*", "\n", body)
-    return Markup(  # safe: matplotlib escapes all text that it draws
+    svg = Markup(  # safe: matplotlib escapes all text that it draws
         f'<svg role="img" aria-labelledby="{escape(name)}-t {escape(name)}-d" '
         f'viewBox="0 0 {width:g} {height:g}" xmlns:xlink="http://www.w3.org/1999/xlink">'
         f'<title id="{escape(name)}-t">{escape(title)}</title>'
-        f'<desc id="{escape(name)}-d">{escape(description)}</desc>{adapt(body)}</svg>'
+        f'<desc id="{escape(name)}-d">{escape(description)}</desc>{as_attributes(adapt(body))}</svg>'
     )
+    return Drawing(svg, values(figure, lines))
 
 
 def _round(attribute: re.Match[str]) -> str:

@@ -23,6 +23,7 @@ from mls.core.errors import UserError
 from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
+from mls.host.usage.energy import CpuEnergy
 from mls.protocol.engines.registry import by_samples
 from mls.server.access import target_of
 from mls.server.api import ServerApi
@@ -67,12 +68,15 @@ class Samples:
 
 def sample(listener: socket.socket, activity: Activity, samples: Samples) -> None:
     """Sample as long as this process lives, and send the samples to each client meanwhile."""
-    cards = Cards()
+    cards, cpu_energy = Cards(), CpuEnergy()
     due = time.monotonic()
     while True:
         at_ns = time.monotonic_ns()
         for source, name, value in activity.sample():
             samples.add(at_ns, source, name, value)
+        joules = cpu_energy.joules()
+        if joules is not None:
+            samples.add(at_ns, "host", "energy_j", joules)
         for source, name, value in cards.sample(activity.server_pids):
             samples.add(at_ns, source, name, value)
         due = max(due + EVERY_S, time.monotonic())  # Missed samples aren't made up for

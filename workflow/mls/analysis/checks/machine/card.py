@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
-from mls.analysis.repeat.gpu import POWER_CAP
+from mls.analysis.repeat.hardware.cards import POWER_CAP
 from mls.analysis.sample_size import least_samples
 from mls.core.run_result import Verdict
 

@@ -7,12 +7,12 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from mls.analysis.repeat.columns import Floats, Ints, floats
+from mls.analysis.repeat.columns import Ints, floats
+from mls.analysis.repeat.hardware.energy import energy_j, per_1000_tokens
+from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeat.samples import distribution
 from mls.core.run_result import Distribution, Gpu, Post
-from mls.core.units import NS_PER_S
 
 POWER_CAP = "power cap"
 SLOWED = {
@@ -23,10 +23,9 @@ SLOWED = {
     0x80: "power brake",
 }
 """Bits of NVML's clock event reasons (`nvmlClocksEventReason…`) that mean slowed clocks."""
+MEMORY = "server_memory_mib"
 IDLE = 0x01
 """The bit for clocks that are low since the card is idle."""
-
-TOKENS = 1000
 
 
 @dataclass(frozen=True)
@@ -39,53 +38,26 @@ class PostFacts:
     cards: list[str]
 
 
-@dataclass(frozen=True)
-class Series:
-    """One figure of the telemetry over time. Both arrays have one entry a sample."""
-
-    at_ns: Ints
-    value: Floats
-
-    def between(self, begin_ns: int, end_ns: int) -> Series:
-        """The samples from begin to end, both included."""
-        inside = (self.at_ns >= begin_ns) & (self.at_ns <= end_ns)
-        return Series(self.at_ns[inside], self.value[inside])
-
-
-def series(telemetry: pa.Table) -> dict[tuple[str, str], Series]:
-    """(source, name) → its series. telemetry: schema `mls.core.record.TELEMETRY`."""
-    by_name = {}
-    keys = telemetry.select(["source", "name"]).group_by(["source", "name"]).aggregate([])
-    for key in keys.to_pylist():
-        rows = telemetry.filter(
-            pc.and_(
-                pc.equal(telemetry["source"], key["source"]),
-                pc.equal(telemetry["name"], key["name"]),
-            )
-        )
-        by_name[key["source"], key["name"]] = Series(
-            rows["at_ns"].to_numpy(), rows["value"].to_numpy()
-        )
-    return dict(sorted(by_name.items()))
-
-
 def summarize_cards(
     table: pa.Table,
     post: PostFacts | None,
     by_name: dict[tuple[str, str], Series],
     span_ns: tuple[int, int] | None,
     tokens: int,
+    server_here: bool = True,
 ) -> Gpu | None:
     """`summary.gpu`; None when there is neither a card nor post-processing.
 
-    table: the run's records. by_name: its telemetry, see `series`. span_ns: first start and last end. tokens: completion tokens.
+    table: the run's records. by_name: its telemetry, see `series`. span_ns: first start and last
+    end. tokens: completion tokens. server_here: whether the server is on the host of the telemetry.
     """
     cards = sorted({source for source, _ in by_name if source.startswith("gpu")})
     cards = [c for c in cards if _in_use(c, by_name, post)] or cards
     if post is None and not cards:
         return None
     names = [card.removeprefix("gpu") for card in cards]
-    summary = Gpu(post=_post(table, post) if post else None, devices=names)
+    serving = _serving(cards, by_name, post) if server_here else None
+    summary = Gpu(post=_post(table, post) if post else None, devices=names, serving=serving)
     if not cards or span_ns is None:
         return summary
     begin, end = span_ns
@@ -96,8 +68,8 @@ def summarize_cards(
 
     shares = [share for c in cards if (share := _share_of_max(c, by_name, begin, end)) is not None]
     bits = [_slow_bits(one) for one in series_of("clock_reasons")]
-    energy = _energy_j([(by_name.get((c, "energy_j")), by_name.get((c, "power_w"))) for c in cards],
-                       begin, end)  # fmt: skip
+    counters = [(by_name.get((c, "energy_j")), by_name.get((c, "power_w"))) for c in cards]
+    energy = energy_j(counters, begin, end)
     return summary.model_copy(
         update={
             "memory_used_mib": _summed(series_of("memory_used_mib")),
@@ -108,7 +80,7 @@ def summarize_cards(
             "sm_mhz": _pooled(series_of("sm_mhz")),
             "sm_share_of_max": min(shares, default=None),
             "energy_j": energy,
-            "energy_j_per_1000_tokens": energy / tokens * TOKENS if energy and tokens else None,
+            "energy_j_per_1000_tokens": per_1000_tokens(energy, tokens),
             "throttled_share": float(np.mean(np.concatenate(bits) != 0)) if bits else None,
             "throttle_reasons": _reasons(bits),
         }
@@ -140,6 +112,22 @@ def _in_use(card: str, by_name: dict[tuple[str, str], Series], post: PostFacts |
     )
 
 
+def _serving(
+    cards: list[str], by_name: dict[tuple[str, str], Series], post: PostFacts | None
+) -> int | None:
+    """Number of cards that serve: those with memory of the server, else the only card that works.
+
+    None where nothing tells: many drivers in containers don't say whose memory it is.
+    """
+    holds = [by_name[c, MEMORY] for c in cards if (c, MEMORY) in by_name]
+    if count := sum(bool(np.any(one.value > 0)) for one in holds):
+        return count
+    if len(cards) != 1 or post is not None:
+        return None
+    works = by_name.get((cards[0], "utilization"))
+    return 1 if works is not None and np.any(works.value > 0) else None
+
+
 def _summed(series_by_card: list[Series]) -> Distribution | None:
     """Distribution of the sum over cards. Sample i is of the same moment on all of them."""
     if not series_by_card:
@@ -154,25 +142,6 @@ def _pooled(series_by_card: list[Series]) -> Distribution | None:
         if series_by_card
         else None
     )
-
-
-def _energy_j(
-    cards: list[tuple[Series | None, Series | None]], begin: int, end: int
-) -> float | None:
-    """Energy in J by each card's counter, else by the integral of its power; None without both."""
-    total = 0.0
-    for counter, power in cards:
-        if counter is not None and len(counter.value) > 1:
-            low, high = np.interp([begin, end], counter.at_ns, counter.value)
-            total += float(high - low)
-        elif power is not None and len(power.value) > 1:
-            inside = power.between(begin, end)
-            at = np.concatenate([[begin], inside.at_ns, [end]])
-            watts = np.interp(at, power.at_ns, power.value)
-            total += float(np.trapezoid(watts, at) / NS_PER_S)
-        else:
-            return None
-    return total
 
 
 def _share_of_max(

@@ -1,0 +1,1 @@
+"""What the users of a server get, and what it costs its owner."""

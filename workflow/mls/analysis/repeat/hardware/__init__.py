@@ -1,0 +1,1 @@
+"""What cards and CPUs did and took during one repeat, from its telemetry."""
