@@ -85,6 +85,6 @@ def test_none_is_built_anew_under_a_run(environment):
 def test_an_installer_that_fails_is_one_sentence(environment):
     """uv and pip refuse a lock without hashes before they look for a package."""
     environment.locks[0].write_text("numpy==0.0.1\n")
-    with pytest.raises(UserError, match="could not be built"):
+    with pytest.raises(UserError, match="could not be installed"):
         environment.prepare()
     assert not environment.stamp.exists()
