@@ -1,4 +1,5 @@
-# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] [VERBOSE=1] · test · test-fresh · lint · bench · bench-peers · bench-analysis · clean
+# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] [VERBOSE=1]
+# make report SERVER=http://localhost:8080 [KEY_ENV=VARIABLE] [MODEL=NAME] · test · test-fresh · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -21,7 +22,10 @@ unexport MAKEFLAGS
 RUN := +
 endif
 
-CALL = --cores "$(CORES)" --config "$(CONFIG)" --profile "$(PROFILE)" --verbose "$(VERBOSE)"
+# $(call typed,NAME): what the command line gives, not a variable that happens to be in the environment
+typed = $(if $(filter command,$(origin $(1))),$($(1)))
+CALL = --cores "$(CORES)" --config "$(CONFIG)" --server "$(call typed,SERVER)" --model "$(call typed,MODEL)" \
+	--key-env "$(call typed,KEY_ENV)" --profile "$(PROFILE)" --verbose "$(VERBOSE)"
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))
 
 # All that is missing is said before anything is installed

@@ -142,6 +142,7 @@ def test_a_failed_probe_leaves_stale_results_alone(here, good):
 def test_one_of_two_models_whose_probe_fails_does_not_stop_the_other(here, good):
     url = good[1]["server"]["url"]
     data = config("two", url, models={"m": {}, "gone": {"server": {"url": GONE}}})
+    data["sweep"]["model"] = ["m", "gone"]
     here.write(data)
     process = report(here)
     assert process.returncode == 1
@@ -190,6 +191,14 @@ def test_a_repeat_that_fails_in_mid_sweep_is_said_last(here, good):
         (["CONFIG=unreadable.yaml"], "CONFIG=unreadable.yaml can't be read"),
         (["CORES=0"], "CORES=0: expected a whole number from 1, or all"),
         (["CORES=many"], "CORES=many: expected"),
+        ([f"SERVER={GONE}"], f"SERVER={GONE} can't be reached: connection refused"),
+        (["SERVER=localhost:8080"], "expected a URL such as http://127.0.0.1:8080"),
+        ([f"SERVER={GONE}", "CONFIG=config/config.yaml"], "Give SERVER or CONFIG, not both"),
+        (
+            [f"SERVER={GONE}", "KEY_ENV=NO_SUCH"],
+            "KEY_ENV=NO_SUCH: this environment variable is not",
+        ),
+        (["MODEL=gemma"], "MODEL and KEY_ENV go with SERVER=URL"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_before_anything_is_built(here, options, sentence):

@@ -13,7 +13,7 @@ from snakemake.cli import args_to_api, parse_args
 from snakemake.exceptions import CliException
 from snakemake_interface_logger_plugins.registry import LoggerPluginRegistry
 
-from launcher import call, handler
+from launcher import call, handler, own_server
 from mls.config.parse import load_config
 from mls.core.errors import UserError
 from mls.host.text import take_any_text
@@ -26,13 +26,14 @@ def main() -> int:
     take_any_text()
     options = call.parser().parse_args()
     try:
-        if options.config:
-            load_config(Path(options.config))
+        config = own_server.config_for(options) if options.server else options.config
+        if config:
+            load_config(Path(config))
     except UserError as error:
         sys.exit(str(error))
     LoggerPluginRegistry().register_plugin(_PLUGIN, handler)
     arguments = ["--cores", options.cores, "--logger", "mls"]
-    for name, value in (("--configfile", options.config), ("--workflow-profile", options.profile)):
+    for name, value in (("--configfile", config), ("--workflow-profile", options.profile)):
         arguments += [name, value] if value else []
     return _snakemake([*arguments, *(["--verbose"] if options.verbose else [])])
 

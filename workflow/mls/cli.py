@@ -100,6 +100,23 @@ def probe(
     probe_server(server or [], config, model, api_key_env, output)
 
 
+@app.command()
+def init(
+    server: Annotated[str, typer.Argument(help="Root URL of the server.")],
+    model: Annotated[str | None, typer.Option(help="Model name to send.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the API key.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: config.yaml in the folder of the results.")
+    ] = None,
+) -> None:
+    """Write a config for a server of your own, by what the server says of itself."""
+    from mls.commands.init import init as write_config
+
+    print(write_config(server, model, api_key_env, output))
+
+
 @app.command(name="next")
 def next_(
     config: ConfigFile,
