@@ -52,6 +52,8 @@ try:
     settings(CONFIG, CELLS[0], 1).files  # they are there
     LAUNCHER = command(CONFIG.mpi)
     CONFIG_FILE = Path([*workflow.overwrite_configfiles, "config/config.yaml"][0])
+    if CONFIG_FILE.is_relative_to(Path.cwd()):  # the folder may be moved
+        CONFIG_FILE = CONFIG_FILE.relative_to(Path.cwd())
     check_owner(CONFIG, CONFIG_FILE)
 except UserError as error:
     # not a WorkflowError, which goes on with lines about this file
@@ -186,6 +188,18 @@ def cell_of(wildcards):
         for cell in CELLS
         if all(str(cell[axis]) == wildcards[axis] for axis in AXES)
     )
+
+
+def passed(wildcards):
+    """No file, once the server of a run's model has passed its probe; the run isn't started before.
+
+    The probe is a checkpoint for this. As an input it would make runs stale whenever it is made
+    anew, and behind `ancient()` Snakemake doesn't look at changed params. A dry run says what would
+    be measured if all probes pass, and a job on another node was started because its own did.
+    """
+    if workflow.is_main_process and not workflow.dryrun:
+        checkpoints.probe.get(model=wildcards.model)
+    return []
 
 
 def run_priority(wildcards):

@@ -35,7 +35,7 @@ rule aggregate:
         source=sources_sha256("core", "config", "analysis"),
         # tables made outside of this rule, by `onerror`, are not what Snakemake believes is there
         stopped=LAST_STOP.read_text() if LAST_STOP.exists() else "never",
-        folder=SWEEP,
+        folder=subpath(output[0], parent=True),
         mls=MLS,
     message:
         "Gathering the tables"
@@ -49,13 +49,13 @@ rule page:
         probes=expand(f"{RESULTS}/probe/{{model}}.json", model=MODELS),
         environment=ENVIRONMENT,
     output:
-        report(
+        page=report(
             f"{SWEEP}/report.html",
             caption="../report/page.rst",
             category="Report",
             labels={"page": "report"},
         ),
-        f"{SWEEP}/answer.txt",
+        answer=f"{SWEEP}/answer.txt",
     log:
         f"{RESULTS}/logs/page.log",
     conda:
@@ -68,13 +68,13 @@ rule page:
     message:
         "Rendering the page"
     shell:
-        "exec {params.mls} report --config $MLS_CONFIG --output {output[0]:q} > {log:q} 2>&1"
+        "exec {params.mls} report --config $MLS_CONFIG --output {output.page:q} > {log:q} 2>&1"
 
 
 rule latest:
     input:
         *rules.aggregate.output,
-        rules.page.output[0],
+        rules.page.output.page,
     output:
         # of another sweep, perhaps: they stay if this fails
         [update(f"{RESULTS}/{name}") for name in LATEST],
@@ -83,7 +83,7 @@ rule latest:
     conda:
         "../../environment.yml"
     params:
-        folder=RESULTS,
+        folder=subpath(output[0], parent=True),
     shell:
         "exec cp {input:q} {params.folder:q} > {log:q} 2>&1"
 

@@ -56,15 +56,3 @@ checkpoint probe:
         "exec {params.mls} serve --die-with-parent --config $MLS_CONFIG --cell model={wildcards.model:q}"
         " --log {log:q}.server -- {params.mls} probe --config $MLS_CONFIG --model {wildcards.model:q}"
         " --output {output:q} > {log:q} 2>&1"
-
-
-def passed(wildcards):
-    """No file, once the server of a run's model has passed its probe; the run isn't started before.
-
-    The probe is a checkpoint for this. As an input it would make runs stale whenever it is made
-    anew, and behind `ancient()` Snakemake doesn't look at changed params. A dry run says what would
-    be measured if all probes pass, and a job on another node was started because its own did.
-    """
-    if workflow.is_main_process and not workflow.dryrun:
-        checkpoints.probe.get(model=wildcards.model)
-    return []
