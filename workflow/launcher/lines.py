@@ -24,7 +24,7 @@ class Lines:
     def end(self, sweep: Sweep, repeat: Repeat) -> None:
         """Say what the repeat gave, how many have ended, and how long the others will take."""
         ended, planned = sweep.count("ok", "failed"), len(sweep.repeats)
-        left = sweep.left_s()
+        left = sweep.waiting_s()
         time_left = f", about {duration(left)} left" if left and ended < planned else ""
         self.say(f"{repeat_line(sweep, repeat)}  ({ended} of {planned}{time_left})")
 

@@ -34,6 +34,12 @@ class Live:
         self._sweep: Sweep | None = None
         self._repeat: Repeat | None = None
         self._log: Path | None = None
+        self._expected_s: float | None = None
+        # what changes only as repeats begin and end
+        self._grid: Table | None = None
+        self._count = ""
+        self._running = ""
+        self._waiting_s: float | None = None
         self._live = RichLive(console=self._console, auto_refresh=False)
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -47,11 +53,14 @@ class Live:
     def begin(self, sweep: Sweep, repeat: Repeat, log: Path) -> None:
         """Show the repeat as running."""
         self._sweep, self._repeat, self._log = sweep, repeat, log
+        self._expected_s = sweep.expected_s(repeat)
+        self._sum_up(sweep)
         self._draw()
 
     def end(self, sweep: Sweep, repeat: Repeat) -> None:
         """Show what the repeat gave."""
         self._repeat = None
+        self._sum_up(sweep)
         self._draw()
 
     def say(self, text: str) -> None:
@@ -65,6 +74,15 @@ class Live:
             self._clock.join()
             self._live.update(self._view())
             self._live.stop()
+
+    def _sum_up(self, sweep: Sweep) -> None:
+        """Work out what stays the same until the next repeat begins or ends."""
+        with self._lock:
+            self._grid = self._table(sweep)
+            self._count = f"{sweep.count('ok', 'failed')} of {len(sweep.repeats)} repeats"
+            self._waiting_s = sweep.waiting_s()
+            repeat = self._repeat
+            self._running = f"; {sweep.label(repeat)}, repeat {repeat.number}" if repeat else ""
 
     def _draw(self) -> None:
         if not self._clock:
@@ -85,11 +103,11 @@ class Live:
             Text(f"✓ {stage}", style="dim") for stage in self._stages[-4:-1]
         ]
         parts += [Text(f"{'✓' if self._sweep else '▸'} {stage}") for stage in self._stages[-1:]]
-        if self._sweep:
-            parts += [self._grid(self._sweep), self._now(self._sweep)]
+        if self._grid:
+            parts += [self._grid, self._now()]
         return Group(*parts)
 
-    def _grid(self, sweep: Sweep) -> Table:
+    def _table(self, sweep: Sweep) -> Table:
         """A row a cell: a mark for each repeat, and the figures of the last one that ended."""
         table = Table.grid(padding=(0, 2))
         cells = [*sweep.cells().items()]
@@ -108,16 +126,16 @@ class Live:
             table.add_row(Text(f"… {len(cells) - room} more cells", style="dim"))
         return table
 
-    def _now(self, sweep: Sweep) -> Text:
+    def _now(self) -> Text:
         """How many repeats have ended, what is running, and the time that is left."""
-        text = f"{sweep.count('ok', 'failed')} of {len(sweep.repeats)} repeats"
-        repeat = self._repeat
-        if repeat:
-            expected = sweep.expected_s(repeat)
-            text += f"; {sweep.label(repeat)}, repeat {repeat.number}: {duration(repeat.so_far_s)}"
-            text += f" of about {duration(expected)}" if expected else ""
+        text, left = self._count + self._running, self._waiting_s
+        if self._repeat:
+            so_far = self._repeat.so_far_s
+            text += f": {duration(so_far)}"
+            if self._expected_s:
+                text += f" of about {duration(self._expected_s)}"
+                left = (left or 0.0) + max(0.0, self._expected_s - so_far)
             text += _handed_out(self._log)
-        left = sweep.left_s()
         return Text(text + (f"; about {duration(left)} left" if left else ""), style="bold")
 
 

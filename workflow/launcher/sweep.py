@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,23 +94,30 @@ class Sweep:
         """The label of a repeat's cell."""
         return _label(repeat.cell, self._naming())
 
-    def left_s(self) -> float | None:
-        """Seconds until the last repeat ends, by the repeats so far; None before any has ended."""
-        left = 0.0
-        for repeat in self.repeats.values():
-            if repeat.state in ("waiting", "running"):
-                expected = self.expected_s(repeat)
-                if expected is None:
-                    return None
-                gone = repeat.so_far_s if repeat.state == "running" else 0.0
-                left += max(0.0, expected - gone)
-        return left
+    def waiting_s(self) -> float | None:
+        """How long the repeats take that have not been started, by those that have ended in this
+        call: of the same cell, else all of them. None before any has.
+        """
+        waiting = [repeat for repeat in self.repeats.values() if repeat.state == "waiting"]
+        times, whole = self._times()
+        if waiting and whole is None:
+            return None
+        return sum(times.get(str(repeat.cell), whole or 0.0) for repeat in waiting)
 
     def expected_s(self, repeat: Repeat) -> float | None:
-        """How long a repeat takes, by those of its cell in this call, else by all of them."""
-        times = [(r.cell, r.took_s) for r in self.repeats.values() if r.took_s and r.state == "ok"]
-        alike = [took_s for cell, took_s in times if cell == repeat.cell]
-        return _mean(alike or [took_s for _, took_s in times])
+        """How long a repeat takes, likewise."""
+        times, whole = self._times()
+        return times.get(str(repeat.cell), whole)
+
+    def _times(self) -> tuple[dict[str, float], float | None]:
+        """The mean time of the repeats of each cell, and of all."""
+        each: dict[str, list[float]] = {}
+        for repeat in self.repeats.values():
+            if repeat.took_s and repeat.state == "ok":
+                each.setdefault(str(repeat.cell), []).append(repeat.took_s)
+        every = [took_s for times in each.values() for took_s in times]
+        means = {cell: sum(times) / len(times) for cell, times in each.items()}
+        return means, sum(every) / len(every) if every else None
 
     def _naming(self) -> list[str]:
         values: dict[str, set[str]] = {}
@@ -124,11 +131,6 @@ def _label(cell: Cell, names: list[str]) -> str:
     return ", ".join(
         f"{name} {cell[name]}" if name != "model" else str(cell[name]) for name in names
     )
-
-
-def _mean(times: Iterable[float]) -> float | None:
-    each = list(times)
-    return sum(each) / len(each) if each else None
 
 
 def _figures(result: Mapping[str, Any]) -> Figures:
