@@ -71,6 +71,14 @@ def test_a_job_without_a_word_is_named(tmp_path):
     assert failures.text(1, 1, None).splitlines()[-1] == "It ended without a message."
 
 
+def test_after_ctrl_c_no_repeat_is_blamed(tmp_path):
+    failures = Failures()
+    word = "Terminating processes on user request, this might take some time."
+    failures.emit(logging.LogRecord("snakemake", logging.INFO, "", 0, word, None, None))
+    failures.emit(job_error("run", tmp_path / "no.log"))
+    assert failures.text(2, 12, None) == "Interrupted. 2 of 12 repeats have a result."
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

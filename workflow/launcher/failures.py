@@ -18,6 +18,7 @@ from mls.host.text import one_line
 SWEEP, END = "mls_sweep", "mls_end"
 """Attributes of the workflow's own records: the sweep before it begins, the last text of a failure."""
 
+INTERRUPTED = "Terminating processes on user request"
 MOST_REASONS = 3
 _SENTENCE = re.compile(r"mls [a-z]+: (.+)")
 
@@ -37,9 +38,11 @@ class Failures(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._jobs: dict[str, FailedJob] = {}
+        self._interrupted = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record of a failed job, or of a failed group of jobs."""
+        """Take a record of a failed job, of a failed group of jobs, or of Ctrl-C."""
+        self._interrupted |= str(record.msg).startswith(INTERRUPTED)
         event = getattr(record, "event", None)
         fields = record.__dict__
         jobs = [fields] if event == LogEvent.JOB_ERROR else fields.get("job_error_info", [])
@@ -57,6 +60,8 @@ class Failures(logging.Handler):
         if page:
             lines[0] += f": {page} names the others, which the next call measures"
         lines[0] += "."
+        if self._interrupted:
+            return f"Interrupted. {lines[0]}"
         reasons: dict[str, list[FailedJob]] = {}
         for job in self._jobs.values():
             reasons.setdefault(job.sentence, []).append(job)

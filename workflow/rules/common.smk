@@ -101,6 +101,9 @@ ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), sta
 LINES = {cell_key(line_of(CONFIG, cell)): cell for cell in CELLS}
 MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
 
+FAILURES = Failures()
+logger.addHandler(FAILURES)
+
 try:
     if not Path(CONFIG_JSON).exists():
         write_json(Path(CONFIG_JSON), config)
@@ -118,8 +121,6 @@ try:
         )
         for folder, (cell, repeat) in folders.items():
             sweep.add(cell, repeat, folder)
-        FAILURES = Failures()
-        logger.addHandler(FAILURES)
         logger.info("", extra={SWEEP_RECORD: sweep})
 except UserError as error:
     sys.exit(str(error))
