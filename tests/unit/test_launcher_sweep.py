@@ -87,4 +87,4 @@ def test_the_live_view_shows_cells_marks_and_figures(measured, tmp_path):
     shown = stream.getvalue().rpartition("Probing the server of m")[2]
     assert first.figures.throughput in shown and f"p95 {first.figures.p95}" in shown
     assert "inflight 2" in shown and "✗" in shown
-    assert "2 of 2 repeats" in shown
+    assert "2 of 2 repeats, 1 failed" in shown

@@ -79,7 +79,9 @@ class Live:
         """Work out what stays the same until the next repeat begins or ends."""
         with self._lock:
             self._grid = self._table(sweep)
-            self._count = f"{sweep.count('ok', 'failed')} of {len(sweep.repeats)} repeats"
+            failed = sweep.count("failed")
+            self._count = f"{sweep.count('ok') + failed} of {len(sweep.repeats)} repeats"
+            self._count += f", {failed} failed" if failed else ""
             self._waiting_s = sweep.waiting_s()
             repeat = self._repeat
             self._running = f"; {sweep.label(repeat)}, repeat {repeat.number}" if repeat else ""
