@@ -1,4 +1,5 @@
-# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · test-fresh · test-engines · lint · bench · bench-peers · bench-analysis · clean
+# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] [VERBOSE=1]
+# make report SERVER=http://localhost:8080 [KEY_ENV=VARIABLE] [MODEL=NAME] · test · test-fresh · test-engines · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -6,6 +7,7 @@ PYTHON ?= python3
 CORES ?= all
 CONFIG ?=
 PROFILE ?=
+VERBOSE ?=
 SUITES ?= bookworm trixie
 RUNS ?= report test
 ENGINES ?=
@@ -13,10 +15,22 @@ ENGINES ?=
 AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# To a question (-q) make answers by its exit status, without a line "Error 1" below the sentence that
+# says why. What begins with $(RUN) is run all the same.
+ifeq ($(or $(MAKECMDGOALS),report)$(findstring n,$(firstword -$(MAKEFLAGS))),report)
+MAKEFLAGS += -q
+unexport MAKEFLAGS
+RUN := +
+endif
+
+# $(call typed,NAME): what the command line gives, not a variable that happens to be in the environment
+typed = $(if $(filter command,$(origin $(1))),$($(1)))
+CALL = --cores "$(CORES)" --config "$(CONFIG)" --server "$(call typed,SERVER)" --model "$(call typed,MODEL)" \
+	--key-env "$(call typed,KEY_ENV)" --profile "$(PROFILE)" --verbose "$(VERBOSE)"
 SNAKEMAKE = .venv/bin/snakemake --cores $(CORES) $(if $(PROFILE),--workflow-profile $(PROFILE)) $(if $(CONFIG),--configfile $(CONFIG))
 
 # All that is missing is said before anything is installed
-NEEDS = @PYTHON="$(PYTHON)" sh workflow/scripts/needs.sh python libgomp
+NEEDS = $(RUN)@PYTHON="$(PYTHON)" sh workflow/scripts/needs.sh python libgomp
 
 # $(call elsewhere,FOLDER): set unless the environment was made in this place, which its programs name
 elsewhere = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/built 2>/dev/null)" = "$$(pwd -P)" ] || echo elsewhere)
@@ -25,20 +39,26 @@ elsewhere = $(shell [ -x $(1)/bin/python ] && [ "$$(cat $(1)/built 2>/dev/null)"
 # there is a commit to record
 define venv
 	$(NEEDS) $(if $(wildcard .git),git)
-	rm -rf $(1)
-	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --require-hashes --requirement $(2)
+	$(RUN)@echo "Building $(1)" >&2
+	$(RUN)@rm -rf $(1)
+	$(RUN)@$(PYTHON) -m venv $(1)
+	$(RUN)@$(1)/bin/python workflow/launcher/install.py $(2)
 endef
 
 .NOTPARALLEL:
-.PHONY: report test lint bench bench-peers bench-analysis format schemas locks clean elsewhere
+.PHONY: report call test lint bench bench-peers bench-analysis format schemas locks clean elsewhere
 
-report: .venv/built
-	$(SNAKEMAKE)
+report: call .venv/built
+	$(RUN)@.venv/bin/python workflow/launcher $(CALL)
+
+# What is wrong with the call is said before anything is installed, too
+call:
+	$(if $(wildcard .venv/bin/python),,$(NEEDS))
+	$(RUN)@$(or $(wildcard .venv/bin/python),$(PYTHON)) workflow/launcher/call.py $(CALL)
 
 .venv/built: requirements/launcher.txt $(call elsewhere,.venv)
 	$(call venv,.venv,$<)
-	@pwd -P > $@
+	$(RUN)@pwd -P > $@
 
 .venv-test/built: requirements/dev.txt pyproject.toml $(call elsewhere,.venv-test)
 	$(call venv,.venv-test,$<)
@@ -137,5 +157,5 @@ locks: .venv/built
 	PATH="$(CURDIR)/.venv/bin:$$PATH" requirements/lock.sh
 
 clean:
-	rm -rf .venv .venv-run .venv-test .venv-openmpi .snakemake
+	rm -rf .venv .venv-run .venv-test .venv-openmpi .venv*.log .snakemake
 	find results -mindepth 1 ! -name README.md -delete

@@ -12,7 +12,7 @@ def test_is_a_failure(tmp_path, capfd):
     )  # nothing listens there, and nothing connects
     output = tmp_path / "run"
     output.mkdir()
-    arguments = (config, ["model=far"], 1, None, None, output, None)
+    arguments = (config, ["model=far"], 1, None, None, output)
     assert serve_for(["true"], *arguments) == 1
     assert "no result" in json.loads((output / "failure.json").read_text())["message"]
     (output / "run.json").write_text("{}")

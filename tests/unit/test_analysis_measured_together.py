@@ -11,11 +11,12 @@ from tests.unit.answers import answer_text
 from tests.unit.synthetic import Load, config, table, write_repeat
 
 from mls.analysis.answer import answer
-from mls.analysis.checks.cells.measured_together import duration, measured_together, whens
+from mls.analysis.checks.cells.measured_together import measured_together, whens
 from mls.analysis.study import read_study
 from mls.analysis.tables import cell_rows
 from mls.config.cells import cells, run_order
 from mls.config.decisions import Decision, decision_path, line_of, rules_digest
+from mls.core.units import duration
 from mls.report.pages.page import render
 from mls.report.text.stopping import search_sentences, stops
 

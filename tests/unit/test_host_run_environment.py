@@ -85,6 +85,22 @@ def test_none_is_built_anew_under_a_run(environment):
 def test_an_installer_that_fails_is_one_sentence(environment):
     """uv and pip refuse a lock without hashes before they look for a package."""
     environment.locks[0].write_text("numpy==0.0.1\n")
-    with pytest.raises(UserError, match="could not be built"):
+    with pytest.raises(UserError, match="could not be installed"):
         environment.prepare()
     assert not environment.stamp.exists()
+
+
+def test_no_package_index_is_one_sentence(environment, monkeypatch):
+    environment.locks[0].write_text(f"numpy==2.0.0 --hash=sha256:{64 * '0'}\n")
+    for name, value in {
+        "UV_INDEX_URL": "http://127.0.0.1:9/simple",
+        "UV_NO_CACHE": "1",
+        "UV_NO_CONFIG": "1",
+        "UV_HTTP_RETRIES": "0",
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="no package index can be reached: check the network"):
+        environment.prepare()
+    log = environment.root / ".snakemake" / "mls" / "venv-run.log"
+    assert "127.0.0.1:9" in log.read_text()

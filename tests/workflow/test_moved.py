@@ -11,7 +11,7 @@ import subprocess
 from tests.workflow.checkout import SMALL
 
 ONLY_THE_ENVIRONMENT = {"environment_here": 1}
-ONLY_WHAT_IS_NEW = {"probe": 1, "run": 1, "aggregate": 1, "page": 1}
+ONLY_WHAT_IS_NEW = {"probe": 1, "run": 1, "aggregate": 1, "page": 1, "latest": 1}
 
 
 def at(checkout, folder):

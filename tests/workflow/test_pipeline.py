@@ -14,6 +14,8 @@ from mls.config.parse import load_config
 from mls.host.machine import usable_cores
 from mls.host.pinning import CORES_FOR_EACH_RANK
 
+ALL = {"environment", "model", "probe", "run", "aggregate", "page", "latest"}
+
 
 @pytest.fixture
 def small(checkout):
@@ -105,9 +107,9 @@ def test_changed_settings_measure_again_what_depends_on_them(checkout, small, ch
 @pytest.mark.parametrize(
     ("file", "rules"),
     [
-        ("workflow/mls/load/transport/epoll.py", {"probe", "run", "aggregate", "page"}),
-        ("workflow/mls/report/pages/page.py", {"page"}),
-        ("requirements/run.txt", {"environment", "model", "probe", "run", "aggregate", "page"}),
+        ("workflow/mls/load/transport/epoll.py", {"probe", "run", "aggregate", "page", "latest"}),
+        ("workflow/mls/report/pages/page.py", {"page", "latest"}),
+        ("requirements/run.txt", ALL),
     ],
 )
 def test_changed_code_and_locks_rerun_what_depends_on_them(checkout, small, file, rules):
@@ -133,7 +135,7 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
     assert by_timeout["0.001"]["status"] == "failed"
     assert "timeout" in by_timeout["0.001"]["message"]
     assert "None of 6 requests succeeded" in (checkout.results / "report.html").read_text()
-    assert checkout.plan() == {"run": 1, "aggregate": 1, "page": 1}
+    assert checkout.plan() == {"run": 1, "aggregate": 1, "page": 1, "latest": 1}
 
 
 def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small):

@@ -160,7 +160,7 @@ def commands(checkout):
     assert process.returncode == 0, process.stdout + process.stderr
     matches = re.findall(r"^Shell command: (.*?)\n\[", process.stdout + process.stderr, re.M | re.S)
     lines = [command for command in matches if command.strip() != "None"]
-    assert len(lines) == 6, process.stdout + process.stderr
+    assert len(lines) == 7, process.stdout + process.stderr
     words = []
     for command in lines:
         lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
@@ -187,7 +187,7 @@ def test_every_command_takes_the_place_of_its_shell(odd):
     Below a shell, a page went on rendering for 5 s and more.
     """
     write(odd, "harmless", "http://127.0.0.1:9")
-    assert [command[0] for command in commands(odd)] == ["exec"] * 6
+    assert [command[0] for command in commands(odd)] == ["exec"] * 7
 
 
 def test_a_model_that_the_config_does_not_have_is_one_sentence(odd):

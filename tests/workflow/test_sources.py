@@ -35,9 +35,9 @@ def test_an_edit_to_what_measures_measures_again(complete_checkout, name):
 @pytest.mark.parametrize(
     ("name", "again"),
     [
-        ("report/pages/page.py", {"page"}),
-        ("analysis/checks/steady.py", {"aggregate", "page"}),
-        ("commands/probe.py", {"probe", "page"}),
+        ("report/pages/page.py", {"page", "latest"}),
+        ("analysis/checks/steady.py", {"aggregate", "page", "latest"}),
+        ("commands/probe.py", {"probe", "page", "latest"}),
     ],
 )
 def test_an_edit_to_what_does_not_measure_leaves_the_results(complete_checkout, name, again):

@@ -68,10 +68,6 @@ def serve(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the run: a failure is recorded there.")
     ] = None,
-    probe: Annotated[
-        Path | None,
-        typer.Option(help="Refuse when this file, which `mls probe` writes, is absent."),
-    ] = None,
     die_with_parent: Annotated[
         bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
     ] = False,
@@ -83,7 +79,7 @@ def serve(
         from mls.host.lifetime import die_with_launcher
 
         die_with_launcher()
-    raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output, probe))
+    raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output))
 
 
 @app.command()
@@ -102,6 +98,23 @@ def probe(
     from mls.commands.probe import probe_server
 
     probe_server(server or [], config, model, api_key_env, output)
+
+
+@app.command()
+def init(
+    server: Annotated[str, typer.Argument(help="Root URL of the server.")],
+    model: Annotated[str | None, typer.Option(help="Model name to send.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the API key.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Default: config.yaml in the folder of the results.")
+    ] = None,
+) -> None:
+    """Write a config for a server of your own, by what the server says of itself."""
+    from mls.commands.init import init as write_config
+
+    print(write_config(server, model, api_key_env, output))
 
 
 @app.command(name="next")
@@ -125,27 +138,45 @@ def next_(
 
 
 @app.command()
-def aggregate(config: ConfigFile) -> None:
+def aggregate(
+    config: ConfigFile,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder. Default: the sweep's own, with copies at the top of results."),
+    ] = None,
+) -> None:
     """Gather all repeats into summary.csv and cells.csv."""
+    from mls.analysis.tables import TABLES
     from mls.analysis.tables import aggregate as gather
     from mls.config.parse import load_config
+    from mls.core.sweep_folder import publish, sweep_folder
 
     loaded = load_config(config)
-    gather(loaded, Path(loaded.results))
+    results = Path(loaded.results)
+    gather(loaded, results, output or sweep_folder(results, loaded.name))
+    if not output:
+        publish(results, loaded.name, TABLES)
 
 
 @app.command()
 def report(
     config: ConfigFile,
-    output: Annotated[Path | None, typer.Option(help="Default: report.html in results.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Page. Default: the sweep's own, with a copy at the top of results."),
+    ] = None,
 ) -> None:
-    """Render the page."""
+    """Render the page, and its answer as plain text beside it."""
     from mls.config.parse import load_config
+    from mls.core.sweep_folder import ANSWER, PAGE, publish, sweep_folder
     from mls.report.pages.page import render
 
     loaded = load_config(config)
     results = Path(loaded.results)
-    render(loaded, results, output or results / "report.html")
+    page = output or sweep_folder(results, loaded.name) / PAGE
+    render(loaded, results, page, page.with_name(ANSWER))
+    if not output:
+        publish(results, loaded.name, [PAGE])
 
 
 @app.command()

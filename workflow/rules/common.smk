@@ -10,6 +10,7 @@ from shlex import quote
 from subprocess import CalledProcessError
 
 import pandas as pd
+from snakemake.logging import logger
 from snakemake.utils import Paramspace
 
 ROOT = (
@@ -19,6 +20,9 @@ ROOT = (
 ).resolve()
 sys.path.insert(0, str(ROOT / "workflow"))
 
+from launcher.failures import END, Failures
+from launcher.failures import SWEEP as SWEEP_RECORD
+from launcher.sweep import Sweep
 from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
@@ -27,6 +31,7 @@ from mls.core.digest import data_sha256, file_sha256, sources_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json
 from mls.core.integrity import set_aside_damaged
+from mls.core.sweep_folder import ANSWER, PAGE, has_runs, sweep_folder
 from mls.config.decisions import adaptive, line_of, planned_runs, repeats_of
 from mls.config.cells import (
     axes,
@@ -37,6 +42,7 @@ from mls.config.cells import (
     run_path,
     settings,
 )
+from mls.config.owner import check_owner, record_owner
 from mls.config.parse import parse_config
 from mls.server.weights.model_files import local_sha256
 
@@ -45,11 +51,17 @@ try:
     CELLS = cells(CONFIG)
     settings(CONFIG, CELLS[0], 1).files  # they are there
     LAUNCHER = command(CONFIG.mpi)
+    CONFIG_FILE = Path([*workflow.overwrite_configfiles, "config/config.yaml"][0])
+    if CONFIG_FILE.is_relative_to(Path.cwd()):  # the folder may be moved
+        CONFIG_FILE = CONFIG_FILE.relative_to(Path.cwd())
+    check_owner(CONFIG, CONFIG_FILE)
 except UserError as error:
     # not a WorkflowError, which goes on with lines about this file
     sys.exit(f"Config: {error}")
 
 RESULTS = CONFIG.results
+SWEEP = str(sweep_folder(Path(RESULTS), CONFIG.name))
+LATEST = ["summary.csv", "cells.csv", "summary.parquet", "cells.parquet", "report.html"]
 # Neither a rule's output nor a param: what depends on the config says so in params of its own.
 CONFIG_JSON = f".snakemake/mls/config-{data_sha256(config)[:16]}.json"
 ENVIRONMENT = f"{RESULTS}/environment/environment.json"
@@ -89,17 +101,27 @@ ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), sta
 LINES = {cell_key(line_of(CONFIG, cell)): cell for cell in CELLS}
 MODELS = list(dict.fromkeys(cell["model"] for cell in CELLS))
 
+FAILURES = Failures()
+logger.addHandler(FAILURES)
+
 try:
     if not Path(CONFIG_JSON).exists():
         write_json(Path(CONFIG_JSON), config)
     if workflow.is_main_process:  # a job on another node reads this file, too
-        folders = [
-            Path(RESULTS, "runs", run_path(CONFIG, cell, repeat))
+        folders = {
+            Path(RESULTS, "runs", run_path(CONFIG, cell, repeat)): (cell, repeat)
             for cell, repeats in planned_runs(CONFIG, Path(RESULTS))
             for repeat in repeats
-        ]
-        for damaged in set_aside_damaged(folders):
+        }
+        for damaged in set_aside_damaged([*folders]):
             print(damaged, file=sys.stderr)
+        # what a view shows, and what is said in the end; without a view, an empty line in the log
+        sweep = Sweep(
+            CONFIG.name, Path(SWEEP, PAGE), Path(RESULTS, PAGE), Path(SWEEP, ANSWER)
+        )
+        for folder, (cell, repeat) in folders.items():
+            sweep.add(cell, repeat, folder)
+        logger.info("", extra={SWEEP_RECORD: sweep})
 except UserError as error:
     sys.exit(str(error))
 
@@ -117,6 +139,7 @@ onstart:
     try:
         only_one(Path(".snakemake", "mls", "lock"))
         check_writable(Path(RESULTS))
+        record_owner(CONFIG, CONFIG_FILE)
         if VENV:
             prepare_environment()
     except UserError as error:
@@ -166,6 +189,18 @@ def cell_of(wildcards):
         for cell in CELLS
         if all(str(cell[axis]) == wildcards[axis] for axis in AXES)
     )
+
+
+def passed(wildcards):
+    """No file, once the server of a run's model has passed its probe; the run isn't started before.
+
+    The probe is a checkpoint for this. As an input it would make runs stale whenever it is made
+    anew, and behind `ancient()` Snakemake doesn't look at changed params. A dry run says what would
+    be measured if all probes pass, and a job on another node was started because its own did.
+    """
+    if workflow.is_main_process and not workflow.dryrun:
+        checkpoints.probe.get(model=wildcards.model)
+    return []
 
 
 def run_priority(wildcards):

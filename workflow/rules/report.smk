@@ -1,4 +1,4 @@
-# Tables, the page and the archive.
+# Tables and page of the sweep, and their copies for the last sweep that has results.
 from datetime import UTC, datetime
 
 LAST_STOP = Path(RESULTS, "logs", "last-stop")
@@ -12,19 +12,19 @@ rule aggregate:
         environment=ENVIRONMENT,
     output:
         report(
-            f"{RESULTS}/summary.csv",
+            f"{SWEEP}/summary.csv",
             caption="../report/summary.rst",
             category="Tables",
             labels={"table": "repeats"},
         ),
         report(
-            f"{RESULTS}/cells.csv",
+            f"{SWEEP}/cells.csv",
             caption="../report/cells.rst",
             category="Tables",
             labels={"table": "cells"},
         ),
-        f"{RESULTS}/summary.parquet",
-        f"{RESULTS}/cells.parquet",
+        f"{SWEEP}/summary.parquet",
+        f"{SWEEP}/cells.parquet",
     log:
         f"{RESULTS}/logs/aggregate.log",
     conda:
@@ -35,11 +35,12 @@ rule aggregate:
         source=sources_sha256("core", "config", "analysis"),
         # tables made outside of this rule, by `onerror`, are not what Snakemake believes is there
         stopped=LAST_STOP.read_text() if LAST_STOP.exists() else "never",
+        folder=subpath(output[0], parent=True),
         mls=MLS,
     message:
         "Gathering the tables"
     shell:
-        "exec {params.mls} aggregate --config $MLS_CONFIG > {log:q} 2>&1"
+        "exec {params.mls} aggregate --config $MLS_CONFIG --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule page:
@@ -48,12 +49,13 @@ rule page:
         probes=expand(f"{RESULTS}/probe/{{model}}.json", model=MODELS),
         environment=ENVIRONMENT,
     output:
-        report(
-            f"{RESULTS}/report.html",
+        page=report(
+            f"{SWEEP}/report.html",
             caption="../report/page.rst",
             category="Report",
             labels={"page": "report"},
         ),
+        answer=f"{SWEEP}/answer.txt",
     log:
         f"{RESULTS}/logs/page.log",
     conda:
@@ -64,9 +66,26 @@ rule page:
         baseline=baseline_digest(),
         mls=MLS,
     message:
-        f"Rendering {RESULTS}/report.html"
+        "Rendering the page"
     shell:
-        "exec {params.mls} report --config $MLS_CONFIG > {log:q} 2>&1"
+        "exec {params.mls} report --config $MLS_CONFIG --output {output.page:q} > {log:q} 2>&1"
+
+
+rule latest:
+    input:
+        *rules.aggregate.output,
+        rules.page.output.page,
+    output:
+        # of another sweep, perhaps: they stay if this fails
+        [update(f"{RESULTS}/{name}") for name in LATEST],
+    log:
+        f"{RESULTS}/logs/latest.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output[0], parent=True),
+    shell:
+        "exec cp {input:q} {params.folder:q} > {log:q} 2>&1"
 
 
 onerror:
@@ -75,10 +94,24 @@ onerror:
         write(LAST_STOP, f"{datetime.now(UTC).isoformat()}\n")
     except UserError as error:  # a full disk takes no logs either
         sys.exit(str(error))
-    if any(Path(RESULTS, "runs").rglob("run.json")):
-        shell(
-            "{MLS} aggregate --config $MLS_CONFIG && {MLS} report --config $MLS_CONFIG"
-        )
-        print(
-            f"Some runs failed; {RESULTS}/report.html names them. The next run measures just those."
-        )
+    page = Path(SWEEP, "report.html")
+    if has_runs(Path(RESULTS), CONFIG.name):
+        for command in ("aggregate", "report"):
+            log_file = f"{RESULTS}/logs/{command}-after-failure.log"
+            try:
+                shell("{MLS} {command} --config $MLS_CONFIG > {log_file:q} 2>&1")
+            except CalledProcessError:
+                FAILURES.add(command, Path(log_file))
+    planned = [
+        Path(RESULTS, "runs", run_path(CONFIG, cell, repeat), "run.json")
+        for cell, repeats in planned_runs(CONFIG, Path(RESULTS))
+        for repeat in repeats
+    ]
+    logger.error(
+        FAILURES.text(
+            measured=sum(path.exists() for path in planned),
+            planned=len(planned),
+            page=page if page.exists() else None,
+        ),
+        extra={END: True},
+    )

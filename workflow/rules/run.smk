@@ -3,6 +3,7 @@
 
 rule run:
     input:
+        passed,
         environment=ENVIRONMENT,
         model=f"{RESULTS}/models/{{model}}.json",
     output:
@@ -44,15 +45,12 @@ rule run:
         launch=lambda wildcards, resources: (
             f"{resources.mpi} -n {resources.tasks}" if resources.mpi else ""
         ),
-        # not an input: a new probe alone makes no measurement stale, and `ancient()` is not the
-        # way to say so (a job that runs hides the changed params of all that is below it)
-        probe=f"{RESULTS}/probe/{{model}}.json",
         folder=subpath(output.run, parent=True),
         mls=MLS,
     message:
         f"Measuring {' '.join(f'{axis} {{wildcards.{axis}}}' for axis in AXES)}, repeat {{wildcards.repeat}}"
     shell:
         "exec {params.mls} serve --die-with-parent --config $MLS_CONFIG {params.cell:q}"
-        " --repeat {wildcards.repeat} --output {params.folder:q} --log {log:q}.server --probe {params.probe:q}"
+        " --repeat {wildcards.repeat} --output {params.folder:q} --log {log:q}.server"
         " -- {params.launch} python -m mpi4py -m mls.worker --config $MLS_CONFIG"
         " {params.cell:q} --repeat {wildcards.repeat} --output {params.folder:q} > {log:q} 2>&1"

@@ -24,7 +24,7 @@ rule model:
         "exec {params.mls} model {wildcards.model:q} --config $MLS_CONFIG --output {output:q} > {log:q} 2>&1"
 
 
-rule probe:
+checkpoint probe:
     input:
         environment=ENVIRONMENT,
         model=f"{RESULTS}/models/{{model}}.json",
@@ -32,7 +32,7 @@ rule probe:
         f"{RESULTS}/probe/{{model}}.json",
     log:
         f"{RESULTS}/logs/probe/{{model}}.log",
-    priority: len(ORDER) + 1  # before any run, which refuses to start without it
+    priority: len(ORDER) + 1  # as `model`
     conda:
         "../../environment.yml"
     resources:

@@ -34,14 +34,14 @@ TABLES = ("summary.csv", "summary.parquet", "cells.csv", "cells.parquet")
 PERCENTILES = {f"p{percentile}" for percentile in POOLED_PERCENTILES}
 
 
-def aggregate(config: Config, results: Path) -> None:
-    """Write `summary` and `cells`, `.csv` and `.parquet` each, into the results folder.
+def aggregate(config: Config, results: Path, folder: Path | None = None) -> None:
+    """Write `summary` and `cells`, `.csv` and `.parquet` each, into a folder; default: `results`.
 
     Every repeat and every cell of the config has its row, measured or not.
     Raises `UserError` when the tables can't be written.
     """
     for name, data in tables(read_study(config, results)).items():
-        write(results / name, data)
+        write((folder or results) / name, data)
 
 
 def tables(study: Study) -> dict[str, bytes]:

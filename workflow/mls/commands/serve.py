@@ -29,22 +29,16 @@ def serve_for(
     model: str | None,
     log: Path | None,
     output: Path | None,
-    probe: Path | None,
 ) -> int:
     """Run `command` beside the server that the options describe. Returns the command's exit status.
 
-    output: the run's folder, for a record of a failure. probe: the probe's file, which must exist.
-    Raises `UserError`.
+    output: the run's folder, for a record of a failure. Raises `UserError`.
     """
     if output:
         begin(output)
     os.environ.update(mpi_environment(" ".join(command)))
     os.environ[SERVE_PID] = str(os.getpid())
     try:
-        if probe and not probe.exists():
-            raise UserError(
-                f"{probe} is missing: the server did not pass its probe; the probe's log says why."
-            )
         server, file, alias, cpu_sets = _what_to_serve(config, cell, repeat, model)
         log = log or Path("server.log" if server.engine == "command" else "llama-server.log")
         status = serve(server, file, alias, command, log, pinned=cpu_sets)

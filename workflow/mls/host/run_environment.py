@@ -6,6 +6,7 @@ Snakemake's own dependencies, and `core`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -17,7 +18,8 @@ from typing import Any
 
 from mls.core.digest import PACKAGE, file_sha256
 from mls.core.errors import UserError
-from mls.core.files import read_json
+from mls.core.files import read_json, write
+from mls.host.installers import failure
 from mls.host.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
 from mls.host.lock import shared
 
@@ -82,15 +84,21 @@ class RunEnvironment:
             print(f"Building the run environment {self.folder}", file=sys.stderr, flush=True)
             paths = map(str, (self.root, *self.locks))
             variables = {"PYTHONPATH": str(PACKAGE.parent), LAUNCHER_PID: str(os.getpid())}
-            status = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-m", "mls.host.run_environment", *paths],
                 env=os.environ | variables,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
                 check=False,
-            ).returncode
-            if status:
+            )
+            if process.returncode:
+                log = self.root / ".snakemake" / "mls" / "venv-run.log"
+                with contextlib.suppress(UserError):  # the disk may be full
+                    write(log, process.stdout)
                 raise UserError(
-                    f"The run environment could not be built (exit status {status}): "
-                    "the lines above say why."
+                    failure(f"The run environment {self.folder.name}", process.stdout, str(log))
                 )
 
     def build(self) -> None:

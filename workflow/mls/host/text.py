@@ -1,12 +1,22 @@
-"""Text that the locale can't encode: escaped on output, refused as a file's name."""
+"""Text that a terminal or the locale can't take: foreign texts, output, names of files."""
 
 from __future__ import annotations
 
 import io
 import sys
+import unicodedata
 from pathlib import Path
 
 from mls.core.errors import UserError
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without characters that are commands to a terminal or not to be seen.
+
+    For texts that a server may have written.
+    """
+    visible = (c for c in " ".join(text.split()) if unicodedata.category(c) != "Cf")
+    return "".join(c if c.isprintable() else "�" for c in visible)
 
 
 def take_any_text() -> None:

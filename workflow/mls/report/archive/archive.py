@@ -18,10 +18,11 @@ from mls.core.digest import PACKAGE, data_sha256
 from mls.core.errors import UserError
 from mls.core.files import write
 from mls.core.run_folder import RUN
+from mls.core.sweep_folder import PAGE, sweep_folder
 from mls.report.archive import crate
 from mls.report.archive import manifest as manifests
 from mls.report.archive.coherence import coherence
-from mls.report.archive.manifest import PAGE, Manifest, Partial
+from mls.report.archive.manifest import Manifest, Partial
 from mls.report.pages.inputs import CONFIG, config_data, digests, embedded, input_files
 from mls.report.pages.page import page
 
@@ -41,7 +42,7 @@ def archive(
     It holds RO-Crate metadata, page, tables, run.json and raw records of each planned repeat,
     environment, probes, descriptions of the models (not their weights), the config with its
     defaults, decisions on what to measure, and the lock files in `locks`. The tables are made from
-    the records; so is the page, unless the one in `results` was made from just these. Nothing is
+    the records; so is the page, unless there is one that was made from just these. Nothing is
     compressed and all times are fixed, so the same inputs give the same bytes on any machine.
 
     partial: where planned repeats have no result, pack what there is (and failure.json of those
@@ -100,12 +101,12 @@ def _check_coherence(study: Study, results: Path) -> None:
 
 
 def _page(study: Study, results: Path, made_from: dict[str, str]) -> bytes:
-    """The page in `results` if it has these digests, else a new one."""
-    path = results / PAGE
-    if path.is_file():
-        content = _bytes(path)
-        if embedded(content.decode(errors="replace")) == made_from:
-            return content
+    """The sweep's own page, or the one in `results`, if it has these digests; else a new one."""
+    for path in (sweep_folder(results, study.config.name) / PAGE, results / PAGE):
+        if path.is_file():
+            content = _bytes(path)
+            if embedded(content.decode(errors="replace")) == made_from:
+                return content
     return page(study, results).encode()
 
 

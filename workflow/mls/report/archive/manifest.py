@@ -15,7 +15,6 @@ NAME = "manifest.json"
 VERSION = 2
 """Since version 2 the page has its inputs' digests, and an archive without `partial` is whole."""
 
-PAGE = "report.html"
 DIGEST_LENGTH = 12
 _DEFINING = ("core", "config", "analysis")
 """Layers whose sources determine the figures of given records."""

@@ -18,9 +18,10 @@ from mls.config.decisions import PLAN, adaptive
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 from mls.core.run_folder import RUN
+from mls.core.sweep_folder import PAGE
 from mls.report.archive import manifest as manifests
 from mls.report.archive.coherence import Coherence, apart, coherence
-from mls.report.archive.manifest import PAGE, Manifest, Partial, read_manifest
+from mls.report.archive.manifest import Manifest, Partial, read_manifest
 from mls.report.archive.packed_tables import mismatches
 from mls.report.pages.inputs import CONFIG, digests, embedded
 

@@ -23,6 +23,7 @@ from mls.report.pages.cell_values import cell_values
 from mls.report.pages.comparison import ComparisonView, comparison_view, template_values
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
+from mls.report.pages.plain import plain
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
@@ -91,13 +92,16 @@ class Provenance:
     after: Node | None
 
 
-def render(config: Config, results: Path, output: Path) -> None:
-    """Write the page. The same results give the same bytes.
+def render(config: Config, results: Path, output: Path, answer_file: Path | None = None) -> None:
+    """Write the page, and its answer as plain text. The same results give the same bytes.
 
-    Raises `UserError` when the sweep isn't valid, when the baseline can't be read, and when the
-    page can't be written.
+    Raises `UserError` when the sweep isn't valid, when the baseline can't be read, and when a file
+    can't be written.
     """
-    write(output, page(read_study(config, results), results))
+    study = read_study(config, results)
+    write(output, page(study, results))
+    if answer_file:
+        write(answer_file, plain(study))
 
 
 def page(study: Study, results: Path) -> str:

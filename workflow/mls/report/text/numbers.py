@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from mls.analysis.intervals import Estimate
+if TYPE_CHECKING:  # the launcher's environment, which shows figures as well, lacks its libraries
+    from mls.analysis.intervals import Estimate
 
 NARROW = "\u202f"
 """Narrow no-break space: between a figure and its unit, and between thousands."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from mls.analysis.checks.cells.measured_together import apart, duration
+from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.study import Study
 from mls.config.decisions import Decision, line_of
+from mls.core.units import duration
 
 REASONS = {
     "width": "interval as narrow as asked",

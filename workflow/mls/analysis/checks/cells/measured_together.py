@@ -14,6 +14,7 @@ from mls.analysis.repeats import Repeat
 from mls.config.cells import Cell
 from mls.config.sections.checks import Checks
 from mls.core.run_result import RunResult, Verdict
+from mls.core.units import duration
 
 ALIKE = 0.25
 """Cells are measured together when at most this share of one's repeats lies in other sittings than
@@ -24,7 +25,6 @@ _HELP = (
     "so what differs may be the machine: measure all in one go (--forcerun run), or one of the earlier "
     "cells anew beside the later ones (delete its folders below runs)."
 )
-_MINUTE_S, _HOUR_MIN, _DAY_H = 60, 60, 24
 
 
 @dataclass(frozen=True, order=True)
@@ -222,17 +222,3 @@ def _distance(when: When, usual: When, others: str) -> str:
 
 def _others(count: int) -> str:
     return f"{count} other cell{'' if count == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """A duration for people: `45 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    if seconds < _MINUTE_S:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / _MINUTE_S)
-    if minutes < _HOUR_MIN:
-        return f"{minutes} min"
-    if minutes < _DAY_H * _HOUR_MIN:
-        large, small = divmod(minutes, _HOUR_MIN)
-        return f"{large} h {small} min" if small else f"{large} h"
-    large, small = divmod(round(minutes / _HOUR_MIN), _DAY_H)
-    return f"{large} d {small} h" if small else f"{large} d"

@@ -1,0 +1,82 @@
+"""`make report SERVER=…`: a server of one's own, without a file to write."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from tests.conftest import Reply, http_server
+from tests.servers.honest import HonestServer
+
+from mls.config.parse import load_config
+
+
+def launch(checkout, *options):
+    """`make report` below make, which would build `.venv` first."""
+    return subprocess.run(
+        [sys.executable, "workflow/launcher", "--cores", "2", *options],
+        cwd=checkout.folder,
+        capture_output=True,
+        text=True,
+        timeout=800,
+        check=False,
+    )
+
+
+def test_init_asks_a_llama_server_what_it_is(complete_checkout, tmp_path):
+    model = complete_checkout.results / "models" / "smollm2.gguf"
+    path = tmp_path / "own.yaml"
+    python = f"{sys.executable} -m mls init $MLS_SERVER --output {path}"
+    process = complete_checkout.mls(
+        "serve", "--model", str(model), "--log", str(tmp_path / "log"), "--", "sh", "-c", python
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.stdout.strip() == str(path)
+    config = load_config(path)
+    assert [*config.models] == ["smollm2"]
+    assert config.sweep["inflight"][:4] == [1, 2, 4, 8]
+    assert config.name == config.server.url.removeprefix("http://").replace(":", "-")
+
+
+def test_a_sweep_by_its_address_alone(complete_checkout):
+    """The config is made, may be edited, and is used again as it is."""
+    with HonestServer() as server:
+        port = server.server_address[1]
+        url = f"http://127.0.0.1:{port}"
+        folder = complete_checkout.results / "sweeps" / f"127.0.0.1-{port}"
+        assert complete_checkout.mls("init", url).stdout.strip() == str(
+            (folder / "config.yaml").relative_to(complete_checkout.folder)
+        )
+        data = yaml.safe_load((folder / "config.yaml").read_text())
+        data["run"] = {"rounds": 2, "iters": 2, "max_tokens": 4}
+        data["sweep"]["inflight"] = [1, 2]
+        data["repeats"] = 1
+        edited = yaml.safe_dump(data)
+        (folder / "config.yaml").write_text(edited)
+        process = launch(complete_checkout, "--server", url)
+        assert process.returncode == 0, process.stdout + process.stderr
+        assert (folder / "config.yaml").read_text() == edited
+        assert (folder / "report.html").read_bytes() == (
+            complete_checkout.results / "report.html"
+        ).read_bytes()
+        process = launch(complete_checkout, "--server", url, "--model", "another")
+    assert process.returncode == 1
+    assert "is of another server, model or key" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_server_that_refuses_is_one_sentence(complete_checkout, status):
+    refusal = Reply(b'{"error": {"message": "not for you"}}', status)
+    paths = ("/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/props")
+    with http_server(dict.fromkeys(paths, refusal)) as server:
+        process = launch(complete_checkout, "--server", server.url)
+    said = process.stderr.splitlines()
+    assert process.returncode == 1 and len(said) == 1, said
+    assert said[0].startswith("mls init: ") and server.url in said[0]
+
+
+def test_mls_init_of_a_server_that_is_not_there(complete_checkout):
+    process = complete_checkout.mls("init", "http://127.0.0.1:9")
+    assert process.returncode == 1
+    assert "can't be reached: connection refused" in process.stderr
+    assert not (complete_checkout.results / "sweeps" / "127.0.0.1-9").exists()
