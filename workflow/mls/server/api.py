@@ -164,8 +164,8 @@ class ServerApi:
                 )
             if reply.status_code < requests.codes.ok:
                 raise UserError(
-                    f"{where} sends an interim reply first (HTTP {reply.status_code}), behind "
-                    "which the probe can't look: have it, or what is between, send none."
+                    f"{where} switches to another protocol (HTTP {reply.status_code}), which no "
+                    "request asks for: not a completion server; check the URL."
                 )
             if not reply.ok:
                 text = f"{where} refused a request with HTTP {reply.status_code}: {self._http.words(reply)}"

@@ -18,6 +18,7 @@ from mls.protocol.request import Target, sample_headers
 from mls.protocol.values import loads, plain
 from mls.server.access import key_advice, without_password
 from mls.server.http.deadline import within
+from mls.server.http.interim import look_behind_interim_replies
 from mls.server.http.trust import TrustingAdapter, tls_context
 
 _KEY_STATUSES = frozenset({401, 403})
@@ -52,6 +53,7 @@ class ServerHttp:
         self._timeout_s = timeout_s
         self._answering: set[str] = set()
         self._silent: set[str] = set()
+        look_behind_interim_replies()
         self._session = requests.Session()
         # `access` chooses proxies, and the config names keys: neither comes from the environment
         self._session.trust_env = False
