@@ -28,7 +28,6 @@ _ERROR_CHARACTERS = 200
 """Length at which the text of an error is cut."""
 
 _READ_OF_ERROR = 64 * 1024
-_OK = 200
 _THOUGHTS = ("thinking", "reasoning")
 _SIDES = ("prompt", "completion")
 _LONGEST_FIELD = len(b"event:")
@@ -123,7 +122,7 @@ def read_reply(
     text) of the error that ended it. secret: keys to hide in errors (see `Reply.hide`).
     """
     reply = Reply(secret=secret)
-    if status and status != _OK:
+    if status and not _is_success(status):
         if failure is not None:
             reply.fail(*failure)
         reply.fail(f"http_{status}", words_of_error(b"".join(piece for piece, _ in pieces)))
@@ -150,6 +149,10 @@ def read_reply(
     elif reply.streamed and not reply.complete:
         reply.fail(CUT, "the stream ended without finish_reason and [DONE]")
     return reply
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def words_of_error(body: bytes) -> str:
@@ -259,7 +262,7 @@ def _take_embeddings(reply: Reply, data: Any) -> None:
 
 
 def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
-    """(reasoning; answer, with the names and arguments of tool calls) of a choice."""
+    """(reasoning; answer, with the names and arguments of tool calls, or a refusal) of a choice."""
     holder = choice.get("delta") or choice.get("message")
     if not isinstance(holder, dict):
         return "", choice["text"] if isinstance(choice.get("text"), str) else ""
@@ -277,6 +280,7 @@ def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
         function = call.get("function")
         if isinstance(function, dict):
             parts += [text_of(function.get("name")), text_of(function.get("arguments"))]
+    parts.append(text_of(holder.get("refusal")))
     return reasoning, "".join(parts)
 
 
