@@ -101,7 +101,8 @@ class ServerApi:
             if self._metrics_url
             else self._http.optional(self._routed(path))
         )
-        text = "" if reply is None else reply.content.decode(errors="replace")
+        page = b"" if reply is None else self._http.without_key(reply.content)
+        text = page.decode(errors="replace")
         return read_metrics(text, model) or None
 
     def info(self, path: str) -> dict[str, Any]:
