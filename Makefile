@@ -1,4 +1,4 @@
-# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · test-fresh · lint · bench · bench-peers · bench-analysis · clean
+# make report [CONFIG=config/sweeps/….yaml] [PROFILE=profiles/slurm] · test · test-fresh · test-engines · lint · bench · bench-peers · bench-analysis · clean
 .DEFAULT_GOAL := report
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
@@ -8,6 +8,7 @@ CONFIG ?=
 PROFILE ?=
 SUITES ?= bookworm trixie
 RUNS ?= report test
+ENGINES ?=
 # Most tests wait for processes: two files at a time
 AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -86,6 +87,17 @@ test-fresh:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y debootstrap >/dev/null; } || \
 		{ echo "The fresh roots need debootstrap: sudo apt-get install debootstrap" >&2; exit 1; }
 	$(PYTHON) -m tests.fresh --suites $(SUITES) --runs $(RUNS) $(if $(TESTS),--tests "$(TESTS)") $(if $(FRESH),--keep "$(FRESH)")
+
+# The pipeline against real engines, each in an environment of its own below build/engines: gigabytes,
+# and many minutes. ENGINES: names of some of them, by default all (tests/engines/catalogue.py)
+.PHONY: test-engines nginx
+nginx:
+	@command -v nginx >/dev/null 2>&1 || [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1 || \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y nginx-light >/dev/null; } || \
+		echo "nginx can't be installed: sudo apt-get install nginx-light" >&2
+
+test-engines: .venv-test/built nginx
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" PYTHONPATH=workflow .venv-test/bin/python -m tests.engines $(ENGINES)
 
 # Compiler and yardstick of the benchmarks, when this is Debian or Ubuntu and we may install them
 .PHONY: bench-tools

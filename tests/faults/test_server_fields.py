@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from mls.commands.outcome import Outcome
+from mls.config.cells import cells, settings
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.protocol.request import OPTIONAL, body_fields, without
+from mls.protocol.request import OPTIONAL, Target, body_fields, without
 from mls.server.api import ServerApi
-from mls.server.fields import refused_fields
+from mls.server.fields import refused_fields, with_counts
 from mls.server.probe import probe
 
 CHAT = "/v1/chat/completions"
@@ -91,3 +93,100 @@ def test_the_probe_says_what_is_left_out(make_server: Any, reply: Any) -> None:
     answer = probe(config, "m", config.server.addresses[0])
     assert answer.refused == sorted(fields)
     assert any(re.search("refuses cache_prompt, min_tokens", text) for text in answer.warnings)
+
+
+class Chunky:
+    """Streams replies of several tokens a chunk, and counts in each chunk when asked to."""
+
+    def __init__(self, reply: Any, a_chunk: int, takes: bool = True) -> None:
+        self.options: list[Any] = []
+        self._reply, self._a_chunk, self._takes = reply, a_chunk, takes
+
+    def __call__(self, request: Any) -> Any:
+        body = json.loads(request.body)
+        options = body.get("stream_options") or {}
+        self.options.append(options)
+        if "continuous_usage_stats" in options and not self._takes:
+            return self._reply(b'{"error": "extra_forbidden: continuous_usage_stats"}', 422)
+        tokens, events = body["max_tokens"], []
+        if not body["stream"]:
+            return self._reply(json.dumps(WHOLE | {"usage": self._usage(tokens)}).encode())
+        for sent in range(self._a_chunk, tokens + self._a_chunk, self._a_chunk):
+            chunk: dict[str, Any] = {"choices": [{"delta": {"content": "Hi"}}]}
+            if options.get("continuous_usage_stats"):
+                chunk["usage"] = self._usage(min(sent, tokens))
+            events.append(chunk)
+        events[-1]["choices"][0]["finish_reason"] = "length"
+        events.append({"choices": [], "usage": self._usage(tokens)})
+        text = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+        return self._reply(f"{text}data: [DONE]\n\n".encode(), kind="text/event-stream")
+
+    @staticmethod
+    def _usage(tokens: int) -> dict[str, int]:
+        return {"prompt_tokens": 9, "completion_tokens": tokens}
+
+
+def options_of(server: Chunky, make_server: Any, **keys: Any) -> Any:
+    """`stream_options` of a run's requests."""
+    run = with_counts(ServerApi(make_server({CHAT: server}).url), Run(**keys), "m")
+    return body_fields(run, "m").get("stream_options")
+
+
+COUNTING = {"include_usage": True, "continuous_usage_stats": True}
+PLAIN = {"include_usage": True}
+
+
+def test_counts_are_asked_for_where_chunks_hold_several_tokens(
+    make_server: Any, reply: Any
+) -> None:
+    assert options_of(Chunky(reply, 4), make_server) == COUNTING
+    server = Chunky(reply, 1)
+    assert options_of(server, make_server) == PLAIN
+    assert server.options == [PLAIN]  # a front end with enough to do gets no more of it
+
+
+def test_counts_that_a_server_refuses_or_does_not_give_are_not_asked_for(
+    make_server: Any, reply: Any
+) -> None:
+    assert options_of(Chunky(reply, 4, takes=False), make_server) == PLAIN
+
+    class Deaf(Chunky):
+        def __call__(self, request: Any) -> Any:
+            request.body = request.body.replace(b"continuous_usage_stats", b"unknown_to_it")
+            return super().__call__(request)
+
+    assert options_of(Deaf(reply, 4), make_server) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"request_extra": {"stream_options": PLAIN}},
+        {"request_extra": {"stream_options": None}},
+        {"stream": False},
+        {"endpoint": "/v1/embeddings"},
+        {"endpoint": "/completion"},
+    ],
+    ids=lambda keys: str(next(iter(keys.values()))),
+)
+def test_what_counts_are_none_of_is_not_tried(make_server: Any, reply: Any, keys: Any) -> None:
+    server = Chunky(reply, 4)
+    before = body_fields(Run(**keys), "m").get("stream_options")
+    assert options_of(server, make_server, **keys) == before
+    assert server.options == []
+
+
+def test_the_probe_says_that_chunks_hold_several_tokens(make_server: Any, reply: Any) -> None:
+    for a_chunk, says in ((4, True), (1, False)):
+        url = make_server({CHAT: Chunky(reply, a_chunk)}).url
+        config = parse_config({"models": {"m": {}}, "server": {"url": url}})
+        texts = probe(config, "m", url).warnings
+        assert any("hold several tokens" in text for text in texts) == says
+
+
+def test_all_ranks_of_a_run_ask_for_what_rank_0_decided(make_server: Any, reply: Any) -> None:
+    target = Target(make_server({CHAT: Chunky(reply, 4)}).url)
+    config = parse_config({"models": {"m": {"served_as": "m"}}, "server": {"url": target.url}})
+    outcome = Outcome(config, settings(config, cells(config)[0], 1), 1, [target], None)
+    _, _, run = outcome.introduce([ServerApi(target)])
+    assert body_fields(run, "m")["stream_options"] == COUNTING

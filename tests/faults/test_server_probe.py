@@ -73,6 +73,21 @@ def test_plain_server_passes(make_server: Any, chat: Any, models: Any) -> None:
     assert answer.warnings == []
 
 
+def test_each_path_of_a_server_s_state_is_asked_once(
+    make_server: Any, chat: Any, models: Any, reply: Any
+) -> None:
+    answers = {CHAT: chat, "/v1/models": models}
+    llama_cpp = {"/props": reply(b'{"total_slots": 1}'), "/slots": reply(b"[]")}
+    for server in (make_server(answers), make_server(answers | llama_cpp)):
+        probe_of(server)
+        paths = [request.path for request in server.seen]
+        assert {path: paths.count(path) for path in ("/props", "/slots", "/v1/models")} == {
+            "/props": 1,
+            "/slots": 1,
+            "/v1/models": 1,
+        }
+
+
 def test_all_servers_are_asked_and_what_they_differ_in_is_warned_of(
     make_server: Any, chat: Any, models: Any, reply: Any
 ) -> None:

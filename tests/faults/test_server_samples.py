@@ -11,11 +11,14 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.conftest import Reply, http_server
+from tests.servers.router import MODEL, Router
 from tests.unit.engine_pages import answer
 
 from mls.config.sections.server import Server
 from mls.core.record import TELEMETRY
+from mls.server.api import ServerApi
 from mls.server.telemetry import samples as module
+from mls.server.telemetry.figures import BUSY, LoadFigures
 from mls.server.telemetry.samples import SOCKET_VARIABLE, collect, sampling
 
 METRICS = b"# TYPE llamacpp:requests_processing gauge\nllamacpp:requests_processing 3\nother 5\n"
@@ -110,6 +113,54 @@ def test_a_router_is_asked_for_the_model_and_waited_for(export):
         export(variables)
         rows = samples_with("metrics")
     assert {row["name"] for row in rows if row["source"] == "metrics"} == {"requests_processing"}
+
+
+def slots_of(*busy: bool) -> Reply:
+    return Reply(
+        json.dumps([{"id": i, "is_processing": one} for i, one in enumerate(busy)]).encode()
+    )
+
+
+def test_busy_slots_are_sampled_where_there_are_no_metrics(export):
+    with (
+        http_server({"/slots": slots_of(True, False, True)}) as http,
+        sampling(Server(), [http.url], []) as variables,
+    ):
+        export(variables)
+        rows = samples_with("slots")
+    assert {(r["name"], r["value"]) for r in rows if r["source"] == "slots"} == {("busy", 2.0)}
+
+
+def figures(http, times: int, model: str | None = None) -> tuple[list[dict | None], list[str]]:
+    """(some samples, the paths that they asked)."""
+    server = LoadFigures(ServerApi(http.url), model)
+    before = len(http.seen)
+    samples = [server.sample() for _ in range(times)]
+    return samples, [request.path for request in http.seen[before:]]
+
+
+def test_slots_are_left_alone_where_metrics_have_them(make_server):
+    http = make_server({"/metrics": Reply(METRICS), "/slots": slots_of(True)})
+    busy = {"llamacpp:requests_processing": 3.0}
+    assert figures(http, 3) == ([busy] * 3, ["/metrics"] * 3)
+
+
+def test_a_sample_is_one_request_and_what_failed_once_is_not_asked_again(make_server):
+    pages = iter([slots_of(True), Reply(b"{}", 500)])
+    http = make_server({"/slots": lambda _: next(pages, slots_of(True))})
+    samples, paths = figures(http, 5)
+    assert samples == [{}, {BUSY: 1.0}, None, None, None]
+    assert paths == ["/metrics", "/slots", "/slots"]
+
+
+def test_a_router_without_metrics_has_slots_once_it_has_loaded_the_model(make_server):
+    router = Router("unloaded")
+    answers = {k: v for k, v in router.answers.items() if not k.startswith("/metrics")}
+    server = LoadFigures(ServerApi(make_server(answers).url), MODEL)
+    assert [server.sample() for _ in range(3)] == [{}] * 3
+    router.state = "loaded"
+    samples = [server.sample() for _ in range(4)]
+    assert samples[-2:] == [{BUSY: 0.0}] * 2
 
 
 def test_samples_of_another_host_are_of_another_clock(export, monkeypatch):

@@ -13,7 +13,14 @@ from tests.unit.request_parser import ParsedRequest
 
 from mls.config.sections.run import Run
 from mls.protocol import request as request_module
-from mls.protocol.request import RequestBuilder, Target, body_fields, salts, without
+from mls.protocol.request import (
+    RequestBuilder,
+    Target,
+    body_fields,
+    counting,
+    salts,
+    without,
+)
 
 
 def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):
@@ -92,6 +99,15 @@ def test_fields_of_each_endpoint():
     whole = orjson.loads(request_to(stream=False).body)
     assert whole["stream"] is False and "stream_options" not in whole
     assert request_to(stream=False).headers["Accept"] == "application/json"
+
+
+@pytest.mark.parametrize("extra", [{}, {"stream_options": {"include_usage": True}}])
+def test_options_of_a_stream_go_with_streams_alone(extra):
+    """vLLM refuses them elsewhere, as in the requests before the load that are not streamed."""
+    run = Run(stream=False, request_extra=extra)
+    assert "stream_options" not in body_fields(run, "m")
+    assert "stream_options" not in body_fields(counting(run), "m")
+    assert "stream_options" in body_fields(counting(run).model_copy(update={"stream": True}), "m")
 
 
 def test_fields_follow_the_config():

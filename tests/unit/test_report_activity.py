@@ -10,8 +10,10 @@ from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 from tests.unit.telemetry import POST, telemetry
 
 from mls.analysis.repeat.gpu import PostFacts
+from mls.analysis.repeat.server_figures import COURSES
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells
+from mls.protocol.engines.registry import PROFILES
 
 CARD = {
     "memory_used_mib": 2200.0,
@@ -75,3 +77,68 @@ def test_why_there_was_no_post_processing_is_said(tmp_path):
 def test_without_telemetry_there_is_no_section(tmp_path):
     sweep = results(tmp_path, None)
     assert SECTION not in page(sweep, tmp_path)
+
+
+def section_of(html):
+    section = html[html.index(SECTION) :]
+    return section[: section.index("</section>")]
+
+
+VLLM = {
+    "metrics": {
+        "num_requests_running": lambda s: 3.0 if s < 1 else 4.0,
+        "num_requests_waiting": 12.0,
+        "kv_cache_usage_perc": lambda s: 0.25 + min(max(s, 0), 1) / 4,
+        "num_preemptions_total": lambda s: 5.0 + max(s, 0) // 1,
+    }
+}
+
+
+def test_the_server_s_course_is_drawn_and_its_maxima_are_in_the_tables(tmp_path):
+    sweep = results(tmp_path, HOST | VLLM)
+    section = section_of(page(sweep, tmp_path))
+    for words in (
+        "requests running: 3.",
+        " on average, 4.00 at most",
+        "requests waiting: 12.0 on average, 12.0 at most",
+        "KV cache share in use: 0.",
+        " on average, 0.500 at most",
+        "preemptions since the start",
+        "KV cache",
+        "share at most",
+    ):
+        assert words in section, words
+    aggregate(sweep, tmp_path)
+    with (tmp_path / "cells.csv").open() as stream:
+        cell = next(csv.DictReader(stream))
+    assert [float(cell[f"server.{name}_max"]) for name in ("running", "waiting")] == [4.0, 12.0]
+    assert float(cell["server.kv_use_max"]) == 0.5
+
+
+def test_what_the_server_does_not_say_of_its_load_is_absent(tmp_path):
+    """A llama-server without `/metrics` has its busy slots; one with it has a queue, too."""
+    sweep = results(tmp_path, HOST | {"slots": {"busy": 2.0}})
+    section = section_of(page(sweep, tmp_path))
+    assert "requests running: 2.00 on average, 2.00 at most" in section
+    for word in ("waiting", "Waiting", "KV cache", "reemptions"):
+        assert word not in section, word
+    aggregate(sweep, tmp_path)
+    with (tmp_path / "cells.csv").open() as stream:
+        cell = next(csv.DictReader(stream))
+    assert (cell["server.running_max"], cell["server.waiting_max"]) == ("2.0", "")
+
+
+def test_samples_before_and_after_the_load_are_not_its_maximum(tmp_path):
+    peak_before = {"metrics": {"requests_processing": lambda s: 9.0 if s < 0 else 1.0}}
+    sweep = results(tmp_path, peak_before)
+    aggregate(sweep, tmp_path)
+    with (tmp_path / "cells.csv").open() as stream:
+        assert {cell["server.running_max"] for cell in csv.DictReader(stream)} == {"1.0"}
+
+
+def test_no_name_in_the_telemetry_stands_for_two_figures():
+    names = [
+        {name.removeprefix(profile.prefix) for profile in PROFILES for name in getattr(profile, f)}
+        for f in COURSES
+    ]
+    assert len(set().union(*names)) == sum(map(len, names)) > len(COURSES)

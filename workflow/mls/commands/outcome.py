@@ -38,7 +38,7 @@ from mls.server.access import without_password
 from mls.server.api import ServerApi
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
 from mls.server.engine.facts import with_version
-from mls.server.fields import refused_fields
+from mls.server.fields import refused_fields, with_counts
 from mls.server.http.session import RefusedError
 from mls.server.several import pooled
 from mls.server.state import state_or_error
@@ -74,6 +74,7 @@ class Outcome:
         self._host: dict[str, Any] = {}
         self._served_as: str | None = None
         self._left_out: tuple[str, ...] = ()
+        self._run = settings.run
         self._notes: tuple[str, ...] = ()
         self._cold_load_s: float | None = None
         path = run_path(config, settings.cell, settings.repeat)
@@ -83,10 +84,10 @@ class Outcome:
     @property
     def salted(self) -> bool:
         """Whether each request has a `cache_salt` of its own; a llama.cpp of ours needs none."""
-        return not self._is_our_llama_cpp and salts(without(self._settings.run, self._left_out))
+        return not self._is_our_llama_cpp and salts(self._run)
 
-    def introduce(self, apis: list[ServerApi]) -> tuple[str | None, str, tuple[str, ...]]:
-        """(model name to send, run id, fields that the server refuses).
+    def introduce(self, apis: list[ServerApi]) -> tuple[str | None, str, Run]:
+        """(model name to send, run id, the run with the fields of requests that the server takes).
 
         The name is the config's, else the first server's; None sends none. Raises `UserError`.
         """
@@ -97,7 +98,9 @@ class Outcome:
         if not self._is_our_llama_cpp:  # It takes all fields
             try:
                 self._cold_load_s = router.enter(apis, settings.run, self._served_as)
-                self._left_out = refused_fields(api, self._settings.run, self._served_as)
+                self._left_out = refused_fields(api, settings.run, self._served_as)
+                self._run = without(settings.run, self._left_out)
+                self._run = with_counts(api, self._run, self._served_as)
             except RefusedError as error:
                 models = models or api.models()
                 name = str(settings.cell["model"])
@@ -106,7 +109,7 @@ class Outcome:
                 ) from None
             except UserError:  # Too busy, or down: the load retries its own requests
                 pass
-        return self._served_as, self._run_id, self._left_out
+        return self._served_as, self._run_id, self._run
 
     def prepare(self, notes: tuple[str, ...]) -> None:
         """Tell the user, and the record, what there is to say of the workload's files."""
@@ -244,7 +247,7 @@ class Outcome:
             workload={
                 "endpoint": settings.run.endpoint,
                 "prompts": settings.workload.kind,
-                "body": body_fields(without(settings.run, self._left_out), self._served_as),
+                "body": body_fields(self._run, self._served_as),
                 "left_out": list(self._left_out),
                 "salted": self.salted,
                 "notes": list(self._notes),

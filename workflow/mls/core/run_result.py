@@ -87,6 +87,13 @@ class ServerSide(Part):
     preemptions: int | None = Field(
         None, description="Requests put back during the run to make room for others."
     )
+    running_max: float | None = Field(
+        None, description="Most requests at work, of the samples during the load (one a second)."
+    )
+    waiting_max: float | None = Field(None, description="Most requests in its queue, likewise.")
+    kv_use_max: float | None = Field(
+        None, description="Highest share of the KV cache in use, likewise."
+    )
 
 
 class RankCost(Part):

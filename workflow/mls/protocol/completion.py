@@ -42,6 +42,10 @@ _BROKEN_OFF = ("error", "abort")
 """Finish reasons of engines and gateways for a reply that failed."""
 
 
+MOST_A_CHUNK = 1.25
+"""The most tokens a chunk, on average, for which the first chunk is assumed to have one token."""
+
+
 @dataclass(slots=True)
 class Reply:
     """The parsed reply.

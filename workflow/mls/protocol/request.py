@@ -300,8 +300,11 @@ def sample_body(run: Run, served_as: str | None, text: str, salted: bool) -> dic
 
 
 def with_extra(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, updated with those of `run.request_extra`; a null there leaves a field out."""
-    extra = run.request_extra
+    """The fields, updated with those of `run.request_extra`; a null there leaves a field out.
+
+    Options of a stream go with streams alone: vLLM refuses them elsewhere.
+    """
+    extra = run.request_extra if run.stream else run.request_extra | {"stream_options": None}
     return {
         name: value for name, value in (fields | extra).items() if extra.get(name, 0) is not None
     }
@@ -310,6 +313,13 @@ def with_extra(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
 def without(run: Run, names: Iterable[str]) -> Run:
     """The run with requests that lack these fields; see `length_fields` for `max_tokens`."""
     return run.model_copy(update={"request_extra": run.request_extra | dict.fromkeys(names)})
+
+
+def counting(run: Run) -> Run:
+    """The run with requests that ask for a count of tokens in each chunk, in vLLM's words."""
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    extra = run.request_extra | {"stream_options": options}
+    return run.model_copy(update={"request_extra": extra})
 
 
 def salts(run: Run) -> bool:

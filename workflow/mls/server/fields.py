@@ -1,15 +1,19 @@
-"""The optional fields of a request that a server refuses: strict servers refuse unknown ones."""
+"""The optional fields of a request: those that a server refuses, and those that make it say more."""
 
 from __future__ import annotations
 
 import re
 
 from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.protocol.completion import MOST_A_CHUNK, Reply
 from mls.protocol.prompts import prompt
-from mls.protocol.request import OPTIONAL, sample_body, without
+from mls.protocol.request import OPTIONAL, body_fields, counting, sample_body, without
 from mls.server.api import BodyRefusedError, ServerApi
 
 _SEED, _WORDS = 0, 4
+SAMPLE_TOKENS = 16
+"""Tokens of a reply that shows how many a chunk has."""
 
 
 def refused_fields(api: ServerApi, run: Run, served_as: str | None) -> tuple[str, ...]:
@@ -33,6 +37,36 @@ def refused_fields(api: ServerApi, run: Run, served_as: str | None) -> tuple[str
             names += matches
 
 
+def with_counts(
+    api: ServerApi, run: Run, served_as: str | None, sample: Reply | None = None
+) -> Run:
+    """The run, its requests asking for a count of tokens in each chunk where TPOT hinges on that.
+
+    That is where the chunks of a single request hold several tokens, as with speculative decoding,
+    and the server counts them when asked. Others aren't asked: their chunks would be longer for
+    nothing, at the cost of a front end that may have too much to do as it is. sample: the server's
+    reply to such a request, where the caller has it. Raises `UserError` as `ServerApi.complete`
+    does.
+    """
+    is_users_own = "stream_options" in run.request_extra
+    if is_users_own or "stream_options" not in body_fields(run, served_as):
+        return run
+    if not _hold_several(sample or _try(api, run, served_as, SAMPLE_TOKENS)):
+        return run
+    try:
+        reply = _try(api, counting(run), served_as, SAMPLE_TOKENS)
+    except UserError:
+        return run
+    return run if reply.first_chunk_tokens is None else counting(run)
+
+
+def _hold_several(reply: Reply) -> bool:
+    """Whether the first chunk may have several tokens, by the chunks that follow."""
+    if not reply.streamed or reply.first_chunk_tokens is not None or not reply.completion_tokens:
+        return False
+    return reply.completion_tokens - 1 > MOST_A_CHUNK * (len(reply.chunk_reads) - 1)
+
+
 def _one_by_one(
     api: ServerApi, run: Run, served_as: str | None, names: tuple[str, ...], rest: list[str]
 ) -> tuple[str, ...]:
@@ -53,7 +87,7 @@ def _removable(run: Run, served_as: str | None) -> list[str]:
     return [name for name in OPTIONAL if name in body and name not in run.request_extra]
 
 
-def _try(api: ServerApi, run: Run, served_as: str | None) -> None:
-    short = run.model_copy(update={"max_tokens": 1})
+def _try(api: ServerApi, run: Run, served_as: str | None, tokens: int = 1) -> Reply:
+    short = run.model_copy(update={"max_tokens": tokens})
     body = sample_body(short, served_as, prompt(_SEED, 0, _WORDS), salted=True)
-    api.complete(run.endpoint, body, run.timeout_s)
+    return api.complete(run.endpoint, body, run.timeout_s)

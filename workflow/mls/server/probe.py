@@ -17,11 +17,11 @@ from mls.server import model_list, router
 from mls.server.access import target_of, without_password
 from mls.server.api import ServerApi
 from mls.server.context_length import check_context, slots_warning
-from mls.server.fields import refused_fields
+from mls.server.fields import refused_fields, with_counts
 from mls.server.model_list import ListedModel
 from mls.server.probe_result import Cache, Probe, Reply
 from mls.server.several import differing
-from mls.server.state import snapshot
+from mls.server.state import Answers, snapshot
 from mls.server.tokenizer import prompt_counter
 
 _SEED = 0
@@ -68,10 +68,14 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
     models = api.models()
     served_as = first.served_as or model_list.model_to_ask_for(models, first.run)
     try:
-        cold_load_s = router.enter([api], first.run, served_as)
+        props = api.props()
+        cold_load_s = router.enter_one(api, props, first.run, served_as)
     except UserError as error:
         raise model_list.explain(error, model, first.served_as, served_as, models) from None
-    state = snapshot(api, served_as)
+    if router.is_router(props):  # the model's own from here on
+        props = api.props()
+    slots = api.slots()
+    state = snapshot(api, served_as, Answers(props, slots, models))
     tokens, is_exact = _prompt_tokens(api, points, served_as)
     check_context(config, points, tokens, state["ctx_per_slot"])
 
@@ -92,12 +96,16 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         tokens = {words: number + extra for words, number in tokens.items()}
         check_context(config, points, tokens, state["ctx_per_slot"])
 
+    counting = any(
+        with_counts(api, run, served_as, sample) is not run
+        for run, (_, sample) in zip(runs, replies[1::2], strict=True)
+    )
     cache = Cache(cache_prompt=runs[0].cache_prompt, cached_tokens=last.cached_tokens)
     answers = {
         "/health": state["health"],
         "/v1/models": models,
-        "/props": api.props(),
-        "/slots": api.slots(),
+        "/props": props,
+        "/slots": slots,
         "/metrics": state["metrics"],
         "/tokenize": is_exact or None,
         **{reply.endpoint: reply for reply, _ in replies},
@@ -124,6 +132,7 @@ def probe(config: Config, model: str, url: str, servers: int = 1) -> Probe:
         cache=cache,
         warnings=[
             *_left_out(refusals),
+            *_count_warnings(counting),
             *slots_warning(config, points, state["slots"], servers),
             *_proxy_warnings(target.proxy),
             *_load_warnings(cold_load_s),
@@ -228,6 +237,15 @@ def _left_out(refusals: dict[str, tuple[str, ...]]) -> list[str]:
         if len(others) < len(names):
             texts.append(f"{endpoint} refuses max_tokens: max_completion_tokens is sent instead.")
     return texts
+
+
+def _count_warnings(counting: bool) -> list[str]:
+    if not counting:
+        return []
+    return [
+        "Its chunks hold several tokens, so ITL is not the time of one; runs have it count them in "
+        "each chunk (continuous_usage_stats), for TPOT."
+    ]
 
 
 def _warnings(

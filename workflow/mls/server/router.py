@@ -26,37 +26,39 @@ def enter(apis: Sequence[ServerApi], run: Run, served_as: str | None) -> float |
     is in no figure of a run. Raises `UserError` as `ServerApi.complete` does, and when a router
     doesn't load models by itself.
     """
-    times = [_enter(api, run, served_as) for api in apis] if served_as else []
+    times = [enter_one(api, api.props(), run, served_as) for api in apis] if served_as else []
     loads = [load_s for load_s in times if load_s is not None]
     return sum(loads) if loads else None
 
 
-def follow(api: ServerApi, model: str) -> bool:
-    """Whether the server is a router, whose state is from now on asked for that model."""
-    if _router_props(api) is None:
-        return False
-    api.route(model)
-    return True
-
-
-def _enter(api: ServerApi, run: Run, served_as: str) -> float | None:
-    props = _router_props(api)
-    if props is None:
+def enter_one(
+    api: ServerApi, props: dict[str, Any] | None, run: Run, served_as: str | None
+) -> float | None:
+    """`enter` of one server, whose `/props` were asked for already."""
+    if not served_as or not is_router(props):
         return None
     entry = entry_of(served_as, api.models() or [])
     load_s = None
     if entry is None or not entry.loaded:
         begin = time.monotonic()
-        _load(api, run, served_as, by_itself=props.get("models_autoload") is not False)
+        by_itself = props is not None and props.get("models_autoload") is not False
+        _load(api, run, served_as, by_itself=by_itself)
         load_s = time.monotonic() - begin
     api.route(served_as)
     return load_s
 
 
-def _router_props(api: ServerApi) -> dict[str, Any] | None:
-    """The `/props` of a router; None of any other server."""
-    props = api.props()
-    return props if props is not None and props.get("role") == _ROLE else None
+def follow(api: ServerApi, model: str) -> bool:
+    """Whether the server is a router, whose state is from now on asked for that model."""
+    if not is_router(api.props()):
+        return False
+    api.route(model)
+    return True
+
+
+def is_router(props: dict[str, Any] | None) -> bool:
+    """Whether `/props` are a router's."""
+    return props is not None and props.get("role") == _ROLE
 
 
 def _load(api: ServerApi, run: Run, served_as: str, *, by_itself: bool) -> None:

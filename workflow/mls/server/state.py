@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from mls.core.errors import UserError
@@ -17,14 +18,26 @@ _SETTLE_S = 2.0
 _SETTLE_EVERY_S = 0.05
 
 
-def snapshot(api: ServerApi, model: str | None = None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Answers:
+    """What the paths that a state is made of answered; None for one that didn't."""
+
+    props: dict[str, Any] | None
+    slots: list[dict[str, Any]] | None
+    models: list[ListedModel] | None
+
+
+def snapshot(
+    api: ServerApi, model: str | None = None, answers: Answers | None = None
+) -> dict[str, Any]:
     """The server's state, as taken before and after each run. Raises `UserError`.
 
-    model: the name in the requests. `engine`: name of its profile. `metrics`: name → figure, as
-    `read_metrics` has them; null where the server has none of its engine.
+    model: the name in the requests. answers: where the caller has them, else the server is asked.
+    `engine`: name of its profile. `metrics`: name → figure, as `read_metrics` has them; null where
+    the server has none of its engine.
     """
-    props, slots = api.props(), api.slots()
-    models = api.models() if props is None and slots is None else None
+    answers = answers or _answers(api)
+    props, slots, models = answers.props, answers.slots, answers.models
     profile, metrics = _identity(api, props, slots, models, model)
     busy = None if slots is None else sum(bool(slot.get("is_processing")) for slot in slots)
     return {
@@ -50,6 +63,12 @@ def settled(api: ServerApi, model: str | None = None) -> dict[str, Any]:
         if not at_work or time.monotonic() > deadline:
             return state
         time.sleep(_SETTLE_EVERY_S)
+
+
+def _answers(api: ServerApi) -> Answers:
+    props, slots = api.props(), api.slots()
+    # llama.cpp says all of it there
+    return Answers(props, slots, api.models() if props is None and slots is None else None)
 
 
 def _identity(

@@ -72,15 +72,14 @@ def series(telemetry: pa.Table) -> dict[tuple[str, str], Series]:
 def summarize_cards(
     table: pa.Table,
     post: PostFacts | None,
-    telemetry: pa.Table | None,
+    by_name: dict[tuple[str, str], Series],
     span_ns: tuple[int, int] | None,
     tokens: int,
 ) -> Gpu | None:
     """`summary.gpu`; None when there is neither a card nor post-processing.
 
-    table: the run's records. span_ns: first start and last end. tokens: completion tokens.
+    table: the run's records. by_name: its telemetry, see `series`. span_ns: first start and last end. tokens: completion tokens.
     """
-    by_name = series(telemetry) if telemetry is not None else {}
     cards = sorted({source for source, _ in by_name if source.startswith("gpu")})
     cards = [c for c in cards if _in_use(c, by_name, post)] or cards
     if post is None and not cards:

@@ -11,11 +11,9 @@ import pyarrow as pa
 from mls.analysis.repeat.columns import Bools, Floats, Ints64, floats, ints, lists, succeeded
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_MS
+from mls.protocol.completion import MOST_A_CHUNK
 
 PERCENTILES = (50, 90, 95, 99)
-
-MOST_A_CHUNK = 1.25
-"""The most tokens a chunk, on average, for which the first chunk is assumed to have one token."""
 
 LEAST_CERTAIN = 0.95
 """Share of the replies whose TPOT must be known for their mean to stand for all of them."""

@@ -1,13 +1,18 @@
-"""The server's own figures of a run: the growth of its counters and histograms."""
+"""The server's own figures of a run: the growth of its counters and histograms, and its course."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mls.analysis.repeat.gpu import Series
 from mls.protocol.engines.profile import Figure, Profile
-from mls.protocol.engines.registry import by_samples
+from mls.protocol.engines.registry import PROFILES, by_samples
 
 Metrics = dict[str, float]
+
+COURSES = ("running", "waiting", "kv_use", "preemptions")
+"""Figures of a profile whose course during load is known from the telemetry."""
 
 
 @dataclass(frozen=True)
@@ -65,3 +70,36 @@ class ServerFigures:
         if tokens and ours and ours.keys() == means.keys():
             ours["itl_ms"] = tokens[0]
         return ours
+
+
+def courses(telemetry: Mapping[tuple[str, str], Series]) -> dict[str, Series]:
+    """Figure of `COURSES` → its samples, of those that the telemetry has.
+
+    telemetry: (source, name) → series. Requests that run are llama.cpp's busy slots where it has no
+    `/metrics`.
+    """
+    by_figure = {}
+    for figure in COURSES:
+        keys = [("metrics", name) for name in _names(figure)]
+        if figure == "running":
+            keys.append(("slots", "busy"))
+        if key := next((key for key in keys if key in telemetry), None):
+            by_figure[figure] = telemetry[key]
+    return by_figure
+
+
+def highest(course: Series | None, span_ns: tuple[int, int] | None) -> float | None:
+    """The highest sample of a course during the load; None without any."""
+    if course is None or span_ns is None:
+        return None
+    inside = course.between(*span_ns).value
+    return float(inside.max()) if len(inside) else None
+
+
+def _names(figure: str) -> list[str]:
+    """What engines call a figure, without their prefixes, as the telemetry has it."""
+    return [
+        name.removeprefix(profile.prefix)
+        for profile in PROFILES
+        for name in getattr(profile, figure)
+    ]

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded, total
-from mls.analysis.repeat.gpu import PostFacts, summarize_cards
+from mls.analysis.repeat.gpu import PostFacts, Series, series, summarize_cards
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
-from mls.analysis.repeat.server_figures import ServerFigures
+from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
 from mls.core.run_result import (
     Client,
     Inflight,
@@ -66,6 +66,7 @@ def summarize(
         over_time = timeline(table, facts.inflight if facts.steady else None)
     course, window = over_time.in_flight, over_time.window
     wall_ns = int(course.at_ns[-1] - course.at_ns[0]) if len(course.at_ns) else 0
+    by_name = series(facts.telemetry) if facts.telemetry is not None else {}
     values = dict(samples(table) if distributions is None else distributions)
     tokens = total(ints(table, "completion_tokens"), ok)
     request_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
@@ -90,7 +91,7 @@ def summarize(
             achieved_time_weighted=course.mean(*window) if window else None,
             max=course.max,
         ),
-        server=_server(table, ok, facts),
+        server=_server(table, ok, facts, by_name, _span_ns(course)),
         client=Client(
             cpu_s=sum(rank.cpu_s for rank in facts.per_rank),
             busiest_rank_cpu_fraction=max((r.cpu_fraction for r in facts.per_rank), default=0.0),
@@ -99,7 +100,7 @@ def summarize(
             merged_chunks=int(lists(table, "chunk_merged").values.sum()),
             per_rank=facts.per_rank,
         ),
-        gpu=summarize_cards(table, facts.post, facts.telemetry, _span_ns(course), tokens or 0),
+        gpu=summarize_cards(table, facts.post, by_name, _span_ns(course), tokens or 0),
         **{name: distribution(array) for name, array in values.items()},
     )
 
@@ -188,7 +189,14 @@ def _share(start: Ints, stop: Ints, begin: int, end: int) -> Floats:
     return np.clip(inside, 0, None) / np.maximum(stop - start, 1)
 
 
-def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
+def _server(
+    table: pa.Table,
+    ok: Bools,
+    facts: RunFacts,
+    telemetry: dict[tuple[str, str], Series],
+    span_ns: tuple[int, int] | None,
+) -> ServerSide:
+    course = courses(telemetry)
     prompts, cached_tokens = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
     prompt = (
         prompts.values - cached_tokens.values
@@ -209,6 +217,9 @@ def _server(table: pa.Table, ok: Bools, facts: RunFacts) -> ServerSide:
         busy_slots=_busy_slots(server.before, server.after),
         deferred=server.gauge(server.profile.waiting),
         preemptions=server.growth(server.profile.preemptions),
+        running_max=highest(course.get("running"), span_ns),
+        waiting_max=highest(course.get("waiting"), span_ns),
+        kv_use_max=highest(course.get("kv_use"), span_ns),
         **times,
     )
 

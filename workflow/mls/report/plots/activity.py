@@ -1,12 +1,14 @@
-"""Activity of host and cards during a run: a drawing for each model, and the cards' figures."""
+"""Activity of host, cards and server during a run: drawings for each model, and their figures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from mls.analysis.repeat.gpu import Series
+from mls.analysis.repeat.server_figures import courses
 from mls.analysis.study import CellResult, Study
 from mls.core.units import NS_PER_S
 from mls.report.pages.rows import Column, Row, table
@@ -26,7 +28,12 @@ _OF_CARDS = (
     ("memory_used_mib", "GPU memory\nMiB"),
     ("power_w", "GPU power\nW"),
 )
+_AT_WORK = ("running", "waiting")
 _COLUMNS = (
+    Column("Running", "at most", "server.running_max"),
+    Column("Waiting", "at most", "server.waiting_max"),
+    Column("KV cache", "share at most", "server.kv_use_max"),
+    Column("Preemptions", "a repeat", "server.preemptions"),
     Column("GPU busy", "%", "gpu.utilization.mean"),
     Column("GPU memory", "MiB", "gpu.memory_used_mib.max"),
     Column("of the server", "MiB", "gpu.server_memory_mib.max"),
@@ -40,8 +47,23 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
+class _Line:
+    """One line of a panel. source, figure: its name in texts and data."""
+
+    source: str
+    figure: str
+    series: Series
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    lines: list[_Line]
+
+
+@dataclass(frozen=True)
 class Activity:
-    """The section on host and cards; its lists are empty where nothing was sampled."""
+    """The section on host, cards and server; its lists are empty where nothing was sampled."""
 
     plots: list[Plot]
     columns: list[Column]
@@ -51,13 +73,18 @@ class Activity:
 
 
 def activity(study: Study, axes: list[str]) -> Activity:
-    """The section, with a drawing of each model's cell of the highest inflight.
+    """The section, with drawings of each model's cell of the highest inflight.
 
     axes: names of the axes in the table's rows. Call it within `svg.style`.
     """
     columns = [c for c in _COLUMNS if any(c.metric in cell.estimates for cell in study.cells)]
     names = list(dict.fromkeys(str(cell.cell["model"]) for cell in study.cells))
-    drawings = [_drawing(f"activity{i}", study, name) for i, name in enumerate(names)]
+    cells = [(i, cell) for i, name in enumerate(names) if (cell := _cell(study, name))]
+    drawings = [
+        _drawing(f"{name}{i}", study, cell, *parts(cell))
+        for name, parts in (("activity", _machine), ("server-load", _server))
+        for i, cell in cells
+    ]
     return Activity(
         plots=[plot for plot in drawings if plot],
         columns=columns,
@@ -72,51 +99,82 @@ def _reasons(study: Study) -> list[str]:
     return list(dict.fromkeys(post.reason for post in posts if post and post.reason))
 
 
-def _drawing(name: str, study: Study, model: str) -> Plot | None:
+def _cell(study: Study, model: str) -> CellResult | None:
+    """The model's cell of the highest inflight, of those with telemetry."""
     cells = [c for c in study.cells if c.cell["model"] == model and c.telemetry]
-    if not cells:
-        return None
-    cell = max(cells, key=lambda one: int(one.cell["inflight"]))
-    zero = min(int(one.at_ns[0]) for one in cell.telemetry.values())
+    return max(cells, key=lambda one: int(one.cell["inflight"]), default=None)
+
+
+def _machine(cell: CellResult) -> tuple[str, list[_Panel]]:
+    """(title, panels) of host and cards."""
     cards = sorted({source for source, _ in cell.telemetry if source.startswith("gpu")})
-    rows = [key for key in _OF_CARDS if any((card, key[0]) in cell.telemetry for card in cards)]
-    figure, grid = panels(1 + len(rows), 1.1)
-    texts = [_lines(grid[0], cell, [(source, "cpu") for source in _CPU], zero)]
-    grid[0].set_ylabel("CPU\ncores", rotation=0, ha="right", va="center")
+    figures = (
+        ("cpu", "CPU\ncores", list(_CPU)),
+        *((key, title, cards) for key, title in _OF_CARDS),
+    )
+    panels_ = [
+        _Panel(
+            title,
+            [
+                _Line(source, key, cell.telemetry[source, key])
+                for source in sources
+                if (source, key) in cell.telemetry
+            ],
+        )
+        for key, title, sources in figures
+    ]
+    return "Host and cards" if cards else "Host", [panel for panel in panels_ if panel.lines]
+
+
+def _server(cell: CellResult) -> tuple[str, list[_Panel]]:
+    """(title, panels) of the server's own figures; no panels where it says none."""
+    course = courses(cell.telemetry)
+    at_work = [_Line("requests", key, course[key]) for key in _AT_WORK if key in course]
+    panels_ = [_Panel("Requests", at_work)]
+    if use := course.get("kv_use"):
+        panels_.append(_Panel("KV cache\nshare", [_Line("KV cache", "share in use", use)]))
+    if (put_back := course.get("preemptions")) and np.ptp(put_back.value):
+        since = Series(put_back.at_ns, put_back.value - put_back.value[0])
+        panels_.append(_Panel("Preemptions", [_Line("preemptions", "since the start", since)]))
+    return "The server's load", [panel for panel in panels_ if panel.lines]
+
+
+def _drawing(
+    name: str, study: Study, cell: CellResult, title: str, panels_: list[_Panel]
+) -> Plot | None:
+    if not panels_:
+        return None
+    zero = min(int(one.at_ns[0]) for one in cell.telemetry.values())
+    figure, grid = panels(len(panels_), 1.1)
+    texts = [_draw(axes, panel, zero) for axes, panel in zip(grid, panels_, strict=True)]
     legend(figure, grid[0])
-    for axes, (key, title) in zip(grid[1:], rows, strict=True):
-        texts.append(_lines(axes, cell, [(card, key) for card in cards], zero))
-        axes.set_ylabel(title, rotation=0, ha="right", va="center")
     grid[-1].set_xlabel("s")
     grid[-1].set_xlim(left=0)
-    title = "Host and cards" if cards else "Host"
-    where = label(cell, study.varying or ["model"])
-    keys = [(source, "cpu") for source in _CPU] + [(card, key) for key, _ in rows for card in cards]
     values = [
-        (source, key, round((int(at) - zero) / NS_PER_S, 3), float(value))
-        for source, key in keys
-        if (source, key) in cell.telemetry
-        for at, value in zip(
-            cell.telemetry[source, key].at_ns, cell.telemetry[source, key].value, strict=True
-        )
+        (one.source, one.figure, round((int(at) - zero) / NS_PER_S, 3), float(value))
+        for panel in panels_
+        for one in panel.lines
+        for at, value in zip(one.series.at_ns, one.series.value, strict=True)
     ]
     data = as_csv(("source", "figure", "s", "value"), values)
     drawing = inline(figure, name, title, " ".join(texts))
+    where = label(cell, study.varying or ["model"])
     return Plot(f"{title}, {where}", "One repeat.", drawing, name, data)
 
 
-def _lines(axes: Axes, cell: CellResult, keys: list[tuple[str, str]], zero: int) -> str:
+def _draw(axes: Axes, panel: _Panel, zero: int) -> str:
     texts = []
-    for i, key in enumerate(key for key in keys if key in cell.telemetry):
-        one: Series = cell.telemetry[key]
+    for i, one in enumerate(panel.lines):
         axes.plot(
-            (one.at_ns - zero) / NS_PER_S,
-            one.value,
+            (one.series.at_ns - zero) / NS_PER_S,
+            one.series.value,
             color=line(i % COLORS),
             linestyle=DASHES[i % len(DASHES)],
             lw=1.1,
-            label=key[0],
+            label=one.figure if one.source == "requests" else one.source,
         )
-        texts.append(f"{key[0]} {key[1]}: {number(float(one.value.mean()))} on average.")
+        mean, most = (number(float(x)) for x in (one.series.value.mean(), one.series.value.max()))
+        texts.append(f"{one.source} {one.figure}: {mean} on average, {most} at most.")
+    axes.set_ylabel(panel.title, rotation=0, ha="right", va="center")
     axes.set_ylim(bottom=0)
     return " ".join(texts)

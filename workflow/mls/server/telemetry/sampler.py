@@ -1,6 +1,6 @@
 """The sampler: one process a host, beside the ranks. `python -m mls.server.telemetry.sampler`.
 
-It samples cards, host and processes at 5 Hz and the server's `/metrics` at 1 Hz, keeps the samples
+It samples cards, host and processes at 5 Hz and the server's own figures at 1 Hz, keeps the samples
 in memory, and sends them to each client of its socket.
 """
 
@@ -23,16 +23,15 @@ from mls.core.errors import UserError
 from mls.gpu.telemetry import Cards
 from mls.host.machine import clock_id
 from mls.host.usage.activity import Activity
-from mls.protocol.engines.registry import GENERIC, by_owners, by_samples
-from mls.server import router
+from mls.protocol.engines.registry import by_samples
 from mls.server.access import target_of
 from mls.server.api import ServerApi
-from mls.server.model_list import owners
 from mls.server.several import summed
+from mls.server.telemetry.figures import BUSY, LoadFigures
 
 EVERY_S = 0.2
-METRICS_EVERY_S = 1.0
-_METRICS_TIMEOUT_S = 5
+FIGURES_EVERY_S = 1.0
+_FIGURES_TIMEOUT_S = 5
 _OF_HISTOGRAMS = ("_sum", "_count")
 
 
@@ -84,45 +83,29 @@ def sample(listener: socket.socket, activity: Activity, samples: Samples) -> Non
                     client.sendall(samples.as_json())
 
 
-def watch_metrics(apis: list[ServerApi], samples: Samples, model: str | None = None) -> None:
-    """Sample `/metrics`, summed over the servers, until a server proves to have none.
+def watch_figures(servers: list[LoadFigures], samples: Samples) -> None:
+    """Sample the servers' own figures, summed over them, until one proves to have none.
 
-    model: of servers that have several, the one whose figures are sampled. A router has none of it
-    until it has loaded the model. Sums and counts of histograms are left out: they are taken before
-    and after a run.
+    Sums and counts of histograms are left out: they are taken before and after a run.
     """
-    paths = [_path(api) for api in apis]
-    routed = [_is_routed(api, model) for api in apis]
     while True:
-        try:
-            each = [api.metrics(path, model) for api, path in zip(apis, paths, strict=True)]
-        except UserError:  # Busy, or gone
-            each = [{}]
-        if None in each and not any(routed):
+        each = [server.sample() for server in servers]
+        if None in each:
             return
-        metrics = summed(each) or {}
-        prefix = by_samples(metrics).prefix
+        figures = summed(each) or {}
+        prefix = by_samples(figures).prefix
         at_ns = time.monotonic_ns()
-        for name, value in metrics.items():
-            if name.startswith(prefix) and not name.endswith(_OF_HISTOGRAMS):
+        for name, value in figures.items():
+            if name == BUSY:
+                samples.add(at_ns, "slots", "busy", value)
+            elif name.startswith(prefix) and not name.endswith(_OF_HISTOGRAMS):
                 samples.add(at_ns, "metrics", name.removeprefix(prefix), value)
-        time.sleep(METRICS_EVERY_S)
+        time.sleep(FIGURES_EVERY_S)
 
 
-def _path(api: ServerApi) -> str:
-    """Path of the server's metrics by what it is."""
-    try:
-        return by_owners(owners(api.models())).metrics_path
-    except UserError:
-        return GENERIC.metrics_path
-
-
-def _is_routed(api: ServerApi, model: str | None) -> bool:
-    """Whether the server is a router, which is asked for the model's figures from now on."""
-    try:
-        return model is not None and router.follow(api, model)
-    except UserError:
-        return False
+def watch(apis: list[ServerApi], samples: Samples, model: str | None) -> None:
+    """`watch_figures` of servers that are yet to be told apart by what they say."""
+    watch_figures([LoadFigures(api, model) for api in apis], samples)
 
 
 def main() -> int:
@@ -136,11 +119,11 @@ def main() -> int:
         server, run = Server(**parameters["server"]), Run(transport="requests")
         targets = [target_of(url, server, run) for url in parameters["urls"]]
         apis = [
-            ServerApi(target, _METRICS_TIMEOUT_S, metrics_url=server.metrics_url)
+            ServerApi(target, _FIGURES_TIMEOUT_S, metrics_url=server.metrics_url)
             for target in targets
         ]
         arguments = (apis, samples, parameters["model"])
-        threading.Thread(target=watch_metrics, args=arguments, daemon=True).start()
+        threading.Thread(target=watch, args=arguments, daemon=True).start()
     sample(listener, Activity(parameters["below"], parameters["engines"]), samples)
     return 0
 
