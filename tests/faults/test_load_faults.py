@@ -8,6 +8,7 @@ from tests.faults.driving import assert_good, both, only, rows
 from tests.faults.failures import FAILURES
 from tests.servers.behaviours import (
     BODY,
+    INTERIM,
     UNFRAMED_HEAD,
     drips_its_head,
     once,
@@ -202,11 +203,13 @@ def test_several_chunks_in_one_send_are_marked_merged():
         (reply(BODY, content_type="text/event-stream"), False),
         (reply(BODY, content_type="Text/Event-Stream; charset=utf-8"), False),
         (chunked(*events(), connection="close"), True),
-        (b"HTTP/1.1 100 Continue\r\n\r\n" + chunked(*events()), False),
+        (INTERIM[0] + chunked(*events()), False),
+        (INTERIM[1] + chunked(*events()), False),
+        (b"".join(INTERIM) + chunked(*events()), False),
         (chunked(BODY.replace(b"\n", b"\r\n")), False),
         (chunked(b": ping\n\n", *events()[:2], b"event: x\n: y\n", *events()[2:]), False),
     ],
-    ids=["close", "length", "capitals", "chunked-close", "100", "crlf", "pings"],
+    ids=["close", "length", "capitals", "chunked-close", "100", "103", "several", "crlf", "pings"],
 )
 def test_all_honest_forms_of_a_reply(data, close, transport):
     with Misbehaving(default=sends(data, close)) as server:

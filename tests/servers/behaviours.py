@@ -18,6 +18,14 @@ BODY = b"".join(events())
 HALF_REPLY = stream_head() + chunk(events()[0]) + chunk(events()[1])
 UNFRAMED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
+INTERIM = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\nContent-Encoding: gzip\r\n\r\n",
+    b"HTTP/1.1 102 Processing\r\n\r\n",
+    b"HTTP/1.1 199 Soon\r\nX-Hint: 1\r\n\r\n",
+)
+"""Interim replies. What a head among them says of the reply need not be true."""
+
 
 def once(behave: Behaviour) -> Behaviour:
     """A behaviour on the first attempt of a job, and a good reply on the others."""

@@ -130,6 +130,12 @@ def test_dates_are_seconds_to_the_microsecond(tmp_path_factory, first, gaps_us, 
     assert trace.at_s.tolist() == [us / 1e6 for us in accumulate(gaps_us, initial=0)]
 
 
+@pytest.mark.parametrize("zone", [" UTC", " GMT", "Z", "+00:00", " +00:00"])
+def test_dates_as_databases_write_them(tmp_path, zone):
+    text = f"time\n2023-11-16 18:15:00.1234567{zone}\n2023-11-16 18:15:01.6234567{zone}\n"
+    assert read_trace(trace_load(tmp_path, text)).at_s.tolist() == [0, 1.5]
+
+
 def test_large_timestamps_keep_their_digits(tmp_path):
     text = "time\n1700000000000000000\n1700000000000256000\n"
     trace = read_trace(trace_load(tmp_path, text, time_unit="ns"))

@@ -103,3 +103,11 @@ def test_a_redirect_names_what_to_set(location, words):
     text = redirection(f"http://a:1{CHAT}", location)
     assert text.isprintable()
     assert re.search(words, text)
+
+
+@pytest.mark.parametrize(
+    "location", ["/login?token=s3cret&next=/", "http://me:s3cret@a/v1?key=s3cret"]
+)
+def test_a_redirection_shows_no_key(location):
+    text = redirection("http://a/v1/chat/completions", location)
+    assert "s3cret" not in text and "***" in text

@@ -52,6 +52,17 @@ def test_an_empty_last_usage_does_not_undo_the_counts_before(last: Any) -> None:
     assert_whole(read(data(*chunks, chunk(finish="length", usage=last)) + DONE))
 
 
+@pytest.mark.parametrize("status", [201, 202, 203, 206])
+def test_a_success_under_another_status_is_one(status: int) -> None:
+    body = (data(*STREAM) + DONE).encode()
+    assert_whole(read_reply(status, True, [(body, 0)]))
+    assert read_reply(300, True, [(body, 0)]).error == "http_300"
+
+
+def test_a_refusal_is_text() -> None:
+    assert_whole(read(data(*(thought(refusal=word) for word in WORDS), STREAM[-1]) + DONE))
+
+
 def test_an_empty_fingerprint_is_none() -> None:
     """As of `transformers serve`: the probe would name it as the server's build."""
     chunks = [chunk(word, system_fingerprint="") for word in WORDS]

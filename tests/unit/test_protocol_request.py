@@ -6,6 +6,7 @@ import uuid
 import httptools
 import orjson
 import pytest
+import requests
 from hypothesis import example, given
 from hypothesis import strategies as st
 from tests.unit.request_parser import ParsedRequest
@@ -69,6 +70,14 @@ def test_key_goes_into_the_header_only():
 def test_host_and_path(url, host, path):
     request = request_to(url)
     assert (request.headers["Host"], request.url) == (host, path)
+
+
+@given(st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="#%."), max_size=8))
+def test_the_path_is_as_requests_sends_it(text):
+    run = Run(endpoint=f"/{text}/completions?q=%20{text}")
+    wire = builder("http://a/ü", endpoint=run.endpoint).wire(0)
+    path = requests.Request("POST", f"http://a/ü{run.endpoint}").prepare().path_url
+    assert wire.startswith(f"POST {path} HTTP/1.1\r\n".encode("ascii"))
 
 
 def test_targets():

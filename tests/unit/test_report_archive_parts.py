@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as rules
 from hypothesis import strategies as st
 from tests.unit.synthetic import config, load_of, table, write_repeat, write_results
+from tests.unit.telemetry import telemetry
 
 from mls.config.cells import cells
 from mls.core.errors import UserError
@@ -24,6 +25,7 @@ from mls.report.archive.verification import verify
 SWEEP = {"inflight": [1, 2]}
 REPEAT = "runs/name~synthetic/model~smollm2/inflight~2/ranks~2/repeat~1"
 RUN, REQUESTS = f"{REPEAT}/run.json", f"{REPEAT}/requests.parquet"
+TELEMETRY = f"{REPEAT}/telemetry.parquet"
 ENVIRONMENT = "environment/environment.json"
 RESULTS = (
     "report.html",
@@ -33,8 +35,17 @@ RESULTS = (
     "summary.parquet",
     RUN,
     REQUESTS,
+    TELEMETRY,
 )
 PARTS = ("config.json", *RESULTS, ENVIRONMENT)
+
+
+def measure(sweep, results, seeded):
+    """Write all repeats, with telemetry. seeded: the config whose seed their records are of."""
+    for cell, repeat in itertools.product(cells(sweep), (1, 2)):
+        records = table(load_of(seeded, cell, repeat))
+        samples = telemetry({"host": {"cpu": 0.1 * seeded.seed}}, records.to_pylist())
+        write_repeat(sweep, results, cell, repeat, records, telemetry=samples)
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +54,7 @@ def small_archive(tmp_path_factory):
     results = tmp_path_factory.mktemp("packed")
     sweep = config(sweep=SWEEP)
     write_results(sweep, results)
+    measure(sweep, results, sweep)
     return archive(sweep, results, results)
 
 
@@ -52,6 +64,7 @@ def other(tmp_path_factory):
     results = tmp_path_factory.mktemp("other")
     sweep = config(sweep=SWEEP, seed=2)
     write_results(sweep, results)
+    measure(sweep, results, sweep)
     for path in (results / ENVIRONMENT, *results.rglob("run.json")):
         path.write_text(path.read_text().replace("0" * 64, "1" * 64))
     return members(archive(sweep, results, results))
@@ -63,8 +76,7 @@ def again(tmp_path_factory):
     results = tmp_path_factory.mktemp("again")
     sweep, seeded = config(sweep=SWEEP), config(sweep=SWEEP, seed=3)
     write_results(sweep, results)
-    for cell, repeat in itertools.product(cells(sweep), (1, 2)):
-        write_repeat(sweep, results, cell, repeat, table(load_of(seeded, cell, repeat)))
+    measure(sweep, results, seeded)
     return members(archive(sweep, results, results))
 
 
@@ -205,7 +217,7 @@ def test_a_config_that_differs_in_its_title_alone_is_not_the_pages(small_archive
 
 def test_a_repeat_that_is_not_there_is_named_unless_it_says_partial(small_archive, tmp_path):
     def edit(files):
-        for name in (RUN, REQUESTS):
+        for name in (RUN, REQUESTS, TELEMETRY):
             del files[name]
         fit(files)
 
@@ -307,7 +319,7 @@ def test_one_of_the_first_version_verifies_and_says_what_it_cannot_check(small_a
 
     def edit(files):
         files["cells.parquet"] = with_figure(files, lambda value: 2 * value)["cells.parquet"]
-        for name in (RUN, REQUESTS):
+        for name in (RUN, REQUESTS, TELEMETRY):
             del files[name]
         as_before(files)
 

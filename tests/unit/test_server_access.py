@@ -130,11 +130,45 @@ def test_a_header_that_cannot_be_had_is_one_sentence(monkeypatch, value, words):
     assert value is None or value not in str(error.value)
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "", "a:80", "http://me:s3cret@a", "http://[::1"])
+@pytest.mark.parametrize(
+    ("proxy", "secrets"),
+    [
+        ("http://proxy:3128", []),
+        ("http://me:s3cret@proxy:3128", ["s3cret", "bWU6czNjcmV0"]),
+        ("http://me:s3cr%3Aet@proxy", ["s3cr%3Aet", "s3cr:et", "bWU6czNjcjpldA=="]),
+        ("http://t0ken@proxy", ["t0ken", "dDBrZW46"]),
+        ("http://me:abc@proxy", ["bWU6YWJj"]),
+    ],
+)
+def test_a_proxys_password_is_a_secret_in_each_form(proxy, secrets):
+    target = Target(FAR, "the-key", proxy)
+    assert {*secrets} <= {*target.secrets} and "abc" not in target.secrets
+    assert target.secrets[0] == "the-key"
+    assert len(target.secrets) < 4 * (1 + len(secrets)) + 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["ftp://a", "", "a:80", "http://me:s3cret@a", "http://[::1", "http://a?api-key=s3cret"],
+        *["ftp://a?key=s3cret", "me:s3cret@a", "http://a/v1#access_token=s3cret"],
+    ],
+)
 def test_what_is_no_url_is_one_sentence_without_passwords(url):
     with pytest.raises(UserError, match="--server: ") as error:
         server_url(url)
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", [f" {FAR} ", f"{FAR}/\n", "\thttp+unix://%2Fs.sock "])
+def test_blanks_around_a_url_are_none_of_it(url):
+    assert server_url(url) == url.strip().rstrip("/") == Server(url=url).url
+
+
+@pytest.mark.parametrize("url", [f"{FAR} /v1", f"{FAR}/a b", "http+unix://%2Fs.sock a"])
+def test_blanks_in_a_url_are_refused(url):
+    with pytest.raises(UserError, match="expected a URL"):
+        server_url(url)
 
 
 def test_the_request_line_keeps_the_query():

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mls.server.engine.log import decisive_line, how_it_ended
+from mls.protocol.request import Target
+from mls.server.engine.log import decisive_line, hide, how_it_ended
 
 LOADING = "0.00.074.900 I srv    load_model: loading model 'm.gguf'\n"
 FOLLOWS = (
@@ -86,3 +87,21 @@ def test_very_long_lines_are_cut(tmp_path: Path) -> None:
 )
 def test_how_it_ended(status: int, words: str) -> None:
     assert words in how_it_ended(status)
+
+
+def test_keys_are_overwritten_in_place(tmp_path):
+    log = tmp_path / "log"
+    log.write_text("args: api_key='s3cret/a' s3cret%2Fa\nerror: s3cret/a is no key\n")
+    secrets = Target("", "s3cret/a").secrets
+    assert decisive_line(log, secrets) == "error: *** is no key"
+    hide(log, secrets)
+    assert log.read_text() == "args: api_key='********' **********\nerror: ******** is no key\n"
+
+
+@pytest.mark.parametrize("data", [None, b""])
+def test_a_log_without_content_has_no_keys(tmp_path, data):
+    log = tmp_path / "log"
+    if data is not None:
+        log.write_bytes(data)
+    hide(log, ["s3cret"])
+    assert log.exists() is (data is not None)

@@ -11,6 +11,7 @@ from mls.config.parse import nearest
 from mls.config.sections.load import Load
 from mls.config.sections.placeholders import fill_some, placeholders
 from mls.config.sections.run import Run
+from mls.config.sections.secrets import has_key_option
 from mls.config.sections.server import PLACEHOLDERS, Server
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
@@ -58,6 +59,11 @@ def check_axis(axis: str, values: list[object]) -> None:
             raise UserError(
                 f"sweep.{axis}: expected text or numbers for {{{axis}}} in server.command, not "
                 f"{value!r}; put a word such as on, off, true or false in quotes."
+            )
+        if has_key_option([str(value)]):
+            raise UserError(
+                f"sweep.{axis}: a value looks like a key, and would be in the names of files: let "
+                "server.api_key_env name the variable that holds it."
             )
 
 

@@ -17,6 +17,7 @@ from mls.config.sections.load import Load
 from mls.config.sections.pin import Pin
 from mls.config.sections.price import Price
 from mls.config.sections.run import Run
+from mls.config.sections.secrets import no_user
 from mls.config.sections.server import Server
 from mls.config.sections.types import CommandLine, Folder, HostName, HttpUrl, Sha256, Slug, word
 from mls.config.sections.workload import Workload
@@ -106,6 +107,13 @@ class ModelSource(Section):
     server: dict[str, object] = Field(
         {}, description="Keys of `server` that differ for this model."
     )
+
+    @field_validator("package")
+    @classmethod
+    def _no_user(cls, package: str | list[str] | None) -> str | list[str] | None:
+        for each in [package] if isinstance(package, str) else package or []:
+            no_user(each.partition("@")[2].strip())  # `name @ URL`
+        return package
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelSource:

@@ -13,8 +13,16 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
-from mls.config.sections.types import SECRET_INPUT
+from mls.config.sections.secrets import SECRET_INPUT, may_show
 from mls.core.errors import UserError
+
+_MAY_BE_SECRET = frozenset(
+    [
+        *("request_headers", "headers_env", "api_key_env", "request_extra", "environment"),
+        *("command", "extra_args", "launcher", "agent", "package"),
+    ]
+)
+"""Keys whose values no message shows, as a wrong one may hold a key."""
 
 
 def load_config(path: Path) -> Config:
@@ -60,7 +68,9 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     """The first problem of a pydantic error, as a sentence for people."""
     problems = error.errors()
     first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    path = ".".join([*([where] if where else []), *(str(part) for part in first["loc"])])
+    # A name that can't be one may be a whole header
+    place = first["loc"][:-2] if first["loc"][-1:] == ("[key]",) else first["loc"]
+    path = ".".join([*([where] if where else []), *(str(part) for part in place)])
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         *parents, key = first["loc"]
@@ -71,7 +81,9 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     message = first["msg"].removeprefix("Value error, ")
     value = first["input"]
     plain = isinstance(value, str | int | float | bool) or value is None
-    suffix = f", not {value!r}" if plain and first["type"] != SECRET_INPUT else ""
+    is_secret = first["type"] == SECRET_INPUT or not _MAY_BE_SECRET.isdisjoint(first["loc"])
+    shown = plain and not is_secret and may_show(str(value))
+    suffix = f", not {value!r}" if shown else ""
     return f"{path or 'config'}: {message[0].lower()}{message[1:]}{suffix}{more}."
 
 

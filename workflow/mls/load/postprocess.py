@@ -13,7 +13,7 @@ from mls.load.transport.exchange import Exchange
 if TYPE_CHECKING:  # Its import starts MPI, which a probe doesn't need
     from mls.load.mpi.roles import Role
 
-_OK = 200
+_SUCCESS = 2  # First digit of a status
 
 
 class Posting:
@@ -40,7 +40,7 @@ class Posting:
 
     def submit(self, exchange: Exchange) -> None:
         """Hand in the reply of a complete exchange, unless it failed."""
-        if self._queue and exchange.error is None and exchange.status == _OK:
+        if self._queue and exchange.error is None and exchange.status // 100 == _SUCCESS:
             # The raw reads of the connection. A transport that unframes by itself has bodies only
             reads = [data for data, *_ in exchange.reads]
             self._queue.submit(exchange.job, reads or [data for data, _ in exchange.pieces])

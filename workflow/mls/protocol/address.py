@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from mls.config.sections.secrets import without_secrets
 from mls.core.errors import UserError
 from mls.protocol.values import plain
 
@@ -55,9 +56,9 @@ def redirection(url: str, location: str) -> str:
     location: the header `Location`, absolute or relative.
     """
     try:
-        to = urlsplit(urljoin(url, location))
+        to = urlsplit(without_secrets(urljoin(url, location)))
     except ValueError:
-        return f"redirected to {plain(location)} (Location), which is no URL"
+        return f"redirected to {plain(without_secrets(location))} (Location), which is no URL"
     where = f"redirected to {plain(to.geturl())} (Location), which is not followed"
     if not _endpoint_words(_words(to.path)):
         return f"{where}; set server.url to the API's own URL"

@@ -28,7 +28,6 @@ _ERROR_CHARACTERS = 200
 """Length at which the text of an error is cut."""
 
 _READ_OF_ERROR = 64 * 1024
-_OK = 200
 _THOUGHTS = ("thinking", "reasoning")
 _SIDES = ("prompt", "completion")
 _LONGEST_FIELD = len(b"event:")
@@ -127,7 +126,7 @@ def read_reply(
     text) of the error that ended it. secret: keys to hide in errors (see `Reply.hide`).
     """
     reply = Reply(secret=secret)
-    if status and status != _OK:
+    if status and not _is_success(status):
         if failure is not None:
             reply.fail(*failure)
         reply.fail(f"http_{status}", words_of_error(b"".join(piece for piece, _ in pieces)))
@@ -154,6 +153,10 @@ def read_reply(
     elif reply.streamed and not reply.complete:
         reply.fail(CUT, "the stream ended without finish_reason and [DONE]")
     return reply
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def words_of_error(body: bytes) -> str:
@@ -263,7 +266,7 @@ def _take_embeddings(reply: Reply, data: Any) -> None:
 
 
 def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
-    """(reasoning; answer, with the names and arguments of tool calls) of a choice."""
+    """(reasoning; answer, with the names and arguments of tool calls, or a refusal) of a choice."""
     holder = choice.get("delta") or choice.get("message")
     if not isinstance(holder, dict):
         return "", choice["text"] if isinstance(choice.get("text"), str) else ""
@@ -281,6 +284,7 @@ def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
         function = call.get("function")
         if isinstance(function, dict):
             parts += [text_of(function.get("name")), text_of(function.get("arguments"))]
+    parts.append(text_of(holder.get("refusal")))
     return reasoning, "".join(parts)
 
 

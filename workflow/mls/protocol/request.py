@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import uuid
@@ -24,6 +25,10 @@ around to its highest values."""
 
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
+_AS_IS = "!$%&'()*+,/:;=?@~"
+"""What is not percent-encoded in a request's path and query, as in `requests`."""
+LEAST_SECRET = 4
+"""Least length of a secret, in characters: a shorter one may occur among a reply's own words."""
 _SCHEMES = ("basic", "bearer", "token", "apikey")
 """Authentication schemes that may precede a key in a header's value (RFC 9110, 11.1)."""
 
@@ -63,7 +68,8 @@ class Target:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that must not be recorded: secrets in each form in which a server may repeat them."""
-        values = [value for value in (self.api_key, *self.headers.values()) if value]
+        own = (self.api_key, *self.headers.values(), *_secrets_of(self.proxy or ""))
+        values = [value for value in own if value]
         for scheme, _, key in [value.partition(" ") for value in values]:
             if key and scheme.lower() in _SCHEMES:
                 values.append(key)
@@ -99,6 +105,19 @@ class Target:
     @property
     def port(self) -> int:
         return self.parts.port or (443 if self.tls else 80)
+
+
+def _secrets_of(proxy: str) -> list[str]:
+    """The password in a proxy's URL, or a user without one, as it stands there and as it is sent.
+
+    One that is too short for a secret may occur among a reply's own words.
+    """
+    login = proxy.rpartition("//")[2].rpartition("@")[0]
+    user, _, password = login.partition(":")
+    secret = password or user
+    plain = [secret, unquote(secret)] if len(unquote(secret)) >= LEAST_SECRET else []
+    sent = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode("latin-1", "replace"))
+    return [*plain, sent.decode()] if login else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +188,9 @@ class RequestBuilder:
 
     def _head_for(self, target: Target, url: str) -> bytes:
         parts = urlsplit(url)
+        path = f"{parts.path}{'?' if parts.query else ''}{parts.query}"
         lines = [
-            f"POST {parts.path}{'?' if parts.query else ''}{parts.query} HTTP/1.1",
+            f"POST {quote(path, safe=_AS_IS)} HTTP/1.1",
             f"Host: {target.authority}",
             *(f"{name}: {value}" for name, value in self._common.items()),
             f"X-Request-Id: {self._id_prefix}",

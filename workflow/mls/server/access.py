@@ -12,15 +12,13 @@ from pydantic import TypeAdapter, ValidationError
 from requests.utils import get_environ_proxies, select_proxy
 
 from mls.config.sections.run import Run
+from mls.config.sections.secrets import may_show
 from mls.config.sections.server import Server
 from mls.config.sections.types import ServerUrl
 from mls.core.errors import UserError
 from mls.host.usage.sockets import here
 from mls.protocol.address import endpoint_url
-from mls.protocol.request import Target
-
-_LEAST_SECRET = 4
-"""Least length of a secret, in characters: a shorter one may occur among a reply's own words."""
+from mls.protocol.request import LEAST_SECRET, Target
 
 _URL: TypeAdapter[str] = TypeAdapter(ServerUrl)
 
@@ -49,7 +47,7 @@ def server_url(url: str) -> str:
         return _URL.validate_python(url)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ")
-        value = "" if "@" in url else f", not {url!r}"
+        value = f", not {url!r}" if may_show(url) else ""
         raise UserError(f"--server: {message}{value}.") from None
 
 
@@ -123,9 +121,9 @@ def _variable_of(proxy: str, url: str) -> str:
 
 def _header(header: str, name: str) -> str:
     value = _variable(f"server.headers_env.{header}", name)
-    if len(value) < _LEAST_SECRET:
+    if len(value) < LEAST_SECRET:
         raise UserError(
-            f"server.headers_env.{header}: {name} holds fewer than {_LEAST_SECRET} characters, too "
+            f"server.headers_env.{header}: {name} holds fewer than {LEAST_SECRET} characters, too "
             "few for a secret; a header that is none belongs in run.request_headers."
         )
     return value

@@ -101,7 +101,8 @@ class ServerApi:
             if self._metrics_url
             else self._http.optional(self._routed(path))
         )
-        text = "" if reply is None else reply.content.decode(errors="replace")
+        page = b"" if reply is None else self._http.without_key(reply.content)
+        text = page.decode(errors="replace")
         return read_metrics(text, model) or None
 
     def info(self, path: str) -> dict[str, Any]:
@@ -164,8 +165,8 @@ class ServerApi:
                 )
             if reply.status_code < requests.codes.ok:
                 raise UserError(
-                    f"{where} sends an interim reply first (HTTP {reply.status_code}), behind "
-                    "which the probe can't look: have it, or what is between, send none."
+                    f"{where} switches to another protocol (HTTP {reply.status_code}), which no "
+                    "request asks for: not a completion server; check the URL."
                 )
             if not reply.ok:
                 text = f"{where} refused a request with HTTP {reply.status_code}: {self._http.words(reply)}"

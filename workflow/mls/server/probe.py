@@ -215,7 +215,7 @@ def _reply(
 def _beginning(answer: completion.Reply) -> str:
     if answer.embedding is not None:
         return f"an embedding of length {answer.embedding}"
-    return answer.content[:_CONTENT_LENGTH]
+    return answer.hide(answer.content)[:_CONTENT_LENGTH]  # A key may come in several chunks
 
 
 def _tokens(reply: Reply) -> int | None:

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
+from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
 from mls.config.sections.types import (
     HeaderValue,
     OnOffAuto,
     PublicHeaderName,
-    no_secret_values,
 )
 
 STOPPING = ("iters", "rounds", "duration_s")
@@ -51,7 +51,7 @@ class Run(Section):
     warmup: int = Field(
         2, ge=0, description="Requests sent first by the whole run, and kept out of all results."
     )
-    endpoint: str = Field(
+    endpoint: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/v1/chat/completions",
         pattern=r"^/\S*$",
         description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/completion` "
@@ -113,7 +113,7 @@ class Run(Section):
         ge=0,
         description="Further attempts where it is safe: no byte of the reply had come, or it was 429 or 503.",
     )
-    request_extra: dict[str, object] = Field(
+    request_extra: Annotated[dict[str, object], AfterValidator(no_secret_fields)] = Field(
         {},
         description="Further fields of each request's JSON body; `null` leaves one out. Without `max_tokens` the length goes as `max_completion_tokens`.",
     )

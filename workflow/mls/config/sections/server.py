@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section, refuse_keys_of_other_kinds
 from mls.config.sections.placeholders import placeholders, with_clear_braces
+from mls.config.sections.secrets import no_key_in_query, no_key_options, no_secret_variables
 from mls.config.sections.types import (
     EnvName,
     HeaderName,
@@ -17,8 +18,6 @@ from mls.config.sections.types import (
     Profile,
     ServerUrl,
     count_or,
-    no_key_options,
-    no_secret_variables,
 )
 
 _MOST_SERVERS = 256
@@ -68,7 +67,7 @@ class Server(Section):
         "name in `models`), `{host}`, `{port}`, `{threads}`, `{parallel}`, `{ctx}`, and axes of `sweep` that are "
         "keys nowhere else. `{{` and `}}` are literal braces.",
     )
-    ready: str = Field(
+    ready: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/health",
         pattern=r"^/\S*$",
         description="Path that the server answers with 200 when it is ready (`engine: command`).",
@@ -135,7 +134,7 @@ class Server(Section):
     threads: int | None = Field(
         None, ge=1, description="Compute threads. Default: all cores that the server may use."
     )
-    extra_args: list[str] = Field(
+    extra_args: Annotated[list[str], AfterValidator(no_key_options)] = Field(
         [],
         description="Further arguments: command-line options for `llama-server`; "
         "`attribute=value` of its parameters for `xllamacpp` (dots for nested ones).",

@@ -10,82 +10,22 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
+from mls.config.sections.secrets import (
+    SECRET_INPUT,
+    has_key_option,
+    no_key_in_query,
+    no_secret_header,
+    no_user,
+)
+
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 
 
-SECRET_INPUT = "secret_input"
-"""Type of an error whose message must not show what was written."""
-
-_SECRET_NAME = re.compile(
-    r"auth(orization)?\b|api[-_]?key|(access|functions|subscription)[-_]key|token(?!s)|secret"
-    r"|cookie|passw|credential|signature",
-    re.IGNORECASE,
-)
-_SECRET_VALUE = re.compile(
-    r"(basic|bearer|token|apikey)\s+\S|(sk|hf|pk|gsk)[-_][\w-]{8}", re.IGNORECASE
-)
-
-
-def _no_secret(name: str) -> str:
-    if _SECRET_NAME.search(name):
-        raise PydanticCustomError(
-            SECRET_INPUT,
-            "a header {name} would be stored with the results: let `server.headers_env` name an environment "
-            "variable that holds its value (or `server.api_key_env`, for a bearer key)",
-            {"name": name},
-        )
-    return name
-
-
-def no_secret_values(headers: dict[str, str]) -> dict[str, str]:
-    """The same headers. Raises an error that names the first one whose value looks like a key."""
-    for name, value in headers.items():
-        if _SECRET_VALUE.match(value):
-            raise PydanticCustomError(
-                SECRET_INPUT,
-                "the value of {name} looks like a key, and would be stored with the results: let "
-                "`server.headers_env` name an environment variable that holds it",
-                {"name": name},
-            )
-    return headers
-
-
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
-PublicHeaderName = Annotated[HeaderName, AfterValidator(_no_secret)]
-
-
-_SECRET_VARIABLE = re.compile(
-    r"(^|_)(api_?key|access_?key|auth|token|secret|passw(or)?d|credentials?)$", re.IGNORECASE
-)
-_KEY_OPTION = re.compile(r"--?(api|admin|access)[-_]key(=|$)", re.IGNORECASE)
-
-
-def no_secret_variables(environment: dict[str, str]) -> dict[str, str]:
-    """The same variables. Raises an error that names the first one that seems to hold a secret."""
-    for name, value in environment.items():
-        if _SECRET_VARIABLE.search(name) or _SECRET_VALUE.match(value):
-            raise PydanticCustomError(
-                SECRET_INPUT,
-                "the value of {name} would be stored with the results: export it before starting, as the "
-                "server inherits the environment (its own API key is that of `server.api_key_env`)",
-                {"name": name},
-            )
-    return environment
-
-
-def no_key_options(words: list[str]) -> list[str]:
-    """The same words of a command line. Raises an error when one of them seems to be of a key."""
-    if any(_KEY_OPTION.match(word) or _SECRET_VALUE.match(word) for word in words):
-        raise PydanticCustomError(
-            SECRET_INPUT,
-            "a key on a command line can be read by every user of the host, and would be stored with the "
-            "results: let `server.api_key_env` name the variable that holds it, which the server gets as "
-            "MLS_API_KEY, LLAMA_API_KEY and VLLM_API_KEY",
-        )
-    return words
+PublicHeaderName = Annotated[HeaderName, AfterValidator(no_secret_header)]
 
 
 _VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -101,20 +41,17 @@ def _variable(name: str) -> str:
 
 
 def _http_url(url: str) -> str:
-    if not re.match(r"^https?://[^\s/]+", url):
+    no_user(no_key_in_query(url))
+    if not re.match(r"^https?://[^\s/]+\S*$", url := url.strip()):
         raise ValueError("expected a URL such as http://127.0.0.1:8090")
-    if "@" in urlsplit(url).netloc:
-        raise PydanticCustomError(
-            SECRET_INPUT,
-            "a user or password in a URL would be stored with the results: leave them out "
-            "(`server.api_key_env` names a variable with a key; a proxy's may be in HTTP_PROXY)",
-        )
+    urlsplit(url)  # Raises ValueError
     return url.rstrip("/")
 
 
 def _server_url(url: str) -> str:
+    url = url.strip()
     if re.match(r"^http\+unix://%2F\S+$", url, re.IGNORECASE):
-        return url.rstrip("/")
+        return no_key_in_query(url).rstrip("/")
     return _http_url(url)
 
 
@@ -133,6 +70,12 @@ def _command_line(text: str) -> str:
         raise ValueError(f"expected a command line ({str(error).lower()})") from None
     if not words:
         raise ValueError("expected a command such as mpirun")
+    if has_key_option(words):
+        raise PydanticCustomError(
+            SECRET_INPUT,
+            "a key on a command line can be read by every user of the host, and would be stored with the "
+            "results: export its variable before starting, as ranks inherit the environment",
+        )
     return shlex.join(words)
 
 

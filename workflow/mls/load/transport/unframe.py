@@ -21,20 +21,26 @@ class HttpReply:
     """
 
     def __init__(self, reads: list[Read]) -> None:
+        self.pieces: list[tuple[bytes, int]] = []
+        self._read = 0
+        self._over = False  # what comes after the reply is not its own
+        self.on_message_begin()
+        self._parser = parser = httptools.HttpResponseParser(self)
+        # what doesn't parse has been noticed by the transport
+        with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
+            for self._read, read in enumerate(reads):
+                parser.feed_data(read[0])
+
+    def on_message_begin(self) -> None:
+        """Forget the head of an interim reply, which is not the final one's."""
+        if self._over:
+            return
         self.event_stream = False
         self.framed = False
         """Whether its head says where it ends. Otherwise it ends with the connection."""
         self.retry_after: str | None = None
         self.location: str | None = None
         self.encoding: str | None = None
-        self.pieces: list[tuple[bytes, int]] = []
-        self._read = 0
-        self._over = False  # what comes after the reply is not its own
-        self._parser = parser = httptools.HttpResponseParser(self)
-        # what doesn't parse has been noticed by the transport
-        with contextlib.suppress(httptools.HttpParserError, httptools.HttpParserUpgrade):
-            for self._read, read in enumerate(reads):
-                parser.feed_data(read[0])
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._over:
@@ -56,7 +62,7 @@ class HttpReply:
             self.pieces.append((body, self._read))
 
     def on_message_complete(self) -> None:
-        self._over = self._parser.get_status_code() >= 200  # not for 100 Continue
+        self._over = self._parser.get_status_code() >= 200  # not for interim ones
 
 
 def arrived_ns(read: Read, earliest_ns: int) -> int:

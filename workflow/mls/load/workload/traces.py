@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -180,9 +181,13 @@ def _moment(cell: Any) -> float | datetime | None:
     else:
         return number if math.isfinite(number) else None
     try:
-        return datetime.fromisoformat(str(cell).strip())
+        return datetime.fromisoformat(_UTC.sub("Z", str(cell).strip()))
     except ValueError:
         return None
+
+
+_UTC = re.compile(r" (UTC|GMT)$")
+"""The zone's name, which databases write after a date, for ISO 8601's `Z`."""
 
 
 def _kind(moment: float | datetime) -> str:

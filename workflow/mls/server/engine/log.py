@@ -1,9 +1,12 @@
-"""The decisive line of a server's log, for the sentence on why the server ended."""
+"""A server's log: its decisive line, for the sentence on why the server ended, and keys in it."""
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 _TAIL = 256 * 1024
@@ -29,14 +32,29 @@ _PREFIX = re.compile(
 )
 
 
-def decisive_line(log: Path) -> str | None:
-    """The line that says most about the failure; None when no line matches a pattern."""
+def hide(log: Path, secrets: Sequence[str]) -> None:
+    """Overwrite secrets in a log to which nothing is written any more. Never raises."""
+    # ValueError: an empty file
+    with (
+        contextlib.suppress(OSError, ValueError),
+        log.open("r+b") as stream,
+        mmap.mmap(stream.fileno(), 0) as text,
+    ):
+        for secret in (each.encode() for each in secrets):
+            while (at := text.find(secret)) >= 0:
+                text[at : at + len(secret)] = b"*" * len(secret)
+
+
+def decisive_line(log: Path, secrets: Sequence[str] = ()) -> str | None:
+    """The line that says most about the failure, without secrets; None when none says anything."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - _TAIL))
             text = stream.read().decode(errors="replace")
     except OSError:
         return None
+    for secret in secrets:
+        text = text.replace(secret, "***")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for pattern in _PATTERNS:
         for line in lines:

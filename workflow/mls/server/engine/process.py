@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
@@ -22,10 +22,11 @@ from mls.core.files import unwritable
 from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.pinning import move_to
 from mls.host.signals import SignalWait
+from mls.protocol.request import Target
 from mls.server.access import api_key
 from mls.server.engine.command import LOOPBACK, engine
 from mls.server.engine.keeper import END_GRACE_S
-from mls.server.engine.log import decisive_line, how_it_ended
+from mls.server.engine.log import decisive_line, hide, how_it_ended
 from mls.server.engine.placement import ANYWHERE, Place
 from mls.server.engine.profiler import Profiler, profiler
 from mls.server.engine.readiness import reason_to_wait
@@ -60,6 +61,8 @@ class EngineProcess:
     place: Place
     end_grace_s: float = 5
     """How long it may take to end by itself."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Its API key, which may be in its log, in each form in which it may be written there."""
 
     @property
     def url(self) -> str:
@@ -70,16 +73,20 @@ class EngineProcess:
         status = self.process.poll()
         if status is None:
             return None
-        line = decisive_line(self.log)
-        quotation = f", and its log says: {line}" if line else ""
-        return f"{how_it_ended(status)}{quotation}; see {self.log}"
+        return f"{how_it_ended(status)}{self.last_words()}; see {self.log}"
+
+    def last_words(self) -> str:
+        """The decisive line of its log, as a clause; empty without one."""
+        line = decisive_line(self.log, self.secrets)
+        return f", and its log says: {line}" if line else ""
 
     def end(self) -> None:
-        """End the process, and wait for its end."""
+        """End the process, wait for its end, and hide keys in its log."""
         if self.profiler.runs:  # It writes its report after the engine's end
             self._interrupt()
         end_tree(self.process.pid, self.end_grace_s)
         self.process.wait()
+        hide(self.log, self.secrets)
         if problem := self.profiler.problem():
             print(f"mls serve: profile: {problem}.", file=sys.stderr, flush=True)
 
@@ -180,7 +187,14 @@ def _launch(
     with contextlib.suppress(BrokenPipeError):  # It died already: its status says why
         _write_stdin(process, command.stdin)
     running = EngineProcess(
-        process, server.host or LOOPBACK, port, log, command.server_argv, profile, place
+        process,
+        server.host or LOOPBACK,
+        port,
+        log,
+        command.server_argv,
+        profile,
+        place,
+        secrets=Target("", api_key(server)).secrets,
     )
     return running if server.engine != "command" else replace(running, end_grace_s=_KEEPER_GRACE_S)
 
@@ -205,11 +219,9 @@ def _wait_until_ready(running: EngineProcess, server: Server, signals: SignalWai
         if running.process.poll() is not None:
             raise UserError(_start_failure(running, server))
         if time.monotonic() > deadline:
-            line = decisive_line(running.log)
-            quotation = f", and its log says: {line}" if line else ""
             raise UserError(
                 f"The server was not ready within {server.startup_timeout_s:g} s; raise "
-                f"server.startup_timeout_s, or see its log {running.log} ({reason}{quotation})."
+                f"server.startup_timeout_s, or see its log {running.log} ({reason}{running.last_words()})."
             )
         if sig := signals.wait(_LOOK_AT_ALL_EVERY_S if of_any_kind else _LOOK_EVERY_S):
             raise EndSignalError(sig)

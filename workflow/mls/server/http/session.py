@@ -20,6 +20,7 @@ from mls.server.access import key_advice, without_password
 from mls.server.http.adapter import TrustingAdapter
 from mls.server.http.certificates import tls_context
 from mls.server.http.deadline import within
+from mls.server.http.interim import look_behind_interim_replies
 
 _KEY_STATUSES = frozenset({401, 403})
 _ABSENT_AFTER_S = 3
@@ -53,6 +54,7 @@ class ServerHttp:
         self._timeout_s = timeout_s
         self._answering: set[str] = set()
         self._silent: set[str] = set()
+        look_behind_interim_replies()
         self._session = requests.Session()
         # `access` chooses proxies, and the config names keys: neither comes from the environment
         self._session.trust_env = False

@@ -35,6 +35,7 @@ from mls.load.transport.threaded.cutoff import Cutoff, OneAtATime, watched
 from mls.protocol.request import RequestBuilder, Target
 from mls.server.access import without_password
 from mls.server.http.certificates import tls_context
+from mls.server.http.interim import look_behind_interim_replies
 
 _CONNECT_S = 10
 _ROOT_S = 3
@@ -254,6 +255,7 @@ def _kind(error: Exception, exchange: Exchange) -> str:
 
 
 def _session(proxy: str | None, servers: int, context: ssl.SSLContext | None) -> requests.Session:
+    look_behind_interim_replies()
     session = requests.Session()
     # no proxy and no key of a .netrc unless the config asks for it
     session.trust_env = False

@@ -1,0 +1,176 @@
+"""Keys, in each way of giving one, are nowhere after a sweep: not in results, logs, archive, processes."""
+
+import base64
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from tests.secrets import CommandLines, places_of
+from tests.servers.echoing import FAULTS, Echoing
+from tests.workflow.checkout import SMALL
+
+BEARER, HEADER, TOKEN = "zqplanted/bearer", "zqplantedheader", "zqplanted+token"
+PASSWORD = "zqplanted:proxy"
+KEYS = {"BEARER": BEARER, "AZKEY": HEADER, "GATEWAY": f"Token {TOKEN}"}
+LOGIN = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+PLANTED = ("zqplanted", LOGIN)
+NEEDS = {"Authorization": f"Bearer {BEARER}", "api-key": HEADER, "X-Gateway": f"Token {TOKEN}"}
+
+
+def config(url, **run):
+    return {
+        "name": "keys",
+        "models": {"m": {"served_as": "m"}},
+        "server": {
+            "url": url,
+            "api_key_env": "BEARER",
+            "headers_env": {"api-key": "AZKEY", "X-Gateway": "GATEWAY"},
+        },
+        "run": {"iters": 24, "keep_output": True, "retries": 0, "warmup": 2, **run},
+        "sweep": {"inflight": [2], "ranks": [2]},
+        "repeats": 1,
+    }
+
+
+class Sweep:
+    """The pipeline in a checkout, with what it and its processes said."""
+
+    def __init__(self, checkout, monkeypatch):
+        self.checkout = checkout
+        self.texts = []
+        self.lines = CommandLines()
+        for name, value in KEYS.items():
+            monkeypatch.setenv(name, value)
+
+    def run(self, data):
+        self.checkout.write(data)
+        with self.lines:
+            process = self.checkout.snakemake()
+            self._keep(process)
+        return process
+
+    def mls(self, *arguments):
+        process = self.checkout.mls(*arguments)
+        self._keep(process)
+        return process
+
+    def _keep(self, process):
+        self.texts += [process.stdout, process.stderr]
+
+    def places(self, *keys):
+        """Where a key is; the checkout's own files and its environments are no results."""
+        folder = self.checkout.folder
+        found = places_of(keys or PLANTED, self.checkout.results, *self.texts, *self.lines.texts)
+        return found + places_of(keys or PLANTED, folder / ".snakemake")
+
+    @property
+    def folder(self):
+        return next(self.checkout.results.glob("runs/name~keys/*/inflight~*/*/repeat~1"))
+
+
+@pytest.fixture
+def sweep(checkout, monkeypatch):
+    yield Sweep(checkout, monkeypatch)
+    checkout.write(SMALL)
+
+
+def archive_and_verify(sweep):
+    archived = sweep.mls("archive", "--config", "config.yaml")
+    assert archived.returncode == 0, archived.stderr
+    verified = sweep.mls("verify", archived.stdout.strip())
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_gateway_that_repeats_all_keys(sweep):
+    with Echoing(NEEDS) as gateway:
+        process = sweep.run(config(gateway.url))
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert {BEARER, HEADER, TOKEN} <= gateway.echoes
+    rows = pq.read_table(sweep.folder / "requests.parquet").to_pylist()
+    assert len({row["error"] for row in rows if row["error"]}) >= len(FAULTS) - 1
+    assert sum(row["error"] is None for row in rows) == 24 - len(FAULTS)
+    archive_and_verify(sweep)
+    assert any("mls.worker" in line for line in sweep.lines.texts)
+    assert sweep.places() == []
+
+
+def test_a_proxys_password(sweep, monkeypatch):
+    """The proxy is the gateway itself: it is asked for whole URLs, and repeats its own login, too."""
+    with Echoing(NEEDS) as proxy:
+        login = f"http://me:{PASSWORD.replace(':', '%3A')}@"
+        monkeypatch.setenv("http_proxy", proxy.url.replace("http://", login))
+        process = sweep.run(config("http://llm.example:81", transport="requests"))
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert {BEARER, HEADER, TOKEN, LOGIN, PASSWORD} <= proxy.echoes
+    archive_and_verify(sweep)
+    assert sweep.places() == []
+
+
+def test_a_repeat_without_a_result(sweep):
+    with Echoing(NEEDS, refuses=True) as gateway:
+        process = sweep.run(config(gateway.url, iters=8))
+    assert process.returncode != 0
+    assert json.loads((sweep.folder / "failure.json").read_text())
+    assert "(8 × http_500)" in sweep.mls("archive", "--config", "config.yaml").stderr
+    assert sweep.places() == []
+
+
+def test_a_key_that_the_gateway_does_not_take(sweep):
+    with Echoing({"Authorization": "Bearer other"}) as gateway:
+        process = sweep.run(config(gateway.url))
+    assert process.returncode != 0
+    assert "doesn't accept the API key in BEARER and AZKEY and GATEWAY" in process.stderr
+    assert sweep.places() == []
+
+
+def managed(**server):
+    return {
+        "name": "keys",
+        "models": {"m": {"path": "tests/servers"}},
+        "server": {"engine": "command", "api_key_env": "BEARER", **server},
+        "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
+        "sweep": {"inflight": [2], "ranks": [1]},
+        "repeats": 1,
+    }
+
+
+def test_a_managed_server_that_logs_its_key(sweep):
+    script = 'echo "args: $MLS_API_KEY"; exec python -m tests.servers.two_processes --port {port}'
+    process = sweep.run(managed(command=["sh", "-c", script]))
+    assert process.returncode == 0, process.stdout + process.stderr
+    log = next(sweep.checkout.results.glob("logs/**/name~keys/**/run.log.server"))
+    assert f"args: {'*' * len(BEARER)}\n" in log.read_text()
+    archive_and_verify(sweep)
+    assert sweep.places() == []
+
+
+def test_a_managed_server_that_dies_over_its_key(sweep):
+    script = 'echo "error: no such key $MLS_API_KEY for {port}"; exit 1'
+    process = sweep.run(managed(command=["sh", "-c", script]))
+    assert process.returncode != 0 and "its log says: error: no such key ***" in process.stderr
+    assert sweep.places() == []
+
+
+def test_the_embedded_engines_key(sweep):
+    data = {**SMALL, "name": "keys", "server": SMALL["server"] | {"api_key_env": "BEARER"}}
+    process = sweep.run(data)
+    assert process.returncode == 0, process.stdout + process.stderr
+    archive_and_verify(sweep)
+    assert sweep.places() == []
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"server": {"url": "http://127.0.0.1:9/v1?api-key=zqplanted"}},
+        {"server": {"url": "http://me:zqplanted@127.0.0.1:9"}},
+        {"run": {"endpoint": "/v1/chat/completions?api-version=1&code=zqplanted"}},
+        {"run": {"request_headers": {"api-key": "zqplanted"}}},
+        {"run": {"request_extra": {"api_key": "zqplanted"}}},
+        {"server": {"extra_args": ["--api-key", "zqplanted"]}},
+    ],
+)
+def test_a_key_in_the_config_is_refused_before_anything_is_written(sweep, keys):
+    process = sweep.run(config("http://127.0.0.1:9") | keys)
+    assert process.returncode != 0 and "would be stored with the results" in process.stderr
+    assert sweep.places() == []
