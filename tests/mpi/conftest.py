@@ -1,5 +1,6 @@
 """`mpirun` of each MPI on this host, and the honest server."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -32,13 +33,15 @@ class Mpirun:
         words = [sys.executable, "-m", "mpi4py", *program, *options]
         return [self.launcher, "-n", str(ranks), *map(str, words)]
 
-    def run(self, ranks: int, *options: object) -> subprocess.CompletedProcess:
+    def run(
+        self, ranks: int, *options: object, program: Sequence[object] = WORKER
+    ) -> subprocess.CompletedProcess:
         return subprocess.run(
-            self.command(ranks, *options),
+            self.command(ranks, *options, program=program),
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 
@@ -73,9 +76,18 @@ def _openmpi() -> Mpirun:
     return Mpirun(str(launcher), variables | {"PATH": path})
 
 
-@pytest.fixture(params=["mpich", "openmpi"])
-def mpirun(request) -> Mpirun:
+@pytest.fixture(scope="module", params=["mpich", "openmpi"])
+def any_mpirun(request) -> Mpirun:
+    """Each MPI's launcher, for jobs that several tests look at."""
     return {"mpich": _mpich, "openmpi": _openmpi}[request.param]()
+
+
+@pytest.fixture
+def mpirun(any_mpirun) -> Mpirun:
+    """Each MPI's launcher, whose environment a test may change."""
+    own = copy.copy(any_mpirun)
+    own.environment = dict(any_mpirun.environment)
+    return own
 
 
 @pytest.fixture

@@ -1,82 +1,150 @@
 """The load generator under real mpirun: each job once, the inflight of the config, nobody left."""
 
+import contextlib
 import json
 import os
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import psutil
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.living import living
+from tests.mpi.conftest import Mpirun
 from tests.servers.honest import HonestServer, Turns
 
 TOKENS = 5
 INFLIGHT, REQUESTS = 8, 64
+DISPATCH = ("counter", "messages", "static")
+RANKS = (1, 2, 3, 4)
+IN_TURN = Path(__file__).with_name("in_turn.py")
+
+HOLDS = ("--inflight", INFLIGHT, "--iters", REQUESTS, "--warmup", 3)
+ONCE = ("--inflight", 6, "--iters", 31, "--warmup", 0)
+SAME = ("--inflight", 4, "--iters", 12, "--seed", 5)
+DURATION = ("--inflight", 3, "--duration", 0.5, "--warmup", 0)
 
 
-def load(mpirun, server, folder, ranks, *options):
-    process = mpirun.run(
-        ranks, "--server", server.url, "--max-tokens", TOKENS, "--output", folder, *options
-    )
+@dataclass(frozen=True)
+class Run:
+    """One run of a job: its results, and the server that it had for itself."""
+
+    result: dict[str, Any]
+    table: pa.Table
+    server: HonestServer
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of some ranks: its runs by name, and its output."""
+
+    ranks: int
+    runs: dict[str, Run]
+    output: str
+
+
+def runs_of(ranks: int) -> dict[str, tuple[object, ...]]:
+    """Name → options of the runs of a job."""
+    runs: dict[str, tuple[object, ...]] = {"holds apart": (*HOLDS, "--scheduler", "apart")}
+    if ranks == 2:
+        runs["holds works"] = (*HOLDS, "--scheduler", "works")
+    for dispatch in DISPATCH:
+        option = ("--dispatch", dispatch)
+        runs |= {f"once {dispatch}": ONCE + option, f"same {dispatch}": SAME + option}
+        runs[f"duration {dispatch}"] = DURATION + option
+    return runs
+
+
+def job_of_ranks(mpirun: Mpirun, ranks: int, folder: Path) -> Job:
+    """All runs of a number of ranks, in one job: most of a short job's time is its imports."""
+    runs = runs_of(ranks)
+    with contextlib.ExitStack() as stack:
+        servers = {
+            name: stack.enter_context(
+                HonestServer(turns=Turns(INFLIGHT, REQUESTS) if name.startswith("holds") else None)
+            )
+            for name in runs
+        }
+        each = [
+            ["--server", servers[name].url, "--max-tokens", TOKENS, "--output", folder / name]
+            for name in runs
+        ]
+        lines = [
+            [str(word) for word in [*first, *options]]
+            for first, options in zip(each, runs.values(), strict=True)
+        ]
+        (folder / "runs.json").write_text(json.dumps(lines))
+        process = mpirun.run(ranks, folder / "runs.json", program=[IN_TURN])
     assert process.returncode == 0, process.stdout + process.stderr
-    result = json.loads((folder / "run.json").read_text())
-    return result, pq.read_table(folder / "requests.parquet"), process.stdout
+    results = {
+        name: Run(
+            json.loads((folder / name / "run.json").read_text()),
+            pq.read_table(folder / name / "requests.parquet"),
+            servers[name],
+        )
+        for name in runs
+    }
+    return Job(ranks, results, process.stdout)
+
+
+@pytest.fixture(scope="module")
+def jobs(any_mpirun, tmp_path_factory):
+    return {
+        ranks: job_of_ranks(any_mpirun, ranks, tmp_path_factory.mktemp(f"ranks{ranks}"))
+        for ranks in RANKS
+    }
 
 
 @pytest.mark.parametrize(
-    ("ranks", "scheduler"), [(1, "apart"), (2, "apart"), (3, "apart"), (4, "apart"), (2, "works")]
+    ("ranks", "scheduler"), [*((ranks, "apart") for ranks in RANKS), (2, "works")]
 )
-def test_holds_the_inflight_asked_for_on_any_number_of_ranks(mpirun, tmp_path, ranks, scheduler):
-    options = ("--inflight", INFLIGHT, "--iters", REQUESTS, "--warmup", 3)
-    options += ("--scheduler", scheduler)
-    with HonestServer(turns=Turns(INFLIGHT, REQUESTS)) as server:
-        result, table, output = load(mpirun, server, tmp_path, ranks, *options)
-    assert server.peak == INFLIGHT
-    inflight = result["summary"]["inflight"]
+def test_holds_the_inflight_asked_for_on_any_number_of_ranks(jobs, ranks, scheduler):
+    run = jobs[ranks].runs[f"holds {scheduler}"]
+    assert run.server.peak == INFLIGHT
+    inflight = run.result["summary"]["inflight"]
     assert inflight["max"] == INFLIGHT
     # a busy machine may be late with a free place's next request; the other places wait meanwhile
     assert INFLIGHT - 1 < inflight["achieved_time_weighted"] <= INFLIGHT
     # warm-up requests reach the server, and are neither in the table nor in the summary
-    assert len(server.replies) == REQUESTS + 3
-    assert sorted(table["job"].to_pylist()) == list(range(REQUESTS))
-    assert result["summary"]["tokens"]["completion"] == REQUESTS * TOKENS
-    request_ids = set(server.replies)
-    assert set(table["request_id"].to_pylist()) < request_ids
-    workers = set(table["rank"].to_pylist())
+    assert len(run.server.replies) == REQUESTS + 3
+    assert sorted(run.table["job"].to_pylist()) == list(range(REQUESTS))
+    assert run.result["summary"]["tokens"]["completion"] == REQUESTS * TOKENS
+    request_ids = set(run.server.replies)
+    assert set(run.table["request_id"].to_pylist()) < request_ids
+    workers = set(run.table["rank"].to_pylist())
     assert workers == set(range(0 if ranks == 1 or scheduler == "works" else 1, ranks))
-    assert "=== throughput ===" in output
+    output = jobs[ranks].output
+    assert output.count("=== throughput ===") == len(jobs[ranks].runs)
     assert f"tokens={REQUESTS * TOKENS} " in output and f"ok={REQUESTS} err=0" in output
 
 
-@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_every_job_is_handed_out_exactly_once(mpirun, server, tmp_path, dispatch, ranks):
-    options = ("--inflight", 6, "--iters", 31, "--warmup", 0, "--dispatch", dispatch)
-    _, table, _ = load(mpirun, server, tmp_path, ranks, *options)
-    assert sorted(table["job"].to_pylist()) == list(range(31))
-    assert set(server.replies.values()) == {TOKENS}
+@pytest.mark.parametrize("dispatch", DISPATCH)
+@pytest.mark.parametrize("ranks", RANKS)
+def test_every_job_is_handed_out_exactly_once(jobs, dispatch, ranks):
+    run = jobs[ranks].runs[f"once {dispatch}"]
+    assert sorted(run.table["job"].to_pylist()) == list(range(31))
+    assert set(run.server.replies.values()) == {TOKENS}
 
 
-@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
-def test_the_same_seed_sends_the_same_prompts_on_any_number_of_ranks(
-    mpirun, server, tmp_path, dispatch
-):
-    hashes = []
-    for ranks in (1, 3):
-        options = ("--inflight", 4, "--iters", 12, "--seed", 5, "--dispatch", dispatch)
-        _, table, _ = load(mpirun, server, tmp_path / str(ranks), ranks, *options)
-        hashes.append(table["prompt_sha256"].to_pylist())
-    assert hashes[0] == hashes[1]
+@pytest.mark.parametrize("dispatch", DISPATCH)
+def test_the_same_seed_sends_the_same_prompts_on_any_number_of_ranks(jobs, dispatch):
+    hashes = [
+        jobs[ranks].runs[f"same {dispatch}"].table["prompt_sha256"].to_pylist() for ranks in RANKS
+    ]
+    assert all(each == hashes[0] for each in hashes)
     assert len(set(hashes[0])) == 12
 
 
-@pytest.mark.parametrize("dispatch", ["counter", "messages", "static"])
-def test_duration_ends_the_run(mpirun, server, tmp_path, dispatch):
-    options = ("--inflight", 2, "--duration", 0.5, "--warmup", 0, "--dispatch", dispatch)
-    result, table, _ = load(mpirun, server, tmp_path, 3, *options)
-    due = table["scheduled_ns"].to_numpy()  # a busy machine may send later
+@pytest.mark.parametrize("dispatch", DISPATCH)
+@pytest.mark.parametrize("ranks", RANKS)
+def test_duration_ends_the_run(jobs, dispatch, ranks):
+    run = jobs[ranks].runs[f"duration {dispatch}"]
+    due = run.table["scheduled_ns"].to_numpy()  # a busy machine may send later
     assert due.max() - due.min() < 0.5e9
-    assert result["summary"]["requests"]["ok"] == table.num_rows > 2
+    assert run.result["summary"]["requests"]["ok"] == run.table.num_rows > 2
 
 
 def test_a_bad_option_is_one_sentence_and_an_exit_status(mpirun):
@@ -95,7 +163,10 @@ def test_a_server_that_is_not_there_is_one_sentence(mpirun):
 
 def test_scheduler_works_when_there_are_more_ranks_than_cores(mpirun, server, tmp_path):
     ranks = len(os.sched_getaffinity(0)) + 1
-    _, table, _ = load(mpirun, server, tmp_path, ranks, "--inflight", ranks, "--iters", 4 * ranks)
+    options = ("--inflight", ranks, "--iters", 4 * ranks, "--max-tokens", TOKENS)
+    process = mpirun.run(ranks, "--server", server.url, *options, "--output", tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    table = pq.read_table(tmp_path / "requests.parquet")
     assert set(table["rank"].to_pylist()) == set(range(ranks))
 
 

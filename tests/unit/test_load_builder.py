@@ -14,7 +14,8 @@ from mls.config.sections.workload import Lengths, Workload
 from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, draw, make_prompts
-from mls.load.workload.calibration import Calibration, calibrate, least_tokens
+from mls.load.workload.calibration import Calibration, least_tokens
+from mls.load.workload.tokenizer_trials import calibrate
 from mls.protocol.prompts import WORDS
 from mls.server.api import ServerApi
 

@@ -17,9 +17,10 @@ from mls.config.config import ModelSource
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 from mls.core.files import write_json
+from mls.server.weights.description import load_descriptor
 from mls.server.weights.gguf import check_gguf
 from mls.server.weights.model_files import PartName, local_sha256, part_name
-from mls.server.weights.models import describe_model, fetch, load_descriptor
+from mls.server.weights.models import describe_model, fetch
 
 NAMES = [f"tiny-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
 

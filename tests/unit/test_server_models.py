@@ -13,9 +13,10 @@ from tests.gguf_files import write_gguf
 from mls.config.config import ModelSource
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
+from mls.server.weights.description import load_descriptor
 from mls.server.weights.gguf import read_gguf
 from mls.server.weights.model_files import local_sha256
-from mls.server.weights.models import describe_model, fetch, load_descriptor
+from mls.server.weights.models import describe_model, fetch
 
 
 @pytest.fixture(scope="session")

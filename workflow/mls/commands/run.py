@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import mmap
-import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from mpi4py import MPI
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mls.commands.outcome import Outcome
+from mls.commands.progress import Progress
 from mls.config.cells import parse_cell, settings
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
@@ -29,14 +25,12 @@ from mls.host.signals import raise_on_interrupt
 from mls.host.stderr import tell
 from mls.host.text import check_name, unencodable
 from mls.load.mpi.collective import agreed, wait_all
-from mls.load.rank import Harvest, perform
+from mls.load.rank import perform
 from mls.load.spec import RunSpec
-from mls.load.workload.preparation import prepare
-from mls.protocol.request import without
-from mls.server.access import target_of
-from mls.server.api import ServerApi
 
-_QUIET_PROGRESS_S = 10
+if TYPE_CHECKING:
+    from mls.commands.control import Control
+
 _MESSAGE_GRACE_S = 5
 _RESERVE_BYTES = 32 * MIB
 T = TypeVar("T")
@@ -226,45 +220,26 @@ def _point(run: Run) -> dict[str, Any]:
 
 
 def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
-    cell_settings = plan.settings
     comm = MPI.COMM_WORLD
-    # On rank 0 alone: other hosts may lack these variables
-    urls = servers or cell_settings.server.addresses or [""]
-    targets = _from_rank0(
-        comm, lambda: tuple(target_of(url, cell_settings.server, cell_settings.run) for url in urls)
-    )
-    # One object a server for the whole run: each remembers the endpoints that its server lacks
-    apis: list[ServerApi] = []
-    outcome = None
-    if comm.rank == 0:
-        outcome = Outcome(plan.config, cell_settings, plan.seed, targets, output)
+    control: Control | None = None
 
-    def introduce() -> tuple[str | None, str, tuple[str, ...], bool]:
-        assert outcome
-        metrics_url = cell_settings.server.metrics_url
-        apis.extend(
-            ServerApi(target, run=cell_settings.run, metrics_url=metrics_url) for target in targets
-        )
-        return *outcome.introduce(apis), outcome.salted
+    def specify() -> RunSpec:
+        nonlocal control
+        from mls.commands.control import Control  # Half of a rank's imports
+
+        urls = servers or plan.settings.server.addresses or [""]
+        control = Control(plan.config, plan.settings, plan.seed, urls, output)
+        return control.spec()
 
     def ready() -> None:
-        assert outcome
-        outcome.before(apis)
+        assert control
+        control.before()
 
-    served_as, run_id, left_out, salted = _from_rank0(comm, introduce)
-    final_settings = replace(cell_settings, run=without(cell_settings.run, left_out))
-    results = Path(plan.config.results)
-    materials = _from_rank0(
-        comm, lambda: prepare(final_settings, plan.seed, results, apis[0], served_as)
-    )
-    if outcome:
-        outcome.prepare(materials.notes)
-    spec = RunSpec(final_settings, targets, served_as, plan.seed, run_id, materials, salted)
-    with _Progress(cell_settings.run, comm.rank == 0) as progress:
-        harvest: Harvest | None = perform(comm, spec, progress.update, ready, output)
-    if harvest is not None and outcome:
-        outcome.after(apis)
-        outcome.conclude(harvest)
+    spec = _from_rank0(comm, specify)
+    with Progress(plan.settings.run, comm.rank == 0) as progress:
+        harvest = perform(comm, spec, progress.update, ready, output)
+    if harvest is not None and control:
+        control.conclude(harvest)
 
 
 def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
@@ -282,45 +257,3 @@ def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:
     if problem:
         raise UserError(problem)
     return result
-
-
-class _Progress:
-    """Progress on standard error: a live line on a terminal, else a line every ten seconds."""
-
-    def __init__(self, run: Run, is_reporter: bool) -> None:
-        self._console = Console(stderr=True)
-        self._total = run.requests
-        self._is_visible = is_reporter and run.ranks > 1
-        self._live = self._is_visible and self._console.is_terminal
-        self._last = time.monotonic()
-        self._bar = Progress(
-            TextColumn(f"inflight {run.inflight}, ranks {run.ranks}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-            refresh_per_second=2,
-            transient=True,
-            disable=not self._live,
-            auto_refresh=False,
-        )
-
-    def __enter__(self) -> _Progress:
-        self._bar.start()
-        self._task = self._bar.add_task("requests", total=self._total)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def update(self, handed_out: int) -> None:
-        now = time.monotonic()
-        if not handed_out:  # With fixed shares rank 0 has no count
-            return
-        if self._live and now - self._last > 0.5:
-            self._bar.update(self._task, completed=handed_out, refresh=True)
-            self._last = now
-        elif self._is_visible and not self._live and now - self._last > _QUIET_PROGRESS_S:
-            of = f" of {self._total}" if self._total else ""
-            print(f"mls run: {handed_out}{of} requests handed out", file=sys.stderr, flush=True)
-            self._last = now

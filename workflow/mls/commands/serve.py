@@ -18,8 +18,7 @@ from mls.host.launch.programs import mpi_environment
 from mls.host.pinning import NOT_PINNED, CpuSets, choose
 from mls.host.usage.counters import SERVE_PID
 from mls.server.engine.managed import serve
-from mls.server.weights.gguf import check_gguf
-from mls.server.weights.models import load_descriptor
+from mls.server.weights.description import load_descriptor
 
 
 def serve_for(
@@ -83,6 +82,8 @@ def _what_to_serve(
     if path is None:
         if model is None:
             raise UserError("Give --model FILE, or --config with --cell.")
+        from mls.server.weights.gguf import check_gguf  # The workflow's models are checked
+
         return Server(), check_gguf(Path(model)), Path(model).stem, NOT_PINNED
     config = load_config(path)
     point = parse_cell(config, cell) if cell else cells(config)[0]

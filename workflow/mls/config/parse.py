@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
@@ -26,13 +25,25 @@ def load_config(path: Path) -> Config:
         raise UserError(
             f"Config {path} can't be read: {getattr(error, 'strerror', error)}."
         ) from None
+    return parse_config(_json(path, text) if path.suffix == ".json" else _yaml(path, text))
+
+
+def _json(path: Path, text: str) -> Any:
     try:
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        return json.loads(text)
+    except ValueError as error:
+        raise UserError(f"Config {path} is not valid JSON: {_first_line(error)}.") from None
+
+
+def _yaml(path: Path, text: str) -> Any:
+    import yaml  # The workflow hands JSON to the ranks
+
+    try:
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         where = getattr(error, "problem_mark", None)
         line = f" near line {where.line + 1}" if where else ""
         raise UserError(f"Config {path} is not valid YAML{line}: {_first_line(error)}.") from None
-    return parse_config(data)
 
 
 def parse_config(data: Any) -> Config:

@@ -58,7 +58,7 @@ class ServerApi:
         thread, see `deadline`; elsewhere without limit). run: its endpoint locates the server's
         root, and its headers go with all requests. metrics_url: the page of metrics, where it is
         not the server's own; no key is sent there. Raises `UserError` as `address.endpoint_url`
-        and `trust.tls_context` do.
+        and `certificates.tls_context` do.
         """
         self.target = target if isinstance(target, Target) else Target(target)
         self.url = self.target.url.rstrip("/")

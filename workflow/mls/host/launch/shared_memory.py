@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from mls.core.units import MIB
+from mls.host.stderr import tell
 
 SHARED_MEMORY = Path("/dev/shm")
 # Measured with MPICH 5.0 and Open MPI 5.0, 2 to 12 ranks: MPICH takes 5.2 MiB a rank. With less
 # than 1 MiB it ends by SIGBUS, in between sometimes by SIGSEGV. Open MPI needs 17 MiB free.
 _MPICH_A_RANK = 5.5 * MIB
 _OPEN_MPI = 18 * MIB
+_MESSAGE_GRACE_S = 5
 # The launchers' variables: the number of ranks on this host, and this rank's number among them.
 _HYDRA = ("MPI_LOCALNRANKS", "MPI_LOCALRANKID")
 _PRTE = ("OMPI_COMM_WORLD_LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -63,7 +66,9 @@ def end_without_shared_memory(environ: Mapping[str, str] = os.environ) -> None:
         if environ.get(size, "").isdecimal():
             if lack := lack_of_shared_memory(library, int(environ[size])):
                 if environ.get(rank) == "0":
-                    print(f"mls run: {lack}", file=sys.stderr, flush=True)
+                    tell(f"mls run: {lack}")
+                else:  # The first exit ends all ranks: let the first rank print its message before
+                    time.sleep(_MESSAGE_GRACE_S)
                 sys.exit(1)
             return
 

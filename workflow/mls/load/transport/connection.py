@@ -17,7 +17,7 @@ from mls.core.errors import UserError
 from mls.load.transport import timestamps
 from mls.load.transport.exchange import Exchange
 from mls.protocol.request import Target
-from mls.server.http.trust import tls_context
+from mls.server.http.certificates import tls_context
 
 READ_BYTES = 65536
 _CONNECT_TIMEOUT_S = 10.0

@@ -9,10 +9,11 @@ from mls.config.sections.load import Load
 from mls.core.errors import UserError
 from mls.core.files import read_json
 from mls.load.workload.builder import Materials, draw, make_prompts
-from mls.load.workload.calibration import calibrate, least_tokens
+from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.datasets import draw_rows, read_dataset
 from mls.load.workload.replay import check_same, read_earlier
+from mls.load.workload.tokenizer_trials import calibrate
 from mls.load.workload.traces import Trace, read_trace
 from mls.server.api import ServerApi
 

@@ -17,8 +17,9 @@ from mls.protocol.completion import words_of_error
 from mls.protocol.request import Target, sample_headers
 from mls.protocol.values import loads, plain
 from mls.server.access import key_advice, without_password
+from mls.server.http.adapter import TrustingAdapter
+from mls.server.http.certificates import tls_context
 from mls.server.http.deadline import within
-from mls.server.http.trust import TrustingAdapter, tls_context
 
 _KEY_STATUSES = frozenset({401, 403})
 _ABSENT_AFTER_S = 3

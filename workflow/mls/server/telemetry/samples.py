@@ -12,16 +12,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
-from mls.core.record import TELEMETRY
 from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.machine import clock_id
 from mls.host.pinning import Cpus, move_to
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SOCKET_VARIABLE = "MLS_TELEMETRY"
 _END_GRACE_S = 2
@@ -90,6 +90,10 @@ def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
 
     None without a sampler, as with `mls run` by itself, or when it runs on another host.
     """
+    import pyarrow as pa  # `mls serve` starts a sampler, and needs no table
+
+    from mls.core.record import TELEMETRY
+
     where = os.environ.get(SOCKET_VARIABLE)
     message = _receive(where) if where else None
     if message is None or message["clock_id"] != clock_id():

@@ -9,29 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from gguf import GGUFReader, GGUFValueType, Keys, LlamaFileType
-from pydantic import BaseModel, ConfigDict
 
 from mls.core.errors import UserError
+from mls.server.weights.description import GgufFacts
 from mls.server.weights.model_files import part_name
 
 _MAGIC = b"GGUF"
 _READ_ERRORS = (ValueError, KeyError, IndexError, OverflowError, struct.error)
-
-
-class GgufFacts(BaseModel):
-    """Facts by the metadata of the file or of the first part; null where it has none.
-
-    n_params: number of parameters of all parts.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-    architecture: str | None
-    model_name: str | None
-    n_params: int
-    quantization: str | None
-    context_length: int | None
-    chat_template: bool
 
 
 @dataclass(frozen=True)

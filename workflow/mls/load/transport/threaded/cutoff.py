@@ -19,7 +19,7 @@ import requests
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from mls.server.http.trust import TrustingAdapter
+from mls.server.http.adapter import TrustingAdapter
 
 _LOOK_EVERY_S = 0.05
 

@@ -34,7 +34,7 @@ from mls.load.transport.spool import ExchangeSpool
 from mls.load.transport.threaded.cutoff import Cutoff, OneAtATime, watched
 from mls.protocol.request import RequestBuilder, Target
 from mls.server.access import without_password
-from mls.server.http.trust import tls_context
+from mls.server.http.certificates import tls_context
 
 _CONNECT_S = 10
 _ROOT_S = 3

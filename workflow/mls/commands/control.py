@@ -1,0 +1,66 @@
+"""Rank 0's part of a run: the servers' API, the workload's materials, the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mls.commands.outcome import Outcome
+from mls.config.cells import Settings
+from mls.config.config import Config
+from mls.load.rank import Harvest
+from mls.load.spec import RunSpec
+from mls.load.workload.preparation import prepare
+from mls.protocol.request import without
+from mls.server.access import target_of
+from mls.server.api import ServerApi
+
+
+class Control:
+    """The control of one run. The other ranks don't import this module, nor the analysis."""
+
+    def __init__(
+        self,
+        config: Config,
+        settings: Settings,
+        seed: int,
+        urls: Sequence[str],
+        output: Path | None,
+    ) -> None:
+        """Raises `UserError` when a URL or a setting of the server's access is wrong."""
+        # On rank 0 alone: other hosts may lack the variables that it reads
+        targets = tuple(target_of(url, settings.server, settings.run) for url in urls)
+        self._targets = targets
+        self._seed = seed
+        self._settings = settings
+        self._results = Path(config.results)
+        self._outcome = Outcome(config, settings, seed, targets, output)
+        # One object a server for the whole run: each remembers the endpoints that its server lacks
+        self._apis = [
+            ServerApi(target, run=settings.run, metrics_url=settings.server.metrics_url)
+            for target in targets
+        ]
+
+    def spec(self) -> RunSpec:
+        """The run's specification, for all ranks. Raises `UserError`."""
+        outcome = self._outcome
+        served_as, run_id, left_out = outcome.introduce(self._apis)
+        settings = replace(self._settings, run=without(self._settings.run, left_out))
+        materials = prepare(settings, self._seed, self._results, self._apis[0], served_as)
+        outcome.prepare(materials.notes)
+        return RunSpec(
+            settings, self._targets, served_as, self._seed, run_id, materials, outcome.salted
+        )
+
+    def before(self) -> None:
+        """Record the servers' state between warm-up and load. Never raises."""
+        self._outcome.before(self._apis)
+
+    def conclude(self, harvest: Harvest) -> None:
+        """Record the servers' state after the load; write and print the results.
+
+        Raises `UserError` when there is no result.
+        """
+        self._outcome.after(self._apis)
+        self._outcome.conclude(harvest)
