@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 from tests.living import living
 
-from mls.host.lifetime import LAUNCHER_PID, adopting_orphans, end_children, end_tree
+from mls.host.descendants import adopting_orphans, end_children, end_tree
+from mls.host.lifetime import LAUNCHER_PID
 from mls.host.signals import SignalWait
 
 _DEADLINE_S = 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
 import typing
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
 from mls.config.sections.types import SECRET_INPUT
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 
 
 def load_config(path: Path) -> Config:
@@ -73,12 +72,6 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     plain = isinstance(value, str | int | float | bool) or value is None
     suffix = f", not {value!r}" if plain and first["type"] != SECRET_INPUT else ""
     return f"{path or 'config'}: {message[0].lower()}{message[1:]}{suffix}{more}."
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest of the choices; empty when none is near."""
-    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _keys_at(kind: type[BaseModel], parents: Iterable[Any]) -> list[str]:

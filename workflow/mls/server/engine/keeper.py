@@ -15,7 +15,8 @@ import subprocess
 import sys
 from typing import Any
 
-from mls.host.lifetime import adopting_orphans, die_with_parent, end_children
+from mls.host.descendants import adopting_orphans, end_children
+from mls.host.lifetime import die_with_parent
 from mls.host.signals import SignalWait
 
 END_GRACE_S = 10

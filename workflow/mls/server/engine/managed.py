@@ -14,7 +14,8 @@ import psutil
 
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
-from mls.host.lifetime import die_with_parent, end_children, end_tree, ending_descendants
+from mls.host.descendants import end_children, end_tree, ending_descendants
+from mls.host.lifetime import die_with_parent
 from mls.host.pinning import NOT_PINNED, CpuSets, move_to
 from mls.host.signals import SignalWait
 from mls.host.usage.foreign_servers import Foreign

@@ -19,7 +19,8 @@ import psutil
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.core.files import unwritable
-from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.descendants import end_tree
+from mls.host.lifetime import die_with_parent
 from mls.host.pinning import move_to
 from mls.host.signals import SignalWait
 from mls.server.access import api_key

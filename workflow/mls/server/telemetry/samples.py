@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
-from mls.host.lifetime import die_with_parent, end_tree
+from mls.host.descendants import end_tree
+from mls.host.lifetime import die_with_parent
 from mls.host.machine import clock_id
 from mls.host.pinning import Cpus, move_to
 
