@@ -13,15 +13,35 @@ pytestmark = pytest.mark.processes
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("mls.worker", HEAVY | {"mls.analysis", "mls.server.api", "mls.report"}),
+        ("mls.worker", HEAVY | {"psutil", "mls.analysis", "mls.server.api", "mls.report"}),
+        ("mls.commands.control", HEAVY - {"requests", "urllib3", "prometheus_client"}),
         ("mls.cli", HEAVY | {"numpy", "pyarrow", "mpi4py", "pydantic", "mls.analysis"}),
-        (
-            "mls.commands.serve",
-            (HEAVY - {"requests", "urllib3"}) | {"mls.analysis", "mpi4py", "pyarrow"},
-        ),
+        ("mls.commands.serve", HEAVY | {"numpy", "pyarrow", "mpi4py", "mls.analysis"}),
+        ("mls.server.engine.xllamacpp", HEAVY | {"numpy", "psutil", "pydantic"}),
+        ("mls.server.telemetry.sampler", HEAVY - {"requests", "urllib3", "prometheus_client"}),
     ],
 )
 def test_what_a_command_does_not_use_is_not_imported(module, heavy):
-    code = f"import json, sys, {module}; print(json.dumps(list(sys.modules)))"
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert heavy.isdisjoint(json.loads(process.stdout))
+    assert heavy.isdisjoint(modules_after(f"import {module}"))
+
+
+def test_help_imports_what_the_command_line_does():
+    code = "import sys, mls.cli; sys.argv = ['mls', '--help']\ntry: mls.cli.main()\nexcept SystemExit: 0"
+    assert (HEAVY - {"rich"} | {"numpy", "psutil", "pydantic"}).isdisjoint(modules_after(code))
+
+
+def test_rank_0_judges_without_scipy():
+    """Its import took a second of each repeat."""
+    code = (
+        "from tests.unit.synthetic import Load, table; from tests.unit.verdicts import verdicts\n"
+        "judged = verdicts(table(Load(places=4, requests=80, noise=0.3)))\n"
+        "assert judged['steady'].status == judged['warmed_up'].status == 'pass'"
+    )
+    assert "scipy" not in modules_after(code)
+
+
+def modules_after(code):
+    """The modules that a new interpreter has loaded after this code."""
+    listed = f"{code}\nimport json, sys; print(); print(json.dumps(list(sys.modules)))"
+    process = subprocess.run([sys.executable, "-c", listed], capture_output=True, check=True)
+    return set(json.loads(process.stdout.splitlines()[-1]))

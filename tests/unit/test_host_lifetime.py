@@ -12,15 +12,16 @@ from pathlib import Path
 import psutil
 from tests.living import living
 
-from mls.host.lifetime import LAUNCHER_PID, adopting_orphans, end_children, end_tree
-from mls.host.signals import SignalWait
+from mls.host.processes.descendants import adopting_orphans, end_children, end_tree
+from mls.host.processes.lifetime import LAUNCHER_PID
+from mls.host.processes.signals import SignalWait
 
 _DEADLINE_S = 30
 
 _CHILD_TIED_TO_ITS_PARENT = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c",
-    "import time; from mls.host.lifetime import die_with_parent; die_with_parent();"
+    "import time; from mls.host.processes.lifetime import die_with_parent; die_with_parent();"
     "print('tied', flush=True); time.sleep(600)"], stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
@@ -29,7 +30,7 @@ time.sleep(600)
 
 _TIED_TOO_LATE = """
 import os, time
-from mls.host.lifetime import die_with_parent
+from mls.host.processes.lifetime import die_with_parent
 die_with_parent(parent=2**22)
 print("still here")
 """
@@ -37,7 +38,7 @@ print("still here")
 
 _LOADED_LATE = """
 import sys, time
-from mls.host.lifetime import die_with_launcher
+from mls.host.processes.lifetime import die_with_launcher
 die_with_launcher()
 print("still here")
 """
@@ -45,7 +46,7 @@ print("still here")
 
 _LAUNCHER = """
 import os, subprocess, sys, time
-child_code = "import time; from mls.host.lifetime import die_with_workflow as tie; tie(); print(1, flush=True); time.sleep(600)"
+child_code = "import time; from mls.host.processes.lifetime import die_with_workflow as tie; tie(); print(1, flush=True); time.sleep(600)"
 below = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
 command = [sys.executable, "-c", child_code] if sys.argv[1:] == ["direct"] else [sys.executable, "-c", below, child_code]
 os.environ["MLS_LAUNCHER_PID"] = str(os.getpid())

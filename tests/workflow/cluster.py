@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from mls.host.lifetime import die_with_parent
+from mls.host.processes.lifetime import die_with_parent
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "srun")
 NODES = ("n1", "n2")

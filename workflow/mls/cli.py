@@ -76,7 +76,7 @@ def serve(
     from mls.commands.serve import serve_for
 
     if die_with_parent:
-        from mls.host.lifetime import die_with_launcher
+        from mls.host.processes.lifetime import die_with_launcher
 
         die_with_launcher()
     raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output))
@@ -273,12 +273,12 @@ def main() -> None:
     """Entry point: user errors become one sentence and exit status 1."""
     take_any_text()
     if "MLS_LAUNCHER_PID" in os.environ:  # else psutil need not be loaded
-        from mls.host.lifetime import die_with_workflow
+        from mls.host.processes.lifetime import die_with_workflow
 
         die_with_workflow()
     if sys.argv[1:2] == ["run"]:
         from mls.host.launch.shared_memory import end_without_shared_memory
-        from mls.host.signals import end_on_interrupt
+        from mls.host.processes.signals import end_on_interrupt
 
         # before MPI is initialized, which its import does
         end_on_interrupt()

@@ -26,7 +26,7 @@ from launcher.sweep import Sweep
 from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
-from mls.host.signals import handle_in_thread
+from mls.host.processes.signals import handle_in_thread
 from mls.core.digest import data_sha256, file_sha256, sources_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json

@@ -9,8 +9,8 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from mls.core.errors import UserError
-from mls.host.lifetime import die_with_parent
 from mls.host.machine import usable_cores
+from mls.host.processes.lifetime import die_with_parent
 
 LEAST_EACH = 16
 """The least number of items for a process. Its start takes about a second."""

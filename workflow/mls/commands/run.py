@@ -20,8 +20,8 @@ from mls.config.sections.run import STOPPING, Run
 from mls.core.errors import UserError
 from mls.core.run_folder import write_failure
 from mls.core.units import MIB
-from mls.host.lifetime import die_with_parent
-from mls.host.signals import raise_on_interrupt
+from mls.host.processes.lifetime import die_with_parent
+from mls.host.processes.signals import raise_on_interrupt
 from mls.host.stderr import tell
 from mls.host.text import check_name, unencodable
 from mls.load.mpi.collective import agreed, wait_all

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 
 from mls.config.command_axes import check_axis, names_in_commands, with_axes
 from mls.config.config import Config, ModelSource
-from mls.config.parse import explain, nearest
+from mls.config.parse import explain
 from mls.config.sections.adaptive import DIGITS, Search
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Workload
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 
 ALWAYS = ("model", "inflight", "ranks")
 """Axes that every cell has, swept or not."""

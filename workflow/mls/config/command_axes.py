@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import cast
 
 from mls.config.config import Config
-from mls.config.parse import nearest
 from mls.config.sections.load import Load
 from mls.config.sections.placeholders import fill_some, placeholders
 from mls.config.sections.run import Run
 from mls.config.sections.secrets import has_key_option
 from mls.config.sections.server import PLACEHOLDERS, Server
 from mls.config.sections.workload import Workload
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 from mls.core.run_result import Summary
 
 _COLUMNS = (

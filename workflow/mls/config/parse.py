@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
 import typing
@@ -14,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
 from mls.config.sections.secrets import SECRET_INPUT, may_show
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 
 _MAY_BE_SECRET = frozenset(
     [
@@ -85,12 +84,6 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     shown = plain and not is_secret and may_show(str(value))
     suffix = f", not {value!r}" if shown else ""
     return f"{path or 'config'}: {message[0].lower()}{message[1:]}{suffix}{more}."
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest of the choices; empty when none is near."""
-    matches = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def _keys_at(kind: type[BaseModel], parents: Iterable[Any]) -> list[str]:

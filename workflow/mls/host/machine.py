@@ -9,8 +9,6 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from mls.config.sections.pin import read_cpus, write_cpus
 
 GIB = 1024**3
@@ -20,6 +18,8 @@ _NODES = Path("/sys/devices/system/node")
 
 def describe() -> dict[str, Any]:
     """The host as recorded in `environment.json`. Memory is in GiB; an unknown value is null."""
+    import psutil  # Each rank loads this module, and asks for neither this nor cores
+
     return {
         "name": socket.gethostname(),
         "os": _distribution(),
@@ -60,6 +60,8 @@ def usable_cores(cpus: Collection[int] | None = None) -> int:
 
     cpus: the CPUs of another process, which then count instead of this process's affinity.
     """
+    import psutil
+
     if cpus is not None:
         count = len(cores(cpus))
     elif hasattr(os, "sched_getaffinity"):

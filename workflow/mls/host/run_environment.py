@@ -20,8 +20,8 @@ from mls.core.digest import PACKAGE, file_sha256
 from mls.core.errors import UserError
 from mls.core.files import read_json, write
 from mls.host.installers import failure
-from mls.host.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
 from mls.host.lock import shared
+from mls.host.processes.lifetime import LAUNCHER_PID, die_with_launcher, die_with_parent
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """Version of the launcher's Python, with which the run environment is built."""

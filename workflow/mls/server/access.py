@@ -9,7 +9,6 @@ import os
 from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
-from requests.utils import get_environ_proxies, select_proxy
 
 from mls.config.sections.run import Run
 from mls.config.sections.secrets import may_show
@@ -94,6 +93,9 @@ def proxy_for(url: str, server: Server, run: Run) -> str | None:
                 "set run.transport to requests, or leave server.proxy out."
             )
         return server.proxy
+    # `mls serve` asks for keys only, and need not import it
+    from requests.utils import get_environ_proxies, select_proxy
+
     proxy = select_proxy(url, get_environ_proxies(url))
     if not proxy or here(url):
         return None

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from mls.config.parse import nearest
 from mls.config.sections.run import Run
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 from mls.protocol.values import dicts, plain, positive, words
 
 _NAMES_LENGTH = 500  # Characters of a server's list in a message

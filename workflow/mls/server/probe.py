@@ -6,9 +6,8 @@ from typing import Any
 
 from mls.config.cells import Settings, cells, settings
 from mls.config.config import Config
-from mls.config.parse import nearest
 from mls.config.sections.run import Run
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 from mls.protocol import completion
 from mls.protocol.prompts import prompt
 from mls.protocol.request import sample_body, without

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mls.analysis.checks.student import quantile
+from mls.analysis.checks.trend import kendall_p, sen_slope
 from mls.analysis.repeat.batches import Batches, batches_of
 from mls.analysis.repeat.columns import Floats
 from mls.analysis.repeat.evidence import Evidence, excess, verdict
@@ -104,16 +106,9 @@ def _trend(at: Floats, level: Floats) -> Effect:
 
     The slope is Theil and Sen's. Its bounds are Sen's (JASA 63, 1968), by the same test.
     """
-    # loaded when a run's load is over: until then rank 0 need not wait for it, nor hold it
-    from scipy import stats
-
-    test = stats.kendalltau(at, level)
-    slope = stats.theilslopes(level, at, alpha=1 - 2 * MISS)
     span = float((at[-1] - at[0]) / np.median(level))
-    likely = bool(test.pvalue < ALPHA)  # nan, when all are equal, is not
-    value, low, high = (
-        float(one) * span for one in (slope.slope, slope.low_slope, slope.high_slope)
-    )
+    likely = kendall_p(level) < ALPHA  # nan, when all are equal, is not
+    value, low, high = (slope * span for slope in sen_slope(at, level, MISS))
     return Effect(value, low, high, likely)
 
 
@@ -148,16 +143,14 @@ def _warmed_up(batches: Batches, threshold: float, evidence: Evidence) -> Verdic
 
 def _head(level: Floats, first: int) -> Effect:
     """The first batches against the others, by Student's test and bounds on logarithms."""
-    from scipy import stats
-
     early, late = np.log(level[:first]), np.log(level[first:])
     apart = float(early.mean() - late.mean())
     freedom = len(level) - 2
     rest = ((early - early.mean()) ** 2).sum() + ((late - late.mean()) ** 2).sum()
     error = float(np.sqrt(rest / freedom * (1 / len(early) + 1 / len(late))))
-    reach = float(stats.t.ppf(1 - MISS, freedom)) * error
+    reach = quantile(1 - MISS, freedom) * error
     # as strict in its direction as `steady` is in each of its two
-    likely = apart > float(stats.t.ppf(1 - ALPHA / 2, freedom)) * error
+    likely = apart > quantile(1 - ALPHA / 2, freedom) * error
     value, low, high = (float(np.expm1(one)) for one in (apart, apart - reach, apart + reach))
     return Effect(value, low, high, likely)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from mls.core.errors import UserError
 from mls.host.launch.shared_memory import lack_of_shared_memory
-from mls.host.lifetime import die_with_parent
+from mls.host.processes.lifetime import die_with_parent
 
 HELLO_RANKS = 2
 _HELLO_TIMEOUT_S = 120

@@ -15,8 +15,9 @@ import subprocess
 import sys
 from typing import Any
 
-from mls.host.lifetime import adopting_orphans, die_with_parent, end_children
-from mls.host.signals import SignalWait
+from mls.host.processes.descendants import adopting_orphans, end_children
+from mls.host.processes.lifetime import die_with_parent
+from mls.host.processes.signals import SignalWait
 
 END_GRACE_S = 10
 _CANNOT_EXECUTE = 126  # As of shells

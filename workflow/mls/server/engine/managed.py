@@ -14,9 +14,10 @@ import psutil
 
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
-from mls.host.lifetime import die_with_parent, end_children, end_tree, ending_descendants
 from mls.host.pinning import NOT_PINNED, CpuSets, move_to
-from mls.host.signals import SignalWait
+from mls.host.processes.descendants import end_children, end_tree, ending_descendants
+from mls.host.processes.lifetime import die_with_parent
+from mls.host.processes.signals import SignalWait
 from mls.host.usage.foreign_servers import Foreign
 from mls.host.usage.sockets import here
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE

@@ -19,9 +19,10 @@ import psutil
 from mls.config.sections.server import Server
 from mls.core.errors import UserError
 from mls.core.files import unwritable
-from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.pinning import move_to
-from mls.host.signals import SignalWait
+from mls.host.processes.descendants import end_tree
+from mls.host.processes.lifetime import die_with_parent
+from mls.host.processes.signals import SignalWait
 from mls.protocol.request import Target
 from mls.server.access import api_key
 from mls.server.engine.command import LOOPBACK, engine

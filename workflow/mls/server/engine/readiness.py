@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
+from http.client import HTTPException
 
 import psutil
-import requests
 
 _ANSWER_TIMEOUT_S = 2
+# The engine is on this host: the environment's proxies don't apply
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def reason_to_wait(
@@ -21,14 +26,14 @@ def reason_to_wait(
     if not _may_listen(pid, port, with_children):
         return f"none of its processes listens on port {port}"
     try:
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.get(url, timeout=_ANSWER_TIMEOUT_S, headers=dict(headers))
-    except requests.RequestException:
+        request = urllib.request.Request(url, headers=dict(headers))
+        with _DIRECT.open(request, timeout=_ANSWER_TIMEOUT_S) as answer:
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except (OSError, HTTPException):
         return f"GET {url} has no answer"
-    if answer.status_code == requests.codes.ok:
-        return None
-    return f"GET {url} is answered with HTTP {answer.status_code}"
+    return None if status == HTTPStatus.OK else f"GET {url} is answered with HTTP {status}"
 
 
 def _may_listen(pid: int, port: int, with_children: bool) -> bool:

@@ -14,8 +14,7 @@ import sys
 import time
 from typing import Any
 
-from mls.config.parse import nearest
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 from mls.core.libraries import advice, lacking
 
 _LOG_QUIET_S = 0.3

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from mls.config.sections.server import Server
 from mls.core.digest import PACKAGE
-from mls.host.lifetime import die_with_parent, end_tree
 from mls.host.machine import clock_id
 from mls.host.pinning import Cpus, move_to
+from mls.host.processes.descendants import end_tree
+from mls.host.processes.lifetime import die_with_parent
 
 if TYPE_CHECKING:
     import pyarrow as pa

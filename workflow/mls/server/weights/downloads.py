@@ -15,7 +15,7 @@ from typing import BinaryIO
 import requests
 
 from mls.core.errors import UserError
-from mls.host.lifetime import die_with_parent
+from mls.host.processes.lifetime import die_with_parent
 from mls.host.usage.sockets import here
 
 _CHUNK = 1 << 20

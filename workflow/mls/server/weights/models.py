@@ -10,8 +10,7 @@ from typing import Any
 
 from mls.config.cells import cells, settings
 from mls.config.config import Config, ModelSource
-from mls.config.parse import nearest
-from mls.core.errors import UserError
+from mls.core.errors import UserError, nearest
 from mls.core.files import read_json, unwritable, write_json
 from mls.server.weights.description import SCHEMA_VERSION, GgufFacts, ModelFile
 from mls.server.weights.gguf import is_gguf, model_files, read_gguf, split_of

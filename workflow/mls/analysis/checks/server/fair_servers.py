@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from mls.analysis.checks.student import quantile
 from mls.analysis.repeat.batches import batches_of
 from mls.analysis.repeat.columns import ints, succeeded
 from mls.analysis.repeat.evidence import Evidence, verdict
@@ -82,10 +83,8 @@ def _bounds(evidence: Evidence, slow: int, fast: int, servers: int) -> tuple[flo
             )
     if len(log_ratios) < LEAST_BATCHES:
         return None
-    from scipy import stats  # rank 0 need not wait for it before the load
-
     pairs = servers * (servers - 1) / 2
     error = float(np.std(log_ratios, ddof=1) / np.sqrt(len(log_ratios)))
-    reach = float(stats.t.ppf(1 - MISS / 2 / pairs, len(log_ratios) - 1)) * error
+    reach = quantile(1 - MISS / 2 / pairs, len(log_ratios) - 1) * error
     middle = float(np.mean(log_ratios))
     return float(np.expm1(middle - reach)), float(np.expm1(middle + reach))

@@ -1,0 +1,1 @@
+"""Processes: their signals, whose end ends them, and trees of them."""
