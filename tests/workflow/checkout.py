@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import yaml
 from tests.living import living
+from tests.workflow.dry_run import dry_run
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,9 +78,10 @@ class Checkout:
 
     def plan(self) -> dict[str, int]:
         """The jobs that a run would start: rule → number of jobs."""
-        process = self.snakemake("--dry-run", "--quiet", "reason")
-        assert process.returncode == 0, process.stdout + process.stderr
-        lines = (process.stdout + process.stderr).splitlines()
+        options = [*self.command()[1:], "--dry-run", "--quiet", "reason"]
+        status, output = dry_run(self.folder, options)
+        assert status == 0, output
+        lines = output.splitlines()
         if "job" not in {line.split()[0] for line in lines if line.split()}:
             return {}
         start = next(i for i, line in enumerate(lines) if line.split()[:2] == ["job", "count"])
