@@ -26,7 +26,7 @@ import requests
 
 from benchmarks.gpu.vllm_clients import REPLY_TOKENS, Client, clients
 from benchmarks.gpu.vllm_server import Watch, at_rest, server_means, serving
-from mls.host.lifetime import adopting_orphans, end_children
+from mls.host.processes.descendants import adopting_orphans, end_children
 
 RUN_S = 120  # no client needs longer; one that hangs must not take the machine's time
 ENDING_S = 10

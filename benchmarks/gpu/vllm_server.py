@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from mls.analysis.repeat.server_figures import ServerFigures
-from mls.host.lifetime import end_tree
+from mls.host.processes.descendants import end_tree
 from mls.protocol.engines.profile import Figure
 from mls.protocol.metrics import read_metrics
 

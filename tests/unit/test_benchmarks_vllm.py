@@ -59,7 +59,7 @@ def test_packages_of_a_client_come_before_those_of_vllm(monkeypatch: pytest.Monk
     assert client("vllm bench serve").environment()["PYTHONPATH"] == "vllms"
 
 
-BURN = "import time\nwhile time.process_time() < 1: pass"
+BURN = "import time\nwhile time.process_time() < 0.2: pass"
 
 
 def test_cpu_time_is_of_all_processes_also_of_those_left_behind(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_cpu_time_is_of_all_processes_also_of_those_left_behind(tmp_path: Path) 
     status, cpu_s = timed(Client("c", None, None), [sys.executable, "-c", parent], tmp_path / "log")  # type: ignore[arg-type]
 
     assert status == 0
-    assert cpu_s >= 1
+    assert cpu_s >= 0.2
 
 
 def test_client_that_fails_is_told_by_its_status(tmp_path: Path) -> None:
