@@ -83,11 +83,10 @@ class Serve:
 
     def start_and_wait(self, then: str) -> tuple[psutil.Process, psutil.Process, psutil.Process]:
         """(serve, command, engine), once the command runs: a shell that goes on with `then`."""
-        script = (
-            f'echo "$$ $MLS_SERVER_PID" > {self._ids}.part; mv {self._ids}.part {self._ids}; {then}'
-        )
+        # By the shell itself: another program would be a child beside those of `then`
+        script = f'echo "$$ $MLS_SERVER_PID" > {self._ids}; {then}'
         process = self.start("sh", "-c", script)
-        wait_until(self._ids.exists)
+        wait_until(lambda: self._ids.exists() and self._ids.read_text().endswith("\n"))
         command, engine = map(int, self._ids.read_text().split())
         return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
 
