@@ -131,9 +131,8 @@ class Arena:
             },
         }
         folder.mkdir(parents=True)
-        for repeats in (1, 2):
-            text = yaml.safe_dump(config | {"repeats": repeats}, sort_keys=False)
-            (folder / f"{repeats}.yaml").write_text(text)
+        self._config = config
+        self._write(repeats=2)
         if not whole:
             self._model()
         status, output = self.call(1)
@@ -146,14 +145,10 @@ class Arena:
     def command(self, repeat: int) -> list[str]:
         """The command that measures this repeat."""
         if self.whole:
-            where = [
-                "--directory",
-                str(self.folder),
-                "--configfile",
-                f"{self.folder}/{repeat}.yaml",
-            ]
+            self._write(repeats=repeat)
+            where = ["--directory", str(self.folder), "--configfile", f"{self.folder}/config.yaml"]
             return ["snakemake", "--snakefile", f"{ROOT}/Snakefile", "--cores", "2", *where]
-        options = ["--config", "2.yaml", "--cell", "model=smollm2", "--repeat", str(repeat)]
+        options = ["--config", "config.yaml", "--cell", "model=smollm2", "--repeat", str(repeat)]
         options += ["--output", str(self.runs / f"repeat~{repeat}")]
         serve = [sys.executable, "-m", "mls", "serve", "--die-with-parent", *options]
         worker = ["mpirun", "-n", "2", sys.executable, "-m", "mpi4py", "-m", "mls.worker", *options]
@@ -292,9 +287,14 @@ class Arena:
                 raise RuntimeError((self.folder / f"{mark}.log").read_text(errors="replace"))
         return life | {self.root: (0.0, time.monotonic() - begin_s)}
 
+    def _write(self, repeats: int) -> None:
+        """Write the config of a sweep of so many repeats: one file, to which its name belongs."""
+        text = yaml.safe_dump(self._config | {"repeats": repeats}, sort_keys=False)
+        (self.folder / "config.yaml").write_text(text)
+
     def _model(self) -> None:
         model_file = self.folder / "results" / "models" / "smollm2.json"
-        command = [sys.executable, "-m", "mls", "model", "smollm2", "--config", "1.yaml"]
+        command = [sys.executable, "-m", "mls", "model", "smollm2", "--config", "config.yaml"]
         env = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
         subprocess.run([*command, "--output", model_file], cwd=self.folder, env=env, check=True)
 

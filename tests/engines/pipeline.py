@@ -17,7 +17,8 @@ import yaml
 from tests.engines.catalogue import Engine
 from tests.engines.environments import BUILD, MissingError
 
-from mls.host.processes.lifetime import die_with_parent, end_tree
+from mls.host.processes.descendants import end_tree
+from mls.host.processes.lifetime import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 MODEL = "smollm2"
