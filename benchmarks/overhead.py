@@ -9,6 +9,7 @@ added to what is measured: processes are seen from outside, the rest is in the r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import resource
@@ -16,7 +17,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,8 +26,10 @@ from benchmarks import tables
 from benchmarks.rig import RESULTS, ROOT, RigError
 
 MODEL = ROOT / "results" / "models" / "smollm2.gguf"
-LOOK_EVERY_S = 0.01
+LOOK_EVERY_S = 0.025
 TICKS = os.sysconf("SC_CLK_TCK")
+SUSPENDED_S = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+"""The kernel's times of starts go on while the host is suspended."""
 
 CONFIG = {
     "name": "overhead",
@@ -74,14 +76,18 @@ class Watch:
 
     def look(self, root: int) -> None:
         """Note the present processes, and the CPU time of each."""
-        for pid in _tree(root):
+        present = _processes()
+        below = {root}
+        while more := {pid for pid, values in present.items() if int(values[1]) in below} - below:
+            below |= more
+        for pid in below & present.keys():
+            values = present[pid]
             try:
-                values = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
                 part = _part(pid)
             except OSError:  # It has just ended
                 continue
-            one = self.seen.setdefault(pid, Seen(part, int(values[19]) / TICKS))
-            one.part = part  # Until its exec a process is its parent's copy
+            one = self.seen.setdefault(pid, Seen(part, int(values[19]) / TICKS - SUSPENDED_S))
+            one.part = part or one.part  # Until its exec a process is its parent's copy
             one.cpu_s = max(one.cpu_s, (int(values[11]) + int(values[12])) / TICKS)
 
     def start_s(self, part: str) -> float:
@@ -91,18 +97,19 @@ class Watch:
         return sum(one.cpu_s for one in self.seen.values() if one.part == part)
 
 
-def _tree(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _tree(int(child))
-    except OSError:
-        return
+def _processes() -> dict[int, list[str]]:
+    """Fields of `/proc/PID/stat` after the name, by process id."""
+    present = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            present[int(folder.name)] = (folder / "stat").read_text().rpartition(")")[2].split()
+    return present
 
 
 def _part(pid: int) -> str:
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    if not command:  # It has ended
+        return ""
     if "mls.server.engine" in command:
         return "engine"
     if "mls.server.telemetry" in command:

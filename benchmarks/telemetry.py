@@ -42,7 +42,8 @@ def cost(seconds: float, ranks: int) -> float:
         before = {child.pid for child in psutil.Process().children()}
         url = f"http://127.0.0.1:{server.server_address[1]}"
         try:
-            with sampling(Server(), [url], [os.getpid()]):
+            with sampling() as beside:
+                beside.begin(Server(), [url], [os.getpid()])
                 (sampler,) = (c for c in psutil.Process().children() if c.pid not in before)
                 time.sleep(SETTLE_S)
                 begin, cpu_s = time.monotonic(), sum(sampler.cpu_times()[:2])

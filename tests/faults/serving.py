@@ -26,11 +26,15 @@ arguments = json.loads(sys.argv[1])
 model = Path(arguments["model"]) if arguments["model"] else None
 server, pinned = Server(**arguments["server"]), CpuSets(*map(frozenset, arguments["pinned"]))
 try:
-    sys.exit(serve(server, model, "m", sys.argv[2:], Path(arguments["log"]), pinned=pinned))
+    log, at_once = Path(arguments["log"]), arguments["at_once"]
+    sys.exit(serve(server, model, "m", sys.argv[2:], log, pinned=pinned, at_once=at_once))
 except UserError as error:
     print("UserError:", error, file=sys.stderr)
     sys.exit(1)
 """
+
+
+COMMAND = [sys.executable, "-m", "tests.servers.two_processes", "--port", "{port}"]
 
 
 class Serve:
@@ -49,6 +53,7 @@ class Serve:
         *command: str,
         before: Callable[[], None] = lambda: None,
         pinned: Sequence[Sequence[int]] = (),
+        at_once: bool = False,
         **server: Any,
     ) -> subprocess.Popen[str]:
         arguments = {
@@ -57,6 +62,7 @@ class Serve:
             "server": {"parallel": 2, "ctx": 512, "threads": 1} | server,
             "log": str(self.log),
             "pinned": pinned,
+            "at_once": at_once,
         }
 
         def in_child() -> None:
@@ -89,6 +95,33 @@ class Serve:
         wait_until(lambda: self._ids.exists() and self._ids.read_text().endswith("\n"))
         command, engine = map(int, self._ids.read_text().split())
         return psutil.Process(process.pid), psutil.Process(command), psutil.Process(engine)
+
+
+class ServeCommand(Serve):
+    """`serve` with the command, or with another."""
+
+    def start(self, *command: str, **options: Any) -> Any:
+        engine = {"engine": "command", "command": COMMAND, "parallel": 8, "ctx": 8192}
+        return super().start(*command, **engine | {"threads": None} | options)
+
+    def members(self) -> list[psutil.Process]:
+        """The processes of the server, once all of them are there."""
+        assert self.process
+        running = psutil.Process(self.process.pid)
+
+        def keepers() -> list[psutil.Process]:
+            return [one for one in running.children() if "mls.server.engine.keeper" in line(one)]
+
+        wait_until(lambda: any(len(one.children(recursive=True)) > 2 for one in keepers()))
+        (keeper,) = keepers()
+        return [keeper, *keeper.children(recursive=True)]
+
+
+def line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

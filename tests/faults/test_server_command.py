@@ -5,55 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from tests.faults.serving import DEADLINE_S, Serve, assert_gone, wait_until
+from tests.faults.serving import COMMAND, DEADLINE_S, ServeCommand, assert_gone, line
 
-COMMAND = [sys.executable, "-m", "tests.servers.two_processes", "--port", "{port}"]
 MEMBERS = 4
 """Keeper, the command, the child that serves, and an orphan."""
-
-
-class ServeCommand(Serve):
-    """`serve` with the command, or with another."""
-
-    def start(self, *command: str, **options: Any) -> Any:
-        engine = {"engine": "command", "command": COMMAND, "parallel": 8, "ctx": 8192}
-        return super().start(*command, **engine | {"threads": None} | options)
-
-    def members(self) -> list[psutil.Process]:
-        """The processes of the server, once all of them are there."""
-        assert self.process
-        running = psutil.Process(self.process.pid)
-
-        def keepers() -> list[psutil.Process]:
-            return [one for one in running.children() if "mls.server.engine.keeper" in line(one)]
-
-        wait_until(lambda: any(len(one.children(recursive=True)) > 2 for one in keepers()))
-        (keeper,) = keepers()
-        return [keeper, *keeper.children(recursive=True)]
-
-
-def line(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.NoSuchProcess:
-        return []
-
-
-@pytest.fixture
-def serve_command(tmp_path: Path) -> Iterator[ServeCommand]:
-    model = tmp_path / "model"
-    model.mkdir()
-    driver = ServeCommand(tmp_path, model)
-    yield driver
-    if driver.process and driver.process.poll() is None:
-        driver.process.kill()
-        driver.process.wait()
 
 
 def test_the_words_reach_the_command(serve_command: ServeCommand) -> None:

@@ -71,10 +71,10 @@ def test_signal_ends_command_and_engine(serve: Serve, sig: signal.Signals) -> No
 def test_signal_while_loading(serve: Serve) -> None:
     process = serve.start("true")
     running = psutil.Process(process.pid)
-    (engine,) = wait_for_children(running)
+    engine_and_sampler = wait_for_children(running, 2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE_S) == 128 + signal.SIGTERM
-    assert_gone(engine)
+    assert_gone(*engine_and_sampler)
 
 
 def test_sigkill_takes_command_and_engine_along(serve: Serve) -> None:

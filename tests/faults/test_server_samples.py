@@ -53,8 +53,9 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(export):
     ):
         begin_ns = time.monotonic_ns()
         try:
-            with sampling(Server(), [http.url], [server.pid]) as variables:
-                export(variables)
+            with sampling() as sampler:
+                sampler.begin(Server(), [http.url], [server.pid])
+                export(sampler.variables)
                 rows = samples_with("host", "server", "ranks", "metrics", begin_ns=begin_ns)
         finally:
             server.kill()
@@ -71,18 +72,20 @@ def test_samples_host_server_ranks_and_metrics_on_this_clock(export):
 def test_an_engine_that_died_before_it_is_left_out(export, capfd):
     with subprocess.Popen(["true"]) as engine:
         engine.wait()
-    with sampling(Server(), ["http://127.0.0.1:9"], [engine.pid]) as variables:
-        export(variables)
+    with sampling() as sampler:
+        sampler.begin(Server(), ["http://127.0.0.1:9"], [engine.pid])
+        export(sampler.variables)
         samples_with("host")
     assert capfd.readouterr().err == ""
 
 
 def test_nothing_is_left_of_it(export):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
-        export(variables)
+    with sampling() as sampler:
+        sampler.begin(Server(), ["http://127.0.0.1:9"], [])
+        export(sampler.variables)
         samples_with("host")
-        folder = Path(variables[SOCKET_VARIABLE]).parent
+        folder = Path(sampler.variables[SOCKET_VARIABLE]).parent
     assert not folder.exists()
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
     assert collect(0, time.monotonic_ns()) is None
@@ -91,9 +94,10 @@ def test_nothing_is_left_of_it(export):
 def test_a_server_without_metrics_makes_no_noise(export, capfd):
     with (
         http_server({}) as http,
-        sampling(Server(), [http.url], []) as variables,
+        sampling() as sampler,
     ):
-        export(variables)
+        sampler.begin(Server(), [http.url], [])
+        export(sampler.variables)
         rows = samples_with("host")
     assert "metrics" not in {row["source"] for row in rows}
     assert capfd.readouterr() == ("", "")
@@ -108,9 +112,10 @@ def test_a_router_is_asked_for_the_model_and_waited_for(export):
     }
     with (
         http_server(answers) as http,
-        sampling(Server(), [http.url], [], model="smollm2") as variables,
+        sampling() as sampler,
     ):
-        export(variables)
+        sampler.begin(Server(), [http.url], [], model="smollm2")
+        export(sampler.variables)
         rows = samples_with("metrics")
     assert {row["name"] for row in rows if row["source"] == "metrics"} == {"requests_processing"}
 
@@ -124,9 +129,10 @@ def slots_of(*busy: bool) -> Reply:
 def test_busy_slots_are_sampled_where_there_are_no_metrics(export):
     with (
         http_server({"/slots": slots_of(True, False, True)}) as http,
-        sampling(Server(), [http.url], []) as variables,
+        sampling() as sampler,
     ):
-        export(variables)
+        sampler.begin(Server(), [http.url], [])
+        export(sampler.variables)
         rows = samples_with("slots")
     assert {(r["name"], r["value"]) for r in rows if r["source"] == "slots"} == {("busy", 2.0)}
 
@@ -164,8 +170,9 @@ def test_a_router_without_metrics_has_slots_once_it_has_loaded_the_model(make_se
 
 
 def test_samples_of_another_host_are_of_another_clock(export, monkeypatch):
-    with sampling(Server(), ["http://127.0.0.1:9"], []) as variables:
-        export(variables)
+    with sampling() as sampler:
+        sampler.begin(Server(), ["http://127.0.0.1:9"], [])
+        export(sampler.variables)
         samples_with("host")
         monkeypatch.setattr(module, "clock_id", lambda: "another host's")
         assert collect(0, time.monotonic_ns()) is None

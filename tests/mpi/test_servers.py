@@ -73,7 +73,7 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path
     fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", model_file]
     subprocess.run(fetch, check=True, timeout=240)
     options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
-    process = serve(mpirun, options, "--log", tmp_path / "server.log")
+    process = serve(mpirun, options, "--at-once", "--log", tmp_path / "server.log")
     assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 12
@@ -83,6 +83,25 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     # by the counters of both servers
     assert checks["books_agree"]["status"] == "pass", checks["books_agree"]["message"]
+
+
+def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(mpirun, smollm2, tmp_path):
+    path, model_file = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
+    config = {
+        "results": str(tmp_path),
+        "models": {"m": {"path": str(smollm2)}},
+        "server": {"engine": "command", "command": ["sh", "-c", "sleep 2; exit 3", "{port}"]},
+        "run": {"ranks": 2, "iters": 1},
+    }
+    path.write_text(yaml.safe_dump(config))
+    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", model_file]
+    subprocess.run(fetch, check=True, timeout=240)
+    options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
+    process = serve(mpirun, options, "--at-once", "--log", tmp_path / "server.log")
+    assert (process.returncode, process.stdout) == (1, "")
+    (sentence,) = process.stderr.splitlines()
+    assert sentence.startswith("mls serve: The server died while starting")
+    assert json.loads((tmp_path / "failure.json").read_text())["message"] in sentence
 
 
 def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):

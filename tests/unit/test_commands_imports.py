@@ -40,6 +40,17 @@ def test_rank_0_judges_without_scipy():
     assert "scipy" not in modules_after(code)
 
 
+def test_records_are_made_without_pandas():
+    """pyarrow imports it, where it is installed, for the first list that becomes an array."""
+    code = (
+        "from mls.core.arrow import without_pandas; from mls.core.record import REQUESTS\n"
+        "import pyarrow as pa; without_pandas()\n"
+        "pa.table({name: [None] for name in REQUESTS.names}, schema=REQUESTS)"
+    )
+    assert "pandas" not in modules_after(code)
+    assert "pandas" in modules_after(f"{code}\nimport pandas")
+
+
 def modules_after(code):
     """The modules that a new interpreter has loaded after this code."""
     listed = f"{code}\nimport json, sys; print(); print(json.dumps(list(sys.modules)))"

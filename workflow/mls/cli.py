@@ -68,6 +68,13 @@ def serve(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the run: a failure is recorded there.")
     ] = None,
+    at_once: Annotated[
+        bool,
+        typer.Option(
+            "--at-once",
+            help="Start COMMAND at once: it waits itself for the server, as `mls run` does.",
+        ),
+    ] = False,
     die_with_parent: Annotated[
         bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
     ] = False,
@@ -79,7 +86,8 @@ def serve(
         from mls.host.processes.lifetime import die_with_launcher
 
         die_with_launcher()
-    raise typer.Exit(serve_for(command, config, cell or [], repeat, model, log, output))
+    status = serve_for(command, config, cell or [], repeat, model, log, output, at_once=at_once)
+    raise typer.Exit(status)
 
 
 @app.command()
@@ -128,8 +136,10 @@ def next_(
     from mls.analysis.adaptive.decision import decide
     from mls.config.cells import parse_cell
     from mls.config.parse import load_config
+    from mls.core.arrow import without_pandas
     from mls.core.files import write_json
 
+    without_pandas()
     loaded = load_config(config)
     first = parse_cell(loaded, cell or [])
     decision = decide(loaded, Path(loaded.results), first, round)
@@ -149,8 +159,10 @@ def aggregate(
     from mls.analysis.tables import TABLES
     from mls.analysis.tables import aggregate as gather
     from mls.config.parse import load_config
+    from mls.core.arrow import without_pandas
     from mls.core.sweep_folder import publish, sweep_folder
 
+    without_pandas()
     loaded = load_config(config)
     results = Path(loaded.results)
     gather(loaded, results, output or sweep_folder(results, loaded.name))

@@ -50,7 +50,7 @@ rule run:
     message:
         f"Measuring {' '.join(f'{axis} {{wildcards.{axis}}}' for axis in AXES)}, repeat {{wildcards.repeat}}"
     shell:
-        "exec {params.mls} serve --die-with-parent --config $MLS_CONFIG {params.cell:q}"
+        "exec {params.mls} serve --at-once --die-with-parent --config $MLS_CONFIG {params.cell:q}"
         " --repeat {wildcards.repeat} --output {params.folder:q} --log {log:q}.server"
         " -- {params.launch} python -m mpi4py -m mls.worker --config $MLS_CONFIG"
         " {params.cell:q} --repeat {wildcards.repeat} --output {params.folder:q} > {log:q} 2>&1"

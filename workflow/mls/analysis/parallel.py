@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
 
+from mls.core.arrow import without_pandas
 from mls.core.errors import UserError
 from mls.host.machine import usable_cores
 from mls.host.processes.lifetime import die_with_parent
@@ -31,7 +32,7 @@ def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
     chunk = max(1, len(items) // (4 * processes))
     # Spawned, as a fork of a process with threads may hang. Tied to this process, as a worker waits
     # for ever for its next item.
-    workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=die_with_parent)
+    workers = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin)
     try:
         with workers:
             return list(workers.map(work, items, chunksize=chunk))
@@ -40,3 +41,8 @@ def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
             "A process that read results was killed, most likely for want of memory: "
             "free some and run it again."
         ) from None
+
+
+def _begin() -> None:
+    die_with_parent()
+    without_pandas()

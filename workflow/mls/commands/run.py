@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from mls.config.cells import parse_cell, settings
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
 from mls.config.sections.run import STOPPING, Run
+from mls.core.arrow import without_pandas
 from mls.core.errors import UserError
 from mls.core.run_folder import write_failure
 from mls.core.units import MIB
+from mls.host.launch.gate import pass_gate
 from mls.host.processes.lifetime import die_with_parent
 from mls.host.processes.signals import raise_on_interrupt
 from mls.host.stderr import tell
@@ -96,6 +99,7 @@ def run(
     options = {key: value for key, value in values.items() if value is not None}
     with _Rank(output):
         die_with_parent()
+        without_pandas()
         if output:
             check_name(output)
         plan = agreed(
@@ -223,11 +227,15 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     comm = MPI.COMM_WORLD
     control: Control | None = None
 
+    if comm.rank == 0:
+        from mls.commands.control import Control  # Half of a rank's imports
+    if not agreed(comm, pass_gate):
+        return  # Quietly: `mls serve` says why, and launchers have words for ranks that fail
+
     def specify() -> RunSpec:
         nonlocal control
-        from mls.commands.control import Control  # Half of a rank's imports
-
-        urls = servers or plan.settings.server.addresses or [""]
+        urls = servers or os.environ.get("MLS_SERVER", "").split()
+        urls = urls or plan.settings.server.addresses or [""]
         control = Control(plan.config, plan.settings, plan.seed, urls, output)
         return control.spec()
 
@@ -238,8 +246,11 @@ def _perform(plan: _Plan, servers: list[str], output: Path | None) -> None:
     spec = _from_rank0(comm, specify)
     with Progress(plan.settings.run, comm.rank == 0) as progress:
         harvest = perform(comm, spec, progress.update, ready, output)
-    if harvest is not None and control:
-        control.conclude(harvest)
+    try:
+        if harvest is not None and control:
+            control.conclude(harvest)
+    finally:
+        wait_all(comm)  # At the end of MPI each rank would take a core until rank 0 is there
 
 
 def _from_rank0(comm: MPI.Intracomm, ask: Callable[[], T]) -> T:

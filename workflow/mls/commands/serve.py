@@ -14,7 +14,7 @@ from mls.core.errors import UserError
 from mls.core.run_folder import RUN, begin, end, write_failure
 from mls.host.address import reachable_address
 from mls.host.launch.launchers import hosts
-from mls.host.launch.programs import mpi_environment
+from mls.host.launch.programs import mpi_environment, one_host
 from mls.host.pinning import NOT_PINNED, CpuSets, choose
 from mls.host.usage.counters import SERVE_PID
 from mls.server.engine.managed import serve
@@ -29,19 +29,25 @@ def serve_for(
     model: str | None,
     log: Path | None,
     output: Path | None,
+    *,
+    at_once: bool = False,
 ) -> int:
     """Run `command` beside the server that the options describe. Returns the command's exit status.
 
-    output: the run's folder, for a record of a failure. Raises `UserError`.
+    output: the run's folder, for a record of a failure. at_once: start the command while the server
+    loads; it waits at the gate. Where a launcher may start its processes on other hosts, which have
+    no gate, it is started when the server is ready. Raises `UserError`.
     """
     if output:
         begin(output)
-    os.environ.update(mpi_environment(" ".join(command)))
+    words = " ".join(command)
+    os.environ.update(mpi_environment(words))
     os.environ[SERVE_PID] = str(os.getpid())
     try:
         server, file, alias, cpu_sets = _what_to_serve(config, cell, repeat, model)
         log = log or Path("server.log" if server.engine == "command" else "llama-server.log")
-        status = serve(server, file, alias, command, log, pinned=cpu_sets)
+        here = at_once and one_host(words, os.environ)
+        status = serve(server, file, alias, command, log, pinned=cpu_sets, at_once=here)
     except UserError as error:
         if output:
             write_failure(output, str(error))

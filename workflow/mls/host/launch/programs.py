@@ -60,7 +60,7 @@ def mpi_environment(
 ) -> dict[str, str]:
     """Environment variables to add for a launcher. A variable that the user has set is left out."""
     variables = dict(_OPEN_MPI)
-    if _one_host(launcher, environ):
+    if one_host(launcher, environ):
         variables |= _OPEN_MPI_ONE_HOST
         if _BY_SRUN.items() <= environ.items():
             variables |= _MPICH_ONE_HOST
@@ -101,7 +101,7 @@ def hello(launcher: str, python: str = sys.executable, ranks: int = HELLO_RANKS)
             "unsupported PMI version" in process.stdout + process.stderr
         ):  # MPICH under Open MPI's launcher
             raise _other_mpi(launcher, python)
-        if _one_host(launcher, os.environ) and (
+        if one_host(launcher, os.environ) and (
             lack := lack_of_shared_memory(library_version(python), ranks)
         ):
             raise UserError(lack)
@@ -183,7 +183,7 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else "nothing was printed."
 
 
-def _one_host(launcher: str, environ: Mapping[str, str]) -> bool:
+def one_host(launcher: str, environ: Mapping[str, str]) -> bool:
     """False when a batch system or the launcher's own options spread the ranks over hosts."""
     if re.search(r"(^|\s)(-f|-H|--?host|--?hosts|--?hostfile|--?machinefile|-N)(\s|=)", launcher):
         return False

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,57 +99,77 @@ class EngineProcess:
             self.process.wait(_REPORT_GRACE_S)
 
 
-def start(
-    server: Server,
-    model_file: Path,
-    alias: str,
-    log: Path,
-    signals: SignalWait,
-    where: Sequence[Place] = (ANYWHERE,),
-) -> list[EngineProcess]:
-    """Start an engine at each place, all at once, and wait until they are ready.
+class Engines:
+    """The engines of one server or fleet, one at each place, for the length of a context.
 
-    The kernel kills the engines when this process ends. They have sessions of their own: a
-    terminal's Ctrl-C reaches them through this process only. log: the first engine's; the others'
-    logs have its name with their number. Raises `UserError` when an engine can't be started, dies
-    or isn't ready in time, and `EndSignalError` when a signal comes first; no engine is left then.
+    All are started at once. The kernel kills them when this process ends. They have sessions of
+    their own: a terminal's Ctrl-C reaches them through this process only.
     """
-    if not model_file.exists():
-        raise UserError(f"Model file {model_file} is missing; check its path.")
 
-    def launch(number: int) -> EngineProcess:
-        own = log.with_name(f"{log.name}.{number + 1}") if number else log
-        return _launch(server, model_file, alias, _port(server, number), own, where[number])
+    def __init__(
+        self,
+        server: Server,
+        model_file: Path,
+        alias: str,
+        log: Path,
+        where: Sequence[Place] = (ANYWHERE,),
+    ) -> None:
+        """log: the first engine's; the others' logs have its name with their number."""
+        self._server = server
+        self._model_file = model_file
+        self._alias = alias
+        self._log = log
+        self._where = where
+        self.running: list[EngineProcess] = []
 
-    running: list[EngineProcess] = []
-    try:
-        for number in range(len(where)):
-            running.append(launch(number))  # noqa: PERF401 (a failure ends those before it)
-        for number in range(len(where)):
-            for attempt in range(1, _PORT_TRIES + 1):
-                try:
-                    _wait_until_ready(running[number], server, signals)
-                    break
-                except UserError:
-                    candidate = running[number]
-                    candidate.end()
-                    # Another program may take the free port before the engine does
-                    is_port_taken = server.port is None and not _is_free(
-                        candidate.host, candidate.port
-                    )
-                    if not is_port_taken or attempt == _PORT_TRIES:
-                        raise
-                    running[number] = launch(number)
-    except BaseException:
-        end_all(running)
-        raise
-    return running
+    def __enter__(self) -> Engines:
+        """Start them. Raises `UserError` when one can't be started; none is left then."""
+        if not self._model_file.exists():
+            raise UserError(f"Model file {self._model_file} is missing; check its path.")
+        try:
+            for number in range(len(self._where)):
+                self.running.append(self._launch(number))
+        except BaseException:
+            self._end()
+            raise
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._end()
 
-def end_all(engines: Iterable[EngineProcess]) -> None:
-    """End the engines, and wait for their end."""
-    for one in engines:
-        one.end()
+    def wait_until_ready(
+        self, signals: SignalWait, goes_on: Callable[[], bool] = lambda: True
+    ) -> bool:
+        """Wait for all, in turn, while `goes_on`. Returns whether they are ready.
+
+        Raises `UserError` when an engine dies or isn't ready in time, and `EndSignalError` when a
+        signal comes first.
+        """
+        return all(self._is_ready(number, signals, goes_on) for number in range(len(self._where)))
+
+    def _is_ready(self, number: int, signals: SignalWait, goes_on: Callable[[], bool]) -> bool:
+        server = self._server
+        for attempt in range(1, _PORT_TRIES + 1):
+            candidate = self.running[number]
+            try:
+                return _wait_until_ready(candidate, server, signals, goes_on)
+            except UserError:
+                candidate.end()
+                # Another program may take the free port before the engine does
+                is_port_taken = server.port is None and not _is_free(candidate.host, candidate.port)
+                if not is_port_taken or attempt == _PORT_TRIES:
+                    raise
+                self.running[number] = self._launch(number)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _launch(self, number: int) -> EngineProcess:
+        log = self._log.with_name(f"{self._log.name}.{number + 1}") if number else self._log
+        port = _port(self._server, number)
+        return _launch(self._server, self._model_file, self._alias, port, log, self._where[number])
+
+    def _end(self) -> None:
+        for one in self.running:
+            one.end()
 
 
 def _launch(
@@ -206,7 +226,9 @@ def _write_stdin(process: subprocess.Popen[bytes], data: bytes) -> None:
             stdin.write(data)
 
 
-def _wait_until_ready(running: EngineProcess, server: Server, signals: SignalWait) -> None:
+def _wait_until_ready(
+    running: EngineProcess, server: Server, signals: SignalWait, goes_on: Callable[[], bool]
+) -> bool:
     deadline = time.monotonic() + server.startup_timeout_s
     of_any_kind = server.engine == "command"
     key = api_key(server)
@@ -226,6 +248,9 @@ def _wait_until_ready(running: EngineProcess, server: Server, signals: SignalWai
             )
         if sig := signals.wait(_LOOK_AT_ALL_EVERY_S if of_any_kind else _LOOK_EVERY_S):
             raise EndSignalError(sig)
+        if not goes_on():
+            return False
+    return True
 
 
 def _start_failure(running: EngineProcess, server: Server) -> str:

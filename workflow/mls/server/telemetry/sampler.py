@@ -114,7 +114,10 @@ def watch(apis: list[ServerApi], samples: Samples, model: str | None) -> None:
 
 def main() -> int:
     """Sample as standard input says: `{socket, urls, below, engines, model, server}` as JSON."""
-    parameters: dict[str, Any] = json.load(sys.stdin)
+    text = sys.stdin.read()
+    if not text:  # The process that would have written it is gone
+        return 0
+    parameters: dict[str, Any] = json.loads(text)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(parameters["socket"])
     listener.listen()

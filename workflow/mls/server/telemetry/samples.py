@@ -29,20 +29,47 @@ _END_GRACE_S = 2
 _READ_TIMEOUT_S = 30
 
 
-@contextlib.contextmanager
-def sampling(
-    server: Server,
-    urls: list[str],
-    engines: list[int],
-    cpus: Cpus | None = None,
-    model: str | None = None,
-) -> Iterator[dict[str, str]]:
-    """Run a sampler during the block. Yields the environment variables that lead a run to it.
+class Sampler:
+    """A sampler process, which waits until it is told what to sample."""
 
-    engines: known ids of the servers' processes. cpus: those of the sampler; None for any. model:
-    the name in the requests, for servers that may have several. The kernel kills the sampler when
-    this process ends. Where the sampler can't be started there are no variables: no run fails for
-    want of telemetry.
+    def __init__(self, process: subprocess.Popen[bytes] | None, socket_path: str) -> None:
+        """process: None where it couldn't be started. No run fails for want of telemetry."""
+        self._process = process
+        self._socket_path = socket_path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that lead a run to it."""
+        return {SOCKET_VARIABLE: self._socket_path} if self._process else {}
+
+    def begin(
+        self, server: Server, urls: list[str], engines: list[int], model: str | None = None
+    ) -> None:
+        """Sample from now on.
+
+        engines: known ids of the servers' processes. model: the name in the requests, for servers
+        that may have several.
+        """
+        parameters = {
+            "socket": self._socket_path,
+            "urls": urls,
+            "below": os.getpid(),
+            "engines": engines,
+            "model": model,
+            "server": server.model_dump(
+                include={"api_key_env", "headers_env", "proxy", "url", "metrics_url"}
+            ),
+        }
+        if self._process and self._process.stdin:
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+                stdin.write(json.dumps(parameters).encode())
+
+
+@contextlib.contextmanager
+def sampling(cpus: Cpus | None = None) -> Iterator[Sampler]:
+    """A sampler process during the block, which loads what it needs before it is to `begin`.
+
+    cpus: those of the sampler; None for any. The kernel kills it when this process ends.
     """
     parent = os.getpid()
 
@@ -52,16 +79,6 @@ def sampling(
 
     with tempfile.TemporaryDirectory(prefix="mls-") as folder:
         where = str(Path(folder) / "telemetry")
-        parameters = {
-            "socket": where,
-            "urls": urls,
-            "below": parent,
-            "engines": engines,
-            "model": model,
-            "server": server.model_dump(
-                include={"api_key_env", "headers_env", "proxy", "url", "metrics_url"}
-            ),
-        }
         path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         try:
             process = subprocess.Popen(
@@ -74,16 +91,15 @@ def sampling(
             )
         except OSError as error:
             print(f"mls serve: no telemetry: {error.strerror}.", file=sys.stderr)
-            yield {}
+            yield Sampler(None, where)
             return
         try:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:
-                stdin.write(json.dumps(parameters).encode())
-            yield {SOCKET_VARIABLE: where}
+            yield Sampler(process, where)
         finally:
             end_tree(process.pid, _END_GRACE_S)
             process.wait()
+            if process.stdin:
+                process.stdin.close()
 
 
 def collect(begin_ns: int, end_ns: int) -> pa.Table | None:
