@@ -15,6 +15,7 @@ from mls.load.transport import retry
 from mls.load.transport.epoll import EpollTransport
 
 SHIFT_NS = 5 * NS_PER_S
+LOAD_BYTES = 256 << 20  # As a long load takes
 LAST = MPI.COMM_WORLD.rank == MPI.COMM_WORLD.size - 1
 
 
@@ -55,6 +56,7 @@ def short_of_memory() -> None:
         if LAST:
             size = psutil.Process().memory_info().vms
             resource.setrlimit(resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+            bytearray(LOAD_BYTES)
         return run(self, pacing)
 
     def write_with_memory(*arguments):

@@ -28,6 +28,8 @@ _ERROR_CHARACTERS = 200
 """Length at which the text of an error is cut."""
 
 _READ_OF_ERROR = 64 * 1024
+_WITHOUT_CONTENT = frozenset({204, 205})
+"""Statuses of success whose replies have no body."""
 _THOUGHTS = ("thinking", "reasoning")
 _SIDES = ("prompt", "completion")
 _LONGEST_FIELD = len(b"event:")
@@ -156,7 +158,7 @@ def read_reply(
 
 
 def _is_success(status: int) -> bool:
-    return 200 <= status < 300
+    return 200 <= status < 300 and status not in _WITHOUT_CONTENT
 
 
 def words_of_error(body: bytes) -> str:
