@@ -6,6 +6,7 @@ Rank 0 judges each repeat. scipy has both, but its import takes longer than a sh
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from statistics import NormalDist
 
 import numpy as np
@@ -50,11 +51,10 @@ def _inversions(size: int) -> list[int]:
     """Number of permutations of `size` values with 0, 1, 2, … inversions."""
     counts = [1]
     for length in range(2, size + 1):
-        grown = [0] * (len(counts) + length - 1)
-        for inversions, count in enumerate(counts):
-            for more in range(length):
-                grown[inversions + more] += count
-        counts = grown
+        # The longest value adds 0 to length - 1 inversions: sums of as many neighbours
+        sums = list(accumulate([*counts, *[0] * (length - 1)]))
+        before = [*[0] * length, *sums][: len(sums)]
+        counts = [total - less for total, less in zip(sums, before, strict=True)]
     return counts
 
 
