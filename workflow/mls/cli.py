@@ -180,9 +180,11 @@ def report(
 ) -> None:
     """Render the page, and its answer as plain text beside it."""
     from mls.config.parse import load_config
+    from mls.core.arrow import without_pandas
     from mls.core.sweep_folder import ANSWER, PAGE, publish, sweep_folder
     from mls.report.pages.page import render
 
+    without_pandas()
     loaded = load_config(config)
     results = Path(loaded.results)
     page = output or sweep_folder(results, loaded.name) / PAGE

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from scipy import stats
-
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult, Study
@@ -160,6 +158,8 @@ def judged_together(cells: Sequence[Sequence[Change]]) -> list[list[Change]]:
     Statistical Society* B 57, 1995), applied to all that may be worse and to all that may be
     better.
     """
+    from scipy import stats  # its import takes a second
+
     chances = [change.chance for own in cells for change in own if change.chance is not None]
     worse = dict(zip(chances, stats.false_discovery_control(chances), strict=True))
     lower = [1 - chance for chance in chances]

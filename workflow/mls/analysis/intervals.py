@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from mls.analysis.repeat.columns import Floats
 
@@ -87,7 +87,7 @@ def ratio(values: Sequence[float], base: Sequence[float]) -> Estimate | None:
         value = float(np.exp(np.log(values).mean() - np.log(base).mean()))
         return Estimate(value, None, None, repeats)
     difference, error, freedom = _welch(values, base)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error if error else 0.0
+    half = float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2)) * error if error else 0.0
     return _of_logs(difference, half, repeats)
 
 
@@ -102,7 +102,7 @@ def chance_of_more(values: Sequence[float], base: Sequence[float]) -> float | No
     difference, error, freedom = _welch(values, base)
     if not error:
         return 0.5 - 0.5 * float(np.sign(difference))
-    return float(stats.t.sf(difference / error, freedom))
+    return float(special.stdtr(freedom, -difference / error))
 
 
 def _welch(values: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
@@ -152,10 +152,12 @@ def _student(value: float, error: float | None, repeats: int) -> Estimate:
 @cache
 def _t(repeats: int) -> float:
     """Student's t of a mean over this many repeats."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, repeats - 1))
+    return float(special.stdtrit(repeats - 1, (1 + CONFIDENCE) / 2))
 
 
 @cache
 def _tukey(groups: int, freedom: int, confidence: float) -> float:
     """The studentized range that groups exceed by chance with probability 1 - confidence."""
+    from scipy import stats  # its import takes a second
+
     return float(stats.studentized_range.ppf(confidence, groups, freedom))

@@ -29,7 +29,6 @@ RUN_TIME_MODULES = (
     "numpy",
     "orjson",
     "packaging",
-    "pandas",
     "prometheus_client",
     "psutil",
     "pyarrow",
@@ -39,7 +38,6 @@ RUN_TIME_MODULES = (
     "requests_unixsocket",
     "rich",
     "scipy",
-    "seaborn",
     "typer",
     "yaml",
 )

@@ -10,22 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-import seaborn as sns
 from markupsafe import Markup, escape
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from mls.report.plots.marks import Line, as_attributes, tag, values
 from mls.report.plots.palette import GRID, INK, MUTED, adapt
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: smaller, searchable, in the page's own font
     "text.parse_math": False,  # a `$` in a name is a `$`
     "axes.unicode_minus": True,
     "font.size": 9,
+    "axes.titlesize": 9.6,
     "axes.labelsize": 9,
     "xtick.labelsize": 8.5,
     "ytick.labelsize": 8.5,
     "legend.fontsize": 8.5,
+    "legend.title_fontsize": 9.6,
     "legend.frameon": False,
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -33,7 +35,13 @@ _STYLE: dict[str, Any] = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.major.size": 3,
+    "xtick.major.width": 1,
+    "xtick.minor.size": 3.2,
+    "xtick.minor.width": 0.8,
     "ytick.major.size": 3,
+    "ytick.major.width": 1,
+    "ytick.minor.size": 3.2,
+    "ytick.minor.width": 0.8,
     "xtick.color": MUTED,
     "xtick.labelcolor": INK,
     "ytick.color": MUTED,
@@ -47,7 +55,11 @@ _STYLE: dict[str, Any] = {
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
     "lines.markersize": 5.5,
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "patch.linewidth": 0.8,
     "figure.constrained_layout.use": True,
 }
 
@@ -55,8 +67,7 @@ _STYLE: dict[str, Any] = {
 @contextmanager
 def style() -> Iterator[None]:
     """A context with the look of all drawings. Afterwards matplotlib's settings are as before."""
-    with mpl.rc_context():
-        sns.set_theme(context="paper", style="ticks", rc=_STYLE)
+    with mpl.rc_context(_STYLE):
         yield
 
 
@@ -78,7 +89,11 @@ def inline(
     """
     out = io.StringIO()
     tag(figure, lines)
-    with mpl.rc_context({"svg.hashsalt": name}):
+    FigureCanvasSVG(figure)
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+    with mpl.rc_context({"svg.hashsalt": name, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # `savefig` would lay it out twice
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     raw = out.getvalue()
     width, height = figure.get_size_inches() * 72

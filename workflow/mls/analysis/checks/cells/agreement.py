@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from mls.analysis.repeat.columns import Floats
 from mls.analysis.repeat.evidence import excess, verdict
@@ -129,7 +129,7 @@ class BatchSpread:
 
     def chance(self, means: Floats) -> float:
         """Probability of such a spread if the repeats were alike."""
-        return float(stats.f.sf(self.ratio(means), len(means) - 1, self.freedom))
+        return float(special.fdtrc(len(means) - 1, self.freedom, self.ratio(means)))
 
     def excludes(self, means: Floats, spread: float) -> bool:
         """Whether repeats with this true spread would have spread more, but for chance `MISS`."""
@@ -140,7 +140,7 @@ class BatchSpread:
         miss = math.nan
         while math.isnan(miss):
             # scipy may give nan where the chance is next to nothing; less noncentrality raises it
-            miss = float(stats.ncf.cdf(self.ratio(means), freedom, self.freedom, noncentrality))
+            miss = float(special.ncfdtr(freedom, self.freedom, noncentrality, self.ratio(means)))
             noncentrality /= 2
         return miss < MISS
 
