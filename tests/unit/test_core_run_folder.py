@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from mls.core.errors import UserError
-from mls.core.run_folder import begin, end, write_failure
+from mls.core.run_folder import begin, clear, discard_kept, end, keep, restore_kept, write_failure
 
 
 @pytest.fixture
@@ -70,3 +70,39 @@ def test_mls_serve_needs_no_mpi() -> None:
     """`mls serve` runs beside the launcher; only the ranks have the launcher's MPI library."""
     program = "import sys, mls.commands.serve; sys.exit('mpi4py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+def write_result(folder):
+    for name in ("run.json", "requests.parquet", "telemetry.parquet"):
+        (folder / name).write_text(name)
+
+
+def test_a_result_that_is_kept_outlives_its_names(folder):
+    write_result(folder)
+    keep(folder)
+    for name in ("run.json", "requests.parquet"):  # as Snakemake does after a job that failed
+        (folder / name).unlink()
+    restore_kept(folder)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        name: name for name in ("run.json", "requests.parquet", "telemetry.parquet")
+    }
+    restore_kept(folder)
+    assert (folder / "run.json").exists()
+
+
+@pytest.mark.parametrize("forget", [begin, clear, discard_kept])
+def test_nothing_is_restored_of_an_earlier_attempt(folder, forget):
+    write_result(folder)
+    keep(folder)
+    forget(folder)
+    (folder / "run.json").unlink(missing_ok=True)
+    restore_kept(folder)
+    assert not (folder / "run.json").exists()
+
+
+def test_a_cleared_folder_has_neither_result_nor_failure(folder):
+    write_result(folder)
+    write_failure(folder, "It failed.")
+    clear(folder)
+    clear(folder.with_name("repeat~4"))  # which isn't there
+    assert not [*folder.iterdir()]

@@ -95,3 +95,24 @@ def test_what_stops_snakemake_itself_has_no_traceback(text, sentence):
     said = snakemake_error(text)
     assert sentence in said and "Traceback" not in said
     assert len(said.splitlines()) <= 10
+
+
+def test_each_failed_repeat_of_a_cell_is_one_with_its_own_log(tmp_path):
+    failures, outputs = Failures(), []
+    for number, message in ((1, None), (2, "It died."), (3, "Not measured: it died.")):
+        folder = tmp_path / "runs" / "name~x" / f"repeat~{number}"
+        folder.mkdir(parents=True)
+        outputs += [folder / "run.json", folder / "requests.parquet"]
+        if message:
+            write_failure(folder, message)
+    log = tmp_path / "logs" / "repeat~2" / "run.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    failures.emit(job_error("cell", tmp_path / "logs" / "cell.log", outputs))
+    assert failures.text(1, 3, None).splitlines() == [
+        "1 of 3 repeats have a result.",
+        f"1 repeat failed; log: {log}",
+        "It died.",
+        f"1 repeat failed; log: {tmp_path}/logs/cell.log",
+        "Not measured: it died.",
+    ]

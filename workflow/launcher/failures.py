@@ -18,6 +18,9 @@ from mls.host.text import one_line
 SWEEP, END = "mls_sweep", "mls_end"
 """Attributes of the workflow's own records: the sweep before it begins, the last text of a failure."""
 
+MEASURES = ("run", "cell")
+"""Rules that measure repeats: one, or all of a cell."""
+
 INTERRUPTED = "Terminating processes on user request"
 MOST_REASONS = 3
 _SENTENCE = re.compile(r"mls [a-z]+: (.+)")
@@ -30,6 +33,8 @@ class FailedJob:
     rule: str
     log: Path | None
     sentence: str
+    folder: Path | None = None
+    """Of the repeat, if it was one."""
 
 
 class Failures(logging.Handler):
@@ -47,12 +52,13 @@ class Failures(logging.Handler):
         fields = record.__dict__
         jobs = [fields] if event == LogEvent.JOB_ERROR else fields.get("job_error_info", [])
         for job in jobs:
-            failed = failed_job(job)
-            self._jobs[str(failed.log or job["jobid"])] = failed  # one, whatever `--retries` says
+            for failed in failed_jobs(job):
+                # one, whatever `--retries` says
+                self._jobs[str(failed.folder or failed.log or job["jobid"])] = failed
 
     def add(self, rule: str, log: Path) -> None:
         """Add what failed outside of any job."""
-        self._jobs[str(log)] = failed_job({"rule_name": rule, "log": [log], "output": []})
+        self._jobs[str(log)] = FailedJob(rule, log, one_line(_last_sentence(log)))
 
     def text(self, measured: int, planned: int, page: Path | None) -> str:
         """What has a result and what failed; the last line says why. At most nine lines."""
@@ -73,14 +79,17 @@ class Failures(logging.Handler):
         return "\n".join(lines)
 
 
-def failed_job(fields: Mapping[str, Any]) -> FailedJob:
-    """The job by the fields of its record."""
-    log = Path(fields["log"][0]) if fields["log"] else None
-    failure = None
-    if fields["rule_name"] == "run" and fields["output"]:
-        failure = read_json(Path(fields["output"][0]).with_name(FAILURE))
-    sentence = failure["message"] if failure else _last_sentence(log)
-    return FailedJob(fields["rule_name"], log, one_line(sentence))
+def failed_jobs(fields: Mapping[str, Any]) -> list[FailedJob]:
+    """The job by the fields of its record; of a whole cell, a job for each repeat that failed."""
+    rule, log = fields["rule_name"], Path(fields["log"][0]) if fields["log"] else None
+    folders = dict.fromkeys(Path(path).parent for path in fields["output"])
+    failed = []
+    for folder in folders if rule in MEASURES else ():
+        if failure := read_json(folder / FAILURE):
+            own = log.parent / folder.name / "run.log" if log and rule == "cell" else log
+            its_log = own if own and own.exists() else log
+            failed.append(FailedJob("run", its_log, one_line(failure["message"]), folder))
+    return failed or [FailedJob(rule, log, one_line(_last_sentence(log)))]
 
 
 def _last_sentence(log: Path | None) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
@@ -14,16 +15,18 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from launcher.failures import END, SWEEP
+from launcher.failures import END, MEASURES, SWEEP
 from launcher.lines import Lines
 from launcher.live import Live
-from launcher.sweep import Repeat, Sweep
+from launcher.measurement import Measurement
+from launcher.sweep import Sweep
 from mls.core.files import unwritable
 from mls.host.text import one_line
 
 NOTHING_TO_DO = "Nothing to be done"
 _OS_ERROR = re.compile(r"\w*Error: \[Errno (\d+)\] (?:.*?): '(.*)'")
 _MOST_LINES = 6
+_LOOK_EVERY_S = 1.0
 
 
 class LogHandler(LogHandlerBase):
@@ -32,7 +35,10 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         self._view = Lines() if _lines_wanted(self.common_settings.verbose) else Live()
         self._sweep: Sweep | None = None
-        self._jobs: dict[int, Repeat] = {}
+        self._jobs: dict[int, Measurement] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._watch: threading.Thread | None = None
         self._end = ""
         self._error = ""
         self._succeeded = self._closed = False
@@ -55,7 +61,8 @@ class LogHandler(LogHandlerBase):
         """Take a record, in the one thread that Snakemake has for its plugins."""
         if not self.common_settings.dryrun:
             try:
-                self._handlers.get(getattr(record, "event", None), _ignore)(record)
+                with self._lock:
+                    self._handlers.get(getattr(record, "event", None), _ignore)(record)
             except Exception:
                 self.handleError(record)
 
@@ -64,6 +71,9 @@ class LogHandler(LogHandlerBase):
         if self._closed:  # by Snakemake, and by Python as it exits
             return
         self._closed = True
+        self._over.set()
+        if self._watch:
+            self._watch.join()
         self._view.stop()
         if self._end or self._error:
             print(self._end or self._error, file=sys.stderr, flush=True)
@@ -84,13 +94,19 @@ class LogHandler(LogHandlerBase):
 
     def _job_info(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = record.__dict__
-        if fields["rule_name"] == "run" and self._sweep:
+        if fields["rule_name"] in MEASURES and self._sweep:
             cell = {k: v for k, v in fields["wildcards"].items() if k not in ("name", "repeat")}
-            folder = Path(fields["output"][0]).parent
-            repeat = self._sweep.add(cell, int(fields["wildcards"]["repeat"]), folder)
-            repeat.begin()
-            self._jobs[fields["jobid"]] = repeat
-            self._view.begin(self._sweep, repeat, Path(fields["log"][0]))
+            folders = dict.fromkeys(Path(path).parent for path in fields["output"])
+            repeats = [
+                self._sweep.add(cell, int(folder.name.removeprefix("repeat~")), folder)
+                for folder in folders
+            ]
+            job = Measurement(repeats, Path(fields["log"][0]))
+            self._jobs[fields["jobid"]] = job
+            self._view.begin(self._sweep, job.repeat, job.log)
+            if len(repeats) > 1 and not self._watch:
+                self._watch = threading.Thread(target=self._look, daemon=True)
+                self._watch.start()
         elif fields["rule_msg"]:
             self._view.stage(fields["rule_msg"])
         elif fields["rule_name"] in ("all", "default"):
@@ -102,11 +118,19 @@ class LogHandler(LogHandlerBase):
     def _job_error(self, record: logging.LogRecord) -> None:
         self._ended(record.__dict__["jobid"], failed=True)
 
-    def _ended(self, job: int, failed: bool) -> None:
-        repeat = self._jobs.pop(job, None)
-        if repeat and self._sweep:
-            repeat.end(failed)
-            self._view.end(self._sweep, repeat)
+    def _ended(self, job_id: int, failed: bool) -> None:
+        job = self._jobs.pop(job_id, None)
+        while job and self._sweep and not job.is_over:
+            self._view.end(self._sweep, job.end_repeat(failed))
+
+    def _look(self) -> None:
+        """See which repeat of a cell is being measured, as Snakemake has no record of that."""
+        while not self._over.wait(_LOOK_EVERY_S):
+            with self._lock:
+                for job in self._jobs.values():
+                    while self._sweep and job.has_moved_on():
+                        self._view.end(self._sweep, job.end_repeat())
+                        self._view.begin(self._sweep, job.repeat, job.log)
 
     def _snakemake_error(self, record: logging.LogRecord) -> None:
         self._error = snakemake_error(record.getMessage())

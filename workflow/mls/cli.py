@@ -90,6 +90,28 @@ def serve(
     raise typer.Exit(status)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def cell(
+    command: Command,
+    config: ConfigFile,
+    log: Annotated[
+        Path, typer.Option(help="Where the server's log goes, and the repeats' beside.")
+    ],
+    cell: CellOption = None,
+    die_with_parent: Annotated[
+        bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
+    ] = False,
+) -> None:
+    """Run COMMAND --repeat N --output FOLDER for each repeat of a cell, beside one server."""
+    from mls.commands.cell import measure_cell
+
+    if die_with_parent:
+        from mls.host.processes.lifetime import die_with_launcher
+
+        die_with_launcher()
+    raise typer.Exit(measure_cell(command, config, cell or [], log))
+
+
 @app.command()
 def probe(
     server: Annotated[

@@ -31,6 +31,7 @@ from mls.core.digest import data_sha256, file_sha256, sources_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json
 from mls.core.integrity import set_aside_damaged
+from mls.core.run_folder import RUN, restore_kept
 from mls.core.sweep_folder import ANSWER, PAGE, has_runs, sweep_folder
 from mls.config.decisions import adaptive, line_of, planned_runs, repeats_of
 from mls.config.cells import (
@@ -96,6 +97,17 @@ SPACE = Paramspace(
     )
 )
 RUNS = f"{RESULTS}/runs/{SPACE.wildcard_pattern}"
+# of all repeats of a cell; models whose repeats share a process of the server
+CELL = SPACE.wildcard_pattern.removesuffix("/repeat~{repeat}")
+SHARED = [
+    name
+    for name in CONFIG.models
+    if any(
+        settings(CONFIG, cell, 1).server.shared
+        for cell in CELLS
+        if cell["model"] == name
+    )
+]
 ORDER = {run: place for place, run in enumerate(reversed(run_order(CONFIG)), start=1)}
 # by the key of a line (a chain of decisions): the cell that it begins with
 LINES = {cell_key(line_of(CONFIG, cell)): cell for cell in CELLS}
@@ -126,8 +138,13 @@ except UserError as error:
     sys.exit(str(error))
 
 
+def one_of(models):
+    """The pattern of these models' names."""
+    return "|".join(map(re.escape, models)) or "(?!)"
+
+
 wildcard_constraints:
-    model="|".join(map(re.escape, CONFIG.models)),
+    model=one_of(CONFIG.models),
     name="[A-Za-z0-9._-]+",
     repeat="[0-9]+",
 
@@ -204,9 +221,27 @@ def passed(wildcards):
 
 
 def run_priority(wildcards):
-    """Higher for what is to be measured earlier: repeats are interleaved over cells."""
+    """Higher for what is to be measured earlier: repeats are interleaved over cells.
+
+    Repeats that share a process all come with the first of them.
+    """
     first = LINES[cell_key(line_of(CONFIG, cell_of(wildcards)))]
-    return ORDER[cell_key(first), int(wildcards.repeat)]
+    return ORDER[cell_key(first), repeat_of(wildcards)]
+
+
+def repeat_of(wildcards):
+    """The number of a run's repeat; of a whole cell's run, that of the first."""
+    return int(wildcards.get("repeat", 1))
+
+
+def mpi(wildcards):
+    """The launcher. One rank on this host needs none, and Slurm's executor refuses MPI with one task."""
+    return LAUNCHER if int(wildcards.ranks) > 1 or CONFIG.mpi.hosts else ""
+
+
+def launch(wildcards, resources):
+    """The words before a rank's own; none without a launcher."""
+    return f"{resources.mpi} -n {resources.tasks}" if resources.mpi else ""
 
 
 def cell_options(wildcards):
@@ -236,8 +271,11 @@ def settings_of(model):
 
 
 def settings_digest(wildcards):
-    """What a run's figures depend on: change it, and the run is measured again."""
-    resolved = settings(CONFIG, cell_of(wildcards), int(wildcards.repeat))
+    """What a run's figures depend on: change it, and the run is measured again.
+
+    A whole cell depends on that of its first repeat, from which the others follow.
+    """
+    resolved = settings(CONFIG, cell_of(wildcards), repeat_of(wildcards))
     return data_sha256(
         [
             resolved.seed,

@@ -94,6 +94,13 @@ onerror:
         write(LAST_STOP, f"{datetime.now(UTC).isoformat()}\n")
     except UserError as error:  # a full disk takes no logs either
         sys.exit(str(error))
+    planned = [
+        Path(RESULTS, "runs", run_path(CONFIG, cell, repeat))
+        for cell, repeats in planned_runs(CONFIG, Path(RESULTS))
+        for repeat in repeats
+    ]
+    for folder in planned:
+        restore_kept(folder)
     page = Path(SWEEP, "report.html")
     if has_runs(Path(RESULTS), CONFIG.name):
         for command in ("aggregate", "report"):
@@ -102,14 +109,9 @@ onerror:
                 shell("{MLS} {command} --config $MLS_CONFIG > {log_file:q} 2>&1")
             except CalledProcessError:
                 FAILURES.add(command, Path(log_file))
-    planned = [
-        Path(RESULTS, "runs", run_path(CONFIG, cell, repeat), "run.json")
-        for cell, repeats in planned_runs(CONFIG, Path(RESULTS))
-        for repeat in repeats
-    ]
     logger.error(
         FAILURES.text(
-            measured=sum(path.exists() for path in planned),
+            measured=sum((folder / RUN).exists() for folder in planned),
             planned=len(planned),
             page=page if page.exists() else None,
         ),

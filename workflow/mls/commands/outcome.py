@@ -33,11 +33,11 @@ from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
 from mls.protocol.engines.llama_cpp import LLAMA_CPP
 from mls.protocol.request import Target, body_fields, salts, without
-from mls.server import model_list, router
+from mls.server import model_list, reuse, router
 from mls.server.access import without_password
 from mls.server.api import ServerApi
+from mls.server.engine.facts import PROCESS_VARIABLE, with_version
 from mls.server.engine.facts import VARIABLE as FACTS_VARIABLE
-from mls.server.engine.facts import with_version
 from mls.server.fields import refused_fields, with_counts
 from mls.server.http.session import RefusedError
 from mls.server.several import pooled
@@ -64,6 +64,7 @@ class Outcome:
         self._proxy = without_password(targets[0].proxy) if targets[0].proxy else None
         self._each: list[dict[str, Any]] = []
         self._engines: list[dict[str, Any]] = json.loads(os.environ.get(FACTS_VARIABLE, "[]"))
+        self._process: dict[str, Any] | None = json.loads(os.environ.get(PROCESS_VARIABLE, "null"))
         self._output = output
         self._before: dict[str, Any] = {}
         self._after: dict[str, Any] = {}
@@ -109,6 +110,10 @@ class Outcome:
                 ) from None
             except UserError:  # Too busy, or down: the load retries its own requests
                 pass
+        if self._process:
+            workload, run = settings.workload, self._run
+            cache, self._run = reuse.keep_apart(apis, run, workload, self._served_as, self._run_id)
+            self._process["cache"] = cache
         return self._served_as, self._run_id, self._run
 
     def prepare(self, notes: tuple[str, ...]) -> None:
@@ -239,6 +244,7 @@ class Outcome:
                 "url": self._urls[0],
                 "proxy": self._proxy,
                 "engine": next(iter(self._engines), None),
+                "process": self._process,
                 "cold_load_s": self._cold_load_s,
                 "before": self._before,
                 "after": self._after,

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from mls.config.cells import cells, parse_cell, settings
+from mls.config.cells import Cell, cells, parse_cell, settings
 from mls.config.config import Config
 from mls.config.parse import load_config
 from mls.config.sections.server import Server
@@ -52,16 +52,20 @@ def serve_for(
         if output:
             write_failure(output, str(error))
         raise
-    if output and not status and not (output / RUN).exists():
+    return record_end(output, status) if output else status
+
+
+def record_end(output: Path, status: int) -> int:
+    """Record the end of a run with this exit status in its folder. Returns the status of `mls`."""
+    if not status and not (output / RUN).exists():
         # Open MPI does so after the loss of a host
         end(output, "The launcher reported success, but there is no result; see the log.")
         return 1
-    if output:
-        end(output, _failure(status))
+    end(output, _why_it_failed(status))
     return status
 
 
-def _failure(status: int) -> str | None:
+def _why_it_failed(status: int) -> str | None:
     """The message about a run with this exit status; None for success."""
     if not status:
         return None
@@ -86,7 +90,13 @@ def _what_to_serve(
 
         return Server(), check_gguf(Path(model)), Path(model).stem, NOT_PINNED
     config = load_config(path)
-    point = parse_cell(config, cell) if cell else cells(config)[0]
+    return of_cell(config, parse_cell(config, cell) if cell else cells(config)[0], repeat)
+
+
+def of_cell(
+    config: Config, point: Cell, repeat: int = 1
+) -> tuple[Server, Path | None, str, CpuSets]:
+    """(server, model file, the model's name, CPUs of server and ranks). Raises `UserError`."""
     point_settings = settings(config, point, repeat)
     name = str(point["model"])
     ranks_here = -(-point_settings.run.ranks // max(1, len(hosts(config.mpi))))

@@ -35,6 +35,7 @@ _NOT_AN_AXIS = {
     "command",
     "ready",
     "environment",
+    "reuse",
     "request_extra",
     "request_headers",
 }
@@ -101,7 +102,8 @@ def cells(config: Config) -> list[Cell]:
     values = [config.sweep.get(axis) or [_default(config, axis)] for axis in axes(config)]
     points = [dict(zip(axes(config), point, strict=True)) for point in itertools.product(*values)]
     for cell in points:
-        settings(config, cell, repeat=1)
+        if settings(config, cell, repeat=1).server.shared:
+            _check_sharing(config)
         if config.search:
             highest = cell | {config.search.axis: tidy(config.search.high)}
             _check_search(settings(config, highest, repeat=1), config.search)
@@ -156,6 +158,16 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
     )
     _check_load(candidate)
     return candidate
+
+
+def _check_sharing(config: Config) -> None:
+    """Raise `UserError` when runs may be added later, which can't have the process of the others."""
+    if config.repeats == "auto" or config.search:
+        key = "search" if config.search else "repeats: auto"
+        raise UserError(
+            f"server.reuse: cell goes with a number of repeats that is known beforehand, not with {key}; "
+            "use reuse: repeat, or give a number and the values."
+        )
 
 
 def _check_search(highest: Settings, search: Search) -> None:

@@ -21,6 +21,9 @@ ASIDE = "run.damaged.json"
 PARTIAL = "requests.partial.parquet"
 """Records of a run that failed. The workflow's clean-up leaves a file of this name alone."""
 
+KEPT = {RECORDS: "requests.kept.parquet", RUN: "run.kept.json"}
+"""Second names of a result, by its own ones. The workflow's clean-up doesn't know them either."""
+
 PARTS = ".parts"
 """Folder of the ranks' records until they are merged."""
 
@@ -53,9 +56,51 @@ def begin(output: Path) -> None:
     try:
         for path in (output / PARTIAL, output / ASIDE, *output.glob(".*.part")):
             path.unlink(missing_ok=True)
+        discard_kept(output)
     except OSError as error:
         raise unwritable(output, error) from None
     write(output / FAILURE, _failure(output, _CUT_OFF))
+
+
+def clear(output: Path) -> None:
+    """Remove an earlier attempt's result and failure, so that none lies beside those of this one.
+
+    Raises `UserError`.
+    """
+    try:
+        for name in (RUN, RECORDS, TELEMETRY, FAILURE):
+            (output / name).unlink(missing_ok=True)
+        discard_kept(output)
+    except OSError as error:
+        raise unwritable(output, error) from None
+
+
+def keep(output: Path) -> None:
+    """Give the result of the run in `output` second names.
+
+    A job that measures several runs fails as a whole, and the workflow then removes the results of
+    all of them under their own names. Raises `UserError`.
+    """
+    discard_kept(output)
+    for name, kept in KEPT.items():
+        try:
+            (output / kept).hardlink_to(output / name)
+        except OSError:  # The file system has no such links
+            write(output / kept, (output / name).read_bytes())
+
+
+def discard_kept(output: Path) -> None:
+    """Remove the second names of the result in `output`."""
+    for kept in KEPT.values():
+        (output / kept).unlink(missing_ok=True)
+
+
+def restore_kept(output: Path) -> None:
+    """Give a result that was kept its own names back, and take the second ones from it."""
+    if not all((output / kept).exists() for kept in KEPT.values()):
+        return
+    for name, kept in KEPT.items():  # `run.json` last: it says that there is a result
+        (output / kept).replace(output / name)
 
 
 def end(output: Path, problem: str | None) -> None:

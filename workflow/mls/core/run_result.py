@@ -204,7 +204,9 @@ class RunResult(Part):
     )
     environment: dict[str, Any] = Field(description="Digest of environment.json, and the host.")
     server: dict[str, Any] = Field(
-        description="`url`, `engine` (what a managed one is), `before` and `after`: its state, `cold_load_s`: the time in s that a router took to load the model beforehand. Of several "
+        description="`url`, `engine` (what a managed one is), `process` (of a managed one that repeats share, "
+        "`server.reuse: cell`; else null: `pids`, `ready_utc`, the number of this `run` in it, and `cache`: why it found "
+        "no prompt of an earlier one there), `before` and `after`: its state, `cold_load_s`: the time in s that a router took to load the model beforehand. Of several "
         "servers the first's, with slots and counters of all; `each`: `url`, `before` and `after` of each."
     )
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")

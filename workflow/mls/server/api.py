@@ -110,6 +110,10 @@ class ServerApi:
         answer = self._http.json(path)
         return answer if isinstance(answer, dict) else {}
 
+    def resets(self, path: str) -> bool:
+        """POST to a path that resets something. Returns whether the server did it."""
+        return self._http.optional(path, {}) is not None
+
     def tokenize(self, text: str, *, special: bool = False) -> int | None:
         """Number of tokens of a text by `/tokenize`, in llama.cpp's fields and in vLLM's.
 

@@ -27,7 +27,7 @@ def refused_fields(api: ServerApi, run: Run, served_as: str | None) -> tuple[str
     names: tuple[str, ...] = ()
     while True:
         try:
-            _try(api, without(run, names), served_as)
+            try_fields(api, without(run, names), served_as)
             return names
         except BodyRefusedError as error:
             rest = [name for name in _removable(run, served_as) if name not in names]
@@ -51,10 +51,10 @@ def with_counts(
     is_users_own = "stream_options" in run.request_extra
     if is_users_own or "stream_options" not in body_fields(run, served_as):
         return run
-    if not _hold_several(sample or _try(api, run, served_as, SAMPLE_TOKENS)):
+    if not _hold_several(sample or try_fields(api, run, served_as, SAMPLE_TOKENS)):
         return run
     try:
-        reply = _try(api, counting(run), served_as, SAMPLE_TOKENS)
+        reply = try_fields(api, counting(run), served_as, SAMPLE_TOKENS)
     except UserError:
         return run
     return run if reply.first_chunk_tokens is None else counting(run)
@@ -71,11 +71,11 @@ def _one_by_one(
     api: ServerApi, run: Run, served_as: str | None, names: tuple[str, ...], rest: list[str]
 ) -> tuple[str, ...]:
     """The refused fields. names: those refused for certain; rest: the candidates."""
-    _try(api, without(run, (*names, *rest)), served_as)
+    try_fields(api, without(run, (*names, *rest)), served_as)
     refusals = names
     for i, name in enumerate(rest):
         try:
-            _try(api, without(run, (*refusals, *rest[i + 1 :])), served_as)
+            try_fields(api, without(run, (*refusals, *rest[i + 1 :])), served_as)
         except BodyRefusedError:
             refusals += (name,)
     return refusals
@@ -87,7 +87,8 @@ def _removable(run: Run, served_as: str | None) -> list[str]:
     return [name for name in OPTIONAL if name in body and name not in run.request_extra]
 
 
-def _try(api: ServerApi, run: Run, served_as: str | None, tokens: int = 1) -> Reply:
+def try_fields(api: ServerApi, run: Run, served_as: str | None, tokens: int = 1) -> Reply:
+    """The reply to a short request with the run's fields. Raises as `ServerApi.complete` does."""
     short = run.model_copy(update={"max_tokens": tokens})
     body = sample_body(short, served_as, prompt(_SEED, 0, _WORDS), salted=True)
     return api.complete(run.endpoint, body, run.timeout_s)

@@ -49,13 +49,15 @@ def snapshot(
     }
 
 
-def settled(api: ServerApi, model: str | None = None) -> dict[str, Any]:
-    """`snapshot` once the server has no more requests at work by its own figures, or after 2 s.
+def settled(
+    api: ServerApi, model: str | None = None, within_s: float = _SETTLE_S
+) -> dict[str, Any]:
+    """`snapshot` once the server has no more requests at work by its own figures, or `within_s`.
 
     Its counters lag behind its replies by a step of its engine. Others may use it, too, so that it
     never rests.
     """
-    deadline = time.monotonic() + _SETTLE_S
+    deadline = time.monotonic() + within_s
     while True:
         state = snapshot(api, model)
         profile, metrics = by_name(state["engine"]), state["metrics"] or {}

@@ -77,6 +77,12 @@ class Server(Section):
         description="Environment variables of the server besides those that it inherits (`engine: command`). They "
         "are stored.",
     )
+    reuse: Literal["repeat", "cell"] = Field(
+        "repeat",
+        description="What a managed server is started anew for: each `repeat`, or each `cell`, whose repeats then "
+        "follow one another in one process. For servers that take minutes to start: intervals then hold what varies "
+        "within a process, not from start to start. Needs a fixed number of `repeats`, and no `search`.",
+    )
     url: ServerUrl | None = Field(
         None,
         description="A server that is already running; nothing is started then. Its root, with or without `/v1`; "
@@ -174,6 +180,8 @@ class Server(Section):
             raise ValueError("`policy` goes with several `urls`, or a `fleet`")
         if self.addresses and self.fleet != 1:
             raise ValueError("`fleet` is of servers that are started here: leave it or `url` out")
+        if self.addresses and self.reuse != "repeat":
+            raise ValueError("`reuse` is of servers that are started here: leave it or `url` out")
         if self.metrics_url and not self.url:
             raise ValueError("`metrics_url` goes with `url`")
         if self.fleet == "gpus" and not self.gpu_layers and self.engine != "command":
@@ -215,6 +223,11 @@ class Server(Section):
     def addresses(self) -> list[str]:
         """URLs of the servers that are already running; empty when mls starts the server."""
         return [self.url] if self.url else self.urls
+
+    @property
+    def shared(self) -> bool:
+        """Whether the repeats of a cell have one process of the server."""
+        return self.reuse == "cell"
 
     @property
     def placeholders(self) -> list[str]:

@@ -50,6 +50,7 @@ from mls.report.text.plan import (
     reply_words,
     workload_notes,
 )
+from mls.report.text.processes import cache_words, process_sentences, shared_processes
 from mls.report.text.stopping import search_sentences, stops
 
 MOST_DIGESTS = 2000
@@ -86,7 +87,7 @@ class Provenance:
     probe: Node | None
     warnings: list[str]
     url: str
-    cpus: list[str]
+    notes: list[str]
     engine: Node | None
     before: Node | None
     after: Node | None
@@ -149,6 +150,7 @@ def page(study: Study, results: Path) -> str:
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         environment=_record(results / "environment" / "environment.json"),
         provenances=[_provenance(study, results, model) for model in config.models],
+        shared=bool(shared_processes(study)),
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         replies=_replies(study, names),
         label=label,
@@ -184,6 +186,7 @@ def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> Answ
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
     rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
+    rest += process_sentences(study, model_answer.model)
     return AnswerText(model_answer.model, lead, rest, _cards(model_answer, study))
 
 
@@ -256,7 +259,10 @@ def _provenance(study: Study, results: Path, model: str) -> Provenance:
         probe=None if probe is None else node(probe),
         warnings=[str(warning) for warning in warnings] if isinstance(warnings, list) else [],
         url=str(server.get("url", "")),
-        cpus=list(dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned"))),
+        notes=[
+            *dict.fromkeys(pin_words(h["pinned"]) for h in hosts if h.get("pinned")),
+            *cache_words(study, model),
+        ],
         engine=_engines(server),
         before=node(server["before"]) if server.get("before") else None,
         after=node(server["after"]) if server.get("after") else None,

@@ -9,6 +9,7 @@ from mls.analysis.study import Study
 from mls.host.text import one_line
 from mls.report.pages.rows import MARKS, checks
 from mls.report.text.answer import sentences
+from mls.report.text.processes import process_sentences
 from mls.report.text.stopping import search_sentences
 
 
@@ -18,9 +19,9 @@ def plain(study: Study) -> str:
     lines = []
     for each in whole.models:
         texts = sentences(each, whole.rate, study.naming, len(whole.models) > 1)
-        lines += [
-            _text(text) for text in (*texts, *search_sentences(study, each.model, study.varying))
-        ]
+        texts += search_sentences(study, each.model, study.varying)
+        texts += process_sentences(study, each.model)
+        lines += [_text(text) for text in texts]
     lines += [
         _text(f"{MARKS[check.status]} {check.name}, {check.where}: {check.message}")
         for check in checks(study)

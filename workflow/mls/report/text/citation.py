@@ -12,6 +12,7 @@ from mls.config.config import Config
 from mls.core.digest import data_sha256
 from mls.core.files import read_json
 from mls.report.text.plan import loop_words, prompt_words, reply_words
+from mls.report.text.processes import shared_processes
 
 TOOL = "cuda-mpi-llama-scheduler"
 
@@ -41,22 +42,27 @@ def _methods(study: Study, results: Path) -> str:
     )
     times = _times(study)
     axes = study.varying
+    shared = bool(shared_processes(study))
     over = f" over {_and(axes)}" if axes else ""
     texts = [
         f"We measured {_and(list(config.models))} with {TOOL} {__version__}{_server(study)}{_host(results)}.",
         f"Each of {len(study.cells)} configurations{over} was measured {times} of {requests} requests"
         f" in {loop_words(config)}, after {run.warmup} warm-up requests"
         + (
-            ", repeats interleaved over configurations in seeded random order."
-            if config.most_repeats > 1
-            else "."
+            "."
+            if config.most_repeats == 1
+            else ", those of a configuration one after another in one process of the server, "
+            "configurations in seeded random order."
+            if shared
+            else ", repeats interleaved over configurations in seeded random order."
         ),
         *_rules(config),
         f"Requests had {prompt_words(config)}; {reply_words(study)}.",
         "Arrival times are kernel receive timestamps; latency runs from just before the first byte "
         "of a request is sent to the arrival of its last byte.",
         "Percentiles, such as p95 TTFT, are of the raw samples of all repeats of a configuration "
-        "pooled; 95 % confidence intervals are over repeats (Student's t).",
+        "pooled; 95 % confidence intervals are over repeats (Student's t)"
+        + (" and hold no variation from one start of the server to the next." if shared else "."),
     ]
     return " ".join(texts)
 

@@ -16,6 +16,11 @@ from mls.server.engine.placement import ANYWHERE, Place
 VARIABLE = "MLS_ENGINE"
 """Environment variable that passes the facts to a run, as a JSON list with one item an engine."""
 
+PROCESS_VARIABLE = "MLS_PROCESS"
+"""Environment variable that tells a run of the process that it shares with others, as JSON.
+
+`{pids, ready_utc, run}`: when it was ready, and the number of this run in it, from 1 on."""
+
 _HEAD = 256 * 1024
 _ANSWER_TIMEOUT_S = 30
 _DEVICE = re.compile(r"\bDevice (\d+): (.+?), compute capability ([\d.]+)")
