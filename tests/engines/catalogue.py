@@ -105,6 +105,8 @@ ENGINES = (
             *("{bin}/python", str(Path(__file__).with_name("packaged_llama_server.py"))),
             *("--model", "{model}", "--alias", "{name}", "--host", "{host}", "--port", "{port}"),
             *("--parallel", "{parallel}", "--ctx-size", "8192", "--threads", "1", "--metrics"),
+            # weights that a host with AMX would have repacked end it with SIGILL
+            "--no-repack",
         ),
         _knows("usage", "books", "cache", "tokenizer", "build", "context", "slots"),
         parallel=4,
