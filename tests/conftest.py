@@ -45,7 +45,8 @@ GEMMA3 = ModelSource(
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The slowest folders come first, which suits `-n 2 --dist loadfile`.
 
-    Files that start processes get the mark `processes`; `make test TESTS=fast` leaves them out.
+    Files that start processes get the mark `processes`; `make test TESTS=fast` leaves them out, and
+    what has the mark `slow`.
     """
     for item in items:
         if hasattr(item.module, "subprocess"):

@@ -26,6 +26,8 @@ from mls.config.decisions import decision_path, planned_runs
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 MANY = {"max_tokens": TOKENS, "iters": 48}
 
 

@@ -5,6 +5,8 @@ import pytest
 from benchmarks.power import FAULTS, Setting, evidence, shares
 from benchmarks.simulated import closed_loop, recorded, scatter
 
+pytestmark = pytest.mark.slow
+
 ESTIMATES = [check for check, (_, divisor) in FAULTS.items() if divisor == 1]
 COUNTS = [check for check, (_, divisor) in FAULTS.items() if divisor > 1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 
+import pytest
 from tests.unit.pages import page
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 from tests.unit.telemetry import POST, telemetry
@@ -14,6 +15,8 @@ from mls.analysis.repeat.server_figures import COURSES
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells
 from mls.protocol.engines.registry import PROFILES
+
+pytestmark = pytest.mark.slow
 
 CARD = {
     "memory_used_mib": 2200.0,

@@ -22,6 +22,8 @@ from mls.core.errors import UserError
 from mls.report.archive.archive import archive
 from mls.report.archive.verification import verify
 
+pytestmark = pytest.mark.slow
+
 SWEEP = {"inflight": [1, 2]}
 REPEAT = "runs/name~synthetic/model~smollm2/inflight~2/ranks~2/repeat~1"
 RUN, REQUESTS = f"{REPEAT}/run.json", f"{REPEAT}/requests.parquet"

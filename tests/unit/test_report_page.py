@@ -33,6 +33,8 @@ from mls.core.errors import UserError
 from mls.report.pages.templating import script
 from mls.report.plots.svg import inline, style
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def default(tmp_path_factory):
