@@ -26,16 +26,23 @@ import requests
 
 from benchmarks.gpu.vllm_clients import REPLY_TOKENS, Client, clients
 from benchmarks.gpu.vllm_server import Watch, at_rest, server_means, serving
+from benchmarks.gpu.vllm_trace import FOLDER, RECORDER, Trace
 from mls.host.processes.descendants import adopting_orphans, end_children
 
 RUN_S = 120  # no client needs longer; one that hangs must not take the machine's time
 ENDING_S = 10
 
 
-def measure(client: Client, url: str, inflight: int, waves: int, folder: Path) -> dict[str, Any]:
-    """One run of a client, as it says and as the server does."""
+def measure(
+    client: Client, url: str, inflight: int, waves: int, folder: Path, trace: Path | None = None
+) -> dict[str, Any]:
+    """One run of a client, as it says and as the server does.
+
+    trace: the folder that the server's `Recorder` writes to, if it has one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     before = at_rest(url)
+    tracing = Trace(trace, url) if trace else None
     watch = Watch(url)
     watch.start()
     begin = time.monotonic()
@@ -45,6 +52,8 @@ def measure(client: Client, url: str, inflight: int, waves: int, folder: Path) -
     wall_s = time.monotonic() - begin
     row = {"client": client.name, "inflight": inflight, "wall_s": wall_s,
            "gauge": watch.stop(), "cpu_s": cpu_s, "status": status}  # fmt: skip
+    if tracing:
+        row["trace"] = tracing.stop(inflight, waves * inflight, folder / "trace.npz")
     try:
         means = client.means(folder)
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -87,16 +96,21 @@ def rounds(options: argparse.Namespace, url: str, api_servers: int, begin: float
 
     Each row is written at once: what ends early leaves whole rounds.
     """
-    everyone = clients(options.model, url, options.ranks, options.peers)
-    for repeat in range(options.repeats):
+    everyone = clients(options.model, url, options.ranks, options.peers, options.also)
+    if options.only:
+        everyone = [client for client in everyone if client.name in options.only]
+    trace = options.output / "trace" if options.trace else None
+    loads = zip(options.inflight, itertools.cycle(options.waves), strict=False)
+    for (inflight, waves), repeat in itertools.product(
+        loads, range(options.first_repeat, options.repeats)
+    ):
         turn = repeat % len(everyone)
-        order = everyone[turn:] + everyone[:turn]
-        for inflight, client in itertools.product(options.inflight, order):
+        for client in everyone[turn:] + everyone[:turn]:
             if time.monotonic() - begin > options.budget_s:
                 return
             name = f"{api_servers}-{inflight}-{repeat}-{client.name.replace(' ', '_')}"
-            row = measure(client, url, inflight, options.waves, options.output / name)
-            row |= {"api_servers": api_servers, "repeat": repeat}
+            row = measure(client, url, inflight, waves, options.output / name, trace)
+            row |= {"api_servers": api_servers, "repeat": repeat, "waves": waves}
             with (options.output / "rows.jsonl").open("a") as lines:
                 lines.write(json.dumps(row) + "\n")
             print(f"[{time.monotonic() - begin:.0f} s] {json.dumps(row)}", flush=True)
@@ -140,14 +154,53 @@ def table(rows: list[dict[str, Any]]) -> str:
             if (r["api_servers"], r["inflight"], r["client"]) == key and "ttft_ms" in r
         ]
         cells = [
-            [f"{pace_ms(r):.2f} ({pace_ms(r) / pace_ms(r, 'server_') - 1:+.1%})" for r in good],
+            [_pace(r) for r in good],
             [f"{r['server_tpot_ms']:.2f}" for r in good],
-            [f"{r['ttft_ms'] - r['server_ttft_ms']:.0f}" for r in good],
+            ["–" if _of_part(r) else f"{r['ttft_ms'] - r['server_ttft_ms']:.0f}" for r in good],
             [f"{in_flight(r):.0f}" for r in good],
             [f"{r['tokens_per_s']:,.0f}" for r in good],
             [f"{r['cpu_s']:.0f}" for r in good],
         ]
         lines.append(f"| {' | '.join(map(str, key))} | {' | '.join(map('; '.join, cells))} |")
+    return "\n".join(lines)
+
+
+def _pace(row: dict[str, Any]) -> str:
+    if _of_part(row):
+        return "–"
+    return f"{pace_ms(row):.2f} ({pace_ms(row) / pace_ms(row, 'server_') - 1:+.1%})"
+
+
+def _of_part(row: dict[str, Any]) -> bool:
+    """Whether the client's mean TTFT is of a part of the replies, which can't be held against all.
+
+    `mls` gives none for a reply in one piece. `ttft_of_part`: so in runs before these were counted.
+    """
+    return bool(row.get("in_one_piece") or row.get("ttft_of_part"))
+
+
+def trace_table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: each run that was traced, see `vllm_trace.py`."""
+    head = (
+        "| API processes | in flight | client | machine | in flight when full; all in all, by the "
+        "wire | place empty, ms | sent within 1 ms | sent to app, ms | app to first byte, ms "
+        "| connections of the API processes | tokens/s |"
+    )
+    lines = [head, "|" + "---|" * 11]
+    for row in sorted(rows, key=lambda r: (r["api_servers"], r["inflight"], r["client"])):
+        trace = row["trace"]
+        cells = [
+            *(row[key] for key in ("api_servers", "inflight", "client")),
+            row.get("machine", ""),
+            f"{trace['held_when_full']:,.0f}; {trace['held']:,.0f}",
+            f"{trace['empty_ms']['mean']:.2f}",
+            f"{trace['at_once']['mean']:.1f}",
+            f"{trace['before_app_later_ms']['mean']:.0f}",
+            f"{trace['app_to_first_later_ms']['mean']:.0f}",
+            ", ".join(map(str, trace["connections_of_processes"])),
+            f"{row['tokens_per_s']:,.0f}",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -158,23 +211,37 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     parser.add_argument("--peers", type=Path, help="holds site-aiperf and site-guidellm")
     parser.add_argument("--api-servers", type=int, nargs="+", default=[1, 4])
+    parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--only", nargs="+", metavar="CLIENT", help="measure these clients only")
+    parser.add_argument("--also", type=json.loads, default={}, metavar="JSON",
+                        help="further clients: name -> settings of `run` of an mls with one rank")  # fmt: skip
+    parser.add_argument("--trace", action="store_true", help="see vllm_trace.py; needs root")
     parser.add_argument("--inflight", type=int, nargs="+", default=[64, 256, 1024])
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--waves", type=int, default=4, help="requests of each place")
+    parser.add_argument("--first-repeat", type=int, default=0, help="when others are measured")
+    parser.add_argument("--waves", type=int, nargs="+", default=[4],
+                        help="requests of each place; several: one number for each of --inflight")  # fmt: skip
     parser.add_argument("--budget-s", type=float, default=1e9, help="start no run after this")
     parser.add_argument("serve", nargs="*", help="further arguments of vllm serve")
     options = parser.parse_args()
     if options.rows:
-        print(table(read_rows(options.rows)))
+        rows = read_rows(options.rows)
+        print(table(rows))
+        if traced := [row for row in rows if "held" in row.get("trace", {})]:
+            print(f"\n{trace_table(traced)}")
         return
     if not options.model or not options.output:
         parser.error("give --model and --output, or --rows")
     options.output.mkdir(parents=True, exist_ok=True)
+    if options.trace:
+        (options.output / "trace").mkdir(exist_ok=True)
+        os.environ[FOLDER] = str(options.output.resolve() / "trace")
+        options.serve += ["--middleware", RECORDER]
     begin = time.monotonic()
     for api_servers in options.api_servers:
         log = options.output / f"server{api_servers}.log"
-        with serving(options.model, api_servers, options.serve, log) as url:
+        with serving(options.model, options.port, api_servers, options.serve, log) as url:
             print(f"[{time.monotonic() - begin:.0f} s] {api_servers} API processes: up", flush=True)
             rounds(options, url, api_servers, begin)
             (options.output / f"metrics{api_servers}.txt").write_text(

@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from benchmarks.gpu.vllm_server import FIGURES, NAME, server_means
+from mls.core.run_folder import RECORDS
 
 PROMPT_WORDS, PROMPT_TOKENS, REPLY_TOKENS = 72, 98, 128
 
@@ -44,8 +48,10 @@ class Client:
         }
 
 
-def mls(ranks: int, url: str) -> Client:
-    """`mls run` with so many ranks."""
+def mls(
+    ranks: int, url: str, name: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Client:
+    """`mls run` with so many ranks. settings: further ones of `run`, with a name for them."""
 
     def command(inflight: int, count: int, folder: Path) -> list[str]:
         config = {
@@ -54,7 +60,8 @@ def mls(ranks: int, url: str) -> Client:
             "models": {"m": {"served_as": NAME}},
             "server": {"url": url},
             "run": {"endpoint": "/v1/completions", "iters": count, "inflight": inflight,
-                    "ranks": ranks, "max_tokens": REPLY_TOKENS, "prompt_words": PROMPT_WORDS},
+                    "ranks": ranks, "max_tokens": REPLY_TOKENS, "prompt_words": PROMPT_WORDS,
+                    **(settings or {})},
         }  # fmt: skip
         (folder / "config.json").write_text(json.dumps(config))
         return ["mpirun", "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", "mls.worker",
@@ -67,10 +74,30 @@ def mls(ranks: int, url: str) -> Client:
         # without its trial and warm-up requests, which are between the readings around the process
         own |= server_means(*(result["server"][when]["metrics"] for when in ("before", "after")))
         failed = [v["check"] for v in result["verdicts"] if v["status"] == "fail"]
-        return own | {"tokens_per_s": summary["overall"]["completion_tokens_per_s"],
-                      "failed": failed}  # fmt: skip
+        return own | _of_records(folder / "run") | {
+            "tokens_per_s": summary["overall"]["completion_tokens_per_s"], "failed": failed
+        }  # fmt: skip
 
-    return Client(f"mls, {ranks} rank{'s' if ranks > 1 else ''}", command, means)
+    return Client(name or f"mls, {ranks} rank{'s' if ranks > 1 else ''}", command, means)
+
+
+def _of_records(run: Path) -> dict[str, Any]:
+    """What the records of `mls` say beyond its summary.
+
+    refill_ms: from the end of a reply, by the kernel, to the next request of its place.
+    in_one_piece: replies whose tokens all came in one chunk, which have no TTFT there.
+    """
+    names = ["rank", "slot", "scheduled_ns", "start_ns", "chunks"]
+    table = pq.read_table(run / RECORDS, columns=names)
+    rank, slot, free, start, chunks = (column.to_numpy() for column in table.columns)
+    order = np.lexsort((start, slot, rank))
+    place = (rank * (slot.max() + 1) + slot)[order]
+    later = order[1:][place[1:] == place[:-1]]  # all but the first of each place
+    gaps = (start - free)[later] / 1e6
+    points = (float(value) for value in np.percentile(gaps, [50, 99, 100]))
+    spread = dict(zip(("p50", "p99", "max"), points, strict=True))
+    return {"refill_ms": {"mean": float(gaps.mean()), **spread},
+            "in_one_piece": int((chunks == 1).sum())}  # fmt: skip
 
 
 def bench(model: Path, url: str) -> Client:
@@ -105,6 +132,8 @@ def aiperf(model: Path, url: str, packages: Path) -> Client:
             "--tokenizer": model, "--isl": PROMPT_TOKENS, "--osl": REPLY_TOKENS,
             "--extra-inputs": "ignore_eos:true", "--artifact-dir": folder, "--ui": "none",
             "--random-seed": _seed(),
+            # its own rule, but of the cores that it may use, not of all that the host has
+            "--workers-max": max(1, int(0.75 * len(os.sched_getaffinity(0))) - 1),
         }  # fmt: skip
         switches = ["--streaming", "--use-legacy-max-tokens", "--use-server-token-count",
                     "--no-gpu-telemetry", "--no-server-metrics"]  # fmt: skip
@@ -155,9 +184,19 @@ def _guidellm_means(folder: Path) -> dict[str, Any]:
             "requests": metrics["request_totals"]["successful"]}  # fmt: skip
 
 
-def clients(model: Path, url: str, ranks: list[int], peers: Path | None) -> list[Client]:
-    """All of them, in the order of the first repeat. peers: holds `site-aiperf`, `site-guidellm`."""
-    own = [*(mls(number, url) for number in ranks), bench(model, url)]
+def clients(
+    model: Path,
+    url: str,
+    ranks: list[int],
+    peers: Path | None,
+    also: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Client]:
+    """All of them, in the order of the first repeat.
+
+    peers: holds `site-aiperf`, `site-guidellm`. also: further `mls` with one rank, see `mls`.
+    """
+    more = [mls(1, url, name, settings) for name, settings in (also or {}).items()]
+    own = [*(mls(number, url) for number in ranks), *more, bench(model, url)]
     if peers is None:
         return own
     return [*own, aiperf(model, url, peers / "site-aiperf"),

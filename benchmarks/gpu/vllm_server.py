@@ -21,18 +21,20 @@ from mls.protocol.engines.profile import Figure
 from mls.protocol.metrics import read_metrics
 
 NAME = "llama-1b"
-PORT = 8123
 STARTUP_S = 400
+STILL_S = 3
 FIGURES: tuple[Figure, ...] = ("ttft_ms", "tpot_ms", "latency_ms")
 
 
 @contextmanager
-def serving(model: Path, api_servers: int, arguments: list[str], log: Path) -> Iterator[str]:
+def serving(
+    model: Path, port: int, api_servers: int, arguments: list[str], log: Path
+) -> Iterator[str]:
     """vLLM with so many API processes; the URL, once it is healthy."""
     command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(model),
-               "--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(PORT),
+               "--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port),
                "--api-server-count", str(api_servers), *arguments]  # fmt: skip
-    url = f"http://127.0.0.1:{PORT}"
+    url = f"http://127.0.0.1:{port}"
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -63,10 +65,16 @@ def at_work(page: dict[str, float]) -> float:
 
 
 def at_rest(url: str) -> dict[str, float]:
-    """`/metrics` once no request is at work."""
+    """`/metrics` once no request is at work, by its gauges or as no more tokens are made.
+
+    With several API processes a gauge may keep what one of them wrote last, until the next request.
+    """
+    tokens, since = -1.0, time.monotonic()
     while True:
         page = metrics(url)
-        if not at_work(page):
+        if (made := page.get("vllm:generation_tokens_total", 0)) != tokens:
+            tokens, since = made, time.monotonic()
+        if not at_work(page) or time.monotonic() - since > STILL_S:
             return page
         time.sleep(0.1)
 

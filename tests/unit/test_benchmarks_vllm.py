@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.gpu import vllm_server
 from benchmarks.gpu.vllm import pace_ms, table, timed
 from benchmarks.gpu.vllm_clients import Client, clients
 
@@ -91,3 +92,21 @@ def test_table_leaves_out_runs_without_figures() -> None:
         "| 4 | 64 | AIPerf | 10.00 (+11.1%); 10.00 (+11.1%) | 8.00; 8.00 | 10; 10 | 58; 58 "
         "| 6,000; 6,000 | 12; 12 |"
     )
+
+
+def test_mean_of_a_part_is_not_held_against_all() -> None:
+    row = {"api_servers": 1, "inflight": 1024, "client": "mls, 1 rank", "cpu_s": 12.3,
+           "ttft_ms": 80.0, "latency_ms": 1370.0, "server_ttft_ms": 90.0, "in_one_piece": 3,
+           "server_latency_ms": 1233.0, "server_tpot_ms": 8.0, "tokens_per_s": 6000.0}  # fmt: skip
+
+    assert table([row]).splitlines()[-1] == (
+        "| 1 | 1024 | mls, 1 rank | – | 8.00 | – | 58 | 6,000 | 12 |"
+    )
+
+
+def test_gauge_that_stands_still_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = {"vllm:num_requests_running": 10.0, "vllm:generation_tokens_total": 128.0}
+    monkeypatch.setattr(vllm_server, "metrics", lambda url: page)
+    monkeypatch.setattr(vllm_server, "STILL_S", 0.01)
+
+    assert vllm_server.at_rest(URL) == page

@@ -35,6 +35,8 @@ LINGER_NS = 50 * NS_PER_MS
 """The time that a reply may stay open after `[DONE]`. Then the connection is closed."""
 
 _WAITING_POLL_S = 0.001
+_APART_S = 0.002  # between the openings of two connections that are kept
+_MOST_OPENING_S = 2.0
 
 
 class EpollTransport:
@@ -54,6 +56,7 @@ class EpollTransport:
         self._builder = builder
         self._posting = posting
         self._reuse = run.reuse_connections
+        self._places = run.inflight  # of all ranks, which open theirs at the same time
         self._timeout_s = run.timeout_s
         self._timeout_ns = int(run.timeout_s * NS_PER_S)
         self._limits = Limits(run)
@@ -82,7 +85,8 @@ class EpollTransport:
         return self._pool.connections
 
     def connect(self, places: int) -> None:
-        self._pool.connect(places, keep_open=self._reuse)
+        within_s = min(_APART_S * self._places, _MOST_OPENING_S) if self._reuse else 0
+        self._pool.connect(places, self._reuse, within_s)
 
     def add_connection(self) -> Connection:
         return self._pool.add()

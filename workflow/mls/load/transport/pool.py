@@ -7,6 +7,7 @@ import itertools
 import os
 import select
 import socket
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -51,13 +52,20 @@ class ConnectionPool:
         """The URL of the connection's server."""
         return self.dialers[connection.server].target.url
 
-    def connect(self, count: int, keep_open: bool) -> None:
-        """Open connections, before any load. Raises `UserError` when a server isn't there."""
+    def connect(self, count: int, keep_open: bool, within_s: float = 0) -> None:
+        """Open connections, before any load. Raises `UserError` when a server isn't there.
+
+        within_s: time to spread them over. Processes of a server that share a listening socket take
+        what has queued up there: of hundreds of connections at one instant, the first to wake takes
+        most, and serves them for the whole run.
+        """
         servers = len(self.dialers)
         self.connections = [Connection(slot, slot % servers) for slot in range(count)]
         # every server is tried, even when they outnumber the connections
         trials = (Connection(-1, server) for server in range(count, servers))
         for connection in [*self.connections, *trials]:
+            if connection.slot > 0:
+                time.sleep(within_s / count)
             connection.sock, connection.tls = self.dialers[connection.server].connect()
             connection.state = State.OPEN
             if keep_open and connection.slot >= 0:
