@@ -32,7 +32,7 @@ def longest_loop(text: str) -> Loop:
     A loop that is longer than a sixteenth of the text and two units passes an anchor far enough
     from its end. Only a unit that itself holds the same 16 characters more than 8 times may be
     missed. All work on characters is done by the interpreter's own search and comparison, in time
-    proportional to the text's length.
+    that grows hardly faster than the text.
     """
     size = len(text)
     best = NO_LOOP
