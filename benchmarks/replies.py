@@ -27,6 +27,7 @@ from mls.config.config import Config
 from mls.config.parse import load_config
 from mls.config.sections.run import Run
 from mls.load.soundness.figures import figures_of
+from mls.load.soundness.form import Forms
 from mls.protocol.asked import asked_of
 from mls.protocol.completion import Reply, read_reply
 from mls.protocol.prompts import prompt
@@ -77,14 +78,14 @@ def cost(kind: str, length: int) -> tuple[float, float]:
     bodies = [body_of(tokens) for tokens in token_lists]
     openings = [prompt(seed, 1, 48)[:64] for seed in range(REPLIES)]
     total = sum(map(len, token_lists))
-    asked = asked_of(Run())
+    forms = Forms(asked_of(Run()))
 
     def parse() -> list[Reply]:
         return [read_reply(200, True, body) for body in bodies]
 
     def figures(replies: list[Reply]) -> None:
         for reply, opening in zip(replies, openings, strict=True):
-            figures_of(reply, opening, asked)
+            figures_of(reply, opening, forms)
 
     replies = parse()
     return microseconds_a_token(parse, total), microseconds_a_token(lambda: figures(replies), total)

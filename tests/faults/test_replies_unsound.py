@@ -186,10 +186,18 @@ def test_broken_json():
     assert cut.status == "unknown" and "cut off by max_tokens" in cut.message
 
 
-def test_a_schema_is_said_not_to_be_looked_at():
-    extra = {"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}
-    verdict = verdict_on(lambda asking: Said("{}", "stop"), request_extra=extra)
-    assert verdict.status == "pass" and "Not looked at is whether JSON fits" in verdict.message
+@pytest.mark.parametrize(
+    ("schema", "status", "words"),
+    [
+        ({"required": ["a"]}, "pass", "no JSON"),
+        ({"required": ["b"]}, "fail", "12 JSON that doesn't fit the schema"),
+        ({"type": "objekt"}, "pass", "whether JSON fits its schema, which can't be read"),
+    ],
+)
+def test_json_that_is_to_fit_a_schema(schema, status, words):
+    extra = {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+    verdict = verdict_on(lambda asking: Said('{"a": 1}', "stop"), request_extra=extra)
+    assert verdict.status == status and words in verdict.message, verdict
 
 
 @pytest.mark.parametrize(

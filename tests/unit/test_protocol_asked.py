@@ -24,15 +24,15 @@ TOOLS = [{"type": "function", "function": {"name": name}} for name in ("weather"
         ({"response_format": {"type": "json_object"}}, Asked(json=True, shaped=True)),
         (
             {"response_format": {"type": "json_object", "schema": SCHEMA}},
-            Asked(json=True, schema=True, shaped=True),
+            Asked(json=True, schema=SCHEMA, shaped=True),
         ),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"schema": SCHEMA}}},
-            Asked(json=True, schema=True, shaped=True),
+            Asked(json=True, schema=SCHEMA, shaped=True),
         ),
-        ({"json_schema": SCHEMA}, Asked(json=True, schema=True, shaped=True)),
-        ({"guided_json": SCHEMA}, Asked(json=True, schema=True, shaped=True)),
-        ({"structured_outputs": {"json": SCHEMA}}, Asked(json=True, schema=True, shaped=True)),
+        ({"json_schema": json.dumps(SCHEMA)}, Asked(json=True, schema=SCHEMA, shaped=True)),
+        ({"guided_json": SCHEMA}, Asked(json=True, schema=SCHEMA, shaped=True)),
+        ({"structured_outputs": {"json": SCHEMA}}, Asked(json=True, schema=SCHEMA, shaped=True)),
         ({"structured_outputs": {"choice": ["yes", "no"]}}, Asked(shaped=True)),
         ({"grammar": 'root ::= "yes"'}, Asked(shaped=True)),
         ({"tools": TOOLS}, Asked(tools=frozenset(["weather", "time"]))),
@@ -46,6 +46,7 @@ TOOLS = [{"type": "function", "function": {"name": name}} for name in ("weather"
         ),
         ({"tools": TOOLS, "tool_choice": "auto"}, Asked(tools=frozenset(["weather", "time"]))),
         ({"tools": [], "tool_choice": "required"}, Asked()),
+        ({"json_schema": "{"}, Asked(json=True, shaped=True)),
         ({"tools": "none", "response_format": "json", "structured_outputs": 1}, Asked(shaped=True)),
     ],
 )

@@ -69,7 +69,8 @@ REQUESTS = pa.schema(
         ("loop_period", pa.int32()),
         ("loop_characters", pa.int32()),  # 0 without a loop
         ("echoes_prompt", pa.bool_()),  # Whether the prompt's first characters are in it
-        # Where the request asks for JSON: whole, broken, cut (by `max_tokens`); else null
+        # Where the request asks for JSON: fits, unfit, whole (without a schema), broken, cut (by
+        # `max_tokens`); else null
         ("json_form", pa.string()),
         ("tool_calls", pa.int32()),  # Null where the request has no tools
         ("bad_tool_calls", pa.int32()),  # Of no such tool, or with arguments that are no object

@@ -13,6 +13,7 @@ from mls.core.record import REQUESTS
 from mls.gpu.device import PostResult
 from mls.load.replies import parse
 from mls.load.soundness.figures import figures_of
+from mls.load.soundness.form import Forms
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
 from mls.protocol.address import redirection
@@ -47,6 +48,7 @@ def records(
     50,000 chunks: while it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
+    forms = Forms(builder.asked)
     chunks = 0
     for exchange in exchanges:
         if chunks >= _MOST_CHUNKS:
@@ -59,7 +61,7 @@ def records(
             exchange.error_text = redirection(builder.url(exchange.server), exchange.location)
         reply = parse(exchange, builder.secret)
         row = _row(exchange, reply, rank, keep_output, to_rank0)
-        row |= figures_of(reply, builder.opening(exchange.job), builder.asked)
+        row |= figures_of(reply, builder.opening(exchange.job), forms)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         post = (post_results or {}).get(exchange.job)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mls.config.sections.run import Run
-from mls.protocol.values import dicts
+from mls.protocol.values import dicts, loads
 
 _GRAMMARS = (
     "grammar",
@@ -19,7 +19,10 @@ _GRAMMARS = (
 )
 """Fields by which llama.cpp, vLLM and SGLang let a reply be of few texts only."""
 _SCHEMAS = ("json_schema", "guided_json")
-"""Fields of llama.cpp and SGLang, and of older vLLM, that hold a schema."""
+"""Fields of llama.cpp and SGLang, and of older vLLM, that hold a schema, or its text."""
+
+Schema = dict[str, Any] | bool
+"""A JSON Schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,8 @@ class Asked:
 
     json: bool = False
     """Whether a reply is to be one JSON value."""
-    schema: bool = False
-    """Whether that is to fit a schema."""
+    schema: Schema | None = None
+    """What that is to fit; None where there is none that can be read."""
     shaped: bool = False
     """Whether anything limits which texts a reply may be."""
     tools: frozenset[str] | None = None
@@ -41,16 +44,16 @@ class Asked:
 def asked_of(run: Run) -> Asked:
     """The form that `run.request_extra` asks for, in the words of OpenAI, llama.cpp, vLLM, SGLang."""
     extra = run.request_extra
-    schema = any(extra.get(name) for name in _SCHEMAS)
-    as_json = schema
-    form = extra.get("response_format")
-    if isinstance(form, dict):
-        kind = form.get("type")
-        as_json = as_json or kind in ("json_object", "json_schema")
-        schema = schema or kind == "json_schema" or bool(form.get("schema"))
-    outputs = extra.get("structured_outputs")
-    if isinstance(outputs, dict) and outputs.get("json"):
-        as_json = schema = True
+    form, outputs = (_object(extra.get(name)) for name in ("response_format", "structured_outputs"))
+    schemas = [
+        *(extra.get(name) for name in _SCHEMAS),
+        _object(form.get("json_schema")).get("schema"),
+        form.get("schema"),
+        outputs.get("json"),
+    ]
+    schema = next((_schema(value) for value in schemas if value is not None), None)
+    as_json = any(value is not None for value in schemas)
+    as_json = as_json or form.get("type") in ("json_object", "json_schema")
     tools = _tools(extra.get("tools"))
     choice = extra.get("tool_choice")
     must_call = bool(tools) and (choice == "required" or isinstance(choice, dict))
@@ -58,6 +61,16 @@ def asked_of(run: Run) -> Asked:
         tools = _chosen(choice) or tools
     shaped = as_json or must_call or any(extra.get(name) for name in _GRAMMARS)
     return Asked(as_json, schema, shaped, tools, must_call)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _schema(value: Any) -> Schema | None:
+    """A schema that a field holds, as it is or as text; None for any other value."""
+    value = loads(value.encode()) if isinstance(value, str) else value
+    return value if isinstance(value, dict | bool) else None
 
 
 def _tools(value: Any) -> frozenset[str] | None:

@@ -115,7 +115,8 @@ def _praise(replies: _Replies) -> str:
         "prompts repeated": replies.has("echoes_prompt", True),
     }
     few = ", ".join(f"{what}: {int(rows.sum())}" for what, rows in counts.items() if rows.any())
-    schema = "whether JSON fits its schema, and " if asked.schema else ""
+    unread = asked.schema is not None and replies.has("json_form", "whole").any()
+    schema = "whether JSON fits its schema, which can't be read, and " if unread else ""
     return (
         f"No reply of {len(replies.characters)} is empty or garbled{''.join(forms)}"
         f"{f' ({few})' if few else ''}. Not looked at is {schema}whether they answer their prompts."
@@ -128,6 +129,7 @@ def _faults(replies: _Replies) -> _Finding:
         "empty": replies.characters == 0,
         "garbled (replacement or control characters)": replies.positive("garbage_characters"),
         "no JSON, which was asked for": replies.has("json_form", "broken"),
+        "JSON that doesn't fit the schema": replies.has("json_form", "unfit"),
         "with a malformed tool call": replies.positive("bad_tool_calls"),
     }
     faulty = np.logical_or.reduce(list(kinds.values()))

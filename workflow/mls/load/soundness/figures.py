@@ -7,9 +7,8 @@ import zlib
 from typing import Any
 
 from mls.core.record import FINISHED_BY_LENGTH
-from mls.load.soundness.form import form_of
+from mls.load.soundness.form import Forms
 from mls.load.soundness.loops import longest_loop
-from mls.protocol.asked import Asked
 from mls.protocol.completion import Reply
 
 _GARBAGE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd-\uffff]")
@@ -36,7 +35,7 @@ COLUMNS = (
 )
 
 
-def figures_of(reply: Reply, opening: str, asked: Asked) -> dict[str, Any]:
+def figures_of(reply: Reply, opening: str, forms: Forms) -> dict[str, Any]:
     """The columns `COLUMNS` of a reply; all null when it failed or is an embedding.
 
     opening: the first characters of its prompt (see `Bodies.opening`).
@@ -45,7 +44,6 @@ def figures_of(reply: Reply, opening: str, asked: Asked) -> dict[str, Any]:
         return dict.fromkeys(COLUMNS)
     text = reply.content.strip()
     start, period, length = longest_loop(text)
-    form = form_of(reply, asked)
     by_length = reply.finish_reason == FINISHED_BY_LENGTH
     values = (
         len(text),
@@ -55,7 +53,7 @@ def figures_of(reply: Reply, opening: str, asked: Asked) -> dict[str, Any]:
         period if length else None,
         length,
         echoes(text, opening),
-        *form,
+        *forms.of(reply),
     )
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
 from mls.core.record import FINISHED_BY_LENGTH
+from mls.load.soundness.schema import fits
 from mls.protocol.asked import Asked
 from mls.protocol.completion import Reply
 from mls.protocol.tool_calls import ToolCall
 
-Json = Literal["whole", "cut", "broken"]
-"""`cut`: no JSON, as its token limit ended the reply before it could be."""
+Json = Literal["fits", "unfit", "whole", "cut", "broken"]
+"""`whole`: JSON that no schema judges. `cut`: none, as the token limit came before it could be."""
 
 
 class Form(NamedTuple):
@@ -25,29 +26,44 @@ class Form(NamedTuple):
     lacks is one, too."""
 
 
-def form_of(reply: Reply, asked: Asked) -> Form:
-    """The form of a reply that has no error."""
-    by_length = reply.finish_reason == FINISHED_BY_LENGTH
-    as_json: Json | None = None
-    if asked.json and not reply.calls:
-        whole = _is_json("".join(reply.answer))
-        as_json = "whole" if whole else "cut" if by_length else "broken"
-    if asked.tools is None:
-        return Form(as_json)
-    # The limit may have cut the last call, or come before the first
-    calls = reply.calls[:-1] if by_length else reply.calls
-    bad = sum(not _is_sound(call, asked.tools) for call in calls)
-    lacks = asked.must_call and not reply.calls and not by_length
-    return Form(as_json, len(reply.calls), bad + lacks)
+class Forms:
+    """Tells the forms of replies to requests that ask for one form."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._fits = None if asked.schema is None else fits(asked.schema)
+
+    def of(self, reply: Reply) -> Form:
+        """The form of a reply that has no error."""
+        asked = self._asked
+        by_length = reply.finish_reason == FINISHED_BY_LENGTH
+        json = self._json("".join(reply.answer), by_length) if asked.json else None
+        if asked.tools is None:
+            return Form(json)
+        if reply.calls:
+            json = None
+        # The limit may have cut the last call, or come before the first
+        calls = reply.calls[:-1] if by_length else reply.calls
+        bad = sum(not _is_sound(call, asked.tools) for call in calls)
+        lacks = asked.must_call and not reply.calls and not by_length
+        return Form(json, len(reply.calls), bad + lacks)
+
+    def _json(self, answer: str, by_length: bool) -> Json:
+        try:
+            value = orjson.loads(answer)
+        except orjson.JSONDecodeError:
+            return "cut" if by_length else "broken"
+        fit = self._fits(value) if self._fits else None
+        return "whole" if fit is None else "fits" if fit else "unfit"
 
 
 def _is_sound(call: ToolCall, tools: frozenset[str]) -> bool:
-    return call.name in tools and call.arguments.lstrip()[:1] == "{" and _is_json(call.arguments)
+    return call.name in tools and isinstance(_loads(call.arguments), dict)
 
 
-def _is_json(text: str) -> bool:
+def _loads(text: str) -> Any:
+    """The value of a JSON text; None when it isn't JSON."""
     try:
-        orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return False
-    return True
+        return None
