@@ -4,6 +4,7 @@
 load, in µs a token, beside that of its parsing, which is there anyway. `--results FOLDER --config FILE`
 prints what the records of a sweep have of them, one line a cell: for `benchmarks/replies.yaml`,
 measured by `make report CONFIG=benchmarks/replies.yaml`, that is the table of docs/METHODS.md.
+`--questions FILE` writes the dataset of `benchmarks/questions.yaml`, from Python's own reference.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ ROUNDS = 7
 REPLIES = 40
 _TOKEN = re.compile(r"\s*\S{1,6}")
 _CHECK = "replies_sound"
+_QUESTIONS = (
+    "What does this paragraph of Python's reference mean?",
+    "Summarize this text in one sentence.",
+    "Give an example in Python code of what is described here:",
+    "Ask three questions about this text.",
+)
 
 
 # --- what it costs ---
@@ -102,6 +109,18 @@ def print_costs() -> None:
 # --- what it sees ---
 
 
+def write_questions(file: Path) -> None:
+    """One question about the first paragraph of a few hundred characters of each topic."""
+    rows: list[bytes] = []
+    for _, text in sorted(pydoc_data.topics.topics.items()):
+        paragraphs = (part.strip() for part in text.split("\n\n"))
+        paragraph = next((part for part in paragraphs if 200 < len(part) < 900), None)
+        if paragraph:
+            question = _QUESTIONS[len(rows) % len(_QUESTIONS)]
+            rows.append(orjson.dumps({"prompt": f"{question}\n\n{paragraph}"}))
+    file.write_bytes(b"\n".join(rows) + b"\n")
+
+
 def rows_of(config: Config, results: Path) -> Iterator[dict[str, object]]:
     """A row for each cell: shares of its replies, in %, and the statuses of its repeats."""
     for cell in cells(config):
@@ -128,7 +147,7 @@ def _shares(table: pa.Table) -> dict[str, object]:
         "garbled": column("garbage_characters") > 0,
         "echoes": column("echoes_prompt") > 0,
         "loops": loop > characters / 2,
-        "loops only": (loop == characters) & (loop > 0),
+        "stuck": (loop == characters) & (loop > 0) & (column("loop_period") <= 8),
         "alike": (times[text] > 1) & (loop <= characters / 2),
     }
     return {
@@ -147,7 +166,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, help="A folder of results.")
     parser.add_argument("--config", type=Path, help="The config that they are of.")
+    parser.add_argument("--questions", type=Path, help="A file to write.")
     options = parser.parse_args()
+    if options.questions:
+        write_questions(options.questions)
+        return
     if options.results is None:
         print_costs()
         return

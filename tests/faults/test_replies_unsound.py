@@ -147,12 +147,12 @@ def test_loops(run, status, words):
 
 @pytest.mark.parametrize("ignore_eos", [False, True])
 @pytest.mark.parametrize("temperature", [0, 0.8])
-def test_loops_from_the_first_character_on_have_no_excuse(ignore_eos, temperature):
+def test_one_token_again_and_again_has_no_excuse(ignore_eos, temperature):
     """What a model makes of logits that are no numbers: one token again and again."""
     run = {"ignore_eos": ignore_eos, "temperature": temperature}
     verdict = verdict_on(lambda asking: Said("!" * 200), **run)
     assert verdict.status == "fail"
-    assert "12 of them from the first character to the last" in verdict.message
+    assert "12 say one token again and again from their first character" in verdict.message
 
 
 def test_loops_that_end_by_themselves_were_not_made_to_go_on():

@@ -79,10 +79,12 @@ def test_loops_that_ended_by_themselves_have_no_excuse():
 
 
 @pytest.mark.parametrize("run", [FREE, FORCED])
-def test_texts_that_are_loops_alone(run):
-    only = {"loop_start": 0, "loop_period": 1, "loop_characters": 80}
-    assert judged(with_faults(17, **only), run).status == "warn"
-    assert judged(with_faults(33, **only), run).status == "fail"
+def test_texts_that_are_one_token_again_and_again(run):
+    stuck = {"loop_start": 0, "loop_period": 8, "loop_characters": 80}
+    assert judged(with_faults(17, **stuck), run).status == "warn"
+    assert judged(with_faults(33, **stuck), run).status == "fail"
+    longer = judged(with_faults(40, **stuck | {"loop_period": 9}), run)
+    assert longer.status == ("unknown" if run.ignore_eos else "fail")
 
 
 def test_texts_that_are_alike():

@@ -24,6 +24,9 @@ CHECK = "replies_sound"
 _LOOPING = 0.5
 """Share of its text above which a loop makes a reply a looping one."""
 
+_ONE_TOKEN = 8
+"""The most characters of a loop's unit that is taken for a single token."""
+
 _OWN_CHARACTERS = 40
 """Length from which on two prompts have no reason to get the same text."""
 
@@ -69,10 +72,14 @@ class _Replies:
         return ints(self.table, "loop_characters").values > _LOOPING * self.characters
 
     @property
-    def loops_only(self) -> Bools:
-        """The replies that are one loop from the first character to the last."""
-        begin, length = ints(self.table, "loop_start"), ints(self.table, "loop_characters").values
-        return begin.valid & (begin.values == 0) & (length == self.characters)
+    def stuck(self) -> Bools:
+        """The replies that are a token again and again, from the first character to the last."""
+        begin, period, length = (
+            ints(self.table, f"loop_{name}") for name in ("start", "period", "characters")
+        )
+        whole = begin.valid & (begin.values == 0) & (length.values == self.characters)
+        stuck: Bools = whole & (period.values <= _ONE_TOKEN)
+        return stuck
 
     def share(self, rows: Bools) -> float:
         return float(rows.mean())
@@ -151,12 +158,13 @@ def _loops(replies: _Replies) -> _Finding:
         f"{replies.count(looping)} are loops for most of their text (from character "
         f"{int(np.median(begin))} on, in the median)"
     )
-    only = replies.share(replies.loops_only)
-    if only > threshold:
+    stuck = replies.share(replies.stuck)
+    if stuck > threshold:
         sentence = (
-            f"{what}, {int(replies.loops_only.sum())} of them from the first character to the last."
+            f"{what}: {int(replies.stuck.sum())} say one token again and again from their first "
+            "character to their last, which no model is made to do."
         )
-        return _Finding(excess(only, threshold), only, threshold, sentence)
+        return _Finding(excess(stuck, threshold), stuck, threshold, sentence)
     forced = looping & replies.by_length & _made_to_go_on(replies)
     free = replies.share(looping & ~forced)
     if free <= threshold:
