@@ -97,6 +97,7 @@ class HonestServer(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HonestServer
+    token_s = TOKEN_S
 
     def do_GET(self) -> None:
         pages = {"/health": {"status": "ok"}, "/v1/models": {"data": [{"id": "honest"}]}}
@@ -122,16 +123,21 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for number in range(body["max_tokens"]):
-            time.sleep(TOKEN_S)
-            self.event({"choices": [{"delta": {"content": f"t{number} "}}]})
+        deltas, reason = self.says(body)
+        for delta in deltas:
+            time.sleep(self.token_s)
+            self.event({"choices": [{"delta": delta}]})
         usage = {"prompt_tokens": 7, "completion_tokens": body["max_tokens"]}
         with self.server.lock:  # before the client can see the reply's end
             self.server.outstanding -= 1
             if from_run:
                 self.server.replies[request_id] += body["max_tokens"]
-        self.event({"choices": [{"delta": {}, "finish_reason": "length"}], "usage": usage})
+        self.event({"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage})
         self.wfile.write(b"0\r\n\r\n")
+
+    def says(self, body: dict) -> tuple[list[dict], str]:
+        """The deltas of a reply, and its finish reason."""
+        return [{"content": f"t{number} "} for number in range(body["max_tokens"])], "length"
 
     def refuses(self, body: dict) -> bool:
         """Whether the request is answered already, by a refusal."""

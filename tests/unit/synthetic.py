@@ -25,6 +25,14 @@ from mls.core.units import NS_PER_MS, NS_PER_US
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
 LAG_NS = 40 * NS_PER_US
 NO_CHUNKS = {"chunk_ns": [], "chunk_lag_ns": [], "chunk_merged": [], "chunks": 0}
+SOUND = {
+    "text_characters": 80,
+    "garbage_characters": 0,
+    "text_compression": 1.5,
+    "loop_characters": 0,
+    "echoes_prompt": False,
+}
+"""Figures of a sound reply's text."""
 ENVIRONMENT = "0" * 64
 """Digest of the environment of every repeat."""
 
@@ -87,6 +95,9 @@ def rows(load: Load) -> list[dict[str, Any]]:
                 "attempts": 1,
                 "reconnects": 0,
                 "finish_reason": "length",
+                "prompt_sha256": f"prompt {job}",
+                "output_sha256": f"reply {job}",
+                **SOUND,
                 "server_prompt_ms": gaps[0] * 0.9 / NS_PER_MS,
                 "server_predicted_ms": gaps[1:].sum() / NS_PER_MS,
             }
@@ -99,6 +110,8 @@ def rows(load: Load) -> list[dict[str, Any]]:
 def _failure(kind: str) -> dict[str, Any]:
     empty = dict.fromkeys(
         (
+            *SOUND,
+            "output_sha256",
             "first_chunk_ns",
             "last_chunk_ns",
             "prompt_tokens",
@@ -115,6 +128,8 @@ def _failure(kind: str) -> dict[str, Any]:
 def embeddings() -> list[dict[str, Any]]:
     """Records of embeddings: without chunks, completion tokens and the server's own times."""
     none = (
+        *SOUND,
+        "output_sha256",
         "first_chunk_ns",
         "last_chunk_ns",
         "completion_tokens",

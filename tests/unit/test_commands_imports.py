@@ -6,7 +6,16 @@ import sys
 
 import pytest
 
-HEAVY = {"requests", "urllib3", "rich", "yaml", "scipy", "pandas", "jinja2", "prometheus_client"}
+HEAVY = {
+    "requests",
+    "urllib3",
+    "rich",
+    "yaml",
+    "scipy",
+    "pandas",
+    "jinja2",
+    "prometheus_client",
+} | {"jsonschema"}
 pytestmark = pytest.mark.processes
 
 

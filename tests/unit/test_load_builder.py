@@ -108,6 +108,7 @@ def test_a_conversation_says_all_that_was_said_before():
     assert bodies.next_turn(8, "So.") is None
     assert (bodies.attributes(8).session, bodies.attributes(8).turn) == (2, 2)
     assert bodies.attributes(6).prompt_tokens == 128 and bodies.attributes(7).prompt_tokens is None
+    assert second[3]["content"][:64] == bodies.opening(7) != bodies.opening(6)
 
 
 # --- calibration ---

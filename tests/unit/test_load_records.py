@@ -64,6 +64,17 @@ def test_output_is_kept_only_on_request():
     assert row(good())["output"] is None and row(good())["output_sha256"] == digest
 
 
+def test_figures_of_the_text_are_kept_without_it():
+    record = row(good())
+    assert (record["text_characters"], record["loop_characters"], record["output"]) == (2, 0, None)
+    echo = row(exchange(token(f"user: {BUILDER.opening(0)}", "stop")))
+    assert echo["echoes_prompt"] and not record["echoes_prompt"]
+    garbled = row(exchange(token("a\ufffdb \ufffd", "length")))
+    assert garbled["garbage_characters"] == 1
+    failure = row(exchange(token("a")))
+    assert failure["error"] == "closed_early" and failure["text_characters"] is None
+
+
 def test_tables_have_the_schema_even_without_a_request():
     for exchanges in ([], [good()]):
         (table,) = records(exchanges, BUILDER, rank=0, keep_output=False)

@@ -170,10 +170,11 @@ def test_building_ahead_is_bounded_in_memory(monkeypatch):
     assert len(maker._ready) <= 12
 
 
-def test_prompt_digest_is_of_the_prompts_text():
+def test_prompt_digest_and_opening_are_of_the_prompts_text():
     maker = builder(endpoint="/completion")
     text = orjson.loads(maker.body(0))["prompt"]
     assert maker.prompt_sha256(0) == hashlib.sha256(text.encode()).hexdigest()
+    assert maker.opening(0) == text[:64] != maker.opening(1)
 
 
 def test_parser_used_here_notices_a_wrong_length():

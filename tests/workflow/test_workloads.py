@@ -121,6 +121,8 @@ def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, smollm2, e
     )  # fmt: skip
     outputs = {row["output"].strip().strip('"') for row in rows}  # JSON may end in blanks
     assert outputs <= {"yes", "no"}
+    assert checks["replies_sound"]["status"] == "pass"
+    assert {row["json_form"] for row in rows} == {None if "grammar" in extra else "fits"}
     assert checks["work_as_asked"]["status"] == "pass"
 
 

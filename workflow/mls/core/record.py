@@ -59,11 +59,39 @@ REQUESTS = pa.schema(
         ("turn", pa.int32()),
         ("prefix_group", pa.int32()),  # Prompts of one group begin alike
         ("output_sha256", pa.string()),
+        # Figures of the reply's text without the blanks at its ends; null of failed requests and
+        # embeddings. docs/METHODS.md defines them.
+        ("text_characters", pa.int32()),
+        ("garbage_characters", pa.int32()),  # Controls, replacement characters, noncharacters
+        ("text_compression", pa.float64()),  # Its bytes over those that zlib makes of them
+        # Its longest loop: where that begins (null without one), the length of its unit and its own
+        ("loop_start", pa.int32()),
+        ("loop_period", pa.int32()),
+        ("loop_characters", pa.int32()),  # 0 without a loop
+        ("echoes_prompt", pa.bool_()),  # Whether the prompt's first characters are in it
+        # Where the request asks for JSON: fits, unfit, whole (without a schema), broken, cut (by
+        # `max_tokens`); else null
+        ("json_form", pa.string()),
+        ("tool_calls", pa.int32()),  # Null where the request has no tools
+        ("bad_tool_calls", pa.int32()),  # Of no such tool, or with arguments that are no object
         ("output", pa.string()),  # Only with `keep_output`
     ]
 )
 
-LATER_COLUMNS = ("first_chunk_tokens", "after_done_ns")
+LATER_COLUMNS = (
+    "first_chunk_tokens",
+    "after_done_ns",
+    "text_characters",
+    "garbage_characters",
+    "text_compression",
+    "loop_start",
+    "loop_period",
+    "loop_characters",
+    "echoes_prompt",
+    "json_form",
+    "tool_calls",
+    "bad_tool_calls",
+)
 """Columns that earlier versions didn't write; null in their records."""
 
 FINISHED_BY_LENGTH = "length"

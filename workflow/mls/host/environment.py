@@ -24,6 +24,7 @@ RUN_TIME_MODULES = (
     "gguf",
     "httptools",
     "jinja2",
+    "jsonschema",
     "matplotlib",
     "mpi4py",
     "numpy",

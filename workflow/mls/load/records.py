@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mls.core.record import REQUESTS
 from mls.gpu.device import PostResult
 from mls.load.replies import parse
+from mls.load.soundness.figures import figures_of
+from mls.load.soundness.form import Forms
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
 from mls.protocol.address import redirection
@@ -46,6 +48,7 @@ def records(
     50,000 chunks: while it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
+    forms = Forms(builder.asked)
     chunks = 0
     for exchange in exchanges:
         if chunks >= _MOST_CHUNKS:
@@ -56,7 +59,9 @@ def records(
         if exchange.location and exchange.status in _REDIRECTS and exchange.error is None:
             exchange.error = f"http_{exchange.status}"
             exchange.error_text = redirection(builder.url(exchange.server), exchange.location)
-        row = _row(exchange, parse(exchange, builder.secret), rank, keep_output, to_rank0)
+        reply = parse(exchange, builder.secret)
+        row = _row(exchange, reply, rank, keep_output, to_rank0)
+        row |= figures_of(reply, builder.opening(exchange.job), forms)
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         post = (post_results or {}).get(exchange.job)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mls.protocol.sse import BYTE_ORDER_MARK, DONE, Event, Piece, events
+from mls.protocol.tool_calls import ToolCall, take_calls
 from mls.protocol.values import (
     count,
     dicts,
@@ -59,6 +60,9 @@ class Reply:
     chunk_reads: list[int] = field(default_factory=list)
     chunk_merged: list[bool] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+    """The pieces of its text that are neither reasoning nor of a tool call."""
+    calls: list[ToolCall] = field(default_factory=list)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -105,6 +109,8 @@ class Reply:
     def content(self) -> str:
         """All of its text. Surrogate halves that came in two chunks are joined to one character."""
         whole = "".join(self.text)
+        if whole.isascii():
+            return whole
         return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     @property
@@ -232,8 +238,7 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
         return
     texts: list[str] = []
     for choice in dicts(chunk.get("choices")):
-        texts += _choice_texts(choice)
-        reply.has_reasoning = reply.has_reasoning or bool(texts[-2])
+        texts += _choice_texts(reply, choice)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             reply.finish_reason, reply.complete = plain(reply.hide(reason)), True
@@ -243,6 +248,7 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
                 )
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(chunk["content"])
+        reply.answer.append(chunk["content"])
         _take_native_end(reply, chunk)
     if "data" in chunk:
         _take_embeddings(reply, chunk["data"])
@@ -267,13 +273,16 @@ def _take_embeddings(reply: Reply, data: Any) -> None:
             reply.embedding, reply.complete = len(vector), True
 
 
-def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
-    """(reasoning; answer, with the names and arguments of tool calls, or a refusal) of a choice."""
+def _choice_texts(reply: Reply, choice: dict[str, Any]) -> list[str]:
+    """The texts of a choice: reasoning, answer, names and arguments of tool calls, a refusal."""
     holder = choice.get("delta") or choice.get("message")
     if not isinstance(holder, dict):
-        return "", choice["text"] if isinstance(choice.get("text"), str) else ""
+        text = choice["text"] if isinstance(choice.get("text"), str) else ""
+        reply.answer.append(text)
+        return [text]
     if len(holder) == 1 and isinstance(text := holder.get("content"), str):  # Most chunks
-        return "", text
+        reply.answer.append(text)
+        return [text]
     # A server that has both names sends the same text under each
     reasoning = text_of(holder.get("reasoning_content")) or text_of(holder.get("reasoning"))
     content = holder.get("content")
@@ -281,13 +290,11 @@ def _choice_texts(choice: dict[str, Any]) -> tuple[str, str]:
         thoughts = [part for part in dicts(content) if part.get("type") in _THOUGHTS]
         reasoning += text_of(thoughts)
         content = [part for part in content if part not in thoughts]
-    parts = [text_of(content)]
-    for call in dicts(holder.get("tool_calls")):
-        function = call.get("function")
-        if isinstance(function, dict):
-            parts += [text_of(function.get("name")), text_of(function.get("arguments"))]
-    parts.append(text_of(holder.get("refusal")))
-    return reasoning, "".join(parts)
+    reply.has_reasoning = reply.has_reasoning or bool(reasoning)
+    answer = text_of(content)
+    reply.answer.append(answer)
+    calls = take_calls(reply.calls, holder.get("tool_calls"))
+    return [reasoning, answer, *calls, text_of(holder.get("refusal"))]
 
 
 def _take_native_end(reply: Reply, chunk: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from mls import __version__
 from mls.config.sections.run import Run
 from mls.core.units import MIB
 from mls.protocol.address import endpoint_url
+from mls.protocol.asked import asked_of
 from mls.protocol.prompts import Prompts
 
 _JOBS = 1 << 48
@@ -25,6 +26,9 @@ around to its highest values."""
 
 _BUILD_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
+OPENING_CHARACTERS = 64
+"""Length at which a prompt's opening ends, by which an echo of the prompt is known."""
+
 _AS_IS = "!$%&'()*+,/:;=?@~"
 """What is not percent-encoded in a request's path and query, as in `requests`."""
 LEAST_SECRET = 4
@@ -140,6 +144,10 @@ class Bodies(Protocol):
         """SHA-256 of the job's own prompt text, in hexadecimal."""
         ...
 
+    def opening(self, job: int) -> str:
+        """The first `OPENING_CHARACTERS` of that text."""
+        ...
+
     def attributes(self, job: int) -> Attributes: ...
 
 
@@ -167,6 +175,8 @@ class RequestBuilder:
         self._salted = salted
         self._plain = Attributes(output_tokens=None if run.embeds else run.max_tokens)
         self._id_prefix = _id_prefix(run_id)
+        self.asked = asked_of(run)
+        """The form that replies are to have."""
         self.secret = targets[0].secrets
         """Texts that must not be recorded."""
         self._prompts = Prompts(seed, run.prompt_words)
@@ -230,6 +240,12 @@ class RequestBuilder:
         if self._bodies:
             return self._bodies.prompt_sha256(job)
         return hashlib.sha256(self._prompts.encoded(job)).hexdigest()
+
+    def opening(self, job: int) -> str:
+        """The first characters of the job's own prompt text."""
+        if self._bodies:
+            return self._bodies.opening(job)
+        return self._prompts.encoded(job)[:OPENING_CHARACTERS].decode("ascii")
 
     def _build(self, job: int) -> bytes:
         body = self.body(job)

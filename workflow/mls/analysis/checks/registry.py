@@ -14,6 +14,7 @@ from mls.analysis.checks.machine.clocks import clocks_agree
 from mls.analysis.checks.machine.quiet_host import quiet_host
 from mls.analysis.checks.pace import load_held
 from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_as_asked
+from mls.analysis.checks.replies_sound import replies_sound
 from mls.analysis.checks.server.books import books_agree, server_time_fits
 from mls.analysis.checks.server.fair_servers import fair_servers
 from mls.analysis.checks.server.histograms import server_histograms_agree
@@ -43,6 +44,7 @@ CHECKS = (
     Check(("cache_as_asked",), cache_as_asked),
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),
+    Check(("replies_sound",), replies_sound),
     Check(("books_agree",), books_agree),
     Check(("server_time_fits",), server_time_fits),
     Check(("server_histograms_agree",), server_histograms_agree),

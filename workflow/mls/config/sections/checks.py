@@ -31,6 +31,37 @@ class Checks(Section):
         description="Open loop: the server may fall behind by this share of what arrives.",
     )
     error_rate: float = Field(0.01, ge=0, le=1, description="Share of requests that may fail.")
+    unsound_replies: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="Share of replies that may be empty, garbled, or not of the form (JSON, tool calls) that "
+        "was asked for.",
+    )
+    looping_replies: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of replies that may be a loop for most of their text.",
+    )
+    echoing_replies: float = Field(
+        0.4,
+        ge=0,
+        le=1,
+        description="Share of replies that may hold the beginning of their prompt.",
+    )
+    same_replies: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of replies that may have the text of a reply to another prompt.",
+    )
+    short_replies: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of replies that may end by themselves after one token.",
+    )
     server_time_excess: float = Field(
         0.001,
         ge=0,

@@ -26,7 +26,7 @@ from mls.load.mpi.part_files import merged, write_tables
 
 _PIECE = 21
 # no figure needs these columns, and they are longer than most
-_TEXTS = {"request_id", "prompt_sha256", "output_sha256", "output"}
+_TEXTS = {"request_id", "output"}
 _FIGURES = [name for name in REQUESTS.names if name not in _TEXTS]
 
 

@@ -10,7 +10,14 @@ import orjson
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompts
-from mls.protocol.request import Attributes, body_fields, length_fields, prompt_field, with_extra
+from mls.protocol.request import (
+    OPENING_CHARACTERS,
+    Attributes,
+    body_fields,
+    length_fields,
+    prompt_field,
+    with_extra,
+)
 
 
 class WorkloadBodies:
@@ -24,11 +31,12 @@ class WorkloadBodies:
         self._turns = workload.turns_apart or 1
         self._history: dict[int, list[dict[str, str]]] = {}
         # kept for each prompt, since making one again costs as much as it did under load
-        self._facts: dict[int, tuple[str, Attributes]] = {}
+        self._facts: dict[int, tuple[str, str, Attributes]] = {}
 
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
-        self._facts[job] = hashlib.sha256(prompt.text.encode()).hexdigest(), prompt.attributes
+        digest = hashlib.sha256(prompt.text.encode()).hexdigest()
+        self._facts[job] = digest, prompt.text[:OPENING_CHARACTERS], prompt.attributes
         field = prompt_field(self._run, prompt.text, prompt.system, prompt.messages)
         history = self._history.get(job)
         if history:
@@ -43,6 +51,9 @@ class WorkloadBodies:
         return self._facts_of(job)[0]
 
     def attributes(self, job: int) -> Attributes:
+        return self._facts_of(job)[2]
+
+    def opening(self, job: int) -> str:
         return self._facts_of(job)[1]
 
     def next_turn(self, job: int, reply: str) -> int | None:
@@ -54,7 +65,7 @@ class WorkloadBodies:
         self._history[job + 1] = [*history, {"role": "assistant", "content": reply}]
         return job + 1
 
-    def _facts_of(self, job: int) -> tuple[str, Attributes]:
+    def _facts_of(self, job: int) -> tuple[str, str, Attributes]:
         if job not in self._facts:  # its request was never built
             self.body(job)
         return self._facts[job]
