@@ -52,3 +52,41 @@ def test_a_failed_reply_and_one_in_one_piece_do_not_count() -> None:
     failed = reply(None, 4) | {"error": "closed_early"}
     whole = rows(Load(requests=1, stream=False))[0]
     assert tokens_per_chunk(reply(6, 3), failed, whole) == 2.0
+
+
+def merged(count: int, streamed: int) -> list[dict[str, Any]]:
+    """Replies of 8 tokens: so many that the server sent in one chunk at 900 ms, the others chunk by chunk."""
+    late = 900_000_000
+    records = []
+    for place in range(count + streamed):
+        record = reply(8, 8)
+        if place < count:
+            at = record["start_ns"] + late
+            record |= {
+                "chunk_ns": [at],
+                "chunks": 1,
+                **{name: [record[name][0]] for name in ("chunk_lag_ns", "chunk_merged")},
+                "first_chunk_ns": at,
+                "last_chunk_ns": at,
+                "end_ns": at,
+            }
+        records.append(record | {"job": place})
+    return records
+
+
+def test_a_reply_that_a_streaming_server_merged_has_its_first_token_in_that_chunk() -> None:
+    """Without them TTFT would be of the replies that were quick."""
+    summary = summarize(to_table(merged(2, 8)), facts(1))
+    assert (summary.ttft_ms.n, summary.ttft_ms.max) == (10, 900.0)
+    assert summary.tpot_ms.n == 0  # a fifth has none: what is left is no random sample
+    assert summary.tokens_per_chunk == (2 * 8 + 8 * 8) / (2 + 8 * 8)
+
+
+def test_few_merged_replies_leave_tpot_to_the_others() -> None:
+    summary = summarize(to_table(merged(1, 39)), facts(1))
+    assert (summary.ttft_ms.n, summary.tpot_ms.n) == (40, 39)
+
+
+@pytest.mark.parametrize("streamed", [0, 1, 5])
+def test_where_most_replies_are_in_one_piece_ttft_is_unknown_for_all(streamed: int) -> None:
+    assert summarize(to_table(merged(5, streamed)), facts(1)).ttft_ms.n == 0

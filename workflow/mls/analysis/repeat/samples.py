@@ -72,17 +72,27 @@ def _gap(earlier: Ints64, later: Ints64) -> Floats:
 
 
 def in_one_piece(table: pa.Table) -> Bools:
-    """Replies of several tokens in one chunk: they were not streamed.
+    """Replies of several tokens in one chunk, where most such replies are: they were not streamed.
 
-    That their end came a moment later, such as `[DONE]`, makes no first token of the piece.
+    That their end came a moment later, such as `[DONE]`, makes no first token of the piece. Where
+    most have several chunks, the server streams and had merged all of a reply before it was sent:
+    its first token came with that chunk. Left out, such replies would leave the quicker ones.
     """
+    pieces, streamed = _pieces(table), lists(table, "chunk_ns").lengths > 1
+    ok = succeeded(table)
+    return pieces & ((pieces & ok).sum() >= (streamed & ok).sum())
+
+
+def _pieces(table: pa.Table) -> Bools:
+    """Replies of several tokens in one chunk."""
     tokens = ints(table, "completion_tokens").values
     return (lists(table, "chunk_ns").lengths == 1) & (tokens > 1)
 
 
 def _ttft(table: pa.Table, start: Ints64) -> Floats:
-    """TTFT in ms. It is unknown for a reply in one piece."""
-    return np.where(in_one_piece(table), np.nan, _gap(start, ints(table, "first_chunk_ns")))
+    """TTFT in ms. It is unknown for all replies where most were not streamed."""
+    gap = _gap(start, ints(table, "first_chunk_ns"))
+    return np.full(len(gap), np.nan) if in_one_piece(table).any() else gap
 
 
 def _tpot(table: pa.Table) -> Floats:
@@ -90,7 +100,8 @@ def _tpot(table: pa.Table) -> Floats:
 
     It is unknown for replies in one chunk. A first chunk without a count of tokens counts as one
     token. TPOT is then unknown for a reply with so many more tokens than chunks that this may be
-    far off, and for all of them where that is more than a few.
+    far off. It is unknown for all replies where it is so for more than a few of those that have
+    several tokens.
     """
     tokens, chunks = ints(table, "completion_tokens").values, lists(table, "chunk_ns").lengths
     first = ints(table, "first_chunk_tokens")
@@ -99,7 +110,7 @@ def _tpot(table: pa.Table) -> Floats:
     gap = _gap(ints(table, "first_chunk_ns"), ints(table, "last_chunk_ns"))
     paced = (chunks >= 2) & (later >= 1)
     ok = succeeded(table)
-    if (paced & certain & ok).sum() < LEAST_CERTAIN * (paced & ok).sum():
+    if (paced & certain & ok).sum() < LEAST_CERTAIN * ((paced | _pieces(table)) & ok).sum():
         # What is left out are the replies whose chunks the server merged: no random sample
         return np.full(len(gap), np.nan)
     paced &= certain
