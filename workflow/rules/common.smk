@@ -98,7 +98,7 @@ SPACE = Paramspace(
 )
 RUNS = f"{RESULTS}/runs/{SPACE.wildcard_pattern}"
 # of all repeats of a cell; models whose repeats share a process of the server
-CELL = SPACE.wildcard_pattern.removesuffix("/repeat~{repeat}")
+CELL = str(Path(SPACE.wildcard_pattern).parent)
 SHARED = [
     name
     for name in CONFIG.models
