@@ -174,9 +174,9 @@ def _pace(row: dict[str, Any]) -> str:
 def _of_part(row: dict[str, Any]) -> bool:
     """Whether the client's mean TTFT is of a part of the replies, which can't be held against all.
 
-    `mls` gives none for a reply in one piece. `ttft_of_part`: so in runs before these were counted.
+    So it is in rows of `mls` when it gave none for a reply that the server had merged into one chunk.
     """
-    return bool(row.get("in_one_piece") or row.get("ttft_of_part"))
+    return bool(row.get("ttft_of_part"))
 
 
 def trace_table(rows: list[dict[str, Any]]) -> str:

@@ -85,7 +85,7 @@ def _of_records(run: Path) -> dict[str, Any]:
     """What the records of `mls` say beyond its summary.
 
     refill_ms: from the end of a reply, by the kernel, to the next request of its place.
-    in_one_piece: replies whose tokens all came in one chunk, which have no TTFT there.
+    in_one_piece: replies whose tokens all came in one chunk.
     """
     names = ["rank", "slot", "scheduled_ns", "start_ns", "chunks"]
     table = pq.read_table(run / RECORDS, columns=names)

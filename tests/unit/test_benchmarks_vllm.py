@@ -96,7 +96,7 @@ def test_table_leaves_out_runs_without_figures() -> None:
 
 def test_mean_of_a_part_is_not_held_against_all() -> None:
     row = {"api_servers": 1, "inflight": 1024, "client": "mls, 1 rank", "cpu_s": 12.3,
-           "ttft_ms": 80.0, "latency_ms": 1370.0, "server_ttft_ms": 90.0, "in_one_piece": 3,
+           "ttft_ms": 80.0, "latency_ms": 1370.0, "server_ttft_ms": 90.0, "ttft_of_part": True,
            "server_latency_ms": 1233.0, "server_tpot_ms": 8.0, "tokens_per_s": 6000.0}  # fmt: skip
 
     assert table([row]).splitlines()[-1] == (

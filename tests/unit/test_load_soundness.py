@@ -8,7 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mls.config.sections.run import Run
-from mls.load.soundness.figures import COLUMNS, compression_of, echoes, figures_of, garbage_in
+from mls.core.record import TEXT_COLUMNS
+from mls.load.soundness.figures import compression_of, echoes, figures_of, garbage_in
 from mls.load.soundness.form import Forms
 from mls.load.soundness.loops import LEAST_CHARACTERS, LEAST_UNITS, NO_LOOP, longest_loop
 from mls.protocol.asked import asked_of
@@ -128,7 +129,7 @@ def test_any_reply_has_figures(text, opening, reason):
     """Lone surrogates come from chunks that split a character's escapes."""
     reply = Reply(text=[text], finish_reason=reason)
     figures = figures_of(reply, opening, PLAIN)
-    assert tuple(figures) == COLUMNS
+    assert tuple(figures) == TEXT_COLUMNS
     assert figures["text_characters"] == len(reply.content.strip())
     assert (figures["loop_start"] is None) == (figures["loop_characters"] == 0)
 

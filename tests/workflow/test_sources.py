@@ -22,6 +22,7 @@ def plan_after_edit(checkout, name):
         "worker.py",
         "commands/run.py",
         "commands/serve.py",
+        "commands/control.py",
         "commands/outcome.py",
         "load/transport/epoll.py",
         "host/pinning.py",

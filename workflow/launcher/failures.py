@@ -82,14 +82,20 @@ class Failures(logging.Handler):
 def failed_jobs(fields: Mapping[str, Any]) -> list[FailedJob]:
     """The job by the fields of its record; of a whole cell, a job for each repeat that failed."""
     rule, log = fields["rule_name"], Path(fields["log"][0]) if fields["log"] else None
-    folders = dict.fromkeys(Path(path).parent for path in fields["output"])
     failed = []
-    for folder in folders if rule in MEASURES else ():
+    for folder in repeat_folders(fields):
         if failure := read_json(folder / FAILURE):
             own = log.parent / folder.name / "run.log" if log and rule == "cell" else log
             its_log = own if own and own.exists() else log
             failed.append(FailedJob("run", its_log, one_line(failure["message"]), folder))
     return failed or [FailedJob(rule, log, one_line(_last_sentence(log)))]
+
+
+def repeat_folders(fields: Mapping[str, Any]) -> list[Path]:
+    """The folders of the repeats that a job measures, by the fields of its record."""
+    if fields["rule_name"] not in MEASURES:
+        return []
+    return list(dict.fromkeys(Path(path).parent for path in fields["output"]))
 
 
 def _last_sentence(log: Path | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from launcher.failures import END, MEASURES, SWEEP
+from launcher.failures import END, SWEEP, repeat_folders
 from launcher.lines import Lines
 from launcher.live import Live
 from launcher.measurement import Measurement
@@ -94,9 +94,9 @@ class LogHandler(LogHandlerBase):
 
     def _job_info(self, record: logging.LogRecord) -> None:
         fields: dict[str, Any] = record.__dict__
-        if fields["rule_name"] in MEASURES and self._sweep:
+        folders = repeat_folders(fields)
+        if folders and self._sweep:
             cell = {k: v for k, v in fields["wildcards"].items() if k not in ("name", "repeat")}
-            folders = dict.fromkeys(Path(path).parent for path in fields["output"])
             repeats = [
                 self._sweep.add(cell, int(folder.name.removeprefix("repeat~")), folder)
                 for folder in folders

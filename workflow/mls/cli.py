@@ -30,6 +30,22 @@ CellOption = Annotated[
 Command = Annotated[list[str], typer.Argument(help="-- COMMAND and its arguments.")]
 
 
+def _tie_to_parent(wanted: bool) -> bool:
+    if wanted:
+        from mls.host.processes.lifetime import die_with_launcher
+
+        die_with_launcher()
+    return wanted
+
+
+DieWithParent = Annotated[
+    bool,
+    typer.Option(
+        "--die-with-parent", callback=_tie_to_parent, help="End when the parent process ends."
+    ),
+]
+
+
 @app.command()
 def environment(
     config: ConfigFile,
@@ -75,17 +91,11 @@ def serve(
             help="Start COMMAND at once: it waits itself for the server, as `mls run` does.",
         ),
     ] = False,
-    die_with_parent: Annotated[
-        bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
-    ] = False,
+    die_with_parent: DieWithParent = False,
 ) -> None:
     """Start the server, wait until it is healthy, run COMMAND with MLS_SERVER set, stop the server."""
     from mls.commands.serve import serve_for
 
-    if die_with_parent:
-        from mls.host.processes.lifetime import die_with_launcher
-
-        die_with_launcher()
     status = serve_for(command, config, cell or [], repeat, model, log, output, at_once=at_once)
     raise typer.Exit(status)
 
@@ -98,17 +108,11 @@ def cell(
         Path, typer.Option(help="Where the server's log goes, and the repeats' beside.")
     ],
     cell: CellOption = None,
-    die_with_parent: Annotated[
-        bool, typer.Option("--die-with-parent", help="End when the parent process ends.")
-    ] = False,
+    die_with_parent: DieWithParent = False,
 ) -> None:
     """Run COMMAND --repeat N --output FOLDER for each repeat of a cell, beside one server."""
     from mls.commands.cell import measure_cell
 
-    if die_with_parent:
-        from mls.host.processes.lifetime import die_with_launcher
-
-        die_with_launcher()
     raise typer.Exit(measure_cell(command, config, cell or [], log))
 
 

@@ -14,6 +14,7 @@ SOURCES = (
     "worker.py",
     "commands/serve.py",
     "commands/run.py",
+    "commands/control.py",
     "commands/outcome.py",
 )
 CELL_WORDS = " ".join(f"{axis} {{wildcards.{axis}}}" for axis in AXES)

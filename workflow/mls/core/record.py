@@ -78,9 +78,7 @@ REQUESTS = pa.schema(
     ]
 )
 
-LATER_COLUMNS = (
-    "first_chunk_tokens",
-    "after_done_ns",
+TEXT_COLUMNS = (
     "text_characters",
     "garbage_characters",
     "text_compression",
@@ -92,6 +90,9 @@ LATER_COLUMNS = (
     "tool_calls",
     "bad_tool_calls",
 )
+"""Columns of what is known of a reply's text and form, without the text."""
+
+LATER_COLUMNS = ("first_chunk_tokens", "after_done_ns", *TEXT_COLUMNS)
 """Columns that earlier versions didn't write; null in their records."""
 
 FINISHED_BY_LENGTH = "length"

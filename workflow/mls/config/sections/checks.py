@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mls.config.sections.base import Section
+from mls.config.sections.types import Share
 
 
 class Checks(Section):
@@ -30,36 +31,26 @@ class Checks(Section):
         lt=1,
         description="Open loop: the server may fall behind by this share of what arrives.",
     )
-    error_rate: float = Field(0.01, ge=0, le=1, description="Share of requests that may fail.")
-    unsound_replies: float = Field(
+    error_rate: Share = Field(0.01, description="Share of requests that may fail.")
+    unsound_replies: Share = Field(
         0.01,
-        ge=0,
-        le=1,
         description="Share of replies that may be empty, garbled, or not of the form (JSON, tool calls) that "
         "was asked for.",
     )
-    looping_replies: float = Field(
+    looping_replies: Share = Field(
         0.4,
-        ge=0,
-        le=1,
         description="Share of replies that may be a loop for most of their text.",
     )
-    echoing_replies: float = Field(
+    echoing_replies: Share = Field(
         0.4,
-        ge=0,
-        le=1,
         description="Share of replies that may hold the beginning of their prompt.",
     )
-    same_replies: float = Field(
+    same_replies: Share = Field(
         0.05,
-        ge=0,
-        le=1,
         description="Share of replies that may have the text of a reply to another prompt.",
     )
-    short_replies: float = Field(
+    short_replies: Share = Field(
         0.5,
-        ge=0,
-        le=1,
         description="Share of replies that may end by themselves after one token.",
     )
     server_time_excess: float = Field(
@@ -101,10 +92,8 @@ class Checks(Section):
         le=1,
         description="Share of the host's CPU time that others may use while a repeat is measured.",
     )
-    steal: float = Field(
+    steal: Share = Field(
         0.02,
-        ge=0,
-        le=1,
         description="Share of the host's CPU time that a hypervisor may take away.",
     )
     card_clock: float = Field(

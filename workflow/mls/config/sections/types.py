@@ -21,6 +21,7 @@ from mls.config.sections.secrets import (
 Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
 
 

@@ -6,7 +6,7 @@ import re
 import zlib
 from typing import Any
 
-from mls.core.record import FINISHED_BY_LENGTH
+from mls.core.record import FINISHED_BY_LENGTH, TEXT_COLUMNS
 from mls.load.soundness.form import Forms
 from mls.load.soundness.loops import longest_loop
 from mls.protocol.completion import Reply
@@ -21,27 +21,14 @@ _CUT_BYTES = 3
 _FAST = 1
 _LEAST_ECHO = 16
 
-COLUMNS = (
-    "text_characters",
-    "garbage_characters",
-    "text_compression",
-    "loop_start",
-    "loop_period",
-    "loop_characters",
-    "echoes_prompt",
-    "json_form",
-    "tool_calls",
-    "bad_tool_calls",
-)
-
 
 def figures_of(reply: Reply, opening: str, forms: Forms) -> dict[str, Any]:
-    """The columns `COLUMNS` of a reply; all null when it failed or is an embedding.
+    """The columns `TEXT_COLUMNS` of a reply; all null when it failed or is an embedding.
 
     opening: the first characters of its prompt (see `Bodies.opening`).
     """
     if reply.error is not None or reply.embedding is not None:
-        return dict.fromkeys(COLUMNS)
+        return dict.fromkeys(TEXT_COLUMNS)
     text = reply.content.strip()
     start, period, length = longest_loop(text)
     by_length = reply.finish_reason == FINISHED_BY_LENGTH
@@ -55,7 +42,7 @@ def figures_of(reply: Reply, opening: str, forms: Forms) -> dict[str, Any]:
         echoes(text, opening),
         *forms.of(reply),
     )
-    return dict(zip(COLUMNS, values, strict=True))
+    return dict(zip(TEXT_COLUMNS, values, strict=True))
 
 
 def garbage_in(text: str, by_length: bool) -> int:
