@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CHECKOUT = "/root/mls"
 RESULT = f"{CHECKOUT}/results/report.html"
 CLOSING_LINES, FAILED_LINES, LINE = 12, 120, 200
-NOTHING_TO_DO = "Nothing to be done"
+NOTHING_TO_DO = "Nothing to do: every planned repeat has been measured"
 
 
 def packages(readme: str) -> list[str]:
