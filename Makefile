@@ -14,6 +14,8 @@ ENGINES ?=
 # Most tests wait for processes: two files at a time
 AT_ONCE ?= -n 2 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Containers often set it: each of many processes would compile again all that it imports
+unexport PYTHONDONTWRITEBYTECODE
 
 # To a question (-q) make answers by its exit status, without a line "Error 1" below the sentence that
 # says why. What begins with $(RUN) is run all the same.

@@ -24,7 +24,7 @@ SMALL = {
     },
     # one thread: two threads on busy cores wait for each other
     "server": {"parallel": 4, "ctx": 2048, "threads": 1},
-    "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
+    "run": {"iters": 4, "max_tokens": 4, "prompt_words": 4, "warmup": 1},
     "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
     "repeats": 1,
 }

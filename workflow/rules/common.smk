@@ -47,6 +47,9 @@ from mls.config.owner import check_owner, record_owner
 from mls.config.parse import parse_config
 from mls.server.weights.model_files import local_sha256
 
+# Containers often set it: each job would compile again all that it imports
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 try:
     CONFIG = parse_config(config)
     CELLS = cells(CONFIG)
