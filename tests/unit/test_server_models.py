@@ -141,8 +141,15 @@ def of_any_kind(path: Path, **server: Any) -> Any:
 @pytest.fixture
 def model_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "model"
-    (folder / "b").mkdir(parents=True)
-    for name, text in {"z.bin": "1", "a.bin": "22", "b/c.bin": "333", ".cache": "4"}.items():
+    (folder / "b" / "__pycache__").mkdir(parents=True)
+    code = "b/__pycache__/code.pyc"
+    for name, text in {
+        "z.bin": "1",
+        "a.bin": "22",
+        "b/c.bin": "333",
+        ".cache": "4",
+        code: "5",
+    }.items():
         (folder / name).write_text(text)
     return folder
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import yaml
 from tests.living import living
-from tests.workflow.dry_run import dry_run
+from tests.workflow import forked
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,14 +55,7 @@ class Checkout:
         return ["snakemake", "--cores", "2", "--configfile", "config.yaml", *options]
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.command(*options),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=500,
-            check=False,
-        )
+        return forked.snakemake(self.folder, self.command(*options)[1:], timeout_s=500)
 
     def mls(self, *arguments: str) -> subprocess.CompletedProcess:
         """A subcommand of this checkout's own package, in the tests' environment."""
@@ -79,8 +72,9 @@ class Checkout:
     def plan(self) -> dict[str, int]:
         """The jobs that a run would start: rule → number of jobs."""
         options = [*self.command()[1:], "--dry-run", "--quiet", "reason"]
-        status, output = dry_run(self.folder, options)
-        assert status == 0, output
+        process = forked.snakemake(self.folder, options)
+        output = process.stdout + process.stderr
+        assert process.returncode == 0, output
         lines = output.splitlines()
         if "job" not in {line.split()[0] for line in lines if line.split()}:
             return {}

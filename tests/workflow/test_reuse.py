@@ -22,7 +22,6 @@ CONFIG = {
         "engine": "command",
         "reuse": "cell",
         "command": ["python", "-m", "tests.servers.counting", "--port", "{port}"],
-        "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
     },
     "run": {"iters": REQUESTS, "max_tokens": TOKENS, "prompt_words": 4, "warmup": 1},
     "sweep": {"inflight": [2], "ranks": [1]},

@@ -8,7 +8,6 @@ import pytest
 from tests.secrets import CommandLines, places_of
 from tests.servers.echoing import FAULTS, Echoing
 from tests.workflow.checkout import SMALL
-from tests.workflow.dry_run import dry_run
 
 BEARER, HEADER, TOKEN = "zqplanted/bearer", "zqplantedheader", "zqplanted+token"
 PASSWORD = "zqplanted:proxy"
@@ -175,6 +174,7 @@ def test_the_embedded_engines_key(sweep):
 )
 def test_a_key_in_the_config_is_refused_before_anything_is_written(sweep, keys):
     sweep.checkout.write(config("http://127.0.0.1:9") | keys)
-    status, output = dry_run(sweep.checkout.folder, sweep.checkout.command()[1:])
-    assert status and "would be stored with the results" in output
+    process = sweep.checkout.snakemake()
+    output = process.stdout + process.stderr
+    assert process.returncode and "would be stored with the results" in output
     assert sweep.places() == [] and not places_of(PLANTED, sweep.checkout.results, output)

@@ -30,10 +30,19 @@ def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | Non
     config = _config(archive, results)
     path = results / "reproduce.json"
     write_json(path, config)
-    command = [_snakemake(), "--cores", cores, "--configfile", str(path.resolve())]
-    status = subprocess.run(command, cwd=ROOT, check=False).returncode
-    if status:
-        raise UserError(f"{' '.join(command)} failed with exit status {status}; it said why above.")
+    # As `make report` does: the same lines, and a failure's sentence
+    command = [
+        _python(),
+        ROOT / "workflow" / "launcher",
+        "--cores",
+        cores,
+        "--config",
+        path.resolve(),
+    ]
+    if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        raise UserError(
+            f"The archive's config can't be measured (exit status {status}); see above."
+        )
     return compare_results(archive, results, results / "reproduced.html", fail_if_worse)
 
 
@@ -51,14 +60,14 @@ def _config(archive: Path, results: Path) -> dict[str, object]:
     return config
 
 
-def _snakemake() -> str:
-    """Snakemake of the launcher environment, or the one on PATH."""
+def _python() -> Path:
+    """The interpreter of the launcher environment, or of the one whose Snakemake is on PATH."""
     if not (ROOT / "Snakefile").is_file():
         raise UserError(
             f"There is no Snakefile in {ROOT}: run this from a checkout of the project."
         )
-    candidate = ROOT / ".venv" / "bin" / "snakemake"
-    program = str(candidate) if candidate.is_file() else shutil.which("snakemake")
-    if not program:
-        raise UserError("snakemake was not found: run `make report` once, which installs it.")
-    return program
+    program = shutil.which("snakemake")
+    for folder in (ROOT / ".venv" / "bin", Path(program or "snakemake").parent):
+        if (folder / "snakemake").is_file() and (folder / "python").is_file():
+            return folder / "python"
+    raise UserError("snakemake was not found: run `make report` once, which installs it.")

@@ -68,11 +68,14 @@ def part_name(name: str) -> PartName | None:
 
 
 def folder_files(folder: Path) -> list[Path]:
-    """All files below a model's folder, in the order of their names there, without hidden ones."""
+    """All files below a model's folder, in the order of their names there.
+
+    Hidden ones are left out, and the bytecode that Python leaves beside a model's own code.
+    """
     names = sorted(
         file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
     )
-    return [folder / name for name in names if not re.search(r"(^|/)\.", name)]
+    return [folder / name for name in names if not re.search(r"(^|/)(\.|__pycache__/)", name)]
 
 
 def described_parts(files: Sequence[Path], final: Sequence[Path]) -> tuple[list[ModelPart], str]:
