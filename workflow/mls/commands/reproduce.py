@@ -31,14 +31,8 @@ def reproduce(archive: Path, results: Path, cores: str, fail_if_worse: str | Non
     path = results / "reproduce.json"
     write_json(path, config)
     # As `make report` does: the same lines, and a failure's sentence
-    command = [
-        _python(),
-        ROOT / "workflow" / "launcher",
-        "--cores",
-        cores,
-        "--config",
-        path.resolve(),
-    ]
+    launcher = [str(_python()), str(ROOT / "workflow" / "launcher")]
+    command = [*launcher, "--cores", cores, "--config", str(path.resolve())]
     if status := subprocess.run(command, cwd=ROOT, check=False).returncode:
         raise UserError(
             f"The archive's config can't be measured (exit status {status}); see above."
