@@ -72,6 +72,11 @@ def pages(checkout):
     ]
 
 
+def marks(checkout):
+    """What each page so far is marked with."""
+    return [html.partition("<title>")[2].partition(":")[0] for _, html in pages(checkout)]
+
+
 def jobs_ns(checkout):
     """(begin, end) of the job of each repeat, in ns."""
     spans = []
@@ -85,8 +90,7 @@ def jobs_ns(checkout):
 def test_the_page_is_renewed_between_blocks_and_never_beside_a_measurement(here, url):
     here.write(config(url))
     said = measure(here)
-    marks = [html.partition("<title>")[2].partition(":")[0] for _, html in pages(here)]
-    assert marks == ["2 of 6 repeats so far", "4 of 6 repeats so far"]
+    assert marks(here) == ["2 of 6 repeats so far", "4 of 6 repeats so far"]
     begun = map(int, (here.folder / "begun").read_text().split())
     spans = [*zip(begun, (end_ns for end_ns, _ in pages(here)), strict=True)]
     jobs = jobs_ns(here)
@@ -115,10 +119,18 @@ def test_an_adaptive_sweep_says_at_least(here, url):
     precision = {"min": 2, "max": 3, "width": 1e-6}
     here.write(config(url, repeats="auto", precision=precision))
     measure(here)
-    marks = [html.partition("<title>")[2].partition(":")[0] for _, html in pages(here)]
-    assert marks[0] == "2 of at least 4 repeats so far"
-    assert len(marks) == 2
+    first, *others = marks(here)
+    assert first == "2 of at least 4 repeats so far" and len(others) == 1
     assert here.plan() == {}
+
+
+def test_each_cell_that_shares_a_server_is_followed_by_a_page(here):
+    command = ["python", "-m", "tests.servers.counting", "--port", "{port}"]
+    server = {"engine": "command", "reuse": "cell", "command": command}
+    server["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}  # the folder is the model
+    here.write(config("", server=server, models={"m": {"path": "tests/servers"}}, repeats=2))
+    measure(here)
+    assert marks(here) == ["2 of 4 repeats so far"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
