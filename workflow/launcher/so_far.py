@@ -21,7 +21,7 @@ from mls.core.run_folder import RUN
 from mls.host.processes.descendants import end_tree
 
 SHARE = 0.05
-"""The most time that pages may take, as a share of the time of measuring."""
+"""The most time that a page is expected to take, as a share of that of measuring since the last."""
 
 _FIRST_S, _EACH_S = 5.0, 0.05
 """What the first page is expected to take, and what each repeat adds (benchmarks/analysis.py)."""
