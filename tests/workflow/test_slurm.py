@@ -113,3 +113,30 @@ def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path, elsewhere
     assert result["summary"]["requests"]["ok"] == 12
     (records,) = checkout.results.rglob("requests.parquet")
     assert pq.read_table(records)["job"].to_pylist() == list(range(12))
+
+
+def test_the_page_so_far_is_made_where_snakemake_runs_between_two_jobs(
+    cluster, tmp_path, elsewhere
+):
+    checkout = Checkout(tmp_path / "checkout")
+    timing = checkout.folder / "workflow" / "launcher" / "so_far.py"
+    text = timing.read_text()
+    timing.write_text(text.replace("SHARE = 0.05", "SHARE = 1000"))
+    rules = checkout.folder / "workflow" / "rules" / "report.smk"
+    text = rules.read_text()
+    note = " && squeue --noheader > queue && cp results/report.html so-far.html"
+    rules.write_text(
+        text.replace('--so-far"', f'--so-far{note}"').replace("}exec {MLS} rep", "}{MLS} rep")
+    )
+    config = {
+        "name": "blocks",
+        "models": {"smollm2": {}},
+        "server": {"url": elsewhere},
+        "run": {"iters": 3, "max_tokens": 4, "warmup": 0},
+        "sweep": {"model": ["smollm2"], "inflight": [1], "ranks": [1]},
+        "repeats": 2,
+    }
+    submit(cluster, checkout, config)
+    assert "1 of 2 repeats so far" in (checkout.folder / "so-far.html").read_text()
+    assert (checkout.folder / "queue").read_text() == ""
+    assert "so far" not in (checkout.results / "report.html").read_text()

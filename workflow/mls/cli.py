@@ -203,18 +203,26 @@ def report(
         Path | None,
         typer.Option(help="Page. Default: the sweep's own, with a copy at the top of results."),
     ] = None,
+    so_far: Annotated[
+        bool,
+        typer.Option("--so-far", help="While the sweep is measured: what there is, and no answer."),
+    ] = False,
 ) -> None:
     """Render the page, and its answer as plain text beside it."""
     from mls.config.parse import load_config
     from mls.core.arrow import without_pandas
     from mls.core.sweep_folder import ANSWER, PAGE, publish, sweep_folder
     from mls.report.pages.page import render
+    from mls.report.pages.so_far import render_so_far
 
     without_pandas()
     loaded = load_config(config)
     results = Path(loaded.results)
     page = output or sweep_folder(results, loaded.name) / PAGE
-    render(loaded, results, page, page.with_name(ANSWER))
+    if so_far:
+        render_so_far(loaded, results, page)
+    else:
+        render(loaded, results, page, page.with_name(ANSWER))
     if not output:
         publish(results, loaded.name, [PAGE])
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from launcher.failures import END, Failures
 from launcher.failures import SWEEP as SWEEP_RECORD
+from launcher.so_far import PageSoFar
 from launcher.sweep import Sweep
 from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
@@ -175,10 +176,11 @@ if VENV:
     MLS = '"$MLS_BIN"/mls'
     # mpirun and python of the run environment come before any others
     MLS_BIN = quote(str(VENV.bin))
-    shell.prefix(f"{EXPORTED} MLS_BIN={MLS_BIN} PATH={MLS_BIN}:$PATH; ")
+    PREFIX = f"{EXPORTED} MLS_BIN={MLS_BIN} PATH={MLS_BIN}:$PATH; "
 else:
     MLS = "python -m mls"
-    shell.prefix(f"{EXPORTED} PYTHONPATH={quote(str(ROOT / 'workflow'))}; ")
+    PREFIX = f"{EXPORTED} PYTHONPATH={quote(str(ROOT / 'workflow'))}; "
+shell.prefix(PREFIX)
 
 
 def prepare_environment():

@@ -3,6 +3,15 @@ from datetime import UTC, datetime
 
 LAST_STOP = Path(RESULTS, "logs", "last-stop")
 
+PAGE_SO_FAR = PageSoFar(
+    f"{PREFIX}exec {MLS} report --config $MLS_CONFIG --so-far",
+    runs=Path(RESULTS, "runs", f"name~{CONFIG.name}"),
+    log=Path(RESULTS, "logs", "page-so-far.log"),
+    stop=LAST_STOP,
+)
+if workflow.is_main_process and not workflow.dryrun:
+    logger.addFilter(PAGE_SO_FAR)
+
 
 rule aggregate:
     input:
@@ -33,7 +42,7 @@ rule aggregate:
     params:
         config=data_sha256(CONFIG.model_dump()),
         source=sources_sha256("core", "config", "analysis"),
-        # tables made outside of this rule, by `onerror`, are not what Snakemake believes is there
+        # made outside of this rule, by `onerror` or between runs, they are not what Snakemake believes
         stopped=LAST_STOP.read_text() if LAST_STOP.exists() else "never",
         folder=subpath(output[0], parent=True),
         mls=MLS,
@@ -86,6 +95,10 @@ rule latest:
         folder=subpath(output[0], parent=True),
     shell:
         "exec cp {input:q} {params.folder:q} > {log:q} 2>&1"
+
+
+onsuccess:
+    PAGE_SO_FAR.settle()
 
 
 onerror:

@@ -105,8 +105,10 @@ def render(config: Config, results: Path, output: Path, answer_file: Path | None
         write(answer_file, plain(study))
 
 
-def page(study: Study, results: Path) -> str:
+def page(study: Study, results: Path, so_far: str = "") -> str:
     """The page's HTML. results: folder that the study was read from.
+
+    so_far: the mark of a page of a sweep that is still measured, which has no answer.
 
     Raises `UserError` when the baseline can't be read.
     """
@@ -122,7 +124,9 @@ def page(study: Study, results: Path) -> str:
     template = templates().get_template("page.html.j2")
     return template.render(
         made_from_name=MADE_FROM,
-        made_from=as_text(made_from(study, results)),
+        # the page so far is nobody's last page, as an archive would take it for
+        made_from="" if so_far else as_text(made_from(study, results)),
+        so_far=so_far,
         title=config.title or f"{', '.join(config.models)}: {_range(study)}",
         config=config,
         study=study,
