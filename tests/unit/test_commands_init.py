@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.commands.init import MAX_TOKENS, PROMPT_WORDS, TOKENS_A_WORD, config_data, sweep_name
+from mls.commands.init import (
+    LEAST_TOKENS,
+    LEAST_WORDS,
+    MAX_TOKENS,
+    PROMPT_WORDS,
+    TOKENS_A_WORD,
+    config_data,
+    sweep_name,
+)
 from mls.config.parse import parse_config
 from mls.server.probe_result import Cache, Probe
 
@@ -33,8 +41,8 @@ def properties(slots=None, ctx=None, served_as="m", template=20):
     )
 
 
-def made(probe, model=None):
-    data = config_data("gpu1-8080", {"url": URL}, model, probe)
+def made(probe, model=None, share=1.0):
+    data = config_data("gpu1-8080", {"url": URL}, model, probe, share)
     return parse_config(data)
 
 
@@ -51,9 +59,18 @@ def test_more_slots_are_more_in_flight(slots, largest):
     assert made(properties(slots=slots)).sweep["inflight"][-1] == largest
 
 
-@given(ctx=st.integers(64, 10**6), template=st.integers(1, 40))
-def test_prompt_and_reply_fit_into_a_slot(ctx, template):
-    run = made(properties(ctx=ctx, template=template)).run
+@pytest.mark.parametrize(
+    ("share", "lengths"),
+    [(0.5, (PROMPT_WORDS // 2, MAX_TOKENS // 2)), (1e-3, (LEAST_WORDS, LEAST_TOKENS))],
+)
+def test_a_slow_server_has_shorter_requests(share, lengths):
+    run = made(properties(), share=share).run
+    assert (run.prompt_words, run.max_tokens) == lengths
+
+
+@given(ctx=st.integers(64, 10**6), template=st.integers(1, 40), share=st.floats(0, 1))
+def test_prompt_and_reply_fit_into_a_slot(ctx, template, share):
+    run = made(properties(ctx=ctx, template=template), share=share).run
     tokens = template + run.prompt_words * TOKENS_A_WORD + run.max_tokens
     assert tokens <= ctx or run.prompt_words == 1
     assert run.prompt_words <= PROMPT_WORDS and run.max_tokens <= MAX_TOKENS

@@ -8,6 +8,7 @@ import yaml
 from tests.conftest import Reply, http_server
 from tests.servers.honest import HonestServer
 
+from mls.commands.init import MAX_TOKENS, PROMPT_WORDS, init
 from mls.config.parse import load_config
 
 
@@ -73,6 +74,16 @@ def test_a_server_that_refuses_is_one_sentence(complete_checkout, status):
     said = process.stderr.splitlines()
     assert process.returncode == 1 and len(said) == 1, said
     assert said[0].startswith("mls init: ") and server.url in said[0]
+
+
+@pytest.mark.parametrize(("longest_s", "shorter"), [(60, False), (0.3, True)])
+def test_a_server_that_takes_long_gets_shorter_requests(tmp_path, monkeypatch, longest_s, shorter):
+    """A reply of this one takes 10 ms a token."""
+    monkeypatch.setattr("mls.commands.init.LONGEST_S", longest_s)
+    with HonestServer() as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        run = load_config(init(url, None, None, tmp_path / "config.yaml")).run
+    assert (run.max_tokens < MAX_TOKENS / 2, run.prompt_words < PROMPT_WORDS / 2) == (shorter,) * 2
 
 
 def test_mls_init_of_a_server_that_is_not_there(complete_checkout):

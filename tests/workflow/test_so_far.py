@@ -10,6 +10,7 @@ import pytest
 from tests.servers.honest import HonestServer
 from tests.workflow.checkout import Checkout, descendants, survivors
 
+ONE_CELL = {"inflight": [1], "ranks": [1]}
 NOTE = "cp results/report.html page-$(date +%s%N).html"
 
 
@@ -21,7 +22,7 @@ def config(url, **more):
         "server": {"url": url},
         "run": {"iters": 3, "max_tokens": 4, "warmup": 0},
         "sweep": {"inflight": [1, 2], "ranks": [1]},
-        "repeats": 3,
+        "repeats": 2,
     } | more
 
 
@@ -90,25 +91,25 @@ def jobs_ns(checkout):
 def test_the_page_is_renewed_between_blocks_and_never_beside_a_measurement(here, url):
     here.write(config(url))
     said = measure(here)
-    assert marks(here) == ["2 of 6 repeats so far", "4 of 6 repeats so far"]
+    assert marks(here) == ["2 of 4 repeats so far"]
     begun = map(int, (here.folder / "begun").read_text().split())
     spans = [*zip(begun, (end_ns for end_ns, _ in pages(here)), strict=True)]
     jobs = jobs_ns(here)
-    assert len(spans) == 2 and len(jobs) == 6
+    assert len(spans) == 1 and len(jobs) == 4
     assert all(end < job[0] or job[1] < begin for begin, end in spans for job in jobs)
-    assert [sum(job[1] < begin for job in jobs) for begin, _ in spans] == [2, 4]
+    assert [sum(job[1] < begin for job in jobs) for begin, _ in spans] == [2]
     final = (here.results / "report.html").read_text()
     assert "so far" not in final and 'id="answer"' in final
     assert final == (here.results / "sweeps" / "long" / "report.html").read_text()
-    assert len([line for line in said if "repeat" in line and "tokens/s, p95" in line]) == 6
+    assert len([line for line in said if "repeat" in line and "tokens/s, p95" in line]) == 4
     assert not (here.results / "logs" / "last-stop").exists()
     assert here.plan() == {}
-    assert len(pages(here)) == 2  # a dry run makes none
+    assert len(pages(here)) == 1  # a dry run makes none
 
 
 def test_a_page_that_fails_costs_no_measurement(here, url):
     change(here, "workflow/rules/report.smk", "--so-far &&", "--no-such-option &&")
-    here.write(config(url, repeats=2))
+    here.write(config(url, sweep=ONE_CELL))
     measure(here)
     assert pages(here) == []
     assert "No such option" in (here.results / "logs" / "page-so-far.log").read_text()
@@ -127,20 +128,19 @@ def test_an_adaptive_sweep_says_at_least(here, url):
 def test_each_cell_that_shares_a_server_is_followed_by_a_page(here):
     command = ["python", "-m", "tests.servers.counting", "--port", "{port}"]
     server = {"engine": "command", "reuse": "cell", "command": command}
-    server["environment"] = {"PYTHONDONTWRITEBYTECODE": "1"}  # the folder is the model
-    here.write(config("", server=server, models={"m": {"path": "tests/servers"}}, repeats=2))
+    here.write(config("", server=server, models={"m": {"path": "tests/servers"}}, repeats=1))
     measure(here)
-    assert marks(here) == ["2 of 4 repeats so far"]
+    assert marks(here) == ["1 of 2 repeats so far"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_page_that_is_cut_off_is_made_as_the_last_one_after_all(here, url, number):
     """And nothing goes on: neither the page's process nor the next repeat."""
     change(here, "workflow/rules/report.smk", f"&& {NOTE}", f"&& {NOTE}; touch held; sleep 300")
-    here.write(config(url, repeats=1))
+    here.write(config(url, sweep=ONE_CELL, repeats=1))
     measure(here)
     assert pages(here) == []  # a sweep of one block needs none
-    here.write(config(url))
+    here.write(config(url, sweep=ONE_CELL, repeats=3))
     with (here.folder / "log").open("w") as log:
         process = subprocess.Popen(
             here.command(),
@@ -157,9 +157,9 @@ def test_a_page_that_is_cut_off_is_made_as_the_last_one_after_all(here, url, num
     os.killpg(process.pid, number)
     assert not survivors(below, within_s=20)
     assert process.wait(200) != 0
-    assert len([*here.results.rglob("run.json")]) == 4
-    # of the first repeats nothing is missing, but the page is one of a sweep that goes on
-    here.write(config(url, repeats=1))
+    assert len([*here.results.rglob("run.json")]) == 2
+    # of the first repeat nothing is missing, but the page is one of a sweep that goes on
+    here.write(config(url, sweep=ONE_CELL, repeats=1))
     assert "run" not in here.plan()
     measure(here)
     for page in ("report.html", "sweeps/long/report.html"):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
 
+from mls.config.cells import cells, settings
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
 from mls.core.errors import UserError
 from mls.core.files import write
 from mls.core.sweep_folder import sweep_folder
-from mls.server.access import server_url
+from mls.protocol.prompts import prompt
+from mls.protocol.request import sample_body, without
+from mls.server.access import server_url, target_of
+from mls.server.api import ServerApi
 from mls.server.probe import probe
 from mls.server.probe_result import Probe
 
@@ -23,6 +28,12 @@ MOST_INFLIGHT = 64
 PROMPT_WORDS, MAX_TOKENS = 192, 64
 TOKENS_A_WORD = 1.5
 """Rather too many, so that a prompt surely fits."""
+
+LONGEST_S = 2.0
+"""Duration of a request alone above which requests get shorter: a sweep then takes ten minutes."""
+
+LEAST_WORDS, LEAST_TOKENS = 16, 8
+"""A slower server's requests are no shorter than that, if they fit."""
 
 _LEAST = {"prompt_words": 1, "max_tokens": 1}
 
@@ -49,8 +60,11 @@ def init(url: str, model: str | None, api_key_env: str | None, output: Path | No
             "run": _LEAST | {"ranks": 1, "inflight": 1},
         }
     )
-    data = config_data(name, server, model, probe(asked, "server", url))
-    parse_config(data)
+    properties = probe(asked, "server", url)
+    data = config_data(name, server, model, properties)
+    one_s = _duration_s(parse_config(data), url, properties)
+    if one_s > LONGEST_S:
+        data = config_data(name, server, model, properties, LONGEST_S / one_s)
     write(path, _text(data, path))
     return path
 
@@ -62,10 +76,24 @@ def sweep_name(url: str) -> str:
     return _slug(place) or "server"
 
 
+def _duration_s(config: Config, url: str, properties: Probe) -> float:
+    """How long one request of the config takes, alone. Raises `UserError` when it fails."""
+    point = settings(config, cells(config)[0], 1)
+    run = without(point.run, properties.refused)
+    api = ServerApi(target_of(url, point.server, run), run=run)
+    body = sample_body(run, properties.served_as, prompt(0, 0, run.prompt_words), salted=True)
+    begin_s = time.monotonic()
+    api.complete(run.endpoint, body, run.timeout_s)
+    return time.monotonic() - begin_s
+
+
 def config_data(
-    name: str, server: dict[str, str], model: str | None, properties: Probe
+    name: str, server: dict[str, str], model: str | None, properties: Probe, share: float = 1
 ) -> dict[str, Any]:
-    """The config: the default grid, more in flight where there are more slots, lengths that fit."""
+    """The config: the default grid, more in flight where there are more slots, lengths that fit.
+
+    share: of the usual lengths, for a slow server.
+    """
     served = model or properties.served_as or ""
     key = _slug(PurePosixPath(served).name.removesuffix(".gguf")) or "server"
     most = min(max(INFLIGHT[-1], properties.slots or 0), MOST_INFLIGHT)
@@ -75,21 +103,23 @@ def config_data(
         "title": f"{key} on {name}",
         "models": {key: {"served_as": model} if model else {}},
         "server": server,
-        "run": {"rounds": 9, "iters": 24, **_lengths(properties)},
+        "run": {"rounds": 9, "iters": 24, **_lengths(properties, share)},
         "sweep": {"model": [key], "inflight": inflight, "ranks": [2]},
         "repeats": 3,
     }
 
 
-def _lengths(properties: Probe) -> dict[str, int]:
+def _lengths(properties: Probe, share: float) -> dict[str, int]:
     """Words of a prompt and tokens of a reply that a slot has room for; an unknown room has."""
+    most_words = max(LEAST_WORDS, int(share * PROMPT_WORDS))
+    most_tokens = max(LEAST_TOKENS, int(share * MAX_TOKENS))
     room = properties.ctx_per_slot
     if room is None:
-        return {"prompt_words": PROMPT_WORDS, "max_tokens": MAX_TOKENS}
-    tokens = min(MAX_TOKENS, max(1, room // 4))
+        return {"prompt_words": most_words, "max_tokens": most_tokens}
+    tokens = min(most_tokens, max(1, room // 4))
     template = max(properties.prompt_tokens.values(), default=0)
     words = int((room - tokens - template) / TOKENS_A_WORD)
-    return {"prompt_words": max(1, min(PROMPT_WORDS, words)), "max_tokens": tokens}
+    return {"prompt_words": max(1, min(most_words, words)), "max_tokens": tokens}
 
 
 def _check_same(path: Path, url: str, model: str | None, api_key_env: str | None) -> None:
