@@ -43,7 +43,7 @@ GEMMA3 = ModelSource(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest folders come first, which suits `-n 2 --dist loadfile`.
+    """The slowest folders come first, which suits `--dist loadfile`.
 
     Files that start processes get the mark `processes`; `make test TESTS=fast` leaves them out, and
     what has the mark `slow`.

@@ -29,6 +29,8 @@ from mls.core.errors import UserError
 from mls.report.archive.archive import archive
 from mls.report.pages.page import render
 
+pytestmark = pytest.mark.slow
+
 RATE = Metric("throughput.completion_tokens_per_s", "Throughput", "tokens/s", True)
 BETWEEN = 0.02
 """Standard deviation between repeats of one server on a quiet machine."""

@@ -18,6 +18,8 @@ from mls.config.decisions import rules_digest
 from mls.report.plots.pareto import pareto_plot
 from mls.report.plots.svg import style
 
+pytestmark = pytest.mark.slow
+
 LOADS = {1: Load(places=1, requests=40, ttft_ms=50, itl_ms=10), 4: Load(places=4, itl_ms=20)}
 """inflight → a load without noise: 16 tokens, 60 of them in a prompt, the first after 50 ms."""
 

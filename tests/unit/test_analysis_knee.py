@@ -16,6 +16,8 @@ from mls.config.sections.checks import Slo
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_S
 
+pytestmark = pytest.mark.slow
+
 
 def measure(tmp_path, seed, inflights=(1, 2, 4, 8, 16), repeats=3, slots=4, **keys):
     sweep = config(

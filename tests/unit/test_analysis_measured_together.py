@@ -20,6 +20,8 @@ from mls.core.units import duration
 from mls.report.pages.page import render
 from mls.report.text.stopping import search_sentences, stops
 
+pytestmark = pytest.mark.slow
+
 MORNING = datetime(2026, 11, 26, 9, tzinfo=UTC)
 HOUR, DAY = 3600, 86400
 """In s, as all times of this file."""

@@ -12,6 +12,8 @@ from mls.analysis.parallel import on_cores
 from mls.analysis.study import read_study
 from mls.core.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 MANY = range(2 * parallel.LEAST_EACH)
 
 

@@ -18,6 +18,8 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.units import NS_PER_MS, NS_PER_S
 
+pytestmark = pytest.mark.slow
+
 NOISY = Load(places=4, requests=80, tokens=16, noise=0.3)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -21,53 +19,33 @@ def url() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that this thread slept; threads that earlier tests left go on sleeping."""
-    slept: list[float] = []
-    here = threading.get_ident()
-    sleep = time.sleep
-
-    def note(seconds: float) -> None:
-        if threading.get_ident() == here:
-            slept.append(seconds)
-        else:
-            sleep(seconds)
-
-    monkeypatch.setattr("time.sleep", note)
-    return slept
-
-
-def connect(url: str, run: Run, places: int) -> None:
+def pauses(url: str, run: Run, places: int) -> list[float]:
+    """The seconds between connections. How long a transport tries for timestamps is none of them."""
     targets = [Target(url)]
     builder = RequestBuilder(targets, run, served_as=None, seed=1, run_id="t")
     transport = EpollTransport(targets, builder, run, Posting(run, 0))
-    transport.connect(places)
+    slept: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("time.sleep", slept.append)
+        transport.connect(places)
     transport.close()
+    return slept
 
 
-def test_connections_that_are_kept_are_opened_apart(url: str, pauses: list[float]) -> None:
-    connect(url, Run(inflight=4, ranks=1), 4)
-
-    assert pauses == pytest.approx([0.002] * 3)
+def test_connections_that_are_kept_are_opened_apart(url: str) -> None:
+    assert pauses(url, Run(inflight=4, ranks=1), 4) == pytest.approx([0.002] * 3)
 
 
-def test_all_ranks_together_open_them_as_far_apart(url: str, pauses: list[float]) -> None:
-    connect(url, Run(inflight=8, ranks=2), 4)
-
-    assert pauses == pytest.approx([0.004] * 3)
+def test_all_ranks_together_open_them_as_far_apart(url: str) -> None:
+    assert pauses(url, Run(inflight=8, ranks=2), 4) == pytest.approx([0.004] * 3)
 
 
-def test_opening_many_takes_no_longer_than_two_seconds(url: str, pauses: list[float]) -> None:
-    connect(url, Run(inflight=8000, ranks=400), 20)
-
-    assert sum(pauses) == pytest.approx(2.0, rel=0.06)
+def test_opening_many_takes_no_longer_than_two_seconds(url: str) -> None:
+    assert sum(pauses(url, Run(inflight=8000, ranks=400), 20)) == pytest.approx(2.0, rel=0.06)
 
 
 @pytest.mark.parametrize("run, places", [(Run(inflight=64, ranks=1), 1),
                                          (Run(inflight=4, ranks=1, reuse_connections=False), 4)],
                          ids=["the only one", "none is kept"])  # fmt: skip
-def test_nothing_waits(url: str, pauses: list[float], run: Run, places: int) -> None:
-    connect(url, run, places)
-
-    assert sum(pauses) == 0
+def test_nothing_waits(url: str, run: Run, places: int) -> None:
+    assert sum(pauses(url, run, places)) == 0

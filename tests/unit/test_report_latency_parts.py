@@ -24,6 +24,8 @@ from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.series import Series
 from mls.report.plots.svg import style
 
+pytestmark = pytest.mark.slow
+
 SECTION = 'id="where"'
 
 
