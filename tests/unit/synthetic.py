@@ -19,7 +19,7 @@ from mls.config.config import Config
 from mls.config.parse import parse_config
 from mls.core.digest import file_sha256
 from mls.core.record import REQUESTS
-from mls.core.run_result import Failure, RankCost, RunResult
+from mls.core.run_result import CanaryReference, CanaryReport, Failure, RankCost, RunResult
 from mls.core.units import NS_PER_MS, NS_PER_US
 
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float
@@ -33,6 +33,27 @@ SOUND = {
     "echoes_prompt": False,
 }
 """Figures of a sound reply's text."""
+EVERY = 5
+"""One of so many requests is a canary."""
+ALIKE = CanaryReport(
+    every=EVERY,
+    requests=2,
+    tokens=32,
+    wall_s=0.5,
+    references=[
+        CanaryReference(
+            prompt_sha256="canary",
+            prefixes=["0"],
+            characters=80,
+            tokens=16,
+            by_tokens=False,
+            again="none",
+            again_tokens=16,
+        )
+    ],
+)
+"""A canary whose replies are alike."""
+ALIKE_REPLY = {"canary": 0, "canary_difference": "none", "canary_tokens": 16.0}
 ENVIRONMENT = "0" * 64
 """Digest of the environment of every repeat."""
 
@@ -98,6 +119,7 @@ def rows(load: Load) -> list[dict[str, Any]]:
                 "prompt_sha256": f"prompt {job}",
                 "output_sha256": f"reply {job}",
                 **SOUND,
+                **(ALIKE_REPLY if job % EVERY == 0 else {}),
                 "server_prompt_ms": gaps[0] * 0.9 / NS_PER_MS,
                 "server_predicted_ms": gaps[1:].sum() / NS_PER_MS,
             }
@@ -111,6 +133,8 @@ def _failure(kind: str) -> dict[str, Any]:
     empty = dict.fromkeys(
         (
             *SOUND,
+            "canary_difference",
+            "canary_tokens",
             "output_sha256",
             "first_chunk_ns",
             "last_chunk_ns",
@@ -246,7 +270,8 @@ def write_repeat(
         },
         clock={"started_utc": "2026-01-01T00:00:00Z"},
         summary=summary,
-        verdicts=judge(Evidence(summary, records, cell_settings.run, sweep.checks)),
+        canaries=ALIKE,
+        verdicts=judge(Evidence(summary, records, cell_settings.run, sweep.checks, canaries=ALIKE)),
         files={name: file_sha256(folder / name) for name in files},
     )
     (folder / "run.json").write_text(result.model_dump_json(indent=1))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-from tests.unit.synthetic import Load, facts
+from tests.unit.synthetic import ALIKE, Load, facts
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
-from mls.core.run_result import Verdict
+from mls.core.run_result import CanaryReport, Verdict
 from mls.core.units import NS_PER_S
 
 CLEAN = Load(places=4, requests=40, tokens=16)
@@ -51,6 +51,7 @@ def verdicts(
     run: Run | None = None,
     checks: Checks | None = None,
     host: dict[str, Any] | None = None,
+    canaries: CanaryReport | None = None,
     **values: Any,
 ) -> dict[str, Verdict]:
     """Check → verdict on these records; the defaults are those of `CLEAN` on a quiet host.
@@ -61,5 +62,7 @@ def verdicts(
     run_facts = facts(run.inflight, metrics_before=before, metrics_after=after, **values)
     summary = summarize(records, run_facts)
     checks, host = checks or Checks(), host or HOST
-    evidence = Evidence(summary, records, run, checks, before, after, host, CLOCK)
+    evidence = Evidence(
+        *(summary, records, run, checks, before, after, host, CLOCK), canaries=canaries or ALIKE
+    )
     return {verdict.check: verdict for verdict in judge(evidence)}

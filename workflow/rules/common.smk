@@ -291,6 +291,7 @@ def settings_digest(wildcards):
             resolved.run.model_dump(),
             resolved.load.model_dump(),
             resolved.workload.model_dump(),
+            resolved.replies.model_dump(),
             hosts(CONFIG.mpi),
             [file_sha256(path) for path in resolved.files if path.is_file()],
         ]

@@ -131,6 +131,7 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
         post=PostFacts(post.asked, post.work, post.reason, post.cards) if post else None,
         telemetry=telemetry,
         left_out=tuple(result.workload.get("left_out") or ()),
+        canaries=result.canaries,
     )
     return RepeatData(records, telemetry, assess(observation, config.checks))
 

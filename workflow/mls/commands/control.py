@@ -9,8 +9,13 @@ from pathlib import Path
 from mls.commands.outcome import Outcome
 from mls.config.cells import Settings
 from mls.config.config import Config
+from mls.core.run_result import CanaryReport
+from mls.load.canaries.known import Canaries
+from mls.load.canaries.plan import obstacle, plan, ruled_out
+from mls.load.canaries.reference import NoReferenceError, ask
 from mls.load.rank import Harvest
 from mls.load.spec import RunSpec
+from mls.load.workload.builder import Materials
 from mls.load.workload.preparation import prepare
 from mls.server.access import target_of
 from mls.server.api import ServerApi
@@ -32,6 +37,7 @@ class Control:
         targets = tuple(target_of(url, settings.server, settings.run) for url in urls)
         self._targets = targets
         self._seed = seed
+        self._canary_seed = config.seed
         self._settings = settings
         self._results = Path(config.results)
         self._outcome = Outcome(config, settings, seed, targets, output)
@@ -46,11 +52,37 @@ class Control:
         outcome = self._outcome
         served_as, run_id, run = outcome.introduce(self._apis)
         settings = replace(self._settings, run=run)
-        materials = prepare(settings, self._seed, self._results, self._apis[0], served_as)
-        outcome.prepare(materials.notes)
-        return RunSpec(
-            settings, self._targets, served_as, self._seed, run_id, materials, outcome.salted
+        materials = prepare(
+            settings, self._seed, self._results, self._apis[0], served_as, self._canary_seed
         )
+        outcome.prepare(materials.notes)
+        canaries = self._canaries(settings, materials, served_as)
+        return RunSpec(
+            *(settings, self._targets, served_as, self._seed, run_id),
+            *(materials, outcome.salted, canaries),
+        )
+
+    def _canaries(
+        self, settings: Settings, materials: Materials, served_as: str | None
+    ) -> Canaries | None:
+        """The canaries of the load, asked alone; None, for a reason on record, where it has none."""
+        rule = ruled_out(settings)
+        why = rule or obstacle(settings, materials)
+        canaries = None
+        if why is None:
+            mix = plan(settings, self._canary_seed, self._seed, materials)
+            try:
+                known = ask(self._apis[0], mix, settings.run, served_as, self._outcome.salted)
+                canaries = Canaries(mix, known)
+            except NoReferenceError as error:
+                why = str(error)
+        keep_output = settings.run.keep_output
+        self._outcome.canaries = (
+            canaries.report(keep_output)
+            if canaries
+            else CanaryReport(why_none=why, ruled_out=rule is not None)
+        )
+        return canaries
 
     def before(self) -> None:
         """Record the servers' state between warm-up and load. Never raises."""

@@ -25,7 +25,7 @@ from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.core.files import read_json, write
 from mls.core.run_folder import FAILURE, PARTIAL, RECORDS, RUN, TELEMETRY, discard_parts
-from mls.core.run_result import RankCost, RunResult, Summary, Verdict
+from mls.core.run_result import CanaryReport, RankCost, RunResult, Summary, Verdict
 from mls.core.units import NS_PER_S
 from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here
@@ -78,6 +78,7 @@ class Outcome:
         self._run = settings.run
         self._notes: tuple[str, ...] = ()
         self._cold_load_s: float | None = None
+        self.canaries = CanaryReport()
         path = run_path(config, settings.cell, settings.repeat)
         # Short, and unique to the run: it tells the runs' requests apart in a server's log
         self._run_id = hashlib.sha256(f"{path}|{seed}|{time.time_ns()}".encode()).hexdigest()[:12]
@@ -169,6 +170,7 @@ class Outcome:
             post=_post(settings.run, harvest.ranks),
             telemetry=telemetry,
             left_out=self._left_out,
+            canaries=self.canaries,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
@@ -235,6 +237,7 @@ class Outcome:
                 "run": settings.run.model_dump(),
                 "load": settings.load.model_dump(),
                 "workload": settings.workload.model_dump(),
+                "replies": settings.replies.model_dump(),
                 "server": self._server_settings(),
                 "model": settings.model.model_dump(exclude_none=True)
                 | {"file_sha256": _file_sha256(Path(self._config.results), settings.cell["model"])},
@@ -258,6 +261,7 @@ class Outcome:
                 "salted": self.salted,
                 "notes": list(self._notes),
             },
+            canaries=self.canaries,
             clock=_clock(harvest),
             host=self._host,
             summary=summary,

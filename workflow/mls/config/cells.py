@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from mls.config.config import Config, ModelSource
 from mls.config.parse import explain
 from mls.config.sections.adaptive import DIGITS, Search
 from mls.config.sections.load import Load
+from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Workload
@@ -62,6 +63,7 @@ class Settings:
     run: Run
     load: Load
     workload: Workload
+    replies: Replies = field(default_factory=Replies)
 
     @property
     def requests(self) -> int | None:
@@ -155,6 +157,7 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         run=_valid(Run, run, "run"),
         load=_valid(Load, load, "load"),
         workload=_valid(Workload, workload, "workload"),
+        replies=config.replies,
     )
     _check_load(candidate)
     return candidate

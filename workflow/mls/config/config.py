@@ -16,6 +16,7 @@ from mls.config.sections.checks import Checks, Slo
 from mls.config.sections.load import Load
 from mls.config.sections.pin import Pin
 from mls.config.sections.price import Price
+from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.secrets import no_user
 from mls.config.sections.server import Server
@@ -154,6 +155,7 @@ class Config(Section):
     run: Run = Run()
     load: Load = Load()
     workload: Workload = Workload()
+    replies: Replies = Replies()
     sweep: dict[str, list[object]] = Field(
         {},
         description="Axes, each with the list of its values: `model`; any key of `run` but "

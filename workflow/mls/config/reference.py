@@ -18,6 +18,7 @@ from mls.config.sections.checks import Checks, Slo
 from mls.config.sections.load import Load, Stage
 from mls.config.sections.pin import Pin
 from mls.config.sections.price import Price
+from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Lengths, Workload
@@ -37,6 +38,7 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("load.stages[]", Stage),
     ("workload", Workload),
     ("workload.prompt_tokens", Lengths),
+    ("replies", Replies),
     ("precision", Precision),
     ("search", Search),
     ("checks", Checks),

@@ -74,6 +74,15 @@ REQUESTS = pa.schema(
         ("json_form", pa.string()),
         ("tool_calls", pa.int32()),  # Null where the request has no tools
         ("bad_tool_calls", pa.int32()),  # Of no such tool, or with arguments that are no object
+        # Of a canary (`replies.canaries`), else null: its number, and how far its reply is the one
+        # that it got alone
+        ("canary", pa.int32()),
+        (
+            "canary_difference",
+            pa.string(),
+        ),  # none, other, lost or swapped; null of a failed request
+        ("canary_tokens", pa.float64()),  # Tokens before the first difference, or all compared
+        ("canary_character", pa.int32()),  # Where that is in the text; null without one
         ("output", pa.string()),  # Only with `keep_output`
     ]
 )
@@ -92,7 +101,10 @@ TEXT_COLUMNS = (
 )
 """Columns of what is known of a reply's text and form, without the text."""
 
-LATER_COLUMNS = ("first_chunk_tokens", "after_done_ns", *TEXT_COLUMNS)
+CANARY_COLUMNS = ("canary", "canary_difference", "canary_tokens", "canary_character")
+"""Columns on the replies to canaries."""
+
+LATER_COLUMNS = ("first_chunk_tokens", "after_done_ns", *TEXT_COLUMNS, *CANARY_COLUMNS)
 """Columns that earlier versions didn't write; null in their records."""
 
 FINISHED_BY_LENGTH = "length"

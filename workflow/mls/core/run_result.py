@@ -195,6 +195,37 @@ class Verdict(Part):
     message: str
 
 
+class CanaryReference(Part):
+    """The reply to a canary alone, as far as those under load are compared with it."""
+
+    prompt_sha256: str
+    prefixes: list[str] = Field(
+        description="Digests of its text up to each 16th character, and of all of it."
+    )
+    characters: int
+    tokens: float
+    by_tokens: bool = Field(description="Whether the server names tokens, which are compared then.")
+    again: Literal["none", "other", "lost", "swapped"] = Field(
+        description="First difference of the reply to a second asking, alone as well."
+    )
+    again_tokens: float = Field(description="Tokens before it, or all compared.")
+    text: str | None = Field(None, description="Only with `run.keep_output`.")
+
+
+class CanaryReport(Part):
+    """The canaries of a repeat: greedy prompts that were asked alone, before the load, and in it."""
+
+    why_none: str | None = Field(None, description="Why there are none.")
+    ruled_out: bool = Field(
+        False, description="Whether the config leaves no room for them; then no verdict is on them."
+    )
+    every: int | None = Field(None, description="One of so many requests is a canary.")
+    requests: int = Field(0, description="Requests before the load, which are in no figure.")
+    tokens: int | None = Field(None, description="Completion tokens of these, if counted.")
+    wall_s: float = Field(0, description="The time that they took.")
+    references: list[CanaryReference] = []
+
+
 class RunResult(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     cell: dict[str, Any]
@@ -210,6 +241,9 @@ class RunResult(Part):
         "servers the first's, with slots and counters of all; `each`: `url`, `before` and `after` of each."
     )
     workload: dict[str, Any] = Field(description="Endpoint, prompts and limits of the requests.")
+    canaries: CanaryReport | None = Field(
+        None, description="Null in results of versions that had no canaries."
+    )
     clock: dict[str, Any] = Field(description="Offsets of each rank, start of the run in UTC.")
     host: dict[str, Any] = Field(
         {},

@@ -207,6 +207,7 @@ def _close(
         to_rank0=outcome.to_rank0,
         post_results=post_results,
         stages=plan.schedule.stage if plan.schedule and load.stages else None,
+        canaries=plan.spec.canaries,
     )
     facts = {
         "rank": comm.rank,

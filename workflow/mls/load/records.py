@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mls.core.record import REQUESTS
+from mls.core.record import CANARY_COLUMNS, REQUESTS
 from mls.gpu.device import PostResult
+from mls.load.canaries.known import Canaries
 from mls.load.replies import parse
 from mls.load.soundness.figures import figures_of
 from mls.load.soundness.form import Forms
@@ -22,6 +23,7 @@ from mls.protocol.request import RequestBuilder
 
 _MOST_CHUNKS = 50_000
 _REDIRECTS = (301, 302, 303, 307, 308)
+_NO_CANARY = dict.fromkeys(CANARY_COLUMNS)
 
 Columns = dict[str, list[Any]]
 
@@ -39,12 +41,13 @@ def records(
     to_rank0: Callable[[int], int] = _same,
     post_results: Mapping[int, PostResult] | None = None,
     stages: NDArray[np.int64] | None = None,
+    canaries: Canaries | None = None,
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
     rank 0's. post_results: job → result of the reply's post-processing. stages: the number of each
-    job's stage, None when the load has no stages. A table ends with the request that brings it to
+    job's stage, None when the load has no stages. canaries: of the load. A table ends with the request that brings it to
     50,000 chunks: while it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
@@ -62,6 +65,7 @@ def records(
         reply = parse(exchange, builder.secret)
         row = _row(exchange, reply, rank, keep_output, to_rank0)
         row |= figures_of(reply, builder.opening(exchange.job), forms)
+        row |= canaries.columns(exchange.job, reply) if canaries else _NO_CANARY
         row["request_id"] = builder.request_id(exchange.job)
         row["prompt_sha256"] = builder.prompt_sha256(exchange.job)
         post = (post_results or {}).get(exchange.job)

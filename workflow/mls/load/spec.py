@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mls.config.cells import Settings
 from mls.config.sections.run import Run
+from mls.load.canaries.known import Canaries
+from mls.load.canaries.requests import MixedRequests
 from mls.load.transport.routing import Router
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts, needs_bodies
@@ -26,6 +29,8 @@ class RunSpec:
     materials: Materials = field(default_factory=Materials)
     salted: bool = False
     """Each request has a `cache_salt` of its own."""
+    canaries: Canaries | None = None
+    """None where the load has none."""
 
     @property
     def run(self) -> Run:
@@ -55,15 +60,18 @@ class RunSpec:
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""
-        return RequestBuilder(
-            self.targets,
-            self.run,
-            served_as=self.served_as,
-            seed=self.seed,
-            run_id=self.run_id,
-            bodies=bodies,
-            salted=self.salted,
-        )
+        options: dict[str, Any] = {
+            "targets": self.targets,
+            "run": self.run,
+            "served_as": self.served_as,
+            "seed": self.seed,
+            "run_id": self.run_id,
+            "bodies": bodies,
+            "salted": self.salted,
+        }
+        if self.canaries:
+            return MixedRequests(self.canaries.plan, **options)
+        return RequestBuilder(**options)
 
     def schedule(self) -> Schedule | None:
         """All arrivals of an open loop; None for a closed loop."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mls.protocol.sse import BYTE_ORDER_MARK, DONE, Event, Piece, events
+from mls.protocol.token_ids import Token, tokens_of
 from mls.protocol.tool_calls import ToolCall, take_calls
 from mls.protocol.values import (
     count,
@@ -63,6 +64,8 @@ class Reply:
     answer: list[str] = field(default_factory=list)
     """The pieces of its text that are neither reasoning nor of a tool call."""
     calls: list[ToolCall] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
+    """Its tokens, where the server says which they are."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
@@ -239,6 +242,8 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
     texts: list[str] = []
     for choice in dicts(chunk.get("choices")):
         texts += _choice_texts(reply, choice)
+        if "logprobs" in choice or "token_ids" in choice:
+            reply.tokens += tokens_of(choice)
         reason = choice.get("finish_reason")
         if isinstance(reason, str) and reason:
             reply.finish_reason, reply.complete = plain(reply.hide(reason)), True
@@ -249,6 +254,7 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(chunk["content"])
         reply.answer.append(chunk["content"])
+        reply.tokens += tokens_of(chunk)
         _take_native_end(reply, chunk)
     if "data" in chunk:
         _take_embeddings(reply, chunk["data"])

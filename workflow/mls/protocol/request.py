@@ -228,13 +228,16 @@ class RequestBuilder:
         return self._bodies.attributes(job) if self._bodies else self._plain
 
     def body(self, job: int) -> bytes:
-        if self._bodies:
-            body = self._bodies.body(job)
-        else:
-            body = b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+        body = self.own_body(job)
         if not self._salted:
             return body
         return b'{"cache_salt":"%b",%b' % (self.request_id(job).encode(), body[1:])
+
+    def own_body(self, job: int) -> bytes:
+        """The body without the salt."""
+        if self._bodies:
+            return self._bodies.body(job)
+        return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
 
     def prompt_sha256(self, job: int) -> str:
         if self._bodies:

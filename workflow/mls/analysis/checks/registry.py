@@ -14,6 +14,7 @@ from mls.analysis.checks.machine.clocks import clocks_agree
 from mls.analysis.checks.machine.quiet_host import quiet_host
 from mls.analysis.checks.pace import load_held
 from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_as_asked
+from mls.analysis.checks.replies_alike import replies_alike
 from mls.analysis.checks.replies_sound import replies_sound
 from mls.analysis.checks.server.books import books_agree, server_time_fits
 from mls.analysis.checks.server.fair_servers import fair_servers
@@ -45,6 +46,7 @@ CHECKS = (
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),
     Check(("replies_sound",), replies_sound),
+    Check(("replies_alike",), replies_alike),
     Check(("books_agree",), books_agree),
     Check(("server_time_fits",), server_time_fits),
     Check(("server_histograms_agree",), server_histograms_agree),

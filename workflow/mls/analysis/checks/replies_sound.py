@@ -72,6 +72,13 @@ class _Replies:
         return ints(self.table, "loop_characters").values > _LOOPING * self.characters
 
     @property
+    def greedy(self) -> Bools:
+        """The replies at temperature 0: all, or those to canaries."""
+        run = self.evidence.run
+        canaries: Bools = ints(self.table, "canary").valid
+        return canaries | (run.request_extra.get("temperature", run.temperature) == 0)
+
+    @property
     def stuck(self) -> Bools:
         """The replies that are a token again and again, from the first character to the last."""
         begin, period, length = (
@@ -165,22 +172,22 @@ def _loops(replies: _Replies) -> _Finding:
             "character to their last, which no model is made to do."
         )
         return _Finding(excess(stuck, threshold), stuck, threshold, sentence)
-    forced = looping & replies.by_length & _made_to_go_on(replies)
-    free = replies.share(looping & ~forced)
-    if free <= threshold:
+    free = looping & ~(replies.by_length & _made_to_go_on(replies))
+    if replies.share(free) <= threshold:
         sentence = (
             f"{what}. They were made to go on after their end (run.ignore_eos), which drives small "
             "models into loops, so it can't be told whether the server is at fault."
         )
         return _Finding("unknown", share, threshold, sentence)
-    extra = replies.evidence.run.request_extra
-    if extra.get("temperature", replies.evidence.run.temperature) == 0:
+    drawn = ~replies.greedy
+    sampled = replies.share(free[drawn]) if drawn.any() else 0.0
+    if sampled <= threshold:
         sentence = (
             f"{what}. At temperature 0 small models do so by themselves: whether the server is at fault "
             "a larger model would tell, or another build."
         )
-        return _Finding("warn", free, threshold, sentence)
-    return _Finding(excess(free, threshold), free, threshold, f"{what}.")
+        return _Finding("warn", replies.share(free), threshold, sentence)
+    return _Finding(excess(sampled, threshold), sampled, threshold, f"{what}.")
 
 
 def _made_to_go_on(replies: _Replies) -> bool:

@@ -19,7 +19,7 @@ from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
-from mls.core.run_result import RankCost, Summary, Verdict
+from mls.core.run_result import CanaryReport, RankCost, Summary, Verdict
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Observation:
     telemetry: pa.Table | None
     left_out: tuple[str, ...] = ()
     """Fields of requests that the server refuses."""
+    canaries: CanaryReport | None = None
 
     @property
     def places(self) -> int | None:
@@ -90,5 +91,6 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.workload,
         course,
         observation.left_out,
+        observation.canaries,
     )
     return Assessment(summary, judge(evidence), course, distributions)

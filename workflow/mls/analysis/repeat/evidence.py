@@ -14,7 +14,7 @@ from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
-from mls.core.run_result import Summary, Verdict
+from mls.core.run_result import CanaryReport, Summary, Verdict
 
 Status = Literal["pass", "warn", "fail", "unknown"]
 WORSE: tuple[Status, ...] = ("pass", "unknown", "warn", "fail")
@@ -42,6 +42,8 @@ class Evidence:
     """The timeline of the records, where the caller has it."""
     left_out: tuple[str, ...] = ()
     """Fields of requests that the server refuses."""
+    canaries: CanaryReport | None = None
+    """`canaries` of `RunResult`."""
 
     @property
     def server_figures(self) -> ServerFigures:

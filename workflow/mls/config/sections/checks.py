@@ -53,6 +53,16 @@ class Checks(Section):
         0.5,
         description="Share of replies that may end by themselves after one token.",
     )
+    unlike_replies: Share = Field(
+        0.25,
+        description="Share of the canaries' replies under load that may differ from the reply to the same "
+        "canary alone at once, within four tokens.",
+    )
+    diverging_tokens: Share = Field(
+        0.05,
+        description="First differences of canaries' replies under load from those alone, for each token that "
+        "was compared.",
+    )
     server_time_excess: float = Field(
         0.001,
         ge=0,

@@ -40,7 +40,7 @@ Prompts = Callable[[int], Prompt]
 class Materials:
     """The materials of prompts, gathered on rank 0 before the load and sent to every rank.
 
-    notes: sentences for the user.
+    canary_rows: rows of the dataset for the canaries. notes: sentences for the user.
     """
 
     calibration: Calibration | None = None
@@ -48,6 +48,7 @@ class Materials:
     trace: Trace | None = None
     earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
+    canary_rows: list[Row] | None = None
 
 
 def needs_bodies(workload: Workload) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from mls.config.cells import Settings
@@ -21,16 +22,21 @@ _MOST_JOBS = 10_000
 
 
 def prepare(
-    settings: Settings, seed: int, results: Path, api: ServerApi, served_as: str | None
+    settings: Settings,
+    seed: int,
+    results: Path,
+    api: ServerApi,
+    served_as: str | None,
+    canary_seed: int = 0,
 ) -> Materials:
     """Read the files, and calibrate prompts with the server's tokenizer. Raises `UserError`.
 
-    results: the config's folder, in which calibrations are cached.
+    results: the config's folder, in which calibrations are cached. canary_seed: of all cells.
     """
     workload, run = settings.workload, settings.run
     trace = read_trace(settings.load) if settings.load.kind == "trace" else None
     _check_lengths(settings, trace)
-    calibration = rows = earlier = None
+    calibration = rows = earlier = canary_rows = None
     notes = trace.notes if trace else ()
     if workload.kind == "replay":
         earlier = read_earlier(workload)
@@ -55,8 +61,13 @@ def prepare(
         dataset = read_dataset(workload)
         rows = draw_rows(dataset, workload, seed, count, api.tokenize)
         notes += dataset.notes
+        own = workload.model_copy(update={"replace": False})
+        with contextlib.suppress(UserError):  # too few rows: without canaries, then
+            canary_rows = draw_rows(
+                dataset, own, canary_seed, settings.replies.canaries, api.tokenize
+            )
     check_files(settings, trace, rows, api)
-    materials = Materials(calibration, rows, trace, earlier, notes)
+    materials = Materials(calibration, rows, trace, earlier, notes, canary_rows)
     if earlier:
         prompts = make_prompts(run, settings.workload, seed, materials)
         check_same(earlier, lambda job: prompts(job).text, settings.requests)

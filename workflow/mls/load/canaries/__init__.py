@@ -1,0 +1,1 @@
+"""Canaries: fixed greedy prompts in the load, whose replies are known from asking them alone."""
