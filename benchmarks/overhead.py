@@ -149,7 +149,7 @@ def measure(checkout: Path, folder: Path) -> dict[str, object]:
         process = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
         while process.poll() is None:
             watch.look(process.pid)
-            if not listens_s and log.exists() and "\nlistening on" in log.read_text():
+            if not listens_s and log.exists() and "\nlistening on" in f"\n{log.read_text()}":
                 listens_s = time.monotonic()
             time.sleep(LOOK_EVERY_S)
     end_s = time.monotonic()
