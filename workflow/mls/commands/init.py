@@ -30,7 +30,7 @@ TOKENS_A_WORD = 1.5
 """Rather too many, so that a prompt surely fits."""
 
 LONGEST_S = 2.0
-"""Duration of a request alone above which requests get shorter: a sweep then takes ten minutes."""
+"""Duration of a request alone above which requests get shorter, and so the sweep."""
 
 LEAST_WORDS, LEAST_TOKENS = 16, 8
 """A slower server's requests are no shorter than that, if they fit."""
