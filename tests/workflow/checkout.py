@@ -57,6 +57,24 @@ class Checkout:
     def snakemake(self, *options: str) -> subprocess.CompletedProcess:
         return forked.snakemake(self.folder, self.command(*options)[1:], timeout_s=500)
 
+    def report(self, *options: str) -> subprocess.CompletedProcess:
+        """`make report` below make, which would build `.venv` first."""
+        return subprocess.run(
+            [sys.executable, "workflow/launcher", "--cores", "2", *options],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=800,
+            check=False,
+        )
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Replace what stands once in a file."""
+        path = self.folder / name
+        text = path.read_text()
+        assert text.count(old) == 1, (name, old)
+        path.write_text(text.replace(old, new))
+
     def mls(self, *arguments: str) -> subprocess.CompletedProcess:
         """A subcommand of this checkout's own package, in the tests' environment."""
         return subprocess.run(

@@ -1,6 +1,5 @@
 """`make report SERVER=…`: a server of one's own, without a file to write."""
 
-import subprocess
 import sys
 
 import pytest
@@ -10,18 +9,6 @@ from tests.servers.honest import HonestServer
 
 from mls.commands.init import MAX_TOKENS, PROMPT_WORDS, init
 from mls.config.parse import load_config
-
-
-def launch(checkout, *options):
-    """`make report` below make, which would build `.venv` first."""
-    return subprocess.run(
-        [sys.executable, "workflow/launcher", "--cores", "2", *options],
-        cwd=checkout.folder,
-        capture_output=True,
-        text=True,
-        timeout=800,
-        check=False,
-    )
 
 
 def test_init_asks_a_llama_server_what_it_is(complete_checkout, tmp_path):
@@ -54,13 +41,13 @@ def test_a_sweep_by_its_address_alone(complete_checkout):
         data["repeats"] = 1
         edited = yaml.safe_dump(data)
         (folder / "config.yaml").write_text(edited)
-        process = launch(complete_checkout, "--server", url)
+        process = complete_checkout.report("--server", url)
         assert process.returncode == 0, process.stdout + process.stderr
         assert (folder / "config.yaml").read_text() == edited
         assert (folder / "report.html").read_bytes() == (
             complete_checkout.results / "report.html"
         ).read_bytes()
-        process = launch(complete_checkout, "--server", url, "--model", "another")
+        process = complete_checkout.report("--server", url, "--model", "another")
     assert process.returncode == 1
     assert "is of another server, model or key" in process.stderr.splitlines()[-1]
 
@@ -70,7 +57,7 @@ def test_a_server_that_refuses_is_one_sentence(complete_checkout, status):
     refusal = Reply(b'{"error": {"message": "not for you"}}', status)
     paths = ("/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/props")
     with http_server(dict.fromkeys(paths, refusal)) as server:
-        process = launch(complete_checkout, "--server", server.url)
+        process = complete_checkout.report("--server", server.url)
     said = process.stderr.splitlines()
     assert process.returncode == 1 and len(said) == 1, said
     assert said[0].startswith("mls init: ") and server.url in said[0]

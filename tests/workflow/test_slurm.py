@@ -119,15 +119,10 @@ def test_the_page_so_far_is_made_where_snakemake_runs_between_two_jobs(
     cluster, tmp_path, elsewhere
 ):
     checkout = Checkout(tmp_path / "checkout")
-    timing = checkout.folder / "workflow" / "launcher" / "so_far.py"
-    text = timing.read_text()
-    timing.write_text(text.replace("SHARE = 0.05", "SHARE = 1000"))
-    rules = checkout.folder / "workflow" / "rules" / "report.smk"
-    text = rules.read_text()
+    checkout.change("workflow/launcher/so_far.py", "SHARE = 0.05", "SHARE = 1000")
     note = " && squeue --noheader > queue && cp results/report.html so-far.html"
-    rules.write_text(
-        text.replace('--so-far"', f'--so-far{note}"').replace("}exec {MLS} rep", "}{MLS} rep")
-    )
+    checkout.change("workflow/rules/report.smk", '--so-far"', f'--so-far{note}"')
+    checkout.change("workflow/rules/report.smk", "}exec {MLS} rep", "}{MLS} rep")
     config = {
         "name": "blocks",
         "models": {"smollm2": {}},

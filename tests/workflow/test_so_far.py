@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -30,19 +29,12 @@ def config(url, **more):
 def here(tmp_path):
     """A checkout in which time allows for every page, and each is kept as `page-TIME.html`."""
     checkout = Checkout(tmp_path / "checkout")
-    change(checkout, "workflow/launcher/so_far.py", "SHARE = 0.05", "SHARE = 1000")
+    checkout.change("workflow/launcher/so_far.py", "SHARE = 0.05", "SHARE = 1000")
     command = "{PREFIX}exec {MLS} report"
     begin = "date +%s%N >> begun; {PREFIX}{MLS} report"
-    change(checkout, "workflow/rules/report.smk", command, begin)
-    change(checkout, "workflow/rules/report.smk", '--so-far"', f'--so-far && {NOTE}"')
+    checkout.change("workflow/rules/report.smk", command, begin)
+    checkout.change("workflow/rules/report.smk", '--so-far"', f'--so-far && {NOTE}"')
     return checkout
-
-
-def change(checkout, name, old, new):
-    path = checkout.folder / name
-    text = path.read_text()
-    assert text.count(old) == 1
-    path.write_text(text.replace(old, new))
 
 
 @pytest.fixture
@@ -53,14 +45,7 @@ def url():
 
 def measure(checkout):
     """Run all of it by our launcher; returns the lines that it prints."""
-    process = subprocess.run(
-        [sys.executable, "workflow/launcher", "--cores", "2", "--config", "config.yaml"],
-        cwd=checkout.folder,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    process = checkout.report("--config", "config.yaml")
     assert process.returncode == 0, process.stdout + process.stderr
     return (process.stdout + process.stderr).splitlines()
 
@@ -108,7 +93,7 @@ def test_the_page_is_renewed_between_blocks_and_never_beside_a_measurement(here,
 
 
 def test_a_page_that_fails_costs_no_measurement(here, url):
-    change(here, "workflow/rules/report.smk", "--so-far &&", "--no-such-option &&")
+    here.change("workflow/rules/report.smk", "--so-far &&", "--no-such-option &&")
     here.write(config(url, sweep=ONE_CELL))
     measure(here)
     assert pages(here) == []
@@ -136,7 +121,7 @@ def test_each_cell_that_shares_a_server_is_followed_by_a_page(here):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_page_that_is_cut_off_is_made_as_the_last_one_after_all(here, url, number):
     """And nothing goes on: neither the page's process nor the next repeat."""
-    change(here, "workflow/rules/report.smk", f"&& {NOTE}", f"&& {NOTE}; touch held; sleep 300")
+    here.change("workflow/rules/report.smk", f"&& {NOTE}", f"&& {NOTE}; touch held; sleep 300")
     here.write(config(url, sweep=ONE_CELL, repeats=1))
     measure(here)
     assert pages(here) == []  # a sweep of one block needs none

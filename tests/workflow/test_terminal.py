@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -37,11 +36,7 @@ def here(tmp_path_factory):
 
 
 def report(checkout, *options, file="config.yaml"):
-    """`make report` below make, which would build `.venv` first."""
-    command = [sys.executable, "workflow/launcher", "--cores", "2", "--config", file, *options]
-    return subprocess.run(
-        command, cwd=checkout.folder, capture_output=True, text=True, timeout=800, check=False
-    )
+    return checkout.report("--config", file, *options)
 
 
 def make(checkout, *options, variables=None, **keywords):

@@ -110,7 +110,6 @@ class PageSoFar(logging.Filter):
         if self._last is None:
             write(self._stop, f"{datetime.now(UTC).isoformat()}\n")
         self._left_over = True
-        self._last = (0.0, results)
         try:
             self._make(2 * allowed_s)
         finally:

@@ -193,8 +193,7 @@ def _loops(replies: _Replies) -> _Finding:
 def _made_to_go_on(replies: _Replies) -> bool:
     """Whether the server was told not to end a reply, and takes that."""
     evidence = replies.evidence
-    asked = evidence.run.request_extra.get("ignore_eos", evidence.run.ignore_eos)
-    return bool(asked) and not {"ignore_eos", "min_tokens"} <= set(evidence.left_out)
+    return evidence.run.goes_on and not {"ignore_eos", "min_tokens"} <= set(evidence.left_out)
 
 
 def _echoes(replies: _Replies) -> _Finding:

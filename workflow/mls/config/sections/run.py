@@ -180,6 +180,11 @@ class Run(Section):
         return "text" if text else "chat"
 
     @property
+    def goes_on(self) -> bool:
+        """Whether requests ask the server not to end a reply at the end of a text."""
+        return bool(self.request_extra.get("ignore_eos", self.ignore_eos))
+
+    @property
     def embeds(self) -> bool:
         """Whether replies are embeddings: in one piece, without tokens of their own."""
         return self.api == "embeddings"

@@ -10,7 +10,8 @@ from mls.core.errors import UserError
 from mls.load.canaries.difference import difference, reference_of
 from mls.load.canaries.known import References
 from mls.load.canaries.plan import CanaryPlan
-from mls.load.canaries.requests import canary_body, sha256_of
+from mls.load.canaries.requests import canary_body
+from mls.load.workload.builder import Prompt
 from mls.protocol.completion import Reply
 from mls.protocol.engines.vllm import VLLM
 from mls.server.api import ServerApi
@@ -36,17 +37,16 @@ def ask(
     (`run.ignore_eos`): what comes after it is not compared.
     """
     begin = time.monotonic()
-    goes_on = bool(run.request_extra.get("ignore_eos", run.ignore_eos))
     first, second = (
-        [_reply(api, plan, number, run, served_as, salted, free) for number in range(count)]
-        for count, free in ((len(plan.prompts), False), (len(plan.prompts), True))
+        [_reply(api, prompt, run, served_as, salted, free) for prompt in plan.prompts]
+        for free in (False, True)
     )
     _check_cache(api, served_as, [*first, *second], salted)
     each, again = [], []
     for prompt, one, other in zip(plan.prompts, first, second, strict=True):
-        reference = reference_of(one, sha256_of(prompt), ends=not goes_on)
+        reference = reference_of(one, prompt.sha256, ends=not run.goes_on)
         end = reference_of(other, "", ends=True)
-        if goes_on and end.ends:
+        if run.goes_on and end.ends:
             reference = reference.upto(len(end.text))
         each.append(reference)
         again.append(difference(reference, (), other))
@@ -58,14 +58,12 @@ def ask(
 
 def _reply(
     api: ServerApi,
-    plan: CanaryPlan,
-    number: int,
+    prompt: Prompt,
     run: Run,
     served_as: str | None,
     salted: bool,
     free: bool,
 ) -> Reply:
-    prompt = plan.prompts[number]
     body = canary_body(run, served_as, prompt, most_tokens=MOST_TOKENS, free=free)
     if salted:
         body["cache_salt"] = str(uuid.uuid4())

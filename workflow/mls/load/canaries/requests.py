@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import orjson
@@ -68,7 +67,7 @@ class MixedRequests(RequestBuilder):
 
     def prompt_sha256(self, job: int) -> str:
         prompt = self._canary(job)
-        return super().prompt_sha256(job) if prompt is None else sha256_of(prompt)
+        return super().prompt_sha256(job) if prompt is None else prompt.sha256
 
     def opening(self, job: int) -> str:
         prompt = self._canary(job)
@@ -81,8 +80,3 @@ class MixedRequests(RequestBuilder):
     def _canary(self, job: int) -> Prompt | None:
         number = self._plan.number(job)
         return None if number is None else self._plan.prompts[number]
-
-
-def sha256_of(prompt: Prompt) -> str:
-    """SHA-256 of a prompt's text, in hexadecimal."""
-    return hashlib.sha256(prompt.text.encode()).hexdigest()

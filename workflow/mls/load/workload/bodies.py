@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import orjson
@@ -35,8 +34,7 @@ class WorkloadBodies:
 
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
-        digest = hashlib.sha256(prompt.text.encode()).hexdigest()
-        self._facts[job] = digest, prompt.text[:OPENING_CHARACTERS], prompt.attributes
+        self._facts[job] = prompt.sha256, prompt.text[:OPENING_CHARACTERS], prompt.attributes
         field = prompt_field(self._run, prompt.text, prompt.system, prompt.messages)
         history = self._history.get(job)
         if history:

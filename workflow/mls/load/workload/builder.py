@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Callable
@@ -30,6 +31,11 @@ class Prompt:
     system: str | None = None
     messages: list[dict[str, str]] | None = None
     attributes: Attributes = field(default_factory=Attributes)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 Prompts = Callable[[int], Prompt]
