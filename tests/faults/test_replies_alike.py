@@ -112,3 +112,19 @@ def test_a_character_that_is_lost():
 def test_a_server_that_answers_from_its_cache_gets_no_canaries():
     with pytest.raises(NoReferenceError, match="from its cache"):
         verdict_on(sound, cached=6)
+
+
+def test_a_server_that_does_not_say_what_it_takes_from_a_cache_is_asked_once():
+    settings = Run(inflight=4, ranks=1, iters=REQUESTS, warmup=0)
+    askings: list[Asking] = []
+
+    def speech(asking: Asking) -> Said:
+        askings.append(asking)
+        return sound(asking)
+
+    with Speaking(speech) as server:
+        one = spec([Target(server.url)], settings)
+        mix = plan(one.settings, 99, one.seed, one.materials)
+        with pytest.raises(NoReferenceError, match="doesn't say"):
+            ask(ServerApi(server.url, run=settings), mix, settings, "model", False)
+    assert len(askings) == 1

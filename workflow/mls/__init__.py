@@ -1,3 +1,9 @@
 """mls: a reproducible benchmark of llama-server and other OpenAI-compatible servers."""
 
+import os
+
 __version__ = "0.1.0"
+
+# Before numpy and scipy are imported: a thread of their OpenBLAS spins for 30 ms before it sleeps, in
+# processes that live for a second and have no matrix to multiply
+os.environ["OPENBLAS_NUM_THREADS"] = "1"

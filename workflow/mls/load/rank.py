@@ -169,8 +169,7 @@ def _load(
     # an open loop's jobs are no one's to hand out: its schedule is their division
     kind, limit = ("static", 0) if plan.schedule else (plan.spec.run.dispatch, plan.spec.requests)
     source = dispatch.make(kind, comm, limit, plan.places, plan.role)
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # for good: all of it lives as long as the rank
     gc.disable()
     start_ns = _agreed_start(comm, offset)
     start_unix_ns = time.time_ns() + start_ns - time.monotonic_ns()
@@ -183,7 +182,6 @@ def _load(
     if not worker:  # the scheduling rank's load is the waiting
         cpu_s, end_ns = _cpu_s() - cpu_before, time.monotonic_ns()
     gc.enable()
-    gc.unfreeze()
     source.close()
     to_rank0 = ToRank0(offset, clock_sync.offset_to_rank0(comm, plan.role.clock_ids))
     wall_s = (end_ns - start_ns) / NS_PER_S

@@ -37,11 +37,14 @@ def ask(
     (`run.ignore_eos`): what comes after it is not compared.
     """
     begin = time.monotonic()
-    first, second = (
-        [_reply(api, prompt, run, served_as, salted, free) for prompt in plan.prompts]
-        for free in (False, True)
-    )
-    _check_cache(api, served_as, [*first, *second], salted)
+    never_cached = salted and state_or_error(api, served_as, settle=False)["engine"] == VLLM.name
+    first: list[Reply] = []
+    second: list[Reply] = []
+    for replies, free in ((first, False), (second, True)):
+        for prompt in plan.prompts:
+            reply = _reply(api, prompt, run, served_as, salted, free)
+            _check_cache(reply, never_cached)
+            replies.append(reply)
     each, again = [], []
     for prompt, one, other in zip(plan.prompts, first, second, strict=True):
         reference = reference_of(one, prompt.sha256, ends=not run.goes_on)
@@ -73,20 +76,16 @@ def _reply(
         raise NoReferenceError(f"the server did not answer them alone. {error}") from None
 
 
-def _check_cache(api: ServerApi, served_as: str | None, replies: list[Reply], salted: bool) -> None:
+def _check_cache(reply: Reply, never_cached: bool) -> None:
     """Raise `NoReferenceError` where the load's canaries may be answered from a cache.
 
-    Their TTFT would be no request's that comes for the first time.
+    Their TTFT would be no request's that comes for the first time. never_cached: whether that is
+    known without the reply's word.
     """
-    told = [
-        (reply.cached_tokens, reply.prompt_tokens)
-        for reply in replies
-        if reply.cached_tokens is not None and reply.prompt_tokens
-    ]
-    if len(told) == len(replies):
-        if any(cached > _FROM_CACHE * prompt for cached, prompt in told):
+    if reply.cached_tokens is not None and reply.prompt_tokens:
+        if reply.cached_tokens > _FROM_CACHE * reply.prompt_tokens:
             raise NoReferenceError("the server answers what it was asked before from its cache.")
-    elif not (salted and state_or_error(api, served_as, settle=False)["engine"] == VLLM.name):
+    elif not never_cached:
         raise NoReferenceError(
             "the server doesn't say how much of a prompt it takes from a cache, from which it may "
             "answer what it was asked before."
