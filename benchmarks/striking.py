@@ -122,8 +122,9 @@ class Arena:
             "server": {"parallel": 2, "ctx": 1024, "threads": 1},
             "environment": {"manager": "current"},
             "run": {
+                "endpoint": "/v1/completions",
                 "iters": _REQUESTS,
-                "max_tokens": 4,
+                "max_tokens": 3,
                 "prompt_words": 4,
                 "warmup": 1,
                 "inflight": 2,

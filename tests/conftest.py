@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import threading
@@ -40,6 +41,11 @@ GEMMA3 = ModelSource(
     ],
     sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
 )
+
+
+def pytest_collection_finish() -> None:
+    """What was imported lives as long as this process: no garbage collection looks at it again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -122,6 +128,8 @@ def http_server(answers: dict[str, Answer]) -> Iterator[HttpServer]:
     """A server on loopback that answers by path, 404 elsewhere, and keeps every request."""
 
     class Handler(BaseHTTPRequestHandler):
+        disable_nagle_algorithm = True
+
         def _any(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             request = Request(self.command, self.path, dict(self.headers), self.rfile.read(length))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.living import living
 from tests.mpi.conftest import Mpirun
-from tests.servers.honest import HonestServer, Turns
+from tests.servers.honest import Handler, HonestServer, Turns
 
 TOKENS = 5
 INFLIGHT, REQUESTS = 8, 64
@@ -26,6 +26,10 @@ HOLDS = ("--inflight", INFLIGHT, "--iters", REQUESTS, "--warmup", 3)
 ONCE = ("--inflight", 6, "--iters", 31, "--warmup", 0)
 SAME = ("--inflight", 4, "--iters", 12, "--seed", 5)
 DURATION = ("--inflight", 3, "--duration", 0.5, "--warmup", 0)
+
+
+class Quick(Handler):
+    token_s = 0.002
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ def job_of_ranks(mpirun: Mpirun, ranks: int, folder: Path) -> Job:
     with contextlib.ExitStack() as stack:
         servers = {
             name: stack.enter_context(
-                HonestServer(turns=Turns(INFLIGHT, REQUESTS) if name.startswith("holds") else None)
+                HonestServer(
+                    handler=Quick,
+                    turns=Turns(INFLIGHT, REQUESTS) if name.startswith("holds") else None,
+                )
             )
             for name in runs
         }

@@ -66,6 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     required: dict[str, str]
     refuses_load: bool
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -96,6 +96,7 @@ class HonestServer(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers, and then the body, would wait 40 ms for each other
     server: HonestServer
     token_s = TOKEN_S
 

@@ -24,7 +24,14 @@ SMALL = {
     },
     # one thread: two threads on busy cores wait for each other
     "server": {"parallel": 4, "ctx": 2048, "threads": 1},
-    "run": {"iters": 4, "max_tokens": 4, "prompt_words": 4, "warmup": 1},
+    # completions: a chat's template is half of a short prompt
+    "run": {
+        "endpoint": "/v1/completions",
+        "iters": 4,
+        "max_tokens": 3,
+        "prompt_words": 4,
+        "warmup": 1,
+    },
     "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
     "repeats": 1,
 }

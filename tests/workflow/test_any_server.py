@@ -15,7 +15,6 @@ CONFIG = {
             *("python", "-m", "tests.servers.two_processes"),
             *("--port", "{port}", "--seqs", "{seqs}", "--loading-s", "0.5"),
         ],
-        "environment": {"PYTHONDONTWRITEBYTECODE": "1"},
     },
     "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
     "sweep": {"inflight": [2], "ranks": [1], "seqs": [4, 16]},

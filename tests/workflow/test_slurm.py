@@ -73,15 +73,20 @@ def results(checkout: Checkout) -> dict[int, dict]:
 def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     cluster, tmp_path, smollm2
 ):
+    """And the page so far is made where Snakemake runs, between two jobs."""
     checkout = Checkout(tmp_path)
+    checkout.change("workflow/launcher/so_far.py", "SHARE = 0.05", "SHARE = 1000")
+    note = " && squeue --noheader > queue && cp results/report.html so-far.html"
+    checkout.change("workflow/rules/report.smk", '--so-far"', f'--so-far{note}"')
+    checkout.change("workflow/rules/report.smk", "}exec {MLS} rep", "}{MLS} rep")
     model = {"models": {"smollm2": {"path": str(smollm2)}}}
     sweep = {"sweep": {"model": ["smollm2"], "inflight": [2], "ranks": [1, 2]}}
-    submit(cluster, checkout, SMALL | model | sweep)
+    submit(cluster, checkout, SMALL | model | sweep | {"repeats": 2})
     jobs = cluster.jobs("run")
-    assert sorted(job["NumTasks"] for job in jobs) == ["1", "2"]
+    assert sorted(job["NumTasks"] for job in jobs) == ["1", "1", "2", "2"]
     assert {job["JobState"] for job in jobs} == {"COMPLETED"}
     # 4 CPUs for each rank leave some for the server
-    assert sorted(job["NumCPUs"] for job in jobs) == ["4", "8"]
+    assert sorted(job["NumCPUs"] for job in jobs) == ["4", "4", "8", "8"]
     assert {job["NumNodes"] for job in jobs + cluster.jobs("probe")} == {"1"}
     by_ranks = results(checkout)
     assert sorted(by_ranks) == [1, 2]
@@ -90,9 +95,11 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
         assert result["summary"]["requests"]["ok"] == SMALL["run"]["iters"]
         assert result["server"]["engine"] is not None
     logs = [path.read_text() for path in (checkout.results / "logs").rglob("run.log")]
-    assert len(logs) == 2 and all("=== throughput ===" in log for log in logs)
-    assert len(list((checkout.results / "logs").rglob("run.log.server"))) == 2
-    assert (checkout.results / "report.html").exists()
+    assert len(logs) == 4 and all("=== throughput ===" in log for log in logs)
+    assert len(list((checkout.results / "logs").rglob("run.log.server"))) == 4
+    assert "2 of 4 repeats so far" in (checkout.folder / "so-far.html").read_text()
+    assert (checkout.folder / "queue").read_text() == ""
+    assert "so far" not in (checkout.results / "report.html").read_text()
 
 
 def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path, elsewhere):
@@ -113,25 +120,3 @@ def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path, elsewhere
     assert result["summary"]["requests"]["ok"] == 12
     (records,) = checkout.results.rglob("requests.parquet")
     assert pq.read_table(records)["job"].to_pylist() == list(range(12))
-
-
-def test_the_page_so_far_is_made_where_snakemake_runs_between_two_jobs(
-    cluster, tmp_path, elsewhere
-):
-    checkout = Checkout(tmp_path / "checkout")
-    checkout.change("workflow/launcher/so_far.py", "SHARE = 0.05", "SHARE = 1000")
-    note = " && squeue --noheader > queue && cp results/report.html so-far.html"
-    checkout.change("workflow/rules/report.smk", '--so-far"', f'--so-far{note}"')
-    checkout.change("workflow/rules/report.smk", "}exec {MLS} rep", "}{MLS} rep")
-    config = {
-        "name": "blocks",
-        "models": {"smollm2": {}},
-        "server": {"url": elsewhere},
-        "run": {"iters": 3, "max_tokens": 4, "warmup": 0},
-        "sweep": {"model": ["smollm2"], "inflight": [1], "ranks": [1]},
-        "repeats": 2,
-    }
-    submit(cluster, checkout, config)
-    assert "1 of 2 repeats so far" in (checkout.folder / "so-far.html").read_text()
-    assert (checkout.folder / "queue").read_text() == ""
-    assert "so far" not in (checkout.results / "report.html").read_text()
