@@ -15,6 +15,7 @@ from mls.analysis import intervals
 from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree, same_thing_measured
 from mls.analysis.checks.cells.measured_together import When, measured_together, whens
 from mls.analysis.checks.cells.ranks_alike import ranks_alike
+from mls.analysis.checks.cells.references_alike import references_alike
 from mls.analysis.efficiency.cost import costs
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
@@ -266,6 +267,7 @@ def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study
         for c, v in zip(cell_results, same_thing_measured(cell_results), strict=True)
     ]
     cell_results = _with_verdicts(cell_results, verdicts)
+    cell_results = _with_verdicts(cell_results, references_alike(cell_results, config.checks))
     cell_results = _with_verdicts(
         cell_results,
         ranks_alike(cell_results, Study(config, cell_results).rate.metric, config.checks),
