@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.unit.references import reference, sweep_of
 from tests.unit.synthetic import config, write_repeat, write_results
 
+from mls.analysis.canaries.references import parting
 from mls.analysis.checks.cells.references_alike import references_alike
 from mls.analysis.checks.divergence import Count
-from mls.analysis.checks.references import parting
 from mls.analysis.study import read_study
 from mls.config.cells import cells
 from mls.config.sections.checks import Checks

@@ -16,22 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from mls.analysis.canaries.references import NO_MATTER, Parting, parting, references, request
 from mls.analysis.checks.cells.agreement import CellFigures
 from mls.analysis.checks.divergence import Count, compared, trials_for
-from mls.analysis.checks.references import Parting, parting, references, request
 from mls.analysis.repeat.evidence import Status, verdict
 from mls.config.sections.checks import Checks
 from mls.core.run_result import CanaryReference, RunResult, Verdict
 
 CHECK = "references_alike"
-
-_NO_MATTER = frozenset(
-    {
-        *("parallel", "policy", "reuse", "profile", "startup_timeout_s", "ready"),
-        *("url", "urls", "host", "port", "proxy", "metrics_url", "api_key_env", "headers_env"),
-    }
-)
-"""Settings of the server that change nothing in what it says when it is asked alone."""
 
 Text = tuple[str, ...]
 """A reference's text, by its digests."""
@@ -236,5 +228,5 @@ def _groups(cells: Sequence[CellFigures]) -> dict[str, dict[str, _Canary]]:
 
 def _group(result: RunResult) -> str:
     server = result.config.get("server") or {}
-    settings = {key: value for key, value in server.items() if key not in _NO_MATTER}
+    settings = {key: value for key, value in server.items() if key not in NO_MATTER}
     return request(result) + json.dumps(settings, sort_keys=True, default=str)

@@ -8,6 +8,14 @@ from typing import Any, NamedTuple
 from mls.core.run_result import CanaryReference, RunResult
 from mls.load.canaries.known import PREFIX_CHARACTERS
 
+NO_MATTER = frozenset(
+    {
+        *("parallel", "policy", "reuse", "profile", "startup_timeout_s", "ready"),
+        *("url", "urls", "host", "port", "proxy", "metrics_url", "api_key_env", "headers_env"),
+    }
+)
+"""Settings of the server that change nothing in what it says when it is asked alone."""
+
 _OF_A_REQUEST = ("endpoint", "stream", "max_tokens", "ignore_eos", "request_extra")
 _OF_ITS_TEXT = ("system", "output_tokens")
 

@@ -1,0 +1,1 @@
+"""Replies to canaries alone, held against each other."""
