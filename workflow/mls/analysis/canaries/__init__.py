@@ -1,1 +1,1 @@
-"""Replies to canaries alone, held against each other."""
+"""Replies to canaries: those alone held against each other, and those under load."""
