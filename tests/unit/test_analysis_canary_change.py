@@ -64,6 +64,7 @@ def test_what_is_asked_otherwise_is_not_in_common():
             "1 of 4 greedy replies alone differs, after 3 tokens in the median.",
         ),
         (CanaryChange(4, 0, 256, None), "All 4 greedy replies alone are the same (256 tokens)."),
+        (CanaryChange(2, 0, 32, None), "Both greedy replies alone are the same (32 tokens)."),
         (CanaryChange(1, 0, 16, None), "The greedy reply alone is the same (16 tokens)."),
     ],
 )

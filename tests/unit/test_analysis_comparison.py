@@ -164,7 +164,7 @@ def test_results_are_the_same_as_themselves(pair, tmp_path, capsys):
     assert compare_results(base, base, tmp_path / "compare.html", "5%") == 0
     *lines, replies = capsys.readouterr().out.splitlines()
     assert all(line.startswith("same") for line in lines)
-    assert replies == "All 2 greedy replies alone are the same (32 tokens)."
+    assert replies == "Both greedy replies alone are the same (32 tokens)."
     assert "Nothing that is recorded" in (tmp_path / "compare.html").read_text()
 
 

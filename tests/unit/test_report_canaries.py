@@ -4,6 +4,13 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from tests.unit.differences import (
+    ALONE,
+    OTHER,
+    UNDER_LOAD,
+    kept,
+    records,
+)
 from tests.unit.pages import Page, page
 from tests.unit.references import reference
 from tests.unit.synthetic import (
@@ -29,29 +36,9 @@ from mls.config.cells import cells
 from mls.core.run_result import CanaryReport, RunResult
 from mls.report.pages.canaries import MOST_ROWS, canary_table
 
-ALONE = "Alone it says <b>this</b> & goes on for a while."
-UNDER_LOAD = "Alone it says <b>that</b> & goes on for a while."
-PARTS_AT = ALONE.index("this") + 2
-OTHER = {"canary_difference": "other", "canary_tokens": 6.0, "canary_character": PARTS_AT}
-
-
-def records(sweep, cell, repeat, **values):
-    """The records of a repeat whose first reply to a canary has these values."""
-    return to_table([row | (values if job == 0 else {}) for job, row in enumerate(
-        rows(load_of(sweep, cell, repeat)))])  # fmt: skip
-
 
 def measured(table, report=ALIKE, number=1):
     return MeasuredRepeat(number, RunResult.model_construct(canaries=report), table)
-
-
-def kept(folder, text=ALONE):
-    """Make a result one that holds the texts of its references."""
-    path = folder / "run.json"
-    data = json.loads(path.read_text())
-    for one in data["canaries"]["references"]:
-        one["text"] = text
-    path.write_text(json.dumps(data))
 
 
 def sweep_with(tmp_path, **values):
@@ -133,7 +120,7 @@ def test_only_what_is_around_the_difference_is_shown(tmp_path):
 
 
 def test_a_reply_that_ends_too_early_says_so(tmp_path):
-    sweep = sweep_with(tmp_path, **OTHER, output=ALONE[:PARTS_AT])
+    sweep = sweep_with(tmp_path, **OTHER, output=ALONE[: OTHER["canary_character"]])
     (pair,) = canary_table(read_study(sweep, tmp_path), ["inflight"]).pairs
     assert pair.under_load.at == "[end]"
 

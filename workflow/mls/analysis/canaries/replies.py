@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from mls.analysis import intervals
 from mls.analysis.canaries.references import references
 from mls.analysis.intervals import Estimate
+from mls.core.record import CANARY_COLUMNS
 from mls.core.run_result import CanaryReference, RunResult
 
 DIFFERENT = "canaries.different_share"
@@ -21,6 +22,10 @@ DIFFERENT = "canaries.different_share"
 
 MOST_AFTER = 200
 """Characters of a text that are kept after a difference."""
+
+
+_Row = dict[str, Any]
+"""The columns on a canary, and the reply's text, of one record."""
 
 
 class MeasuredRepeat(NamedTuple):
@@ -72,7 +77,13 @@ class CanaryReplies:
 def canary_replies(repeats: Sequence[MeasuredRepeat]) -> tuple[CanaryReplies, ...]:
     """The canaries of a cell by their numbers; none where it has no canaries."""
     numbers = range(max((len(references(repeat.result)) for repeat in repeats), default=0))
-    return tuple(_replies(repeats, number) for number in numbers)
+    answered = [_answered(repeat.table) if numbers else [] for repeat in repeats]
+    return tuple(
+        _replies(
+            repeats, number, [[row for row in own if row["canary"] == number] for own in answered]
+        )
+        for number in numbers
+    )
 
 
 def different_share(tables: Iterable[pa.Table]) -> Estimate | None:
@@ -82,9 +93,11 @@ def different_share(tables: Iterable[pa.Table]) -> Estimate | None:
     return intervals.mean(shares)
 
 
-def _replies(repeats: Sequence[MeasuredRepeat], number: int) -> CanaryReplies:
+def _replies(
+    repeats: Sequence[MeasuredRepeat], number: int, answered: list[list[_Row]]
+) -> CanaryReplies:
+    """answered: of each repeat, the rows of this canary."""
     alone = [each[number] for repeat in repeats if len(each := references(repeat.result)) > number]
-    answered = [_answered(repeat.table, number) for repeat in repeats]
     rows = [row for own in answered for row in own]
     different = [row for row in rows if row["canary_difference"] != "none"]
     examples = (
@@ -105,17 +118,14 @@ def _replies(repeats: Sequence[MeasuredRepeat], number: int) -> CanaryReplies:
     )
 
 
-def _answered(table: pa.Table, number: int) -> list[dict[str, Any]]:
-    of_it = pc.equal(table.column("canary"), number)
-    is_known = pc.is_valid(table.column("canary_difference"))
-    columns = ["canary_difference", "canary_tokens", "canary_character", "output"]
-    rows: list[dict[str, Any]] = table.filter(pc.and_(of_it, is_known)).select(columns).to_pylist()
+def _answered(table: pa.Table) -> list[_Row]:
+    # before the filter, as the lists of chunks are most of a table
+    columns = table.select([*CANARY_COLUMNS, "output"])
+    rows: list[_Row] = columns.filter(pc.is_valid(columns.column("canary_difference"))).to_pylist()
     return rows
 
 
-def _example(
-    repeat: MeasuredRepeat, reference: CanaryReference, row: dict[str, Any]
-) -> Example | None:
+def _example(repeat: MeasuredRepeat, reference: CanaryReference, row: _Row) -> Example | None:
     """None where a text isn't kept."""
     if reference.text is None or row["output"] is None or row["canary_character"] is None:
         return None

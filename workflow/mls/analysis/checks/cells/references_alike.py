@@ -12,7 +12,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -46,6 +46,11 @@ class _Canary:
         return votes
 
     @cached_property
+    def _ranked(self) -> list[tuple[Text, int]]:
+        """Texts and votes, the most first; in an order that is not that of the cells."""
+        return sorted(self._votes.items(), key=lambda each: (-each[1], each[0]))
+
+    @cached_property
     def _by_text(self) -> dict[Text, CanaryReference]:
         return {tuple(one.prefixes): one for own in self.cells.values() for _, one in own}
 
@@ -66,12 +71,12 @@ class _Canary:
 
     def partings(self, cell: int) -> list[tuple[int, Parting]]:
         """Repeat and parting from what the other cells say; from its other repeats without any."""
-        usual = _most(self._votes - self._votes_of(cell)) if len(self.cells) > 1 else None
         texts = self._texts(cell)
+        usual = self._usual(cell, texts) if len(self.cells) > 1 else None
         partings = []
         for number, reference in self.cells[cell]:
             text = tuple(reference.prefixes)
-            most = _most(texts - Counter([text])) if usual is None else usual
+            most = usual or _most(texts - Counter([text]))
             # where several are as usual, its own is held against none of the others
             other = text if text in most else min(most)
             partings.append((number, parting(reference, self._by_text[other])))
@@ -85,7 +90,7 @@ class _Canary:
         """
         partings = []
         if len(self.cells) > 1:
-            usual = min(_most(self._votes - self._votes_of(cell)))
+            usual = min(self._usual(cell))
             if usual not in self._others:
                 self._others[usual] = {one: self._worst(one, usual) for one in self.cells}
             partings = [way for one, way in self._others[usual].items() if one != cell]
@@ -93,8 +98,22 @@ class _Canary:
             if alike:
                 partings.remove(alike)
         if len(self.cells[cell]) > 1:
-            partings.append(self._worst(cell, min(_most(self._votes_of(cell)))))
+            partings.append(self._worst(cell, min(_most(self._texts(cell)))))
         return partings
+
+    def _usual(self, cell: int, wanted: Iterable[Text] = ()) -> set[Text]:
+        """What most other cells say: one such text at least, and all such of those that are wanted."""
+        own, most = self._votes_of(cell), 0
+        usual: set[Text] = set()
+        for text, votes in self._ranked:
+            others = votes - own[text]
+            if others > most:
+                most, usual = others, {text}
+            elif others == most:
+                usual.add(text)
+            if votes <= most:  # no later one has more
+                break
+        return usual | {text for text in wanted if self._votes[text] - own[text] == most}
 
     def _worst(self, cell: int, usual: Text) -> Parting:
         return worst([parting(one, self._by_text[usual]) for _, one in self.cells[cell]])
