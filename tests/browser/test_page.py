@@ -6,6 +6,7 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 from tests.browser.conftest import show
+from tests.unit.differences import OTHER, UNDER_LOAD, kept, records
 from tests.unit.synthetic import config, write_failure, write_repeat, write_results
 
 from mls.config.cells import cells
@@ -48,7 +49,10 @@ return low;
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """A page with everything a page can have: two models, ranks, a failed check and repeat."""
+    """A page with everything a page can have: two models, ranks, a failed check and repeat.
+
+    A reply to a canary differs, and its text is kept.
+    """
     results, base = tmp_path_factory.mktemp("results"), tmp_path_factory.mktemp("base")
     write_results(config(run={"iters": 24, "max_tokens": 16}), base)
     models = {"smollm2": {"path": "a"}, "gemma3-270m-with-a-long-name": {"path": "b"}}
@@ -61,8 +65,10 @@ def page(tmp_path_factory):
         baseline=str(base),
     )
     write_results(sweep, results)
-    first, *_, last = cells(sweep)
+    first, second, *_, last = cells(sweep)
     write_repeat(sweep, results, first, 1, clock="user")
+    differs = records(sweep, second, 1, **OTHER, output=UNDER_LOAD)
+    kept(write_repeat(sweep, results, second, 1, differs))
     (write_repeat(sweep, results, last, 2) / "run.json").unlink()
     write_failure(sweep, results, last, 2, "x" * 300)
     render(sweep, results, results / "report.html")

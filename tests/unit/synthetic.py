@@ -37,23 +37,24 @@ EVERY = 5
 """One of so many requests is a canary."""
 ALIKE = CanaryReport(
     every=EVERY,
-    requests=2,
-    tokens=32,
+    requests=4,
+    tokens=64,
     wall_s=0.5,
     references=[
         CanaryReference(
-            prompt_sha256="canary",
-            prefixes=["0"],
+            prompt_sha256=f"canary {number}",
+            prefixes=[f"{number} {place}" for place in range(5)],
             characters=80,
             tokens=16,
             by_tokens=False,
             again="none",
             again_tokens=16,
         )
+        for number in range(2)
     ],
 )
-"""A canary whose replies are alike."""
-ALIKE_REPLY = {"canary": 0, "canary_difference": "none", "canary_tokens": 16.0}
+"""Two canaries whose replies are alike."""
+ALIKE_REPLY = {"canary_difference": "none", "canary_tokens": 16.0}
 ENVIRONMENT = "0" * 64
 """Digest of the environment of every repeat."""
 
@@ -119,7 +120,7 @@ def rows(load: Load) -> list[dict[str, Any]]:
                 "prompt_sha256": f"prompt {job}",
                 "output_sha256": f"reply {job}",
                 **SOUND,
-                **(ALIKE_REPLY if job % EVERY == 0 else {}),
+                **(ALIKE_REPLY | {"canary": job // EVERY % 2} if job % EVERY == 0 else {}),
                 "server_prompt_ms": gaps[0] * 0.9 / NS_PER_MS,
                 "server_predicted_ms": gaps[1:].sum() / NS_PER_MS,
             }

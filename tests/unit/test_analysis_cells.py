@@ -33,6 +33,7 @@ def test_a_clean_sweep_passes(tmp_path):
             "enough_requests": "pass",
             "repeats_agree": "pass",
             "same_thing_measured": "pass",
+            "references_alike": "pass",
             "measured_together": "pass",
         }
 

@@ -162,7 +162,9 @@ def test_markdown_shows_what_a_server_says_as_text(pair, tmp_path, capsys):
 def test_results_are_the_same_as_themselves(pair, tmp_path, capsys):
     base, _, _ = pair
     assert compare_results(base, base, tmp_path / "compare.html", "5%") == 0
-    assert all(line.startswith("same") for line in capsys.readouterr().out.splitlines())
+    *lines, replies = capsys.readouterr().out.splitlines()
+    assert all(line.startswith("same") for line in lines)
+    assert replies == "Both greedy replies alone are the same (32 tokens)."
     assert "Nothing that is recorded" in (tmp_path / "compare.html").read_text()
 
 

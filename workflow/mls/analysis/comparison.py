@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mls.analysis import intervals
+from mls.analysis.canaries.change import CanaryChange, canary_change
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult, Study
 
@@ -81,6 +82,7 @@ class Comparison:
     only_base: list[dict[str, Any]]
     only_new: list[dict[str, Any]]
     margin: float
+    canaries: CanaryChange | None = None
 
     def worse(self) -> list[CellChange]:
         return [cell for cell in self.cells if cell.finding == "worse"]
@@ -114,6 +116,7 @@ def compare(base: Study, new: Study, margin: float = MARGIN) -> Comparison:
         only_base=[_axis_values(cell, shared) for key, cell in before.items() if key not in after],
         only_new=[_axis_values(cell, shared) for key, cell in after.items() if key not in before],
         margin=margin,
+        canaries=canary_change((_axis_values(cell, shared), old, cell) for old, cell in pairs),
     )
 
 

@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 
 from mls.analysis import intervals
+from mls.analysis.canaries.replies import (
+    DIFFERENT,
+    CanaryReplies,
+    MeasuredRepeat,
+    canary_replies,
+    different_share,
+)
 from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree, same_thing_measured
 from mls.analysis.checks.cells.measured_together import When, measured_together, whens
 from mls.analysis.checks.cells.ranks_alike import ranks_alike
+from mls.analysis.checks.cells.references_alike import references_alike
 from mls.analysis.efficiency.cost import costs
 from mls.analysis.intervals import Estimate
 from mls.analysis.parallel import on_cores
@@ -105,7 +113,7 @@ class CellResult:
     cell: Cell
     repeats: list[Repeat]
     estimates: dict[str, Estimate]
-    """Name in `MEANS`, `GOODPUT` or `COST`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
+    """Name in `MEANS`, `GOODPUT` or `COST`, `DIFFERENT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
 
     Unknown figures are left out."""
     curves: dict[str, Curve]
@@ -121,6 +129,7 @@ class CellResult:
     """Column in `PARTS` → the parts that it numbers; empty where the load has none."""
     replies: tuple[str, ...] = ()
     """The first replies' texts; empty unless the config keeps them (`run.keep_output`)."""
+    canaries: tuple[CanaryReplies, ...] = ()
     when: When | None = None
     """When it was measured; None where that isn't recorded."""
 
@@ -266,6 +275,7 @@ def read_study(config: Config, results: Path, runs: Runs | None = None) -> Study
         for c, v in zip(cell_results, same_thing_measured(cell_results), strict=True)
     ]
     cell_results = _with_verdicts(cell_results, verdicts)
+    cell_results = _with_verdicts(cell_results, references_alike(cell_results, config.checks))
     cell_results = _with_verdicts(
         cell_results,
         ranks_alike(cell_results, Study(config, cell_results).rate.metric, config.checks),
@@ -331,6 +341,7 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         result,
         estimates=_means(result)
         | _percentiles(distributions)
+        | _canaries(data)
         | costs([r.assessment.summary for r in data], config.price.per_hour),
         curves={name: curve(np.concatenate(own)) for name, own in distributions.items()},
         course=course(result.ok[0].number, first.assessment.timeline),
@@ -338,8 +349,20 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         dots=dots(first.table),
         parts={column: parts([r.table for r in data], column) for column in PARTS},
         replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
+        canaries=canary_replies(
+            [
+                MeasuredRepeat(repeat.number, repeat.result, repeat.data.table)
+                for repeat in repeats
+                if repeat.result and repeat.data
+            ]
+        ),
         verdicts=verdicts,
     )
+
+
+def _canaries(data: list[RepeatData]) -> dict[str, Estimate]:
+    share = different_share(r.table for r in data)
+    return {DIFFERENT: share} if share else {}
 
 
 def _levels(data: RepeatData) -> Floats:

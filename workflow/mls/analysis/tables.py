@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mls.analysis.canaries.replies import DIFFERENT
 from mls.analysis.efficiency.cost import COST
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import worst
@@ -71,6 +72,7 @@ def _cell_row(cell: CellResult) -> Row:
         *MEANS,
         *GOODPUT,
         *COST,
+        DIFFERENT,
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
         estimate: Estimate | None = cell.estimates.get(metric)

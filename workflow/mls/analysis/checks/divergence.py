@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 CHANCE = 0.05
@@ -36,14 +36,21 @@ class Count(NamedTuple):
             return 1.0
         return _root(lambda share: _at_least(self.events + 1, self.trials, share) - 1 + CHANCE)
 
-    def beyond(self, other: Count) -> bool:
+    def beyond(self, other: Count, tests: int = 1) -> bool:
         """Whether its share is larger than the other's, by more than chance.
 
         The test is exact for rare events: given all of them, each is here by the share of trials.
+        tests: how many such tests there are, of which none may be positive by chance (Bonferroni).
         """
         trials = self.trials + other.trials
         events = self.events + other.events
-        return bool(trials) and _at_least(self.events, events, self.trials / trials) <= CHANCE
+        chance = CHANCE / tests
+        return bool(trials) and _at_least(self.events, events, self.trials / trials) <= chance
+
+
+def compared(differs: Sequence[bool], tokens: Sequence[float]) -> Count:
+    """First differences, of the tokens that were compared until then."""
+    return Count(sum(differs), round(sum(tokens)) + sum(differs))
 
 
 def trials_for(share: float) -> int:

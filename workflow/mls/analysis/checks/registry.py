@@ -61,6 +61,7 @@ OF_CELLS = (
     "enough_requests",
     "repeats_agree",
     "same_thing_measured",
+    "references_alike",
     "ranks_alike",
     "measured_together",
 )

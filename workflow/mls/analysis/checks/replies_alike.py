@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mls.analysis.checks.divergence import Count, trials_for
+from mls.analysis.checks.divergence import Count, compared, trials_for
 from mls.analysis.repeat.columns import Bools, Floats, floats
 from mls.analysis.repeat.evidence import WORSE, Evidence, Status, excess, verdict
 from mls.core.run_result import CanaryReport, Verdict
@@ -70,11 +70,6 @@ class _Canaries:
             f"compared under load {self.under_load.share:.1%} are a first difference, at most "
             f"{self.under_load.most:.1%}."
         )
-
-
-def compared(differs: list[bool], tokens: list[float]) -> Count:
-    """First differences, of the tokens that were compared until then."""
-    return Count(sum(differs), round(sum(tokens)) + sum(differs))
 
 
 def replies_alike(evidence: Evidence) -> Verdict | None:

@@ -21,6 +21,7 @@ from mls.report.plots.downloads import as_csv
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.svg import inline, style
+from mls.report.text.canaries import change_sentence
 from mls.report.text.numbers import NARROW, P95, milliseconds, number
 
 MARKS = {"worse": "✗", "can't tell": "?", "better": "✓", "same": "="}
@@ -31,7 +32,10 @@ COLORS = dict(zip(("light", "dark"), palette.variables(1, 1), strict=True))
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """A comparison as the templates show it. `tally`: finding → number of cells."""
+    """A comparison as the templates show it. `tally`: finding → number of cells.
+
+    replies: a sentence on the canaries' replies alone; empty where both sides have none in common.
+    """
 
     base: str
     new: str
@@ -39,6 +43,7 @@ class ComparisonView:
     differences: list[Difference]
     plot: Plot | None
     tally: dict[str, int]
+    replies: str
 
 
 def comparison_view(
@@ -47,9 +52,10 @@ def comparison_view(
     """The view of a comparison, with its drawing."""
     counts = Counter(cell.finding for cell in comparison.cells)
     tally: dict[str, int] = {finding: counts[finding] for finding in ORDER if counts[finding]}
+    replies = change_sentence(comparison.canaries) if comparison.canaries else ""
     with style():
         plot = _forest(comparison)
-    return ComparisonView(base.name, new.name, comparison, differences, plot, tally)
+    return ComparisonView(base.name, new.name, comparison, differences, plot, tally, replies)
 
 
 def render(view: ComparisonView, output: Path) -> None:

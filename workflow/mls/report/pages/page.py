@@ -19,6 +19,8 @@ from mls.config.cells import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
+from mls.report.pages.canaries import HEADINGS as CANARY_HEADINGS
+from mls.report.pages.canaries import canary_table
 from mls.report.pages.cell_values import cell_values
 from mls.report.pages.comparison import ComparisonView, comparison_view, template_values
 from mls.report.pages.inputs import NAME as MADE_FROM
@@ -143,6 +145,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
+        canaries=canary_table(study, names),
+        canary_headings=CANARY_HEADINGS,
         marks=rows.MARKS,
         started=_time_range(study),
         load_words=load_words,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mls.analysis.canaries.replies import DIFFERENT
 from mls.analysis.checks.registry import title
 from mls.analysis.efficiency.cost import metric
 from mls.analysis.intervals import Estimate
@@ -89,9 +90,16 @@ def columns(study: Study) -> list[Column]:
             Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))
             for kind, name in COSTS.items()
         ),
+        *([Column("Canaries", "share that differs", DIFFERENT)] if _differ(study) else []),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]
     return [c for c in candidates if any(c.metric in cell.estimates for cell in study.cells)]
+
+
+def _differ(study: Study) -> bool:
+    """Whether a reply to a canary under load is another than that alone; few are."""
+    shares = [cell.estimates.get(DIFFERENT) for cell in study.cells]
+    return any(share and share.value > 0 for share in shares)
 
 
 def table(study: Study, axes: list[str], columns: list[Column]) -> list[Row]:

@@ -30,12 +30,13 @@ def as_text(view: ComparisonView, style: Format) -> str:
 
 
 def _lines(view: ComparisonView) -> str:
-    """One line for each cell, then the other differences."""
+    """One line for each cell, one for the replies to canaries, then the other differences."""
     texts = []
     for cell in view.comparison.cells:
         parts = [f"{c.metric.title.lower()} {percent(c.ratio)} ({c.finding})" for c in cell.changes]
         checks = f" [failed checks: {', '.join(cell.distrusted)}]" if cell.distrusted else ""
         texts.append(f"{cell.finding:10} {name(cell.cell)}: {'; '.join(parts)}{checks}")
+    texts += [view.replies] if view.replies else []
     for side, only in _only(view):
         texts += [f"only in {side}: {name(cell)}" for cell in only]
     texts += [f"differs: {d.what}: {d.base or '–'} → {d.new or '–'}" for d in view.differences]
@@ -62,6 +63,8 @@ def _markdown(view: ComparisonView) -> str:
     ]
     if len(cells) > MOST_CELLS:
         texts += ["", f"{len(cells) - MOST_CELLS} more cells are on the page."]
+    if view.replies:
+        texts += ["", view.replies]
     for side, only in _only(view):
         names = ", ".join(_code(name(cell)) for cell in only[:MOST_CELLS])
         texts += ["", f"Only in {side}: {names}."]
@@ -119,6 +122,7 @@ def _json(view: ComparisonView) -> str:
             }
             for cell in comparison.cells
         ],
+        "canaries": asdict(comparison.canaries) if comparison.canaries else None,
         "only_base": comparison.only_base,
         "only_new": comparison.only_new,
         "differences": [asdict(one) for one in view.differences],

@@ -1,0 +1,1 @@
+"""Replies to canaries: those alone held against each other, and those under load."""
