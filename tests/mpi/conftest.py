@@ -91,6 +91,12 @@ def mpirun(any_mpirun) -> Mpirun:
 
 
 @pytest.fixture
+def mpich() -> Mpirun:
+    """One MPI's launcher, for what has nothing to do with the MPI."""
+    return _mpich()
+
+
+@pytest.fixture
 def server():
     with HonestServer() as honest:
         yield honest

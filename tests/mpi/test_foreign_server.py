@@ -114,30 +114,30 @@ def test_all_of_its_cpu_time_is_the_servers(mpirun, tmp_path, arrangement):
 
 
 @pytest.mark.parametrize("arrangement", ["alone", "shared port"])
-def test_other_work_beside_it_fails(mpirun, tmp_path, arrangement):
+def test_other_work_beside_it_fails(mpich, tmp_path, arrangement):
     with burning_server(arrangement) as (url, _), child("-c", SPIN):
-        host, verdict = measure(mpirun, tmp_path, url)
+        host, verdict = measure(mpich, tmp_path, url)
     assert verdict["status"] == "fail" and "Other processes used" in verdict["message"]
     assert increase(host, "servers_s") >= REQUESTS * BURN_S - TICKS_S
 
 
-def test_a_server_behind_a_tunnel_is_unknown_or_quiet(mpirun, tmp_path):
+def test_a_server_behind_a_tunnel_is_unknown_or_quiet(mpich, tmp_path):
     """The program at the port is not the server: `ssh -L`, a container's proxy."""
     with burning_server("alone") as (server_url, _), forwarder(tmp_path, server_url) as url:
-        host, verdict = measure(mpirun, tmp_path, url)
+        host, verdict = measure(mpich, tmp_path, url)
     assert host["listeners"][0]["hidden"] == "passed on" and host["listeners"][0]["who"] == "socat"
     assert host["after"]["perhaps_s"] is None
     if verdict["status"] != "pass":  # the server took too much of this host's time
         assert verdict["status"] == "unknown" and "passes requests on" in verdict["message"]
 
 
-def test_an_engine_behind_a_gateway_is_known_by_its_page_of_metrics(mpirun, tmp_path):
+def test_an_engine_behind_a_gateway_is_known_by_its_page_of_metrics(mpich, tmp_path):
     with (
         burning_server("alone") as (server_url, _),
         forwarder(tmp_path, server_url, "litellm") as url,
     ):
         page = f"{server_url}/health"  # any page of the engine's
-        host, verdict = measure(mpirun, tmp_path, url, metrics_url=page)
+        host, verdict = measure(mpich, tmp_path, url, metrics_url=page)
     assert [one["hidden"] for one in host["listeners"]] == ["passed on", None]
     assert increase(host, "servers_s") >= REQUESTS * BURN_S - TICKS_S
     assert verdict["status"] != "fail"

@@ -77,10 +77,10 @@ def test_no_file_no_message_and_no_process_list_has_a_key(mpirun, tmp_path, tran
         {"server": {"extra_args": ["--hf-token=planted"]}},
     ],
 )
-def test_a_key_in_the_config_itself_is_refused_without_showing_it(mpirun, tmp_path, keys):
+def test_a_key_in_the_config_itself_is_refused_without_showing_it(mpich, tmp_path, keys):
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump({"models": {"m": {}}} | keys))
-    process = mpirun.run(1, "--config", path, "--output", tmp_path / "run")
+    process = mpich.run(1, "--config", path, "--output", tmp_path / "run")
     assert process.returncode == 1
     text = process.stdout + process.stderr + (tmp_path / "run" / "failure.json").read_text()
     assert "planted" not in text and "mls run: " in text
@@ -90,14 +90,14 @@ def test_a_key_in_the_config_itself_is_refused_without_showing_it(mpirun, tmp_pa
 @pytest.mark.parametrize(
     "value", ["{}?api-key=planted", "{}#access_token=planted", "http://planted@h"]
 )
-def test_a_key_on_the_command_line_is_refused_without_showing_it(mpirun, tmp_path, option, value):
+def test_a_key_on_the_command_line_is_refused_without_showing_it(mpich, tmp_path, option, value):
     values = {"--server": "http://127.0.0.1:9", "--endpoint": "/v1/completions"}
     if option == "MLS_SERVER":
-        mpirun.environment["MLS_SERVER"] = value.format(values.pop("--server"))
+        mpich.environment["MLS_SERVER"] = value.format(values.pop("--server"))
     else:
         values[option] = value.format(values[option])
     words = [word for pair in values.items() for word in pair]
-    process = mpirun.run(1, *words, "--output", tmp_path / "run")
+    process = mpich.run(1, *words, "--output", tmp_path / "run")
     assert process.returncode == 1
     text = process.stdout + process.stderr + (tmp_path / "run" / "failure.json").read_text()
     assert "planted" not in text and "mls run: " in text

@@ -110,6 +110,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "/completion" not in self.path:  # /tokenize and the like
+            self.send_error(404)
+            return
         if self.refuses(body):
             return
         with self.server.lock:

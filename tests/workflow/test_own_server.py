@@ -12,12 +12,10 @@ from mls.config.parse import load_config
 
 
 def test_init_asks_a_llama_server_what_it_is(complete_checkout, tmp_path):
-    model = complete_checkout.results / "models" / "smollm2.gguf"
     path = tmp_path / "own.yaml"
     python = f"{sys.executable} -m mls init $MLS_SERVER --output {path}"
-    process = complete_checkout.mls(
-        "serve", "--model", str(model), "--log", str(tmp_path / "log"), "--", "sh", "-c", python
-    )
+    served = ("--config", "config.yaml", "--cell", "model=smollm2", "--log", str(tmp_path / "log"))
+    process = complete_checkout.mls("serve", *served, "--", "sh", "-c", python)
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout.strip() == str(path)
     config = load_config(path)

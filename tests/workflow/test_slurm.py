@@ -3,10 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
+from tests.servers.honest import HonestServer
 from tests.workflow.checkout import SMALL, Checkout
 from tests.workflow.cluster import Cluster, obstacle
 
@@ -27,22 +27,6 @@ def cluster(tmp_path_factory):
     with Cluster(tmp_path_factory.mktemp("slurm")) as cluster:
         yield cluster
     assert cluster.survivors() == []
-
-
-@pytest.fixture
-def elsewhere(smollm2, tmp_path):
-    """URL of a server that no job starts."""
-    command = [sys.executable, "-m", "mls", "serve", "--model", smollm2, "--log", tmp_path / "log"]
-    server = subprocess.Popen(
-        [*command, "--", "sh", "-c", "echo $MLS_SERVER; cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdin and server.stdout
-    with server.stdin, server.stdout:
-        yield server.stdout.readline().strip()
-    assert server.wait(30) == 0
 
 
 def submit(cluster: Cluster, checkout: Checkout, config: dict, *options: str) -> str:
@@ -102,18 +86,20 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     assert "so far" not in (checkout.results / "report.html").read_text()
 
 
-def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path, elsewhere):
+def test_ranks_on_two_nodes_load_a_server_elsewhere(cluster, tmp_path):
     checkout = Checkout(tmp_path / "checkout")
-    config = {
-        "name": "elsewhere",
-        "models": {"smollm2": {}},
-        "server": {"url": elsewhere},
-        "mpi": {"launcher": "srun --mpi=pmi2"},
-        "run": {"iters": 12, "max_tokens": 4, "warmup": 0},
-        "sweep": {"model": ["smollm2"], "inflight": [4], "ranks": [3]},
-        "repeats": 1,
-    }
-    submit(cluster, checkout, config, "--set-resources", "run:nodes=2", "run:cpus_per_task=1")
+    nodes = ("--set-resources", "run:nodes=2", "run:cpus_per_task=1")
+    with HonestServer() as server:
+        config = {
+            "name": "elsewhere",
+            "models": {"smollm2": {}},
+            "server": {"url": server.url},
+            "mpi": {"launcher": "srun --mpi=pmi2"},
+            "run": {"iters": 12, "max_tokens": 4, "warmup": 0},
+            "sweep": {"model": ["smollm2"], "inflight": [4], "ranks": [3]},
+            "repeats": 1,
+        }
+        submit(cluster, checkout, config, *nodes, "--", "aggregate")
     (job,) = [job for job in cluster.jobs("run") if job["NumTasks"] == "3"]
     assert (job["NumNodes"], job["JobState"]) == ("2", "COMPLETED")
     (result,) = results(checkout).values()

@@ -101,15 +101,6 @@ def test_a_page_that_fails_costs_no_measurement(here, url):
     assert "so far" not in (here.results / "report.html").read_text()
 
 
-def test_an_adaptive_sweep_says_at_least(here, url):
-    precision = {"min": 2, "max": 3, "width": 1e-6}
-    here.write(config(url, repeats="auto", precision=precision))
-    measure(here)
-    first, *others = marks(here)
-    assert first == "2 of at least 4 repeats so far" and len(others) == 1
-    assert here.plan() == {}
-
-
 def test_each_cell_that_shares_a_server_is_followed_by_a_page(here):
     command = ["python", "-m", "tests.servers.counting", "--port", "{port}"]
     server = {"engine": "command", "reuse": "cell", "command": command}
