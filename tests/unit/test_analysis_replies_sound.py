@@ -88,17 +88,30 @@ def test_texts_that_are_one_token_again_and_again(run):
 
 
 def test_texts_that_are_alike():
-    assert judged(with_faults(2, output_sha256="one")).status == "pass"
-    three = judged(with_faults(3, output_sha256="one"))
+    long = {"output_sha256": "one", "text_characters": 160}
+    assert judged(with_faults(2, **long)).status == "pass"
+    three = judged(with_faults(3, **long))
     assert (three.status, three.measured) == ("fail", 3 / 40)
     assert "3 of 40 replies have the text of a reply to another prompt" in three.message
-    for of_no_account in (
-        {"text_characters": 39},
-        {"prompt_sha256": "one"},
-        LOOP | {"finish_reason": "length"},
-    ):
-        records = with_faults(16, output_sha256="one", **of_no_account)
+    for of_no_account in ({"prompt_sha256": "one"}, LOOP | {"loop_characters": 130}):
+        records = with_faults(16, **long, **of_no_account)
         assert judged(records).status == "pass", of_no_account
+
+
+@pytest.mark.parametrize(
+    ("count", "characters", "status"),
+    [(35, 159, "pass"), (36, 159, "fail"), (36, 40, "fail"), (40, 39, "pass")],
+)
+def test_usual_first_words_are_not_those_of_another_unless_nearly_all_have_them(
+    count, characters, status
+):
+    records = with_faults(count, output_sha256="one", text_characters=characters)
+    assert judged(records).status == status
+    several = [
+        row | {"output_sha256": str(job % 2), "text_characters": characters}
+        for job, row in enumerate(records)
+    ]
+    assert judged(several).status == "pass", "as of a few kinds of prompts"
 
 
 def test_short_replies():

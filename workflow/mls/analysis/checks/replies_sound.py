@@ -27,8 +27,12 @@ _LOOPING = 0.5
 _ONE_TOKEN = 8
 """The most characters of a loop's unit that is taken for a single token."""
 
-_OWN_CHARACTERS = 40
+_OWN_CHARACTERS = 160
 """Length from which on two prompts have no reason to get the same text."""
+
+_STOCK_CHARACTERS = 40
+_NEARLY_ALL = 0.9
+"""Shorter texts are often a model's usual first words; but not one for this share of all prompts."""
 
 _SHORT_TOKENS = 1
 _SHORT_CHARACTERS = 4
@@ -208,20 +212,38 @@ def _echoes(replies: _Replies) -> _Finding:
 def _alike(replies: _Replies) -> _Finding:
     """Replies with the text of a reply to another prompt.
 
-    Left out are short texts, forms that few texts have, and loops: greedy small models end in the
-    same one after different prompts.
+    Left out are forms that few texts have, and loops: greedy small models end in the same one after
+    different prompts. Short texts count where nearly all replies have the same one.
     """
     threshold = replies.evidence.checks.same_replies
-    long = (replies.characters >= _OWN_CHARACTERS) & ~replies.looping
-    if replies.asked.shaped or not long.any():
+    if replies.asked.shaped:
         return _Finding("pass", 0.0, threshold, "")
-    texts, prompts = (_numbers(replies.table.column(f"{of}_sha256")) for of in ("output", "prompt"))
-    pairs = np.unique(np.stack([texts[long], prompts[long]]), axis=1)
-    shared = np.bincount(pairs[0]) > 1
-    same = long & shared[np.minimum(texts, len(shared) - 1)]
+    long = replies.characters >= _OWN_CHARACTERS
+    same = _with_others(replies, long & ~replies.looping)
+    short = ~long & (replies.characters >= _STOCK_CHARACTERS) & ~replies.looping
+    stock = _with_others(replies, short, most_common=True)
+    if replies.share(stock) >= _NEARLY_ALL:
+        same |= stock
     share = replies.share(same)
     sentence = f"{replies.count(same)} have the text of a reply to another prompt, to the letter."
     return _Finding("pass" if share <= threshold else "fail", share, threshold, sentence)
+
+
+def _with_others(replies: _Replies, some: Bools, most_common: bool = False) -> Bools:
+    """Those of some replies whose text another prompt has got, too.
+
+    most_common: only those with the text that the most prompts have got.
+    """
+    if not some.any():
+        return some
+    texts, prompts = (_numbers(replies.table.column(f"{of}_sha256")) for of in ("output", "prompt"))
+    pairs = np.unique(np.stack([texts[some], prompts[some]]), axis=1)
+    count = np.bincount(pairs[0])
+    shared = count > 1
+    if most_common:
+        shared &= np.arange(len(count)) == count.argmax()
+    same: Bools = some & shared[np.minimum(texts, len(shared) - 1)]
+    return same
 
 
 def _numbers(column: pa.ChunkedArray) -> Ints:
