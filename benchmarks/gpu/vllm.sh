@@ -24,7 +24,13 @@ unpack() {
 
 take() { # NAME FOLDER…: unless the first is there or no piece is
     [ -d "$work/$2" ] || ! compgen -G "$work/part*/$1.tar.xz.*" > /dev/null && return
-    cat "$work"/part*/"$1".tar.xz.* | xz -d -T0 | tar --extract --directory "$work"
+    rm -rf "$work/unpacking"
+    mkdir "$work/unpacking"
+    if ! cat "$work"/part*/"$1".tar.xz.* | xz -d -T0 | tar --extract --directory "$work/unpacking"; then
+        echo "Of the pieces of $1 some are not here, or damaged: none is unpacked." >&2
+        return
+    fi
+    mv "$work"/unpacking/* "$work"
     # else every process of server and client would compile what it imports, at each start
     (cd "$work" && python3 -m compileall -q -j 0 "${@:2}" > compile.log 2>&1) || true
 }

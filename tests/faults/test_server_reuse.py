@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from itertools import count
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
+from mls.server import state
 from mls.server.api import ServerApi
 from mls.server.reuse import keep_apart
 
@@ -79,3 +82,27 @@ def test_llama_cpp_uses_no_cache_that_was_not_asked_for(make_server: Any, reply:
     assert apart(handle, PLAIN, DATASET) == ("off", PLAIN)
     with pytest.raises(UserError, match=r"server\.reuse: cell"):
         apart(handle, CACHING, DATASET)
+
+
+@pytest.mark.parametrize(("tokens_a_reading", "waits"), [(0, False), (1, True)])
+def test_a_gauge_that_kept_its_last_value_is_not_waited_for(
+    make_server: Any,
+    reply: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tokens_a_reading: int,
+    waits: bool,
+) -> None:
+    readings = count()
+
+    def metrics(request: Any) -> Any:
+        page = (
+            "vllm:num_requests_running 138\n"
+            f"vllm:generation_tokens_total {100 + tokens_a_reading * next(readings)}\n"
+        )
+        return reply(page.encode())
+
+    monkeypatch.setattr(state, "_STILL_S", 0.3)
+    handle = make_server({"/v1/models": reply(json.dumps(MODELS).encode()), "/metrics": metrics})
+    begin = time.monotonic()
+    state.settled(ServerApi(handle.url), "m", 1.5)
+    assert (time.monotonic() - begin > 1.4) == waits

@@ -16,6 +16,9 @@ from mls.server.model_list import ListedModel, entry_of, owners
 
 _SETTLE_S = 2.0
 _SETTLE_EVERY_S = 0.05
+_STILL_S = 5.0
+"""How long a server that says it is at work has made no token until it is taken to rest: a gauge of
+vLLM with several API processes may keep what one of them wrote last until the next request."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +58,19 @@ def settled(
     """`snapshot` once the server has no more requests at work by its own figures, or `within_s`.
 
     Its counters lag behind its replies by a step of its engine. Others may use it, too, so that it
-    never rests.
+    never rests. A server that counts its tokens, and makes none, rests as well.
     """
-    deadline = time.monotonic() + within_s
+    made, since = -1.0, time.monotonic()
+    deadline = since + within_s
     while True:
         state = snapshot(api, model)
         profile, metrics = by_name(state["engine"]), state["metrics"] or {}
         at_work = sum(metrics.get(name, 0) for name in (*profile.running, *profile.waiting))
-        if not at_work or time.monotonic() > deadline:
+        counts = [metrics[name] for name in profile.completion_tokens if name in metrics]
+        now = time.monotonic()
+        if not counts or sum(counts) != made:
+            made, since = sum(counts), now
+        if not at_work or now > deadline or now - since > _STILL_S:
             return state
         time.sleep(_SETTLE_EVERY_S)
 
