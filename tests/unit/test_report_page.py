@@ -166,6 +166,18 @@ def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
     assert "concurrency held" in row
 
 
+def test_without_a_cell_to_rely_on_there_is_no_front(tmp_path):
+    sweep = config(sweep={"inflight": [2, 4]})
+    write_results(sweep, tmp_path)
+    assert "On the front, which no other cell beats in both: " in page(sweep, tmp_path)
+    for cell in cells(sweep):
+        for repeat in (1, 2):
+            write_repeat(sweep, tmp_path, cell, repeat, table(Load(places=1, tokens=32)))
+    html = page(sweep, tmp_path)
+    assert "There is no front: a check failed on every cell." in html
+    assert "On the front" not in html and "Pareto front" not in html
+
+
 def test_hostile_texts_are_escaped(tmp_path):
     sweep = config(title='<script>alert(1)</script> $x$ & "quotes"')
     write_results(sweep, tmp_path)

@@ -47,7 +47,8 @@ def pareto_plot(name: str, study: Study) -> Plot | None:
     names = [label_or_load(point.cell, _telling(front, study)) for point in front]
     numbered = max(map(len, names), default=0) > LONG_NAME
     numerals = [str(i) for i in range(1, len(front) + 1)]
-    lines.append(_front(axes, front, numerals if numbered else names, numbered))
+    if front:
+        lines.append(_front(axes, front, numerals if numbered else names, numbered))
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel("tokens/s a user")
@@ -65,11 +66,13 @@ def pareto_plot(name: str, study: Study) -> Plot | None:
     ]
     spans = [f"tokens/s a {of}{end}" for of in ("user", data.per) for end in ("", *_ENDS)]
     csv = as_csv(("cell", *spans, "on front"), rows)
-    drawing = inline(figure, name, title, f"On the front: {description}.", lines)
+    description = f"On the front: {description}." if front else _NO_FRONT
+    drawing = inline(figure, name, title, description, lines)
     return Plot(title, _note(names, data, len(models)), drawing, name, csv)
 
 
 _ENDS = (".ci95_low", ".ci95_high")
+_NO_FRONT = "There is no front: a check failed on every cell."
 
 
 def _cloud(
@@ -141,12 +144,13 @@ def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
 
 def _note(names: list[str], data: Pareto, models: int) -> str:
     more = f" and {len(names) - MOST_NAMES} more, in the CSV" if len(names) > MOST_NAMES else ""
-    note = (
-        f"On the front, which no other cell beats in both: {'; '.join(names[:MOST_NAMES])}{more}."
-    )
+    note = _NO_FRONT
+    if names:
+        which = "; ".join(names[:MOST_NAMES])
+        note = f"On the front, which no other cell beats in both: {which}{more}."
     note += " A user's tokens/s: 1 / TPOT, median over requests." + _WHY[data.per]
     if data.distrusted:
-        note += f" Not on it: {data.distrusted} that failed a check."
+        note += f" Not on it: {data.distrusted} that failed a check." if names else ""
     if models > MOST_LINES:
         note += f" Drawn: {MOST_LINES} of {models} models, and the front of all."
     return note
