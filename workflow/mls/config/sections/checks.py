@@ -167,6 +167,11 @@ class Slo(Section):
     """
 
     ttft_ms: Limits | None = Field(None, description="Of the time to first token.")
+    ttfa_ms: Limits | None = Field(
+        None,
+        description="Of the time to first answer token, which is neither reasoning nor a blank after it. "
+        "A request whose reply has none is not good.",
+    )
     tpot_ms: Limits | None = Field(None, description="Of the time per output token.")
     latency_ms: Limits | None = Field(None, description="Of the latency.")
     latency_from_scheduled_ms: Limits | None = Field(
