@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from tests.unit.synthetic import Load, config, embeddings, facts, rows, to_table, write_repeat
+from tests.unit.verdicts import verdicts
 
 from mls.analysis.repeat.goodput import good_requests
 from mls.analysis.repeat.summary import summarize
 from mls.analysis.tables import aggregate
 from mls.commands.outcome import first_tokens
 from mls.config.cells import cells
-from mls.config.sections.checks import Slo
+from mls.config.sections.checks import Checks, Slo
 from mls.core.record import KIND_COLUMNS
-from mls.core.run_result import Summary
+from mls.core.run_result import Summary, Verdict
 
 THINKING = Load(places=4, requests=40, tokens=16, thinking=8)
 SILENT = {"first_answer_ns": None}
@@ -98,3 +100,57 @@ def test_both_tables_have_it_beside_ttft(tmp_path: Path) -> None:
         assert float(figures["ttft_ms.p95"]) == 50.0
         assert float(figures["ttfa_ms.p95"]) == float(figures["ttfa_ms.mean"]) == 130.0
         assert float(figures["unanswered"]) == 1 / 40
+
+
+def judged(silent: int, requests: int = 40, **columns: Any) -> Verdict:
+    records = rows(replace(THINKING, requests=requests))
+    records = [row | SILENT | columns for row in records[:silent]] + records[silent:]
+    return verdicts(to_table(records))["answered"]
+
+
+def test_only_replies_with_reasoning_are_judged() -> None:
+    for records in (
+        rows(Load()),
+        embeddings(),
+        [row | dict.fromkeys(KIND_COLUMNS) for row in rows(THINKING)],
+        [row | SILENT | {"reasoning_chunks": 0} for row in rows(Load())],
+        [row | {"error": "timeout"} for row in rows(THINKING)],
+    ):
+        assert "answered" not in verdicts(to_table(records))
+
+
+@pytest.mark.parametrize(
+    ("silent", "requests", "status"),
+    [
+        (0, 40, "pass"),
+        (1, 100, "pass"),
+        (2, 100, "warn"),
+        (1, 40, "warn"),
+        (10, 100, "warn"),
+        (11, 100, "fail"),
+        (40, 40, "fail"),
+    ],
+)
+def test_replies_that_only_think_are_counted(silent: int, requests: int, status: str) -> None:
+    verdict = judged(silent, requests)
+    assert (verdict.status, verdict.measured) == (status, silent / requests)
+
+
+def test_the_message_says_how_many_and_what_to_do() -> None:
+    assert judged(0).message == "Every reply that thinks has an answer: 40 of 40 think."
+    assert judged(2).message == (
+        "2 of 40 replies think and give no answer (5.0%; by chance 0.9% to 14.9%), so TTFA is of the "
+        "others alone. Thinking took all of their tokens: raise run.max_tokens (or "
+        "workload.output_tokens)."
+    )
+    assert "raise" not in judged(2, finish_reason="stop").message
+    records = rows(THINKING)
+    for job, reason in enumerate(("length", "stop")):
+        records[job] |= SILENT | {"finish_reason": reason}
+    assert "in 1 of them: raise" in verdicts(to_table(records))["answered"].message
+
+
+def test_the_threshold_is_the_configs() -> None:
+    strict = Checks(unanswered_replies=0.0)
+    assert verdicts(thinking(1), checks=strict)["answered"].status == "fail"
+    assert verdicts(thinking(4), checks=Checks(unanswered_replies=0.1))["answered"].status == "pass"

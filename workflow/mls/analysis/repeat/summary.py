@@ -13,13 +13,13 @@ from mls.analysis.repeat.columns import (
     Bools,
     Floats,
     Ints,
-    answered,
     floats,
     ints,
     lists,
     succeeded,
-    thought,
     total,
+    with_answer,
+    with_reasoning,
 )
 from mls.analysis.repeat.hardware.cards import PostFacts, summarize_cards
 from mls.analysis.repeat.hardware.energy import summarize_cpu
@@ -137,8 +137,8 @@ def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
 
 def _unanswered(table: pa.Table, ok: Bools) -> float | None:
     """Share of the successful replies that thought and have no answer; None where none thought."""
-    thoughts = thought(table) & ok
-    return float((thoughts & ~answered(table)).sum() / ok.sum()) if thoughts.any() else None
+    thoughts = with_reasoning(table) & ok
+    return float((thoughts & ~with_answer(table)).sum() / ok.sum()) if thoughts.any() else None
 
 
 def _rate_over(tokens: int | None, wall_ns: int) -> float | None:

@@ -53,6 +53,10 @@ class Checks(Section):
         0.5,
         description="Share of replies that may end by themselves after one token.",
     )
+    unanswered_replies: Share = Field(
+        0.01,
+        description="Share of replies that may think and end without an answer; the check fails at ten times that.",
+    )
     unlike_replies: Share = Field(
         0.25,
         description="Share of the canaries' replies under load that may differ from the reply to the same "
