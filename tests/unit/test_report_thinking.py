@@ -10,6 +10,8 @@ from tests.unit.synthetic import Load, config, rows, to_table, write_repeat
 
 from mls.config.cells import cells
 
+pytestmark = pytest.mark.slow
+
 ANSWER = "The first token of the answer, after the thought, comes within "
 CARD = "p95 TTFA there"
 
