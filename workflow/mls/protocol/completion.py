@@ -182,10 +182,11 @@ def read_reply(
     if think_tags == "none":
         reply.first_answer = first_answer(reply.text, reply.reasoning)
     else:
+        opened = think_tags == "closing"
         reply.reasoning, reply.first_answer = mark_thoughts(
-            reply.text, reply.reasoning, reply.call_chunks, think_tags
+            reply.text, reply.reasoning, reply.call_chunks, opened
         )
-        reply.answer = [without_thoughts("".join(reply.answer), think_tags)]
+        reply.answer = [without_thoughts("".join(reply.answer), opened)]
     if reply.first_chunk_tokens is None and not reply.reasoning and reply.reasoning_tokens:
         reply.first_chunk_tokens = reply.reasoning_tokens + 1  # They came before it, hidden
     has_answer = reply.chunk_reads or reply.finish_reason is not None or reply.embedding is not None

@@ -7,16 +7,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence, Set
 from itertools import accumulate, islice
 
-from mls.config.sections.replies import ThinkTags
-
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _FIRST = re.compile(r".*?(?:</think>|\Z)", re.DOTALL)
 _SAYS = re.compile(r"\S")
 
 
-def without_thoughts(text: str, tags: ThinkTags) -> str:
-    """The text without its thoughts and their tags."""
-    return "".join(text[begin:end] for begin, end in _between(_spans(text, tags), len(text)))
+def without_thoughts(text: str, opened: bool) -> str:
+    """The text without its thoughts and their tags. opened: whether it begins in a thought."""
+    return "".join(text[begin:end] for begin, end in _between(_spans(text, opened), len(text)))
 
 
 def first_answer(texts: Sequence[str], reasoning: dict[int, int]) -> int | None:
@@ -33,11 +31,12 @@ def first_answer(texts: Sequence[str], reasoning: dict[int, int]) -> int | None:
 
 
 def mark_thoughts(
-    texts: Sequence[str], reasoning: dict[int, int], calls: Set[int], tags: ThinkTags
+    texts: Sequence[str], reasoning: dict[int, int], calls: Set[int], opened: bool
 ) -> tuple[dict[int, int], int | None]:
     """`reasoning` with the thoughts in the text and their tags, and the first chunk of the answer.
 
     texts, reasoning: see `first_answer`. calls: chunks of tool calls, whose text has no tags.
+    opened: see `without_thoughts`.
     """
     if reasoning or calls:
         contents = [i for i in range(len(texts)) if i not in calls]
@@ -45,7 +44,7 @@ def mark_thoughts(
     else:
         contents, rests = [*range(len(texts))], [*texts]
     whole = "".join(rests)
-    spans = _spans(whole, tags)
+    spans = _spans(whole, opened)
     if not spans:
         return reasoning, first_answer(texts, reasoning)
     lengths = [*map(len, rests)]
@@ -71,10 +70,8 @@ def _between(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]
     return [*zip(edges[::2], edges[1::2], strict=True)]
 
 
-def _spans(text: str, tags: ThinkTags) -> list[tuple[int, int]]:
+def _spans(text: str, opened: bool) -> list[tuple[int, int]]:
     """Begin and end of each thought, tags included. One without an end reaches to the text's."""
-    if tags == "none":
-        return []
-    first = _FIRST.match(text) if tags == "closing" and text else None
+    first = _FIRST.match(text) if opened and text else None
     place = first.end() if first else 0
     return [(0, place)] * bool(first) + [one.span() for one in _THOUGHT.finditer(text, place)]
