@@ -26,6 +26,7 @@ from mls.analysis.repeats import Repeat, read_cell
 from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.parse import load_config
+from mls.config.sections.replies import ThinkTags
 from mls.config.sections.run import Run
 from mls.load.soundness.figures import figures_of
 from mls.load.soundness.form import Forms
@@ -61,9 +62,18 @@ def tokens_of(kind: str, seed: int, length: int) -> list[str]:
     return _TOKEN.findall(text)[:length]
 
 
-def body_of(tokens: list[str]) -> list[Piece]:
-    """A streamed reply, one token a chunk and one chunk a read."""
-    chunks = [{"choices": [{"index": 0, "delta": {"content": token}}]} for token in tokens]
+def body_of(tokens: list[str], kinds: str = "content") -> list[Piece]:
+    """A streamed reply, one token a chunk and one chunk a read.
+
+    kinds: `content`, `reasoning` (three of four chunks, first) or `tags` (the same, in the text).
+    """
+    thoughts = 0 if kinds == "content" else len(tokens) * 3 // 4
+    if kinds == "tags":
+        tokens = ["<think>", *tokens[:thoughts], "</think>", *tokens[thoughts:]]
+    keys = ["reasoning_content"] * thoughts if kinds == "reasoning" else []
+    keys += ["content"] * (len(tokens) - len(keys))
+    deltas = [{key: token} for key, token in zip(keys, tokens, strict=True)]
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "length"}]})
     events = [b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks]
     return list(zip([*events, b"data: [DONE]\n\n"], range(len(events) + 1), strict=True))
@@ -79,16 +89,17 @@ def microseconds_a_token(work: Callable[[], object], tokens: int) -> float:
     return statistics.median(times[1:]) / 1e3 / tokens
 
 
-def cost(kind: str, length: int) -> tuple[float, float]:
-    """(parsing, figures) of replies of this length, in µs a token."""
+def cost(kind: str, length: int, kinds: str = "content") -> tuple[float, float]:
+    """(parsing, figures) of replies of this length, in µs a token. kinds: see `body_of`."""
     token_lists = [tokens_of(kind, seed, length) for seed in range(REPLIES)]
-    bodies = [body_of(tokens) for tokens in token_lists]
+    bodies = [body_of(tokens, kinds) for tokens in token_lists]
+    tags: ThinkTags = "both" if kinds == "tags" else "none"
     openings = [prompt(seed, 1, 48)[:64] for seed in range(REPLIES)]
     total = sum(map(len, token_lists))
     forms = Forms(asked_of(Run()))
 
     def parse() -> list[Reply]:
-        return [read_reply(200, True, body) for body in bodies]
+        return [read_reply(200, True, body, think_tags=tags) for body in bodies]
 
     def figures(replies: list[Reply]) -> None:
         for reply, opening in zip(replies, openings, strict=True):
@@ -100,10 +111,12 @@ def cost(kind: str, length: int) -> tuple[float, float]:
 
 def print_costs() -> None:
     print("replies of          tokens  parsing, µs a token  figures, µs a token")
-    for kind in ("random words", "prose", "a loop"):
+    sorts = [(kind, kind, "content") for kind in ("random words", "prose", "a loop")]
+    sorts += [(f"prose, {kinds}", "prose", kinds) for kinds in ("reasoning", "tags")]
+    for name, kind, kinds in sorts:
         for length in LENGTHS:
-            parsing, figures = cost(kind, length)
-            print(f"{kind:18} {length:7} {parsing:20.2f} {figures:20.3f}")
+            parsing, figures = cost(kind, length, kinds)
+            print(f"{name:18} {length:7} {parsing:20.2f} {figures:20.3f}")
 
 
 # --- what it sees ---

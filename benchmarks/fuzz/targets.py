@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import httptools
 
+from mls.config.sections.replies import ThinkTags
 from mls.config.sections.run import Run
 from mls.load.records import records
 from mls.load.transport.connection import Connection
@@ -77,6 +78,11 @@ def probe(data: bytes) -> None:
             assert figure is None or type(figure) is int
         assert result.finish_reason is None or isinstance(result.finish_reason, str)
         json.dumps([storable(result.usage), storable(result.timings)], allow_nan=False).encode()
+    tags: tuple[ThinkTags, ...] = ("none", "both", "closing")
+    for each in tags:
+        result = read_reply(200, True, [(data, 0)], think_tags=each)
+        assert all(0 < count <= len(result.text[i]) for i, count in result.reasoning.items())
+        assert result.first_answer is None or result.first_answer < len(result.text)
     metrics = read_metrics(data.decode("latin-1"))
     assert all(math.isfinite(value) for value in metrics.values())
 

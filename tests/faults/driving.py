@@ -12,6 +12,7 @@ from tests.servers.misbehaving import TOKENS
 from mls.config.cells import Settings
 from mls.config.config import ModelSource
 from mls.config.sections.load import Load
+from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Policy, Server
 from mls.config.sections.workload import Workload
@@ -34,6 +35,7 @@ def spec(
     workload: Workload | None = None,
     materials: Materials | None = None,
     policy: Policy = "round_robin",
+    replies: Replies | None = None,
 ) -> RunSpec:
     """A run of this config against these targets."""
     cell = {"model": "model", "inflight": run.inflight, "ranks": run.ranks}
@@ -42,6 +44,7 @@ def spec(
     settings = Settings(
         *(cell, 1, seed, ModelSource(), "model", server),
         *(run, load or Load(), workload or Workload()),
+        replies=replies or Replies(),
     )
     return RunSpec(settings, tuple(targets), "model", seed, "t", materials or Materials())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -57,3 +58,14 @@ def page(sweep: Config, results: Path) -> str:
     output = results / "report.html"
     render(sweep, results, output)
     return output.read_text()
+
+
+def captions(html: str) -> dict[str, str]:
+    """Title of a drawing → its note."""
+    return dict(re.findall(r"<figcaption><b>(.*?)</b>(.*?)</figcaption>", html))
+
+
+def headings(html: str) -> list[str]:
+    """Headings of the figures in the table of cells."""
+    body = html[html.index('id="cells"') : html.index('id="checks"')]
+    return re.findall(r'<th scope="col">([^<]*)', body)

@@ -72,6 +72,8 @@ class Load:
     noise: float = 0.0
     late_ms: float = 0.0
     """Time from the moment at which a place becomes free to its next start."""
+    thinking: int = 0
+    """Tokens of reasoning, before the answer."""
     stream: bool = True
     seed: int = 1
     failed: dict[int, str] = field(default_factory=dict)
@@ -105,6 +107,9 @@ def rows(load: Load) -> list[dict[str, Any]]:
                 "connected_ns": start + 200 * NS_PER_US if job < load.places else None,
                 "first_chunk_ns": int(chunks[0]),
                 "last_chunk_ns": end,
+                "first_answer_ns": int(chunks[min(load.thinking, len(chunks) - 1)]),
+                "reasoning_chunks": min(load.thinking, len(chunks)),
+                "tool_call_chunks": 0,
                 "end_ns": end,
                 "chunk_ns": chunks.tolist(),
                 "chunk_lag_ns": [LAG_NS] * len(chunks),
@@ -139,6 +144,7 @@ def _failure(kind: str) -> dict[str, Any]:
             "output_sha256",
             "first_chunk_ns",
             "last_chunk_ns",
+            "first_answer_ns",
             "prompt_tokens",
             "completion_tokens",
             "cached_tokens",
@@ -157,6 +163,7 @@ def embeddings() -> list[dict[str, Any]]:
         "output_sha256",
         "first_chunk_ns",
         "last_chunk_ns",
+        "first_answer_ns",
         "completion_tokens",
         "cached_tokens",
         "finish_reason",

@@ -3,6 +3,7 @@
 import hashlib
 
 import orjson
+import pytest
 from tests.unit.exchanges import BUILDER, LAG_NS, START_NS, STEP_NS, exchange
 
 from mls.core.record import REQUESTS
@@ -86,3 +87,42 @@ def test_long_replies_make_several_tables_and_lose_no_request():
     tables = list(records(long, BUILDER, rank=0, keep_output=False))
     assert [table["job"].to_pylist() for table in tables] == [[0, 1], [2, 3], [4]]
     assert {chunks for table in tables for chunks in table["chunks"].to_pylist()} == {30_000}
+
+
+def thinking(*deltas, **usage):
+    chunks = [{"choices": [{"delta": delta}]} for delta in deltas]
+    chunks.append({"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": usage})
+    return exchange(*(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks))
+
+
+def test_the_first_answer_has_its_own_moment():
+    record = row(thinking({"reasoning": "Hm"}, {"reasoning": "."}, {"content": "Yes"}))
+    assert record["first_chunk_ns"] == START_NS + STEP_NS
+    assert record["first_answer_ns"] == START_NS + 3 * STEP_NS
+    assert (record["reasoning_chunks"], record["tool_call_chunks"], record["chunks"]) == (2, 0, 3)
+    record = row(good())
+    assert record["first_answer_ns"] == record["first_chunk_ns"]
+    assert (record["reasoning_chunks"], record["reasoning_tokens_estimate"]) == (0, 0)
+    record = row(thinking({"reasoning": "Hm"}))
+    assert (record["first_answer_ns"], record["reasoning_chunks"]) == (None, 1)
+
+
+def test_thoughts_in_the_text_are_those_of_the_config():
+    reply = thinking({"content": "<think>Hm"}, {"content": "</think>"}, {"content": "Yes"})
+    assert row(reply)["first_answer_ns"] == START_NS + STEP_NS
+    record = row(reply, think_tags="both")
+    assert record["first_answer_ns"] == START_NS + 3 * STEP_NS
+    assert record["reasoning_chunks"] == 2
+
+
+def test_tokens_of_reasoning_are_counted_or_an_estimate():
+    deltas = [{"reasoning": "Hm, "}, {"reasoning": "so", "content": "Yes, "}, {"content": "yes"}]
+
+    def tokens(**usage):
+        record = row(thinking(*deltas, **usage))
+        return record["reasoning_tokens"], record["reasoning_tokens_estimate"]
+
+    assert tokens(completion_tokens=21) == (None, pytest.approx(7 + 7 * 2 / 7))
+    details = {"reasoning_tokens": 8}
+    assert tokens(completion_tokens=21, completion_tokens_details=details) == (8, None)
+    assert tokens() == (None, None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
-from tests.unit.pages import page
+from tests.unit.pages import captions, headings, page
 from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 
 from mls.config.cells import cells
@@ -23,16 +22,6 @@ def results(tmp_path: Path, tokens_by_inflight: dict[int, int], **columns: int) 
         for repeat in (1, 2):
             write_repeat(sweep, tmp_path, cell, repeat, to_table(records))
     return page(sweep, tmp_path)
-
-
-def captions(html: str) -> dict[str, str]:
-    """Title of a drawing → its note."""
-    return dict(re.findall(r"<figcaption><b>(.*?)</b>(.*?)</figcaption>", html))
-
-
-def headings(html: str) -> list[str]:
-    body = html[html.index('id="cells"') : html.index('id="checks"')]
-    return re.findall(r'<th scope="col">([^<]*)', body)
 
 
 def test_itl_is_said_to_be_of_chunks_and_tpot_comes_first(tmp_path: Path) -> None:

@@ -56,10 +56,12 @@ MEANS = (
     "overall.completion_tokens_per_s",
     "latency_ms.mean",
     "ttft_ms.mean",
+    "ttfa_ms.mean",
     "tpot_ms.mean",
     "itl_ms.mean",
     "queue_ms.mean",
     "tokens_per_chunk",
+    "unanswered",
     "server.ttft_ms",
     "server.tpot_ms",
     "server.itl_ms",
@@ -99,7 +101,7 @@ GOODPUT = (
 )
 """Figures of `goodput`, averaged over repeats. There are none without objectives."""
 
-POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "tpot_ms", "itl_ms")
+POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "ttfa_ms", "tpot_ms", "itl_ms")
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 90, 95, 99)

@@ -178,6 +178,8 @@ class Outcome:
         if self._output:
             self._write(harvest, telemetry, summary, verdicts, problem)
         print(seed_block(summary, self._is_llama_cpp()), flush=True)
+        if line := first_tokens(summary):
+            print(line, flush=True)
         for verdict in verdicts:
             if verdict.status in ("warn", "fail"):
                 print(f"{verdict.status}: {verdict.check}: {verdict.message}", flush=True)
@@ -300,6 +302,18 @@ def seed_block(summary: Summary, llama_cpp: bool) -> str:
         f"tokens/sec={_or_dash(summary.overall.completion_tokens_per_s, '.2f')} "
         f"ok={summary.requests.ok} err={summary.requests.error}"
     )
+
+
+def first_tokens(summary: Summary) -> str:
+    """A line on the first token and the first answer; empty where that is the first token."""
+    first, answer = summary.ttft_ms, summary.ttfa_ms
+    if not summary.unanswered and answer.mean in (None, first.mean):
+        return ""
+    line = (
+        f"first token (ms): mean={_ms(first.mean)} p95={_ms(first.p95)} (n={first.n}); "
+        f"first answer (ms): mean={_ms(answer.mean)} p95={_ms(answer.p95)} (n={answer.n})"
+    )
+    return f"{line}; without an answer: {summary.unanswered:.1%}" if summary.unanswered else line
 
 
 def _write_table(path: Path, table: pa.Table) -> str:

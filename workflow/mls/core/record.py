@@ -21,6 +21,8 @@ REQUESTS = pa.schema(
         ("connected_ns", pa.int64()),  # Null on a connection that was open already
         ("first_chunk_ns", pa.int64()),  # Arrival of the first content-bearing chunk
         ("last_chunk_ns", pa.int64()),  # Arrival of the last content-bearing chunk
+        # Arrival of the first chunk that isn't reasoning alone (nor blanks after it); null without
+        ("first_answer_ns", pa.int64()),
         # Arrival of `[DONE]`, else of the last byte of the response; the moment of a failure
         ("end_ns", pa.int64()),
         # From `[DONE]` to the last byte, or until the client hung up; null without `[DONE]`
@@ -32,6 +34,12 @@ REQUESTS = pa.schema(
         # chunk_ns has that of the read's newest byte.
         ("chunk_merged", pa.list_(pa.bool_())),
         ("chunks", pa.int32()),
+        ("reasoning_chunks", pa.int32()),  # Chunks with text of reasoning
+        ("tool_call_chunks", pa.int32()),  # Chunks with names or arguments of tool calls
+        # Tokens of reasoning by the server's `completion_tokens_details`; null where it doesn't say
+        ("reasoning_tokens", pa.int32()),
+        # The same by the share of reasoning in each chunk; null where the server says, or counts none
+        ("reasoning_tokens_estimate", pa.float64()),
         ("prompt_tokens", pa.int32()),  # By the server's `usage`; null without one
         ("completion_tokens", pa.int32()),
         ("cached_tokens", pa.int32()),
@@ -104,7 +112,22 @@ TEXT_COLUMNS = (
 CANARY_COLUMNS = ("canary", "canary_difference", "canary_tokens", "canary_character")
 """Columns on the replies to canaries."""
 
-LATER_COLUMNS = ("first_chunk_tokens", "after_done_ns", *TEXT_COLUMNS, *CANARY_COLUMNS)
+KIND_COLUMNS = (
+    "first_answer_ns",
+    "reasoning_chunks",
+    "tool_call_chunks",
+    "reasoning_tokens",
+    "reasoning_tokens_estimate",
+)
+"""Columns of the kinds of a reply's chunks: reasoning, content, tool calls."""
+
+LATER_COLUMNS = (
+    "first_chunk_tokens",
+    "after_done_ns",
+    *TEXT_COLUMNS,
+    *CANARY_COLUMNS,
+    *KIND_COLUMNS,
+)
 """Columns that earlier versions didn't write; null in their records."""
 
 FINISHED_BY_LENGTH = "length"

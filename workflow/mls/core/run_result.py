@@ -172,6 +172,11 @@ class Summary(Part):
     latency_ms: Distribution
     latency_from_scheduled_ms: Distribution
     ttft_ms: Distribution
+    ttfa_ms: Distribution = Field(
+        Distribution(n=0),
+        description="To the first answer: content or a tool call. `n` is 0 where it is unknown, as in "
+        "results of versions that did not tell it.",
+    )
     tpot_ms: Distribution
     itl_ms: Distribution
     lateness_ms: Distribution
@@ -179,6 +184,11 @@ class Summary(Part):
     connect_ms: Distribution
     tokens_per_chunk: float | None = Field(
         None, description="Completion tokens a content chunk; null when unknown."
+    )
+    unanswered: float | None = Field(
+        None,
+        description="Share of the successful requests whose replies have reasoning and no answer; null "
+        "where no reply has reasoning.",
     )
     inflight: Inflight
     server: ServerSide

@@ -206,6 +206,7 @@ def _close(
         post_results=post_results,
         stages=plan.schedule.stage if plan.schedule and load.stages else None,
         canaries=plan.spec.canaries,
+        think_tags=plan.spec.settings.replies.think_tags,
     )
     facts = {
         "rank": comm.rank,

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mls.config.sections.replies import ThinkTags
 from mls.core.record import CANARY_COLUMNS, REQUESTS
 from mls.gpu.device import PostResult
 from mls.load.canaries.known import Canaries
@@ -42,13 +43,15 @@ def records(
     post_results: Mapping[int, PostResult] | None = None,
     stages: NDArray[np.int64] | None = None,
     canaries: Canaries | None = None,
+    think_tags: ThinkTags = "none",
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
     rank 0's. post_results: job → result of the reply's post-processing. stages: the number of each
-    job's stage, None when the load has no stages. canaries: of the load. A table ends with the request that brings it to
-    50,000 chunks: while it is made, each chunk takes a hundred bytes.
+    job's stage, None when the load has no stages. canaries: of the load. think_tags: of
+    thoughts in replies' texts. A table ends with the request that brings it to 50,000 chunks: while
+    it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
     forms = Forms(builder.asked)
@@ -62,7 +65,7 @@ def records(
         if exchange.location and exchange.status in _REDIRECTS and exchange.error is None:
             exchange.error = f"http_{exchange.status}"
             exchange.error_text = redirection(builder.url(exchange.server), exchange.location)
-        reply = parse(exchange, builder.secret)
+        reply = parse(exchange, builder.secret, think_tags)
         row = _row(exchange, reply, rank, keep_output, to_rank0)
         row |= figures_of(reply, builder.opening(exchange.job), forms)
         row |= canaries.columns(exchange.job, reply) if canaries else _NO_CANARY
@@ -111,10 +114,15 @@ def _row(
         "last_chunk_ns": chunk_ns[-1] if chunk_ns else None,
         "end_ns": shifted(end_ns),
         "after_done_ns": after_done_ns,
+        "first_answer_ns": None if reply.first_answer is None else chunk_ns[reply.first_answer],
         "chunk_ns": chunk_ns,
         "chunk_lag_ns": [reads_ns[i] - arrivals_ns[i] for i in reads],
         "chunk_merged": reply.chunk_merged,
         "chunks": len(reads),
+        "reasoning_chunks": len(reply.reasoning),
+        "tool_call_chunks": len(reply.call_chunks),
+        "reasoning_tokens": reply.reasoning_tokens,
+        "reasoning_tokens_estimate": _reasoning_tokens_estimate(reply),
         "prompt_tokens": reply.prompt_tokens,
         "completion_tokens": reply.completion_tokens,
         "cached_tokens": reply.cached_tokens,
@@ -141,3 +149,15 @@ def _end(exchange: Exchange, reply: Reply) -> tuple[int, int | None]:
         return exchange.end_ns, None
     done_ns = exchange.arrived_ns[reply.done_read]
     return done_ns, (exchange.held_ns or exchange.end_ns) - done_ns
+
+
+def _reasoning_tokens_estimate(reply: Reply) -> float | None:
+    """Tokens of reasoning where the server counts the reply's tokens only; else None.
+
+    These are spread evenly over its chunks, and in a chunk over its characters.
+    """
+    tokens = reply.completion_tokens
+    if reply.reasoning_tokens is not None or tokens is None or not reply.text:
+        return None
+    chunks = sum(length / len(reply.text[i]) for i, length in reply.reasoning.items())
+    return tokens * chunks / len(reply.text)

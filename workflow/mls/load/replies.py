@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from mls.config.sections.replies import ThinkTags
 from mls.load.transport.exchange import Exchange
 from mls.protocol.completion import Reply, read_reply
 
 
-def parse(exchange: Exchange, secret: tuple[str, ...] = ()) -> Reply:
+def parse(
+    exchange: Exchange, secret: tuple[str, ...] = (), think_tags: ThinkTags = "none"
+) -> Reply:
     """Parse an exchange's raw body. Never raises: what can't be parsed is the reply's error.
 
-    secret: keys, which nothing that is kept may hold (see `Reply.hide`).
+    secret: keys, which nothing that is kept may hold (see `Reply.hide`). think_tags: of thoughts in
+    the text.
     """
     error = exchange.error
     return read_reply(
@@ -19,4 +23,5 @@ def parse(exchange: Exchange, secret: tuple[str, ...] = ()) -> Reply:
         last_read=len(exchange.read_ns) - 1,
         failure=None if error is None else (error, exchange.error_text or ""),
         secret=secret,
+        think_tags=think_tags,
     )

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mls.config.sections.replies import ThinkTags
 from mls.protocol.sse import BYTE_ORDER_MARK, DONE, Event, Piece, events
+from mls.protocol.thoughts import first_answer, mark_thoughts, without_thoughts
 from mls.protocol.token_ids import Token, tokens_of
 from mls.protocol.tool_calls import ToolCall, take_calls
 from mls.protocol.values import (
@@ -33,6 +35,7 @@ _READ_OF_ERROR = 64 * 1024
 _WITHOUT_CONTENT = frozenset({204, 205})
 """Statuses of success whose replies have no body."""
 _THOUGHTS = ("thinking", "reasoning")
+_OF_THOUGHTS = frozenset({"reasoning", "reasoning_content", "content", "role"})
 _SIDES = ("prompt", "completion")
 _LONGEST_FIELD = len(b"event:")
 CUT = "closed_early"
@@ -84,8 +87,12 @@ class Reply:
     """Whether the reply was a stream of events or of JSON lines, whatever its content type."""
     mislabelled: str | None = None
     """The content type, where it contradicts the body; set by the probe alone."""
-    has_reasoning: bool = False
-    """Whether some of its text is reasoning."""
+    reasoning: dict[int, int] = field(default_factory=dict)
+    """Index of a chunk with reasoning → how many of its characters are that."""
+    call_chunks: set[int] = field(default_factory=set)
+    """Indices of the chunks with names or arguments of tool calls."""
+    first_answer: int | None = None
+    """Index of the first chunk with content or a tool call, blanks after reasoning left out."""
     heartbeats: int = 0
     """Number of events without JSON."""
     error: str | None = None
@@ -117,6 +124,20 @@ class Reply:
         return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
     @property
+    def has_reasoning(self) -> bool:
+        """Whether some of its text is reasoning."""
+        return bool(self.reasoning)
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Tokens of reasoning by the server's count. Beside text of reasoning, 0 is none."""
+        details = self.usage.get("completion_tokens_details")
+        if not isinstance(details, dict):
+            return None
+        tokens = count(details.get("reasoning_tokens"))
+        return None if self.reasoning and not tokens else tokens
+
+    @property
     def output_sha256(self) -> str | None:
         return hashlib.sha256(self.content.encode()).hexdigest() if self.text else None
 
@@ -129,12 +150,14 @@ def read_reply(
     last_read: int = 0,
     failure: tuple[str, str] | None = None,
     secret: tuple[str, ...] = (),
+    think_tags: ThinkTags = "none",
 ) -> Reply:
     """Read a reply's body. Never raises: a body that can't be parsed is the reply's error.
 
     pieces: the body. event_stream: whether its content type is an event stream's, which decides
     only where the bytes don't. last_read: index of the read that brought its end. failure: (kind,
-    text) of the error that ended it. secret: keys to hide in errors (see `Reply.hide`).
+    text) of the error that ended it. secret: keys to hide in errors (see `Reply.hide`). think_tags:
+    of thoughts that the model writes into its text.
     """
     reply = Reply(secret=secret)
     if status and not _is_success(status):
@@ -156,8 +179,16 @@ def read_reply(
     else:
         body = b"".join(piece for piece, _ in pieces)
         reply.fail("bad_reply", f"not JSON: {body[:_READ_OF_ERROR].decode('utf-8', 'replace')}")
-    if reply.first_chunk_tokens is None and (reasoning_tokens := _hidden_reasoning_tokens(reply)):
-        reply.first_chunk_tokens = reasoning_tokens + 1
+    if think_tags == "none":
+        reply.first_answer = first_answer(reply.text, reply.reasoning)
+    else:
+        opened = think_tags == "closing"
+        reply.reasoning, reply.first_answer = mark_thoughts(
+            reply.text, reply.reasoning, reply.call_chunks, opened
+        )
+        reply.answer = [without_thoughts("".join(reply.answer), opened)]
+    if reply.first_chunk_tokens is None and not reply.reasoning and reply.reasoning_tokens:
+        reply.first_chunk_tokens = reply.reasoning_tokens + 1  # They came before it, hidden
     has_answer = reply.chunk_reads or reply.finish_reason is not None or reply.embedding is not None
     if not has_answer:
         reply.fail("bad_reply", "the reply has no content and no finish_reason")
@@ -286,21 +317,33 @@ def _choice_texts(reply: Reply, choice: dict[str, Any]) -> list[str]:
         text = choice["text"] if isinstance(choice.get("text"), str) else ""
         reply.answer.append(text)
         return [text]
-    if len(holder) == 1 and isinstance(text := holder.get("content"), str):  # Most chunks
-        reply.answer.append(text)
-        return [text]
+    content = holder.get("content")
+    if len(holder) == 1 and isinstance(content, str):  # Most chunks
+        reply.answer.append(content)
+        return [content]
     # A server that has both names sends the same text under each
     reasoning = text_of(holder.get("reasoning_content")) or text_of(holder.get("reasoning"))
-    content = holder.get("content")
+    if reasoning and not content and holder.keys() <= _OF_THOUGHTS:
+        _mark(reply, reasoning)
+        return [reasoning]
     if isinstance(content, list):
         thoughts = [part for part in dicts(content) if part.get("type") in _THOUGHTS]
         reasoning += text_of(thoughts)
         content = [part for part in content if part not in thoughts]
-    reply.has_reasoning = reply.has_reasoning or bool(reasoning)
+    if reasoning:
+        _mark(reply, reasoning)
     answer = text_of(content)
     reply.answer.append(answer)
     calls = take_calls(reply.calls, holder.get("tool_calls"))
+    if any(calls):
+        reply.call_chunks.add(len(reply.text))
     return [reasoning, answer, *calls, text_of(holder.get("refusal"))]
+
+
+def _mark(reply: Reply, reasoning: str) -> None:
+    """Note that the chunk that is being read has this reasoning."""
+    chunk = len(reply.text)
+    reply.reasoning[chunk] = reply.reasoning.get(chunk, 0) + len(reasoning)
 
 
 def _take_native_end(reply: Reply, chunk: dict[str, Any]) -> None:
@@ -350,11 +393,3 @@ def _so_far(chunk: dict[str, Any]) -> int | None:
         if isinstance(figures, dict) and (tokens := positive(figures.get(key))):
             return tokens
     return None
-
-
-def _hidden_reasoning_tokens(reply: Reply) -> int | None:
-    """Tokens of reasoning that the server counts without sending their text."""
-    details = reply.usage.get("completion_tokens_details")
-    if reply.has_reasoning or not isinstance(details, dict):
-        return None
-    return positive(details.get("reasoning_tokens"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from mls.analysis.checks.answered import answered
 from mls.analysis.checks.client import arrival_clock, client_kept_up, errors
 from mls.analysis.checks.machine.card import card_at_full_clocks
 from mls.analysis.checks.machine.clocks import clocks_agree
@@ -46,6 +47,7 @@ CHECKS = (
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),
     Check(("replies_sound",), replies_sound),
+    Check(("answered",), answered),
     Check(("replies_alike",), replies_alike),
     Check(("books_agree",), books_agree),
     Check(("server_time_fits",), server_time_fits),

@@ -65,6 +65,17 @@ def lists(table: pa.Table, name: str) -> Lists:
     return Lists(pc.list_flatten(column).to_numpy(), offsets)
 
 
+def with_reasoning(table: pa.Table) -> Bools:
+    """Requests whose replies have reasoning, hidden or not."""
+    chunks, tokens = ints(table, "reasoning_chunks").values, ints(table, "reasoning_tokens").values
+    return (chunks > 0) | (tokens > 0)
+
+
+def with_answer(table: pa.Table) -> Bools:
+    """Requests whose replies have content or a tool call."""
+    return ints(table, "first_answer_ns").valid
+
+
 def succeeded(table: pa.Table) -> Bools:
     """Requests without an error."""
     return pc.is_null(table.column("error")).to_numpy()

@@ -58,7 +58,8 @@ def of_requests(table: pa.Table) -> dict[str, Floats]:
     return {
         "latency_ms": latency,
         "latency_from_scheduled_ms": _gap(scheduled, end),
-        "ttft_ms": _ttft(table, start),
+        "ttft_ms": _until(table, start, "first_chunk_ns"),
+        "ttfa_ms": _until(table, start, "first_answer_ns"),
         "tpot_ms": _tpot(table),
         "lateness_ms": _gap(scheduled, start),
         "queue_ms": latency - server_ms,
@@ -89,9 +90,9 @@ def _pieces(table: pa.Table) -> Bools:
     return (lists(table, "chunk_ns").lengths == 1) & (tokens > 1)
 
 
-def _ttft(table: pa.Table, start: Ints64) -> Floats:
-    """TTFT in ms. It is unknown for all replies where most were not streamed."""
-    gap = _gap(start, ints(table, "first_chunk_ns"))
+def _until(table: pa.Table, start: Ints64, chunk: str) -> Floats:
+    """TTFT or TTFA in ms. It is unknown for all replies where most were not streamed."""
+    gap = _gap(start, ints(table, chunk))
     return np.full(len(gap), np.nan) if in_one_piece(table).any() else gap
 
 

@@ -9,7 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mls.analysis.repeat.columns import Bools, Floats, Ints, floats, ints, lists, succeeded, total
+from mls.analysis.repeat.columns import (
+    Bools,
+    Floats,
+    Ints,
+    floats,
+    ints,
+    lists,
+    succeeded,
+    total,
+    with_answer,
+    with_reasoning,
+)
 from mls.analysis.repeat.hardware.cards import PostFacts, summarize_cards
 from mls.analysis.repeat.hardware.energy import summarize_cpu
 from mls.analysis.repeat.hardware.series import Series, series
@@ -83,6 +94,7 @@ def summarize(
             cached_prompt=total(ints(table, "cached_tokens"), ok),
         ),
         tokens_per_chunk=_tokens_per_chunk(table, ok),
+        unanswered=_unanswered(table, ok),
         throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
@@ -121,6 +133,12 @@ def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
     if tokens is None or not chunks:
         return None
     return float((tokens - first.values[rows].sum()) / chunks)
+
+
+def _unanswered(table: pa.Table, ok: Bools) -> float | None:
+    """Share of the successful replies that thought and have no answer; None where none thought."""
+    thoughts = with_reasoning(table) & ok
+    return float((thoughts & ~with_answer(table)).sum() / ok.sum()) if thoughts.any() else None
 
 
 def _rate_over(tokens: int | None, wall_ns: int) -> float | None:

@@ -53,6 +53,10 @@ class Checks(Section):
         0.5,
         description="Share of replies that may end by themselves after one token.",
     )
+    unanswered_replies: Share = Field(
+        0.01,
+        description="Share of replies that may think and end without an answer; the check fails at ten times that.",
+    )
     unlike_replies: Share = Field(
         0.25,
         description="Share of the canaries' replies under load that may differ from the reply to the same "
@@ -167,6 +171,11 @@ class Slo(Section):
     """
 
     ttft_ms: Limits | None = Field(None, description="Of the time to first token.")
+    ttfa_ms: Limits | None = Field(
+        None,
+        description="Of the time to first answer token, which is neither reasoning nor a blank after it. "
+        "A request whose reply has none is not good.",
+    )
     tpot_ms: Limits | None = Field(None, description="Of the time per output token.")
     latency_ms: Limits | None = Field(None, description="Of the latency.")
     latency_from_scheduled_ms: Limits | None = Field(

@@ -15,6 +15,7 @@ from mls.analysis.study import CellResult, Study
 from mls.report.plots.series import label_or_load
 from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
+from mls.report.text.thinking import thinks, unanswered
 
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
@@ -67,6 +68,13 @@ class Column:
     metric: str
 
 
+_FIRST_ANSWER = (
+    Column("TTFA p50", "ms", "ttfa_ms.p50"),
+    Column("TTFA p95", "ms", "ttfa_ms.p95"),
+)
+_UNANSWERED = Column("Unanswered", "share of replies", "unanswered")
+
+
 def columns(study: Study) -> list[Column]:
     """The columns of figures that any cell has: replies that aren't streamed have no TTFT."""
     rate = study.rate
@@ -82,6 +90,8 @@ def columns(study: Study) -> list[Column]:
         Column("Latency p99", "ms", "latency_ms.p99"),
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
+        *(_FIRST_ANSWER if thinks(study.cells) else ()),
+        *([_UNANSWERED] if unanswered(study.cells) else []),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),

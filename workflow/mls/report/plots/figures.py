@@ -15,6 +15,7 @@ from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.svg import style
 from mls.report.text.chunks import chunk_note
+from mls.report.text.thinking import thinks
 
 MOST_DETAILED = 4
 """Lines whose distributions and timelines are drawn."""
@@ -22,12 +23,19 @@ MOST_DETAILED = 4
 _INTERVALS = "Bars: 95 % intervals over repeats."
 _DISTRIBUTIONS = (
     ("ttft_ms", "Time to first token (TTFT)"),
+    ("ttfa_ms", "Time to first answer token (TTFA)"),
     ("tpot_ms", "Time per output token (TPOT)"),
     ("itl_ms", "Inter-token latency (ITL)"),
     ("latency_ms", "Latency"),
 )
 _FROM_SCHEDULED = ("latency_from_scheduled_ms", "Latency from scheduled")
-_BY_X = (("latency_ms", "Latency"), ("ttft_ms", "TTFT"), ("tpot_ms", "TPOT"), ("itl_ms", "ITL"))
+_BY_X = (
+    ("latency_ms", "Latency"),
+    ("ttft_ms", "TTFT"),
+    ("ttfa_ms", "TTFA"),
+    ("tpot_ms", "TPOT"),
+    ("itl_ms", "ITL"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ def draw(study: Study) -> Figures:
     by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
     rate = study.rate
     series = [one for facet in main.facets for one in facet.series]
+    left_out = None if thinks(study.cells) else "ttfa_ms"  # It would be TTFT once more
     detail_series = series[:MOST_DETAILED]
     with style():
         figures: dict[str, list[Plot | None]] = {
@@ -82,7 +91,7 @@ def draw(study: Study) -> Figures:
                 )
             ],
             "efficiency": [*efficiency_plots(study, main)],
-            "along": _along(main, study.config.load.open),
+            "along": _along(main, study.config.load.open, left_out),
             "latency_parts": [
                 latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
             ],
@@ -90,6 +99,7 @@ def draw(study: Study) -> Figures:
                 ecdf(f"ecdf{i}-{metric}", title, metric, one, main.x, _note(metric, one.cells))
                 for i, one in enumerate(detail_series)
                 for metric, title in _DISTRIBUTIONS
+                if metric != left_out
             ],
             "timelines": [
                 timeline(f"time{i}", one, main.x, study.config.load.open)
@@ -121,15 +131,18 @@ def draw(study: Study) -> Figures:
     )
 
 
-def _along(arrangement: Layout, open_loop: bool) -> list[Plot | None]:
+def _along(arrangement: Layout, open_loop: bool, left_out: str | None) -> list[Plot | None]:
+    """left_out: the distribution that is not drawn."""
     plots = []
     # In an open loop the wait of a late request counts
-    kinds = (_FROM_SCHEDULED, *_BY_X) if open_loop else _BY_X
+    kinds = [*([_FROM_SCHEDULED] if open_loop else []), *_BY_X]
     for i, facet in enumerate(arrangement.facets):
         # one line a percentile is readable for one series; with several, the p95 of each is
         percentiles = ("p50", "p95", "p99") if len(facet.series) == 1 else ("p95",)
         suffix = "" if len(percentiles) > 1 else ", p95"
         for kind, title in kinds:
+            if kind == left_out:
+                continue
             metrics = [f"{kind}.{percentile}" for percentile in percentiles]
             name = f"by{i}-{kind}"
             note = _note(kind, [cell for series in facet.series for cell in series.cells])

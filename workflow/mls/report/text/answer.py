@@ -19,6 +19,7 @@ from mls.report.text.numbers import (
     milliseconds_interval,
     number,
 )
+from mls.report.text.thinking import thinks
 
 
 def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -> list[Markup]:
@@ -322,6 +323,14 @@ def _first(cell: CellResult) -> str:
     return (
         f" The first token comes within {_time(cell, 'ttft_ms.p50')} (median), "
         f"{_time(cell, 'ttft_ms.p95')} (p95)."
+        f"{_first_answer(cell) if thinks([cell]) else ''}"
+    )
+
+
+def _first_answer(cell: CellResult) -> str:
+    return (
+        f" The first token of the answer, after the thought, comes within "
+        f"{_time(cell, 'ttfa_ms.p50')} (median), {_time(cell, 'ttfa_ms.p95')} (p95)."
     )
 
 

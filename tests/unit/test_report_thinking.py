@@ -1,0 +1,62 @@
+"""Where replies think the page has TTFA beside TTFT, and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.unit.pages import captions, headings, page
+from tests.unit.synthetic import Load, config, rows, to_table, write_repeat
+
+from mls.config.cells import cells
+
+pytestmark = pytest.mark.slow
+
+ANSWER = "The first token of the answer, after the thought, comes within "
+CARD = "p95 TTFA there"
+
+
+def results(folder: Path, thinking: dict[int, int], silent: int = 0, **columns: None) -> str:
+    """The page of cells, by inflight: so many tokens of reasoning; the first replies have no answer."""
+    sweep = config(sweep={"inflight": [*thinking]}, run={"iters": 40, "max_tokens": 16})
+    for cell in cells(sweep):
+        inflight = int(cell["inflight"])
+        slower = {"itl_ms": 10.0 * inflight**0.5, "thinking": thinking[inflight]}
+        load = Load(places=inflight, requests=40, tokens=16, **slower)
+        records = [row | columns for row in rows(load)]
+        records = [row | {"first_answer_ns": None} for row in records[:silent]] + records[silent:]
+        for repeat in (1, 2):
+            write_repeat(sweep, folder, cell, repeat, to_table(records))
+    return page(sweep, folder)
+
+
+def test_both_are_side_by_side_where_a_cell_thinks(tmp_path: Path) -> None:
+    html = results(tmp_path, {2: 0, 4: 8})
+    columns, titles = headings(html), [*captions(html)]
+    at = columns.index("TTFT p50")
+    assert columns[at : at + 4] == ["TTFT p50", "TTFT p95", "TTFA p50", "TTFA p95"]
+    for first, answer in (
+        ("Time to first token (TTFT)", "Time to first answer token (TTFA)"),
+        ("TTFT", "TTFA"),
+    ):
+        assert titles.index(answer) == titles.index(first) + 1
+    assert "<dt>TTFA</dt>" in html and "Unanswered" not in columns
+    assert ANSWER not in html and CARD not in html  # The cell of the least latency doesn't think
+
+
+def test_the_answer_says_both_and_the_share_that_lacks_one_is_a_column(tmp_path: Path) -> None:
+    html = results(tmp_path, {2: 8}, silent=1)
+    assert html.count(ANSWER) == 1 and CARD in html
+    assert "Unanswered" in headings(html)
+
+
+@pytest.mark.parametrize("columns", [{}, {"first_answer_ns": None, "reasoning_chunks": None}])
+def test_elsewhere_there_is_ttft_alone(tmp_path: Path, columns: dict[str, None]) -> None:
+    html = results(tmp_path, {2: 0}, **columns)
+    assert "TTFT p95" in headings(html)
+    assert "TTFA" not in html and "Unanswered" not in html
+
+
+def test_where_nothing_is_answered_there_is_no_ttfa(tmp_path: Path) -> None:
+    columns = headings(results(tmp_path, {2: 8}, silent=40))
+    assert "Unanswered" in columns and "TTFA p50" not in columns

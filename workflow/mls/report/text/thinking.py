@@ -1,0 +1,23 @@
+"""Cells whose replies think before they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mls.analysis.study import CellResult
+
+
+def thinks(cells: Iterable[CellResult]) -> bool:
+    """Whether the first answer (TTFA) of any of the cells is not always its first token (TTFT)."""
+    return any(_thinks(cell) for cell in cells)
+
+
+def unanswered(cells: Iterable[CellResult]) -> bool:
+    """Whether a reply of any of the cells thinks and gives no answer."""
+    shares = [cell.estimates.get("unanswered") for cell in cells]
+    return any(share and share.value > 0 for share in shares)
+
+
+def _thinks(cell: CellResult) -> bool:
+    first, answer = (cell.estimates.get(f"{name}.mean") for name in ("ttft_ms", "ttfa_ms"))
+    return answer is not None and (first is None or first.value != answer.value)
