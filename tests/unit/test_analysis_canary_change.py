@@ -61,7 +61,7 @@ def test_what_is_asked_otherwise_is_not_in_common():
         ),
         (
             CanaryChange(4, 1, 90, 3),
-            "1 of 4 greedy replies alone differs, after 3 tokens in the median.",
+            "1 of 4 greedy replies alone differs, after 3 tokens.",
         ),
         (CanaryChange(4, 0, 256, None), "All 4 greedy replies alone are the same (256 tokens)."),
         (CanaryChange(2, 0, 32, None), "Both greedy replies alone are the same (32 tokens)."),
@@ -83,7 +83,7 @@ def test_each_form_of_a_comparison_says_it(tmp_path, capsys):
                 del data["canaries"]
             path.write_text(json.dumps(data))
     page = tmp_path / "compare.html"
-    sentence = "1 of 2 greedy replies alone differs, after 3 tokens in the median."
+    sentence = "1 of 2 greedy replies alone differs, after 3 tokens."
     for form in ("text", "markdown"):
         compare_results(base, new, page, None, form)
         assert sentence in capsys.readouterr().out.splitlines()

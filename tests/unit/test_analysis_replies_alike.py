@@ -25,7 +25,12 @@ def test_rare_late_differences_pass_and_early_ones_fail():
     assert judged(1, **late).status == "pass"
     at_once = late | {"canary_tokens": 0.0}
     assert judged(8, **at_once).status == "fail"
-    assert judged(2, **at_once).status == "unknown"
+    few = judged(2, **at_once)
+    assert (
+        few.status == "unknown" and "of which 2 differ so: more of them would tell" in few.message
+    )
+    assert "after 0 tokens in the median" in few.message
+    assert "1 differ under load from the reply alone, after 12 tokens;" in judged(1, **late).message
 
 
 def test_a_server_that_differs_from_itself_alone_is_not_blamed_on_load():

@@ -63,7 +63,8 @@ class _Canaries:
         count, alone = int(self.differs.sum()), self.alone.events
         where = ""
         if count:
-            where = f", after {np.median(self.tokens[self.differs]):.0f} tokens in the median"
+            where = f", after {np.median(self.tokens[self.differs]):.0f} tokens"
+            where += " in the median" if count > 1 else ""
         return (
             f"Of {len(self.differs)} replies to canaries {count} differ under load from the reply alone"
             f"{where}; asked again alone, {alone} of {self.references} do. Of {self.under_load.trials} tokens "
@@ -143,8 +144,9 @@ def _judge(
         return _Finding("unknown", share, threshold, sentence)
     if count.most < 2 * threshold:
         return _Finding("pass", share, threshold)
-    sentence = (
-        f"A share of twice {threshold:g} can't be excluded by {count.trials} {what}: without any difference it "
-        f"takes {trials_for(2 * threshold)}."
-    )
+    if count.events:
+        seen = f"by {count.trials} {what}, of which {count.events} differ so: more of them would tell (replies.canaries, and run.rounds or run.iters)."
+    else:
+        seen = f"by {count.trials} {what}: it takes {trials_for(2 * threshold)}."
+    sentence = f"A share of twice {threshold:g} can't be excluded {seen}"
     return _Finding("unknown", share, threshold, sentence)

@@ -12,7 +12,9 @@ def change_sentence(change: CanaryChange) -> str:
         which = {1: "The", 2: "Both"}.get(count, f"All {count}")
         verb = "is" if count == 1 else "are"
         return f"{which} greedy {replies} alone {verb} the same ({change.tokens:.0f} tokens)."
+    one = change.different == 1
+    verb, median = ("differs", "") if one else ("differ", " in the median")
     return (
-        f"{change.different} of {count} greedy {replies} alone "
-        f"differ{'s' if change.different == 1 else ''}, after {change.before:.0f} tokens in the median."
+        f"{change.different} of {count} greedy {replies} alone {verb}, after {change.before:.0f} tokens"
+        f"{median}."
     )

@@ -174,10 +174,11 @@ class _Findings:
                 f"({tokens} tokens)."
             )
         after = statistics.median(way.tokens for way in self.each if way.differs)
+        median = " in the median" if self.count.events > 1 else ""
         numbers = ", ".join(map(str, self.repeats))
         return (
             f"Asked alone, the server answers {self.count.events} of {canaries} canaries otherwise than in "
-            f"{self.of} (repeat {numbers}), after about {after:.0f} tokens in the median."
+            f"{self.of} (repeat {numbers}), after about {after:.0f} tokens{median}."
         )
 
 
