@@ -74,9 +74,10 @@ def test_host_and_path(url, host, path):
 
 @given(st.text(st.characters(exclude_categories=["Z", "C"], exclude_characters="#%."), max_size=8))
 def test_the_path_is_as_requests_sends_it(text):
+    """The URL's path is longer than the text: what an endpoint repeats of it is sent once."""
     run = Run(endpoint=f"/{text}/completions?q=%20{text}")
-    wire = builder("http://a/ü", endpoint=run.endpoint).wire(0)
-    path = requests.Request("POST", f"http://a/ü{run.endpoint}").prepare().path_url
+    wire = builder("http://a/ü-and-longer", endpoint=run.endpoint).wire(0)
+    path = requests.Request("POST", f"http://a/ü-and-longer{run.endpoint}").prepare().path_url
     assert wire.startswith(f"POST {path} HTTP/1.1\r\n".encode("ascii"))
 
 
