@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mls.analysis.canaries.references import NO_MATTER, parting, references, request
+from mls.analysis.canaries.references import NO_MATTER, as_key, parting, references, request
 from mls.analysis.study import CellResult
 from mls.config.cells import LOAD_AXES, RUN_AXES, WORKLOAD_AXES
 from mls.core.run_result import CanaryReference
@@ -48,7 +47,7 @@ def canary_change(
     for axes, *sides in pairs:
         kind = {axis: value for axis, value in axes.items() if axis not in _OF_THE_LOAD}
         for texts, cell in zip((base, new), sides, strict=True):
-            _gather(texts, json.dumps(kind, default=str), cell)
+            _gather(texts, as_key(kind), cell)
     partings = [
         parting(*_usual(texts, new[canary])) for canary, texts in base.items() if canary in new
     ]

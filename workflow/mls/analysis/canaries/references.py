@@ -49,12 +49,13 @@ def references(result: RunResult) -> list[CanaryReference]:
 def request(result: RunResult) -> str:
     """All that a canary's request has beside its prompt: only replies to the same compare."""
     run, workload = (result.config.get(section) or {} for section in ("run", "workload"))
-    return _text(
+    return as_key(
         [result.cell.get("model")]
         + [run.get(key) for key in _OF_A_REQUEST]
         + [workload.get(key) for key in _OF_ITS_TEXT]
     )
 
 
-def _text(facts: Any) -> str:
+def as_key(facts: Any) -> str:
+    """The same text for the same facts, whatever the order of their names."""
     return json.dumps(facts, sort_keys=True, default=str)

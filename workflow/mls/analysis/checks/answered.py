@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from mls.analysis.checks.divergence import Count
-from mls.analysis.repeat.columns import Bools, succeeded, with_answer, with_reasoning
+from mls.analysis.repeat.columns import Bools, succeeded, with_reasoning, without_answer
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.core.record import FINISHED_BY_LENGTH
 from mls.core.run_result import Verdict
@@ -23,7 +23,7 @@ def answered(evidence: Evidence) -> Verdict | None:
     thoughts = with_reasoning(table) & ok
     if not thoughts.any():
         return None
-    silent = thoughts & ~with_answer(table)
+    silent = without_answer(table) & ok
     count = Count(int(silent.sum()), int(ok.sum()))
     if not count.events:
         message = (

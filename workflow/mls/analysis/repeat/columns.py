@@ -71,9 +71,9 @@ def with_reasoning(table: pa.Table) -> Bools:
     return (chunks > 0) | (tokens > 0)
 
 
-def with_answer(table: pa.Table) -> Bools:
-    """Requests whose replies have content or a tool call."""
-    return ints(table, "first_answer_ns").valid
+def without_answer(table: pa.Table) -> Bools:
+    """Requests whose replies have reasoning, and neither content nor a tool call."""
+    return with_reasoning(table) & ~ints(table, "first_answer_ns").valid
 
 
 def succeeded(table: pa.Table) -> Bools:

@@ -18,8 +18,8 @@ from mls.analysis.repeat.columns import (
     lists,
     succeeded,
     total,
-    with_answer,
     with_reasoning,
+    without_answer,
 )
 from mls.analysis.repeat.hardware.cards import PostFacts, summarize_cards
 from mls.analysis.repeat.hardware.energy import summarize_cpu
@@ -137,8 +137,9 @@ def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
 
 def _unanswered(table: pa.Table, ok: Bools) -> float | None:
     """Share of the successful replies that thought and have no answer; None where none thought."""
-    thoughts = with_reasoning(table) & ok
-    return float((thoughts & ~with_answer(table)).sum() / ok.sum()) if thoughts.any() else None
+    if not (with_reasoning(table) & ok).any():
+        return None
+    return float((without_answer(table) & ok).sum() / ok.sum())
 
 
 def _rate_over(tokens: int | None, wall_ns: int) -> float | None:

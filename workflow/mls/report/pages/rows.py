@@ -15,7 +15,7 @@ from mls.analysis.study import CellResult, Study
 from mls.report.plots.series import label_or_load
 from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
-from mls.report.text.thinking import thinks, unanswered
+from mls.report.text.thinking import thinks
 
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
@@ -91,7 +91,7 @@ def columns(study: Study) -> list[Column]:
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
         *(_FIRST_ANSWER if thinks(study.cells) else ()),
-        *([_UNANSWERED] if unanswered(study.cells) else []),
+        *([_UNANSWERED] if _occurs("unanswered", study) else []),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
@@ -100,16 +100,20 @@ def columns(study: Study) -> list[Column]:
             Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))
             for kind, name in COSTS.items()
         ),
-        *([Column("Canaries", "share that differs", DIFFERENT)] if _differ(study) else []),
+        *(
+            [Column("Canaries", "share that differs", DIFFERENT)]
+            if _occurs(DIFFERENT, study)
+            else []
+        ),
         Column("Client lag p99", "ms", "client.loop_lag_ms.p99"),
     ]
     return [c for c in candidates if any(c.metric in cell.estimates for cell in study.cells)]
 
 
-def _differ(study: Study) -> bool:
-    """Whether a reply to a canary under load is another than that alone; few are."""
-    shares = [cell.estimates.get(DIFFERENT) for cell in study.cells]
-    return any(share and share.value > 0 for share in shares)
+def _occurs(share: str, study: Study) -> bool:
+    """Whether the share, which is 0 in most studies, is more in any cell."""
+    shares = [cell.estimates.get(share) for cell in study.cells]
+    return any(each and each.value > 0 for each in shares)
 
 
 def table(study: Study, axes: list[str], columns: list[Column]) -> list[Row]:

@@ -149,8 +149,8 @@ def _note(names: list[str], data: Pareto, models: int) -> str:
         which = "; ".join(names[:MOST_NAMES])
         note = f"On the front, which no other cell beats in both: {which}{more}."
     note += " A user's tokens/s: 1 / TPOT, median over requests." + _WHY[data.per]
-    if data.distrusted:
-        note += f" Not on it: {data.distrusted} that failed a check." if names else ""
+    if data.distrusted and names:
+        note += f" Not on it: {data.distrusted} that failed a check."
     if models > MOST_LINES:
         note += f" Drawn: {MOST_LINES} of {models} models, and the front of all."
     return note

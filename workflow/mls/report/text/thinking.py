@@ -12,12 +12,6 @@ def thinks(cells: Iterable[CellResult]) -> bool:
     return any(_thinks(cell) for cell in cells)
 
 
-def unanswered(cells: Iterable[CellResult]) -> bool:
-    """Whether a reply of any of the cells thinks and gives no answer."""
-    shares = [cell.estimates.get("unanswered") for cell in cells]
-    return any(share and share.value > 0 for share in shares)
-
-
 def _thinks(cell: CellResult) -> bool:
     first, answer = (cell.estimates.get(f"{name}.mean") for name in ("ttft_ms", "ttfa_ms"))
     return answer is not None and (first is None or first.value != answer.value)

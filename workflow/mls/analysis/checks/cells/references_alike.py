@@ -8,7 +8,6 @@ is named differs more than the other cells do, and more than a server that is as
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections import Counter
@@ -16,7 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mls.analysis.canaries.references import NO_MATTER, Parting, parting, references, request
+from mls.analysis.canaries.references import (
+    NO_MATTER,
+    Parting,
+    as_key,
+    parting,
+    references,
+    request,
+)
 from mls.analysis.checks.cells.agreement import CellFigures
 from mls.analysis.checks.divergence import Count, compared, trials_for
 from mls.analysis.repeat.evidence import Status, verdict
@@ -249,4 +255,4 @@ def _groups(cells: Sequence[CellFigures]) -> dict[str, dict[str, _Canary]]:
 def _group(result: RunResult) -> str:
     server = result.config.get("server") or {}
     settings = {key: value for key, value in server.items() if key not in NO_MATTER}
-    return request(result) + json.dumps(settings, sort_keys=True, default=str)
+    return request(result) + as_key(settings)
