@@ -38,7 +38,8 @@ def test_a_late_end_of_the_reply_costs_no_connection():
     with Misbehaving(default=late) as server:
         for row in rows(server.url):
             assert_good(row)
-            assert row["after_done_ns"] > 0 and row["reconnects"] == 0
+            # 0 where a busy client read both sends at once
+            assert row["after_done_ns"] >= 0 and row["reconnects"] == 0
         assert server.connections == 2
 
 

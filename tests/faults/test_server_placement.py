@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -35,13 +37,25 @@ def test_each_answers_on_cpus_of_its_own(serve: Serve) -> None:
         assert "listening" in log.read_text()
 
 
+@contextlib.contextmanager
+def free_port_before_another() -> Iterator[int]:
+    """A free port; the next one is taken by this process, whoever has the ports around."""
+    while True:
+        with socket.socket() as one, socket.socket() as next_:
+            one.bind(("127.0.0.1", 0))
+            port = one.getsockname()[1]
+            try:
+                next_.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            next_.listen()
+            one.close()
+            yield port
+            return
+
+
 def test_a_port_is_that_of_the_first(serve: Serve) -> None:
-    with socket.socket() as one, socket.socket() as next_:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-        next_.bind(("127.0.0.1", port + 1))
-        next_.listen()
-        one.close()
+    with free_port_before_another() as port:
         status, _, err = serve.run("true", fleet=2, port=port)
     assert status == 1
     assert f"server.port: {port + 1} is taken" in err

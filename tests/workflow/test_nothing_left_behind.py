@@ -47,7 +47,7 @@ def long_run(checkout):
             if child.is_running():
                 child.kill()
         process.wait(10)
-        checkout.write(SMALL)
+        checkout.reset()
         checkout.snakemake("--unlock")
 
 

@@ -7,7 +7,7 @@ import subprocess
 
 import jsonschema
 import pytest
-from tests.workflow.checkout import ROOT, SMALL
+from tests.workflow.checkout import BUILT, ROOT
 
 from mls.config.cells import cell_key, cells, run_order, run_path
 from mls.config.parse import load_config
@@ -18,12 +18,13 @@ ALL = {"environment", "model", "probe", "run", "aggregate", "page", "latest"}
 
 
 @pytest.fixture
+def checkout(complete_built_checkout):
+    return complete_built_checkout
+
+
+@pytest.fixture
 def small(checkout):
-    checkout.write(SMALL)
-    if checkout.plan():  # another test ran another config meanwhile
-        assert checkout.snakemake().returncode == 0
-    yield copy.deepcopy(SMALL)
-    checkout.write(SMALL)
+    return copy.deepcopy(BUILT)
 
 
 def start_utc(run):
@@ -43,7 +44,7 @@ def test_leaves_the_files_of_the_contract(checkout, small):
         result = json.loads((folder / "run.json").read_text())
         jsonschema.validate(result, schema)
         assert result["cell"] == cell
-        run = SMALL["run"]
+        run = BUILT["run"]
         assert result["summary"]["requests"]["ok"] == run["iters"]
         assert result["summary"]["tokens"]["completion"] == run["iters"] * run["max_tokens"]
         assert result["environment"]["digest"]
@@ -139,7 +140,8 @@ def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
     assert checkout.plan() == {"run": 1, "aggregate": 1, "page": 1, "latest": 1}
 
 
-def test_repeats_are_interleaved_over_cells_in_the_seeded_order(checkout, small):
+def test_repeats_are_interleaved_over_cells_in_the_seeded_order(built_checkout):
+    checkout, small = built_checkout, copy.deepcopy(BUILT)
     small["name"] = "ordered"
     small["repeats"] = 2
     small["run"]["iters"] = 2

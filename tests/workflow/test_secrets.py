@@ -71,7 +71,7 @@ class Sweep:
 @pytest.fixture
 def sweep(checkout, monkeypatch):
     yield Sweep(checkout, monkeypatch)
-    checkout.write(SMALL)
+    checkout.reset()
 
 
 def archive(sweep):
