@@ -31,8 +31,9 @@ from mls.config.sections.run import Run
 from mls.load.soundness.figures import figures_of
 from mls.load.soundness.form import Forms
 from mls.protocol.asked import asked_of
-from mls.protocol.completion import Reply, read_reply
+from mls.protocol.completion import read_reply
 from mls.protocol.prompts import prompt
+from mls.protocol.replies.reply import Reply
 from mls.protocol.sse import Piece
 
 LENGTHS = (24, 64, 256, 1024, 4096)

@@ -13,8 +13,8 @@ from mls.load.soundness.figures import compression_of, echoes, figures_of, garba
 from mls.load.soundness.form import Forms
 from mls.load.soundness.loops import LEAST_CHARACTERS, LEAST_UNITS, NO_LOOP, longest_loop
 from mls.protocol.asked import asked_of
-from mls.protocol.completion import Reply
 from mls.protocol.prompts import prompt
+from mls.protocol.replies.reply import Reply
 from mls.protocol.tool_calls import ToolCall
 
 PLAIN = Forms(asked_of(Run()))

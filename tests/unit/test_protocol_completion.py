@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from mls.protocol.completion import Reply, read_reply
+from mls.protocol.completion import read_reply
+from mls.protocol.replies.reply import Reply
 from mls.protocol.values import plain
 
 

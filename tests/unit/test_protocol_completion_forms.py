@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.protocol.completion import CUT, Reply, read_reply
+from mls.protocol.completion import CUT, read_reply
+from mls.protocol.replies.reply import Reply
 
 DONE = "data: [DONE]\n\n"
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mls.config.sections.replies import ThinkTags
-from mls.protocol.completion import Reply, read_reply
+from mls.protocol.completion import read_reply
+from mls.protocol.replies.reply import Reply
 
 CALL = {"index": 0, "id": "c1", "type": "function", "function": {"name": "add", "arguments": ""}}
 ARGUMENTS = {"index": 0, "function": {"arguments": '{"a": 1}'}}

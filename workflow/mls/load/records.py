@@ -19,7 +19,7 @@ from mls.load.soundness.form import Forms
 from mls.load.transport.exchange import Exchange
 from mls.load.transport.unframe import unframe
 from mls.protocol.address import redirection
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 from mls.protocol.request import RequestBuilder
 
 _MOST_CHUNKS = 50_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mls.config.sections.replies import ThinkTags
 from mls.load.transport.exchange import Exchange
-from mls.protocol.completion import Reply, read_reply
+from mls.protocol.completion import read_reply
+from mls.protocol.replies.reply import Reply
 
 
 def parse(

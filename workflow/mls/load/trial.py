@@ -12,7 +12,7 @@ from mls.load.sources import WarmUp
 from mls.load.transport.epoll import EpollTransport
 from mls.load.transport.pacing import ClosedLoop
 from mls.load.transport.unframe import unframe
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 from mls.protocol.request import RequestBuilder, Target
 
 MOST_TOKENS = 16

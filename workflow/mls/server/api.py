@@ -14,8 +14,9 @@ import requests
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.protocol.address import endpoint_url
-from mls.protocol.completion import Reply, read_reply
+from mls.protocol.completion import read_reply
 from mls.protocol.metrics import read_metrics
+from mls.protocol.replies.reply import Reply
 from mls.protocol.request import Target
 from mls.protocol.sse import says_done
 from mls.protocol.values import count

@@ -6,8 +6,8 @@ import re
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.protocol.completion import MOST_A_CHUNK, Reply
 from mls.protocol.prompts import prompt
+from mls.protocol.replies.reply import MOST_A_CHUNK, Reply
 from mls.protocol.request import OPTIONAL, body_fields, counting, sample_body, without
 from mls.server.api import BodyRefusedError, ServerApi
 

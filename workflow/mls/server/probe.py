@@ -8,8 +8,8 @@ from mls.config.cells import Settings, cells, settings
 from mls.config.config import Config
 from mls.config.sections.run import Run
 from mls.core.errors import UserError, nearest
-from mls.protocol import completion
 from mls.protocol.prompts import prompt
+from mls.protocol.replies import reply as parsed
 from mls.protocol.request import sample_body, without
 from mls.protocol.values import storable
 from mls.server import model_list, router
@@ -189,7 +189,7 @@ def _shortest_runs(points: list[Settings]) -> list[Run]:
 
 def _reply(
     api: ServerApi, run: Run, served_as: str | None, stream: bool, salted: bool
-) -> tuple[Reply, completion.Reply]:
+) -> tuple[Reply, parsed.Reply]:
     changes = {"stream": stream, "max_tokens": min(run.max_tokens, _SAMPLE_TOKENS)}
     short = run.model_copy(update=changes)
     text = prompt(_SEED, 0, run.prompt_words)
@@ -211,7 +211,7 @@ def _reply(
     return reply, answer
 
 
-def _beginning(answer: completion.Reply) -> str:
+def _beginning(answer: parsed.Reply) -> str:
     if answer.embedding is not None:
         return f"an embedding of length {answer.embedding}"
     return answer.hide(answer.content)[:_CONTENT_LENGTH]  # A key may come in several chunks

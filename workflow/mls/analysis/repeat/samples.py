@@ -11,7 +11,7 @@ import pyarrow as pa
 from mls.analysis.repeat.columns import Bools, Floats, Ints64, floats, ints, lists, succeeded
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_MS
-from mls.protocol.completion import MOST_A_CHUNK
+from mls.protocol.replies.reply import MOST_A_CHUNK
 
 PERCENTILES = (50, 90, 95, 99)
 

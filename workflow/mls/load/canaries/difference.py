@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from mls.core.record import CANARY_COLUMNS, FINISHED_BY_LENGTH
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 from mls.protocol.token_ids import Token
 
 Kind = Literal["none", "other", "lost", "swapped"]

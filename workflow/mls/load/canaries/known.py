@@ -10,7 +10,7 @@ from mls.core.record import CANARY_COLUMNS
 from mls.core.run_result import CanaryReference, CanaryReport
 from mls.load.canaries.difference import Difference, Reference, columns
 from mls.load.canaries.plan import CanaryPlan
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 
 PREFIX_CHARACTERS = 16
 """Distance of the places up to which the digests of a reference are."""

@@ -12,8 +12,8 @@ from mls.load.canaries.known import References
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.canaries.requests import canary_body
 from mls.load.workload.builder import Prompt
-from mls.protocol.completion import Reply
 from mls.protocol.engines.vllm import VLLM
+from mls.protocol.replies.reply import Reply
 from mls.server.api import ServerApi
 from mls.server.state import state_or_error
 

@@ -9,7 +9,7 @@ from typing import Any
 from mls.core.record import FINISHED_BY_LENGTH, TEXT_COLUMNS
 from mls.load.soundness.form import Forms
 from mls.load.soundness.loops import longest_loop
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 
 _GARBAGE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd-\uffff]")
 """Characters of no text: controls but tab and line ends, the replacement character, noncharacters."""

@@ -9,7 +9,7 @@ import orjson
 from mls.core.record import FINISHED_BY_LENGTH
 from mls.load.soundness.schema import fits
 from mls.protocol.asked import Asked
-from mls.protocol.completion import Reply
+from mls.protocol.replies.reply import Reply
 from mls.protocol.tool_calls import ToolCall
 
 Json = Literal["fits", "unfit", "whole", "cut", "broken"]

@@ -1,0 +1,1 @@
+"""What the replies of each API say, in one form."""
