@@ -13,7 +13,8 @@ from mls.config.cells import cells, settings
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
-from mls.protocol.request import OPTIONAL, Target, body_fields, without
+from mls.protocol.body import OPTIONAL, body_fields, without
+from mls.protocol.request import Target
 from mls.server.api import ServerApi
 from mls.server.fields import refused_fields, with_counts
 from mls.server.probe import probe

@@ -13,14 +13,8 @@ from tests.unit.request_parser import ParsedRequest
 
 from mls.config.sections.run import Run
 from mls.protocol import request as request_module
-from mls.protocol.request import (
-    RequestBuilder,
-    Target,
-    body_fields,
-    counting,
-    salts,
-    without,
-)
+from mls.protocol.body import body_fields, counting, salts, without
+from mls.protocol.request import RequestBuilder, Target
 
 
 def builder(url="http://127.0.0.1:8090", key=None, served_as="small", **run):

@@ -16,8 +16,8 @@ from mls.config.parse import load_config, parse_config
 from mls.core.errors import UserError
 from mls.core.files import write
 from mls.core.sweep_folder import sweep_folder
+from mls.protocol.body import sample_body, without
 from mls.protocol.prompts import prompt
-from mls.protocol.request import sample_body, without
 from mls.server.access import server_url, target_of
 from mls.server.api import ServerApi
 from mls.server.probe import probe

@@ -31,8 +31,9 @@ from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here
 from mls.host.usage.sockets import here
 from mls.load.rank import Harvest
+from mls.protocol.body import body_fields, salts, without
 from mls.protocol.engines.llama_cpp import LLAMA_CPP
-from mls.protocol.request import Target, body_fields, salts, without
+from mls.protocol.request import Target
 from mls.server import model_list, reuse, router
 from mls.server.access import without_password
 from mls.server.api import ServerApi

@@ -12,7 +12,7 @@ from mls.config.parse import load_config, parse_config
 from mls.core.errors import UserError
 from mls.core.files import write_json
 from mls.load.trial import UNREADABLE, trial
-from mls.protocol.request import without
+from mls.protocol.body import without
 from mls.protocol.values import plain
 from mls.server.access import server_url, target_of
 from mls.server.probe import probe_all

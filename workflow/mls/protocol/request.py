@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -18,6 +18,7 @@ from mls.config.sections.run import Run
 from mls.core.units import MIB
 from mls.protocol.address import endpoint_url
 from mls.protocol.asked import asked_of
+from mls.protocol.body import body_fields, prompt_field
 from mls.protocol.prompts import Prompts
 
 _JOBS = 1 << 48
@@ -35,17 +36,6 @@ LEAST_SECRET = 4
 """Least length of a secret, in characters: a shorter one may occur among a reply's own words."""
 _SCHEMES = ("basic", "bearer", "token", "apikey")
 """Authentication schemes that may precede a key in a header's value (RFC 9110, 11.1)."""
-
-OPTIONAL = (
-    "cache_prompt",
-    "ignore_eos",
-    "min_tokens",
-    "cache_salt",
-    "stream_options",
-    "temperature",
-    "max_tokens",
-)
-"""Fields that are left out for a server that refuses them."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +159,7 @@ class RequestBuilder:
 
         served_as: the model's name in each request; None sends none. bodies: the workload's; None
         stands for the built-in prompts, spliced into one body. salted: whether each request has a
-        `cache_salt` of its own (see `salts`).
+        `cache_salt` of its own (see `body.salts`).
         """
         self._bodies = bodies
         self._salted = salted
@@ -292,92 +282,3 @@ def _around_prompt(fields: dict[str, Any], run: Run) -> tuple[bytes, bytes]:
     mark = uuid.uuid4().hex
     before, after = orjson.dumps(fields | prompt_field(run, mark)).split(mark.encode())
     return before, after
-
-
-def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
-    """The JSON fields that all requests of a run share, by llama.cpp's and OpenAI's names."""
-    fields: dict[str, Any] = {"model": served_as} if served_as else {}
-    if run.embeds:
-        return with_extra(run, fields)
-    fields |= {
-        "stream": run.stream,
-        "temperature": run.temperature,
-        "cache_prompt": run.cache_prompt,
-        **length_fields(run, run.max_tokens),
-    }
-    if run.ignore_eos:
-        fields["ignore_eos"] = True
-    if run.stream and run.api != "llama.cpp":
-        fields["stream_options"] = {"include_usage": True}
-    return with_extra(run, fields)
-
-
-def sample_body(run: Run, served_as: str | None, text: str, salted: bool) -> dict[str, Any]:
-    """The body of a request with this prompt text, for requests that precede the load."""
-    salt = {"cache_salt": str(uuid.uuid4())} if salted and salts(run) else {}
-    return body_fields(run, served_as) | salt | prompt_field(run, text)
-
-
-def with_extra(run: Run, fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, updated with those of `run.request_extra`; a null there leaves a field out.
-
-    Options of a stream go with streams alone: vLLM refuses them elsewhere.
-    """
-    extra = run.request_extra if run.stream else run.request_extra | {"stream_options": None}
-    return {
-        name: value for name, value in (fields | extra).items() if extra.get(name, 0) is not None
-    }
-
-
-def without(run: Run, names: Iterable[str]) -> Run:
-    """The run with requests that lack these fields; see `length_fields` for `max_tokens`."""
-    return run.model_copy(update={"request_extra": run.request_extra | dict.fromkeys(names)})
-
-
-def counting(run: Run) -> Run:
-    """The run with requests that ask for a count of tokens in each chunk, in vLLM's words."""
-    options = {"include_usage": True, "continuous_usage_stats": True}
-    extra = run.request_extra | {"stream_options": options}
-    return run.model_copy(update={"request_extra": extra})
-
-
-def salts(run: Run) -> bool:
-    """Whether each request to a server that mls didn't start has a `cache_salt` of its own.
-
-    vLLM ignores `cache_prompt` and shares cached prefixes among requests of one salt. A salt of its
-    own for each request keeps its cache out of the measurement. Other servers ignore the field, or
-    refuse it.
-    """
-    native = run.api in ("embeddings", "llama.cpp")
-    return not (run.cache_prompt or native or "cache_salt" in run.request_extra)
-
-
-def length_fields(run: Run, tokens: int) -> dict[str, int]:
-    """The fields that ask for a reply of `tokens` tokens.
-
-    `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and has `ignore_eos` instead.
-    Where `max_tokens` is left out, its successor at OpenAI, `max_completion_tokens`, replaces it.
-    """
-    if run.api == "llama.cpp":
-        return {"n_predict": tokens}
-    is_users_own = run.request_extra.get("max_tokens") is not None
-    successor = {"max_completion_tokens": tokens} if "max_tokens" in run.request_extra else {}
-    minimum = {"min_tokens": tokens} if run.ignore_eos and not is_users_own else {}
-    return {"max_tokens": tokens, **({} if is_users_own else successor), **minimum}
-
-
-def prompt_field(
-    run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
-) -> dict[str, Any]:
-    """The prompt in the form of the run's endpoint.
-
-    messages: a whole conversation, instead of the one message of `text`.
-    """
-    if run.embeds:
-        return {"input": text}
-    if not run.chats:
-        return {"prompt": text}
-    conversation = messages or [{"role": "user", "content": text}]
-    if system is not None and conversation[0]["role"] != "system":
-        conversation = [{"role": "system", "content": system}, *conversation]
-    return {"messages": conversation}

@@ -6,9 +6,9 @@ import re
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
+from mls.protocol.body import OPTIONAL, body_fields, counting, sample_body, without
 from mls.protocol.prompts import prompt
 from mls.protocol.replies.reply import MOST_A_CHUNK, Reply
-from mls.protocol.request import OPTIONAL, body_fields, counting, sample_body, without
 from mls.server.api import BodyRefusedError, ServerApi
 
 _SEED, _WORDS = 0, 4

@@ -8,9 +8,9 @@ from mls.config.cells import Settings, cells, settings
 from mls.config.config import Config
 from mls.config.sections.run import Run
 from mls.core.errors import UserError, nearest
+from mls.protocol.body import sample_body, without
 from mls.protocol.prompts import prompt
 from mls.protocol.replies import reply as parsed
-from mls.protocol.request import sample_body, without
 from mls.protocol.values import storable
 from mls.server import model_list, router
 from mls.server.access import target_of, without_password

@@ -8,9 +8,9 @@ from typing import Literal
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
+from mls.protocol.body import salts
 from mls.protocol.engines.llama_cpp import LLAMA_CPP
 from mls.protocol.engines.registry import by_name
-from mls.protocol.request import salts
 from mls.server.api import BodyRefusedError, ServerApi
 from mls.server.fields import try_fields
 from mls.server.state import settled

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mls.config.sections.run import Run
+from mls.protocol.body import sample_body
 from mls.protocol.prompts import prompt
-from mls.protocol.request import sample_body
 from mls.server.api import BodyRefusedError, ServerApi
 from mls.server.http.session import RefusedError
 from mls.server.model_list import entry_of

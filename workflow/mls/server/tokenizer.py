@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mls.config.sections.run import Run
-from mls.protocol.request import prompt_field
+from mls.protocol.body import prompt_field
 from mls.server.api import ServerApi
 
 _MARK = "⟦text⟧"

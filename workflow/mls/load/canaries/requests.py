@@ -9,15 +9,8 @@ import orjson
 from mls.config.sections.run import Run
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.workload.builder import Prompt
-from mls.protocol.request import (
-    OPENING_CHARACTERS,
-    Attributes,
-    RequestBuilder,
-    body_fields,
-    length_fields,
-    prompt_field,
-    with_extra,
-)
+from mls.protocol.body import body_fields, length_fields, prompt_field, with_extra
+from mls.protocol.request import OPENING_CHARACTERS, Attributes, RequestBuilder
 
 _SEED = 0
 _TO_GO_ON = ("ignore_eos", "min_tokens")

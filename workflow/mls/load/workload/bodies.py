@@ -9,14 +9,8 @@ import orjson
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompts
-from mls.protocol.request import (
-    OPENING_CHARACTERS,
-    Attributes,
-    body_fields,
-    length_fields,
-    prompt_field,
-    with_extra,
-)
+from mls.protocol.body import body_fields, length_fields, prompt_field, with_extra
+from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 
 class WorkloadBodies:

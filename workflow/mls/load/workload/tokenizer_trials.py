@@ -19,8 +19,8 @@ from mls.core.digest import data_sha256
 from mls.core.errors import UserError
 from mls.core.files import write
 from mls.load.workload.calibration import Calibration
+from mls.protocol.body import body_fields, prompt_field
 from mls.protocol.prompts import WORDS
-from mls.protocol.request import body_fields, prompt_field
 from mls.server.api import ServerApi
 from mls.server.tokenizer import prompt_counter
 
