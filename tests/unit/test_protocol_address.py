@@ -30,6 +30,13 @@ WORD = st.text("abcdefgh-_.~9", min_size=1, max_size=6)
         ("http://a/d/gpt", AZURE, f"http://a/d/gpt{AZURE}", "http://a/d/gpt"),
         ("http://a/d/gpt/chat/completions", AZURE, f"http://a/d/gpt{AZURE}", "http://a/d/gpt"),
         ("http://a", "/v1/chat/completions/", "http://a/v1/chat/completions/", "http://a"),
+        (
+            "http://a/api/openai",
+            "/v1/responses",
+            "http://a/api/openai/v1/responses",
+            "http://a/api/openai",
+        ),
+        ("http://a", "/api/v1/messages", "http://a/api/v1/messages", "http://a/api"),
         ("http://a", "/completion", "http://a/completion", "http://a"),
         ("http://a", "/generate", "http://a/generate", "http://a"),
         ("http+unix://%2Fr.sock/v1", CHAT, f"http+unix://%2Fr.sock{CHAT}", "http+unix://%2Fr.sock"),

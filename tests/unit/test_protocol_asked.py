@@ -110,3 +110,24 @@ def test_answer_and_calls_are_told_apart_in_a_stream():
     assert reply.content == 'Hm.Let me see. time{"zone": 1}Done.'
     assert "".join(reply.answer) == "Let me see. Done." and reply.has_reasoning
     assert reply.calls == [ToolCall("time", '{"zone": 1}')]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "tool", "choice", "must_call"),
+    [
+        ("/v1/messages", {"name": "weather", "input_schema": {}}, {"type": "any"}, True),
+        ("/v1/messages", {"name": "weather"}, {"type": "tool", "name": "weather"}, True),
+        ("/v1/messages", {"name": "weather"}, {"type": "auto"}, False),
+        ("/v1/responses", {"type": "function", "name": "weather"}, "required", True),
+        ("/v1/responses", {"type": "function", "name": "weather"}, "auto", False),
+    ],
+)
+def test_tools_of_responses_and_messages(endpoint, tool, choice, must_call):
+    asked = asked_of(Run(endpoint=endpoint, request_extra={"tools": [tool], "tool_choice": choice}))
+    assert (asked.tools, asked.must_call) == (frozenset(["weather"]), must_call)
+
+
+def test_the_format_of_a_response_s_text():
+    form = {"type": "json_schema", "name": "city", "schema": {"type": "object"}}
+    asked = asked_of(Run(endpoint="/v1/responses", request_extra={"text": {"format": form}}))
+    assert (asked.json, asked.schema) == (True, {"type": "object"})

@@ -13,7 +13,7 @@ from tests.unit.request_parser import ParsedRequest
 
 from mls.config.sections.run import Run
 from mls.protocol import request as request_module
-from mls.protocol.body import body_fields, counting, salts, without
+from mls.protocol.body import body_fields, counting, prompt_field, salts, without
 from mls.protocol.request import RequestBuilder, Target
 
 
@@ -117,6 +117,44 @@ def test_a_reply_is_not_to_be_shorter_where_the_server_knows_how_to_be_told():
     assert body_fields(Run(max_tokens=9), None)["min_tokens"] == 9
     assert "min_tokens" not in body_fields(Run(ignore_eos=False), None)
     assert "min_tokens" not in body_fields(Run(endpoint="/completion"), None)
+
+
+def test_responses_are_asked_for_in_their_own_words():
+    request = request_to(endpoint="/v1/responses")
+    body = orjson.loads(request.body)
+    [item] = body["input"]
+    assert (item["type"], item["role"], len(item["content"].split()) > 48) == (
+        "message",
+        "user",
+        True,
+    )
+    assert (body["max_output_tokens"], body["min_tokens"], body["stream"]) == (64, 64, True)
+    assert not {"max_tokens", "messages", "stream_options", "instructions"} & set(body)
+    run = Run(endpoint="/v1/responses", request_extra={"max_output_tokens": 5})
+    assert body_fields(run, None)["max_output_tokens"] == 5
+    assert prompt_field(run, "Hi", "Be kind.")["instructions"] == "Be kind."
+
+
+def test_messages_are_asked_for_in_their_own_words():
+    request = request_to(endpoint="/api/v1/messages")
+    body = orjson.loads(request.body)
+    assert [each["role"] for each in body["messages"]] == ["user"] and body["max_tokens"] == 64
+    assert not {"stream_options", "system", "input"} & set(body)
+    assert request.headers["anthropic-version"] == "2023-06-01"
+    own = request_to(endpoint="/v1/messages", request_headers={"Anthropic-Version": "2030-01-01"})
+    versions = [own.headers[name] for name in own.headers if name.lower() == "anthropic-version"]
+    assert versions == ["2030-01-01"]
+    assert "anthropic-version" not in request_to().headers
+    turns = [{"role": role, "content": role} for role in ("system", "user", "assistant", "user")]
+    field = prompt_field(Run(endpoint="/v1/messages"), "Hi", "Be kind.", turns)
+    assert field == {"system": "system", "messages": turns[1:]}
+    assert prompt_field(Run(endpoint="/v1/messages"), "Hi", "")["system"] == ""
+
+
+def test_max_tokens_has_a_successor_at_openai_alone():
+    for endpoint in ("/v1/messages", "/v1/responses"):
+        fields = body_fields(without(Run(endpoint=endpoint), ["max_tokens"]), None)
+        assert "max_completion_tokens" not in fields
 
 
 def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():

@@ -59,6 +59,8 @@ def measure(folder, model, cell=(), **keys):
     [
         ("smollm2", "/v1/chat/completions", {"system": ""}),
         ("smollm2", "/completion", {}),
+        ("smollm2", "/v1/responses", {"system": ""}),
+        ("smollm2", "/v1/messages", {"system": ""}),
         ("gemma3", "/v1/completions", {}),  # the engine's own template alone has 24 tokens of Gemma
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -74,7 +76,10 @@ def test_prompt_tokens_are_those_asked_for(tmp_path, request, model, endpoint, w
     )  # fmt: skip
     assert {row["prompt_tokens_asked"] for row in rows} == {16, 90, 400}
     assert [row["prompt_tokens"] for row in rows] == [row["prompt_tokens_asked"] for row in rows]
-    assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
+    for check in ("prompts_as_asked", "work_as_asked", "books_agree"):
+        assert checks[check]["status"] == "pass", checks[check]
+    assert {row["finish_reason"] for row in rows} == {"length"}
+    assert all(row["chunks"] == 2 for row in rows)
 
 
 def test_embeddings_have_latency_and_rates_without_tokens(tmp_path, smollm2):

@@ -65,7 +65,8 @@ def records(
         if exchange.location and exchange.status in _REDIRECTS and exchange.error is None:
             exchange.error = f"http_{exchange.status}"
             exchange.error_text = redirection(builder.url(exchange.server), exchange.location)
-        reply = parse(exchange, builder.secret, think_tags)
+        attributes = builder.attributes(exchange.job)
+        reply = parse(exchange, builder.secret, think_tags, attributes.output_tokens)
         row = _row(exchange, reply, rank, keep_output, to_rank0)
         row |= figures_of(reply, builder.opening(exchange.job), forms)
         row |= canaries.columns(exchange.job, reply) if canaries else _NO_CANARY
@@ -75,7 +76,6 @@ def records(
         row["post_ms"] = post and post.total_ms
         row["post_copy_ms"] = post and post.copy_ms
         row["post_kernel_ms"] = post and post.kernel_ms
-        attributes = builder.attributes(exchange.job)
         row["prompt_tokens_asked"] = attributes.prompt_tokens
         row["completion_tokens_asked"] = attributes.output_tokens
         row["session"], row["turn"] = attributes.session, attributes.turn

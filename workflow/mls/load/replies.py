@@ -9,12 +9,15 @@ from mls.protocol.replies.reply import Reply
 
 
 def parse(
-    exchange: Exchange, secret: tuple[str, ...] = (), think_tags: ThinkTags = "none"
+    exchange: Exchange,
+    secret: tuple[str, ...] = (),
+    think_tags: ThinkTags = "none",
+    limit: int | None = None,
 ) -> Reply:
     """Parse an exchange's raw body. Never raises: what can't be parsed is the reply's error.
 
     secret: keys, which nothing that is kept may hold (see `Reply.hide`). think_tags: of thoughts in
-    the text.
+    the text. limit: see `read_reply`.
     """
     error = exchange.error
     return read_reply(
@@ -25,4 +28,5 @@ def parse(
         failure=None if error is None else (error, exchange.error_text or ""),
         secret=secret,
         think_tags=think_tags,
+        limit=limit,
     )

@@ -8,7 +8,14 @@ from mls.config.sections.secrets import without_secrets
 from mls.core.errors import UserError
 from mls.protocol.values import plain
 
-_ENDPOINTS = (["chat", "completions"], ["completions"], ["completion"], ["embeddings"])
+_ENDPOINTS = (
+    ["chat", "completions"],
+    ["completions"],
+    ["responses"],
+    ["messages"],
+    ["completion"],
+    ["embeddings"],
+)
 _VERSION = "v1"
 
 

@@ -21,6 +21,10 @@ _GRAMMARS = (
 _SCHEMAS = ("json_schema", "guided_json")
 """Fields of llama.cpp and SGLang, and of older vLLM, that hold a schema, or its text."""
 
+_JSON = ("json_object", "json_schema")
+_MUST = ("required", "function", "any", "tool")
+"""`tool_choice`, or its type, that makes a reply call a tool; a named one is a `function` or a `tool`."""
+
 Schema = dict[str, Any] | bool
 """A JSON Schema."""
 
@@ -42,21 +46,24 @@ class Asked:
 
 
 def asked_of(run: Run) -> Asked:
-    """The form that `run.request_extra` asks for, in the words of OpenAI, llama.cpp, vLLM, SGLang."""
+    """The form that `run.request_extra` asks for, by the names of OpenAI, Anthropic and the engines."""
     extra = run.request_extra
     form, outputs = (_object(extra.get(name)) for name in ("response_format", "structured_outputs"))
+    written = _object(_object(extra.get("text")).get("format"))
     schemas = [
         *(extra.get(name) for name in _SCHEMAS),
         _object(form.get("json_schema")).get("schema"),
         form.get("schema"),
+        written.get("schema"),
         outputs.get("json"),
     ]
     schema = next((_schema(value) for value in schemas if value is not None), None)
     as_json = any(value is not None for value in schemas)
-    as_json = as_json or form.get("type") in ("json_object", "json_schema")
+    as_json = as_json or any(each.get("type") in _JSON for each in (form, written))
     tools = _tools(extra.get("tools"))
     choice = extra.get("tool_choice")
-    must_call = bool(tools) and (choice == "required" or isinstance(choice, dict))
+    kind = choice.get("type", "function") if isinstance(choice, dict) else choice
+    must_call = bool(tools) and kind in _MUST
     if must_call:
         tools = _chosen(choice) or tools
     shaped = as_json or must_call or any(extra.get(name) for name in _GRAMMARS)
@@ -74,13 +81,12 @@ def _schema(value: Any) -> Schema | None:
 
 
 def _tools(value: Any) -> frozenset[str] | None:
-    functions = (tool.get("function") for tool in dicts(value))
-    names = (function.get("name") for function in functions if isinstance(function, dict))
+    names = (_object(tool.get("function", tool)).get("name") for tool in dicts(value))
     return frozenset(name for name in names if isinstance(name, str)) or None
 
 
 def _chosen(choice: Any) -> frozenset[str] | None:
     """The one tool that a `tool_choice` names; None where it names none."""
-    function = choice.get("function") if isinstance(choice, dict) else None
-    name = function.get("name") if isinstance(function, dict) else None
+    holder = _object(choice)
+    name = _object(holder.get("function", holder)).get("name")
     return frozenset([name]) if isinstance(name, str) else None

@@ -33,7 +33,7 @@ def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     }
     if run.ignore_eos:
         fields["ignore_eos"] = True
-    if run.stream and run.api != "llama.cpp":
+    if run.stream and run.api in ("chat", "text"):  # Others count without being asked
         fields["stream_options"] = {"include_usage": True}
     return with_extra(run, fields)
 
@@ -86,10 +86,12 @@ def length_fields(run: Run, tokens: int) -> dict[str, int]:
     """
     if run.api == "llama.cpp":
         return {"n_predict": tokens}
-    is_users_own = run.request_extra.get("max_tokens") is not None
-    successor = {"max_completion_tokens": tokens} if "max_tokens" in run.request_extra else {}
+    name = "max_output_tokens" if run.api == "responses" else "max_tokens"
+    is_users_own = run.request_extra.get(name) is not None
+    has_successor = run.api in ("chat", "text") and name in run.request_extra
+    successor = {"max_completion_tokens": tokens} if has_successor else {}
     minimum = {"min_tokens": tokens} if run.ignore_eos and not is_users_own else {}
-    return {"max_tokens": tokens, **({} if is_users_own else successor), **minimum}
+    return {name: tokens, **({} if is_users_own else successor), **minimum}
 
 
 def prompt_field(
@@ -103,7 +105,28 @@ def prompt_field(
         return {"input": text}
     if not run.chats:
         return {"prompt": text}
+    conversation = messages_of(text, system, messages)
+    if run.api == "chat":
+        return {"messages": conversation}
+    systems = [each["content"] for each in conversation if each["role"] == "system"]
+    turns = [each for each in conversation if each["role"] != "system"]
+    if run.api == "messages":
+        return _apart("system", systems) | {"messages": turns}
+    # llama.cpp takes earlier replies only with their type
+    items = [{"type": "message"} | each for each in turns]
+    return _apart("instructions", systems) | {"input": items}
+
+
+def _apart(name: str, systems: list[str]) -> dict[str, str]:
+    """The field of the system's messages, which an empty one has, too."""
+    return {name: "\n\n".join(systems)} if systems else {}
+
+
+def messages_of(
+    text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
+) -> list[dict[str, str]]:
+    """The prompt as a conversation, its system message first; see `prompt_field`."""
     conversation = messages or [{"role": "user", "content": text}]
     if system is not None and conversation[0]["role"] != "system":
-        conversation = [{"role": "system", "content": system}, *conversation]
-    return {"messages": conversation}
+        return [{"role": "system", "content": system}, *conversation]
+    return conversation

@@ -1,7 +1,8 @@
 """The content of a reply: text, usage, timings, and the read that completed each content chunk.
 
 Probe and records of a run share this one reader of completions. It understands OpenAI's chat and
-text completions and llama.cpp's `/completion`, streamed or not, and OpenAI's embeddings.
+text completions and Responses, Anthropic's Messages and llama.cpp's `/completion`, streamed or not,
+and OpenAI's embeddings.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mls.config.sections.replies import ThinkTags
+from mls.core.record import FINISHED_BY_LENGTH
+from mls.protocol.replies import messages, responses
 from mls.protocol.replies.counts import so_far, take_usage
 from mls.protocol.replies.native import take_native
 from mls.protocol.replies.openai import take_choice, take_embeddings
@@ -41,13 +44,15 @@ def read_reply(
     failure: tuple[str, str] | None = None,
     secret: tuple[str, ...] = (),
     think_tags: ThinkTags = "none",
+    limit: int | None = None,
 ) -> Reply:
     """Read a reply's body. Never raises: a body that can't be parsed is the reply's error.
 
     pieces: the body. event_stream: whether its content type is an event stream's, which decides
     only where the bytes don't. last_read: index of the read that brought its end. failure: (kind,
     text) of the error that ended it. secret: keys to hide in errors (see `Reply.hide`). think_tags:
-    of thoughts that the model writes into its text.
+    of thoughts that the model writes into its text. limit: the tokens asked for, which tell why a
+    reply ended whose server doesn't say.
     """
     reply = Reply(secret=secret)
     if status and not _is_success(status):
@@ -79,6 +84,9 @@ def read_reply(
         reply.answer = [without_thoughts("".join(reply.answer), opened)]
     if reply.first_chunk_tokens is None and not reply.reasoning and reply.reasoning_tokens:
         reply.first_chunk_tokens = reply.reasoning_tokens + 1  # They came before it, hidden
+    if reply.ends_by_count and reply.completion_tokens and limit:
+        by_length = reply.completion_tokens >= limit
+        reply.finish_reason = FINISHED_BY_LENGTH if by_length else "stop"
     has_answer = reply.chunk_reads or reply.finish_reason is not None or reply.embedding is not None
     if not has_answer:
         reply.fail("bad_reply", "the reply has no content and no finish_reason")
@@ -155,16 +163,36 @@ def _is_error(chunk: dict[str, Any]) -> bool:
     return "detail" in chunk or (has_code and isinstance(chunk.get("message"), str))
 
 
+def _texts_of_kind(reply: Reply, chunk: dict[str, Any], kind: str) -> list[str]:
+    """The texts of an object whose `type` says what it is: of Responses, or of Messages."""
+    if kind.startswith("response."):
+        return responses.take_event(reply, chunk)
+    if kind in messages.EVENTS:
+        return messages.take_event(reply, chunk)
+    if kind == "message":
+        return messages.take_message(reply, chunk)
+    reply.heartbeats += kind == "ping"
+    return []
+
+
 def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> None:
     """Take in one JSON object: a streamed chunk or a whole reply."""
     if _is_error(chunk):
         reply.fail("server_error", error_text(chunk) or "an error without a message")
         return
-    texts: list[str] = []
+    kind = chunk.get("type")
+    if isinstance(kind, str):
+        texts = _texts_of_kind(reply, chunk, kind)
+        if reply.streamed and (kind == messages.END or kind in responses.ENDS):
+            reply.done_read = read
+    else:
+        texts = []
     for choice in dicts(chunk.get("choices")):
         texts += take_choice(reply, choice)
     if isinstance(chunk.get("content"), str):  # llama.cpp's /completion
         texts.append(take_native(reply, chunk))
+    if chunk.get("object") == "response":
+        texts += responses.take_response(reply, chunk)
     if "data" in chunk:
         take_embeddings(reply, chunk["data"])
     fingerprint = chunk.get("system_fingerprint")

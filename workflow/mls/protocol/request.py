@@ -34,6 +34,8 @@ _AS_IS = "!$%&'()*+,/:;=?@~"
 """What is not percent-encoded in a request's path and query, as in `requests`."""
 LEAST_SECRET = 4
 """Least length of a secret, in characters: a shorter one may occur among a reply's own words."""
+_ANTHROPIC_VERSION = "2023-06-01"
+"""The version of Messages that Anthropic's API wants to be named."""
 _SCHEMES = ("basic", "bearer", "token", "apikey")
 """Authentication schemes that may precede a key in a header's value (RFC 9110, 11.1)."""
 
@@ -257,6 +259,7 @@ def fixed_headers(run: Run) -> dict[str, str]:
         "Accept": "text/event-stream" if run.stream and not run.embeds else "application/json",
         "Accept-Encoding": "identity",
         "User-Agent": f"mls/{__version__}",
+        **({"anthropic-version": _ANTHROPIC_VERSION} if run.api == "messages" else {}),
         "Connection": "keep-alive" if run.reuse_connections else "close",
     }
     users_names = set(map(str.lower, run.request_headers))

@@ -185,7 +185,11 @@ class ServerApi:
                 raise self._http.unreachable(error) from None
         is_event_stream = kind.lower() == "text/event-stream"
         completion = read_reply(
-            reply.status_code, is_event_stream, [(content, 0)], secret=self.target.secrets
+            reply.status_code,
+            is_event_stream,
+            [(content, 0)],
+            secret=self.target.secrets,
+            limit=count(body.get("max_output_tokens")),
         )
         if completion.streamed != is_event_stream:
             completion.mislabelled = self._http.clean(kind) or "no content type"
@@ -200,7 +204,7 @@ class ServerApi:
             )
         if completion.error == "bad_reply":
             raise UserError(
-                f"{where} answered with {self._http.clean(kind) or 'no content type'} and no `choices`: "
+                f"{where} answered with {self._http.clean(kind) or 'no content type'} and no reply in it: "
                 "not a completion server; check the URL and run.endpoint."
             )
         if completion.error:

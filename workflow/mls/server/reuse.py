@@ -42,7 +42,11 @@ def keep_apart(
             return "off", run
     elif salts(run):
         return "salted", run
-    elif run.cache_prompt and run.api in ("chat", "text") and "cache_salt" not in run.request_extra:
+    elif (
+        run.cache_prompt
+        and (run.chats or run.api == "text")
+        and "cache_salt" not in run.request_extra
+    ):
         # One salt for the whole repeat: within it, prompts may share the cache
         salt = {"cache_salt": run_id}
         candidate = run.model_copy(update={"request_extra": run.request_extra | salt})

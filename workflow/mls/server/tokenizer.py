@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mls.config.sections.run import Run
-from mls.protocol.body import prompt_field
+from mls.protocol.body import messages_of
 from mls.server.api import ServerApi
 
 _MARK = "⟦text⟧"
@@ -31,14 +31,14 @@ def prompt_counter(
         return lambda text: api.tokenize(around(text), special=True)
 
     def of_messages(text: str) -> int | None:
-        return api.count_messages(prompt_field(run, text, system)["messages"], served_as)
+        return api.count_messages(messages_of(text, system), served_as)
 
     return None if of_messages("a") is None else of_messages
 
 
 def _around(api: ServerApi, run: Run, system: str | None) -> Callable[[str], str] | None:
     """A function from the user's text to the whole prompt; None when the server can't tell it."""
-    prompt = api.apply_template(prompt_field(run, _MARK, system)["messages"])
+    prompt = api.apply_template(messages_of(_MARK, system))
     if prompt is None or prompt.count(_MARK) != 1:
         return None
     before, after = prompt.split(_MARK)

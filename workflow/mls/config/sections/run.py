@@ -19,8 +19,9 @@ STOPPING = ("iters", "rounds", "duration_s")
 
 _REQUESTS = 64
 
-Api = Literal["chat", "text", "llama.cpp", "embeddings"]
-"""OpenAI's chat completions, its text completions, llama.cpp's `/completion`, OpenAI's embeddings."""
+Api = Literal["chat", "text", "responses", "messages", "llama.cpp", "embeddings"]
+"""OpenAI's chat completions, its text completions and Responses, Anthropic's Messages, llama.cpp's
+`/completion`, OpenAI's embeddings."""
 
 
 class Run(Section):
@@ -54,8 +55,8 @@ class Run(Section):
     endpoint: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/v1/chat/completions",
         pattern=r"^/\S*$",
-        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/completion` "
-        "or `/v1/embeddings` (replies without tokens; throughput is in requests/s). It may have a prefix "
+        description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, "
+        "`/v1/messages`, `/completion` or `/v1/embeddings` (replies without tokens; throughput is in requests/s). It may have a prefix "
         "and a query; the body is of the kind that the path's last words say.",
     )
     stream: bool = Field(True, description="Ask for a streamed reply.")
@@ -172,8 +173,9 @@ class Run(Section):
     def api(self) -> Api:
         """Which API the endpoint is of, by the last words of its path: what a body looks like."""
         path = self.endpoint.partition("?")[0].rstrip("/")
-        if path.endswith("/embeddings"):
-            return "embeddings"
+        for api in ("embeddings", "responses", "messages"):
+            if path.endswith(f"/{api}"):
+                return api
         if path.endswith("/completion"):
             return "llama.cpp"
         text = path.endswith("/completions") and not path.endswith("/chat/completions")
@@ -192,7 +194,7 @@ class Run(Section):
     @property
     def chats(self) -> bool:
         """Whether prompts are messages, to which the server applies its chat template."""
-        return self.api == "chat"
+        return self.api in ("chat", "responses", "messages")
 
     @property
     def requests(self) -> int | None:

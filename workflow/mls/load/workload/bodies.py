@@ -8,8 +8,8 @@ import orjson
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
-from mls.load.workload.builder import Prompts
-from mls.protocol.body import body_fields, length_fields, prompt_field, with_extra
+from mls.load.workload.builder import Prompt, Prompts
+from mls.protocol.body import body_fields, length_fields, messages_of, prompt_field, with_extra
 from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 
@@ -29,10 +29,9 @@ class WorkloadBodies:
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
         self._facts[job] = prompt.sha256, prompt.text[:OPENING_CHARACTERS], prompt.attributes
-        field = prompt_field(self._run, prompt.text, prompt.system, prompt.messages)
-        history = self._history.get(job)
-        if history:
-            field["messages"] = [*history, {"role": "user", "content": prompt.text}]
+        field = prompt_field(
+            self._run, prompt.text, prompt.system, self._messages(job, prompt) or prompt.messages
+        )
         fields: dict[str, Any] = self._fields
         if prompt.attributes.output_tokens is not None:
             lengths = length_fields(self._run, prompt.attributes.output_tokens)
@@ -52,10 +51,16 @@ class WorkloadBodies:
         """The job of the conversation's next turn, after this reply; None after the last turn."""
         if job < 0 or job % self._turns == self._turns - 1:
             return None
-        history: list[dict[str, str]] = orjson.loads(self.body(job))["messages"]
+        prompt = self._prompts(job)
+        messages = messages_of(prompt.text, prompt.system, self._messages(job, prompt))
         self._history.pop(job, None)
-        self._history[job + 1] = [*history, {"role": "assistant", "content": reply}]
+        self._history[job + 1] = [*messages, {"role": "assistant", "content": reply}]
         return job + 1
+
+    def _messages(self, job: int, prompt: Prompt) -> list[dict[str, str]] | None:
+        """All that was said in a conversation, to this prompt; None at its beginning."""
+        history = self._history.get(job)
+        return [*history, {"role": "user", "content": prompt.text}] if history else None
 
     def _facts_of(self, job: int) -> tuple[str, str, Attributes]:
         if job not in self._facts:  # its request was never built

@@ -59,12 +59,14 @@ class Reply:
     """Index of the first chunk with content or a tool call, blanks after reasoning left out."""
     heartbeats: int = 0
     """Number of events without JSON."""
+    ends_by_count: bool = False
+    """Whether its count of tokens alone tells if the token limit ended it."""
     error: str | None = None
     error_text: str | None = None
     complete: bool = False
     """Whether the server marked the reply's end."""
     done_read: int | None = None
-    """Index of the read that brought `[DONE]`."""
+    """Index of the read that brought the stream's last event, as `[DONE]`."""
     embedding: int | None = None
     """Length of the embedding, if the reply is one: it has neither text nor a finish reason."""
     secret: tuple[str, ...] = ()
@@ -84,6 +86,23 @@ class Reply:
         chunk = len(self.text)
         self.reasoning[chunk] = self.reasoning.get(chunk, 0) + len(reasoning)
 
+    def say(self, text: str) -> str:
+        """Note that the chunk that is being read has this text of the answer."""
+        self.answer.append(text)
+        return text
+
+    def think(self, text: str) -> str:
+        """Note that the chunk that is being read has this reasoning."""
+        if text:
+            self.mark(text)
+        return text
+
+    def call(self, texts: list[str]) -> list[str]:
+        """Note that the chunk that is being read has these texts of tool calls."""
+        if any(texts):
+            self.call_chunks.add(len(self.text))
+        return texts
+
     @property
     def content(self) -> str:
         """All of its text. Surrogate halves that came in two chunks are joined to one character."""
@@ -100,7 +119,8 @@ class Reply:
     @property
     def reasoning_tokens(self) -> int | None:
         """Tokens of reasoning by the server's count. Beside text of reasoning, 0 is none."""
-        details = self.usage.get("completion_tokens_details")
+        of_completion = "completion_tokens_details", "output_tokens_details"
+        details = next((self.usage[name] for name in of_completion if name in self.usage), None)
         if not isinstance(details, dict):
             return None
         tokens = count(details.get("reasoning_tokens"))
