@@ -89,7 +89,7 @@ def test_the_longest_request_is_known_beforehand():
         ),
         (
             {"workload": {"output_tokens": 5}, "run": {"endpoint": "/v1/embeddings"}},
-            "workload.output_tokens: embeddings have no tokens of their own",
+            "workload.output_tokens: embeddings and scores have no tokens of their own",
         ),
     ],
 )  # fmt: skip

@@ -228,3 +228,27 @@ def test_however_the_bytes_were_split(cuts: list[int], end: str) -> None:
     begins = [len(b"\xef\xbb\xbf" + data(*STREAM[:i], end=end).encode()) for i in (1, 2, 3)]
     # an event arrives with the end of its line
     assert all(at >= begin - len(end) + 1 for at, begin in zip(ends, begins, strict=True))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {
+            "object": "list",
+            "results": [{"index": 0, "relevance_score": -1.5}, {"relevance_score": 0}],
+        },
+        {"data": [{"object": "score", "score": 0.5}, {"object": "score", "score": 1}]},
+    ],
+    ids=["rerank", "score"],
+)
+def test_scores_are_a_reply_without_text(body: dict[str, object]) -> None:
+    usage = {"prompt_tokens": 16, "total_tokens": 16}
+    reply = read_reply(200, False, [(json.dumps(body | {"usage": usage}).encode(), 0)])
+    assert (reply.error, reply.scores, reply.prompt_tokens) == (None, 2, 16)
+    assert reply.is_numbers and not reply.text and reply.completion_tokens is None
+
+
+@pytest.mark.parametrize("results", [[], [{"index": 0}], "none", [{"score": "high"}]])
+def test_a_reply_without_scores_is_none(results: object) -> None:
+    reply = read_reply(200, False, [(json.dumps({"results": results}).encode(), 0)])
+    assert reply.error == "bad_reply"

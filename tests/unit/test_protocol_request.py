@@ -165,6 +165,30 @@ def test_embeddings_are_asked_for_with_an_input_and_nothing_about_tokens():
     assert builder(endpoint="/v1/embeddings").attributes(0).output_tokens is None
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "question", "documents"),
+    [("/v1/rerank", "query", "documents"), ("/v1/score", "text_1", "text_2")],
+)
+def test_scores_are_asked_for_of_the_prompt_s_text(endpoint, question, documents):
+    request = request_to(endpoint=endpoint)
+    body = orjson.loads(request.body)
+    assert set(body) == {"model", question, documents} and body[question]
+    [text] = body[documents]
+    assert len(text.split()) > 48 and request.headers["Accept"] == "application/json"
+    assert body_fields(Run(endpoint=endpoint, request_extra={question: "Why?"}), None) == {
+        question: "Why?"
+    }
+    assert not salts(Run(endpoint=endpoint))
+
+
+def test_infill_asks_for_what_comes_after_a_text():
+    body = orjson.loads(request_to(endpoint="/infill").body)
+    assert len(body["input_prefix"].split()) > 48 and body["input_suffix"] == ""
+    assert body["n_predict"] == 64 and not {"prompt", "max_tokens", "cache_salt"} & set(body)
+    run = Run(endpoint="/infill", request_extra={"input_suffix": "}"})
+    assert body_fields(run, None)["input_suffix"] == "}"
+
+
 def test_headers_of_the_config_are_sent():
     request = request_to(request_headers={"X-Tenant": "a b", "User-Agent": "other"})
     assert request.headers["X-Tenant"] == "a b" and request.headers["User-Agent"] == "other"

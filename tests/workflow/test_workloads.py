@@ -82,13 +82,22 @@ def test_prompt_tokens_are_those_asked_for(tmp_path, request, model, endpoint, w
     assert all(row["chunks"] == 2 for row in rows)
 
 
-def test_embeddings_have_latency_and_rates_without_tokens(tmp_path, smollm2):
+@pytest.mark.parametrize(
+    ("endpoint", "pooling"), [("/v1/embeddings", 1), ("/v1/rerank", 4)], ids=["mean", "rank"]
+)
+def test_embeddings_and_scores_have_latency_and_rates_without_tokens(
+    tmp_path, smollm2, endpoint, pooling
+):
     lengths = {"distribution": "uniform", "min": 20, "max": 80}
     rows, checks = measure(
         tmp_path,
         smollm2,
-        server={"parallel": 2, "ctx": 1024, "extra_args": ["embedding=true", "pooling_type=1"]},
-        run={"endpoint": "/v1/embeddings", "ranks": 1, "inflight": 2, "iters": 8},
+        server={
+            "parallel": 2,
+            "ctx": 1024,
+            "extra_args": ["embedding=true", f"pooling_type={pooling}"],
+        },
+        run={"endpoint": endpoint, "ranks": 1, "inflight": 2, "iters": 8},
         workload={"kind": "synthetic", "prompt_tokens": lengths},
     )
     assert [row["error"] for row in rows] == [None] * 8

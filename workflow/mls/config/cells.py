@@ -208,7 +208,7 @@ def _check_load(candidate: Settings) -> None:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
         raise UserError(
-            "workload.output_tokens: embeddings have no tokens of their own; leave it out, and its "
+            "workload.output_tokens: embeddings and scores have no tokens of their own; leave it out, and its "
             "column too."
         )
     longest = workload.prompt_tokens.greatest

@@ -14,7 +14,10 @@ _ENDPOINTS = (
     ["responses"],
     ["messages"],
     ["completion"],
+    ["infill"],
     ["embeddings"],
+    ["rerank"],
+    ["score"],
 )
 _VERSION = "v1"
 

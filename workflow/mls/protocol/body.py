@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from mls.config.sections.run import Run
+from mls.config.sections.run import Api, Run
 
 OPTIONAL = (
     "cache_prompt",
@@ -20,17 +20,32 @@ OPTIONAL = (
 """Fields that are left out for a server that refuses them."""
 
 
+_QUESTIONS: dict[Api, str] = {"rerank": "query", "score": "text_1"}
+_QUESTION = "Which of these texts is about a journey?"
+"""What documents are held against, where `run.request_extra` has nothing else."""
+_PROMPT_FIELDS: dict[Api, str] = {
+    "embeddings": "input",
+    "rerank": "documents",
+    "score": "text_2",
+    "infill": "input_prefix",
+}
+_LISTS = ("documents", "text_2")
+
+
 def body_fields(run: Run, served_as: str | None) -> dict[str, Any]:
     """The JSON fields that all requests of a run share, by llama.cpp's and OpenAI's names."""
     fields: dict[str, Any] = {"model": served_as} if served_as else {}
     if run.embeds:
-        return with_extra(run, fields)
+        question = _QUESTIONS.get(run.api)
+        return with_extra(run, fields | ({question: _QUESTION} if question else {}))
     fields |= {
         "stream": run.stream,
         "temperature": run.temperature,
         "cache_prompt": run.cache_prompt,
         **length_fields(run, run.max_tokens),
     }
+    if run.api == "infill":
+        fields["input_suffix"] = ""
     if run.ignore_eos:
         fields["ignore_eos"] = True
     if run.stream and run.api in ("chat", "text"):  # Others count without being asked
@@ -74,8 +89,9 @@ def salts(run: Run) -> bool:
     own for each request keeps its cache out of the measurement. Other servers ignore the field, or
     refuse it.
     """
-    native = run.api in ("embeddings", "llama.cpp")
-    return not (run.cache_prompt or native or "cache_salt" in run.request_extra)
+    return not (
+        run.cache_prompt or run.embeds or run.is_native or "cache_salt" in run.request_extra
+    )
 
 
 def length_fields(run: Run, tokens: int) -> dict[str, int]:
@@ -84,7 +100,7 @@ def length_fields(run: Run, tokens: int) -> dict[str, int]:
     `min_tokens` is vLLM's and SGLang's; llama.cpp's server ignores it and has `ignore_eos` instead.
     Where `max_tokens` is left out, its successor at OpenAI, `max_completion_tokens`, replaces it.
     """
-    if run.api == "llama.cpp":
+    if run.is_native:
         return {"n_predict": tokens}
     name = "max_output_tokens" if run.api == "responses" else "max_tokens"
     is_users_own = run.request_extra.get(name) is not None
@@ -101,10 +117,9 @@ def prompt_field(
 
     messages: a whole conversation, instead of the one message of `text`.
     """
-    if run.embeds:
-        return {"input": text}
     if not run.chats:
-        return {"prompt": text}
+        name = _PROMPT_FIELDS.get(run.api, "prompt")
+        return {name: [text] if name in _LISTS else text}
     conversation = messages_of(text, system, messages)
     if run.api == "chat":
         return {"messages": conversation}

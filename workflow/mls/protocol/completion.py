@@ -2,7 +2,7 @@
 
 Probe and records of a run share this one reader of completions. It understands OpenAI's chat and
 text completions and Responses, Anthropic's Messages and llama.cpp's `/completion`, streamed or not,
-and OpenAI's embeddings.
+OpenAI's embeddings, and scores of documents.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from mls.core.record import FINISHED_BY_LENGTH
 from mls.protocol.replies import messages, responses
 from mls.protocol.replies.counts import so_far, take_usage
 from mls.protocol.replies.native import take_native
-from mls.protocol.replies.openai import take_choice, take_embeddings
+from mls.protocol.replies.openai import take_choice
 from mls.protocol.replies.reply import Reply
+from mls.protocol.replies.scores import take_numbers
 from mls.protocol.sse import BYTE_ORDER_MARK, DONE, Event, Piece, events
 from mls.protocol.thoughts import first_answer, mark_thoughts, without_thoughts
 from mls.protocol.values import dicts, error_text, loads, plain
@@ -31,7 +32,8 @@ CUT = "closed_early"
 
 _BEAT = re.compile(rb"\[(?!DONE)[A-Za-z_-]+\]")
 """A word in brackets as `[PING]`, unlike `[DONE]`; no JSON."""
-_OF_REPLIES = frozenset({"choices", "content", "usage", "data"})
+_NUMBERS = ("data", "results")
+_OF_REPLIES = frozenset({"choices", "content", "usage", *_NUMBERS})
 """Keys of replies and their chunks, none of which an error has."""
 
 
@@ -87,7 +89,7 @@ def read_reply(
     if reply.ends_by_count and reply.completion_tokens and limit:
         by_length = reply.completion_tokens >= limit
         reply.finish_reason = FINISHED_BY_LENGTH if by_length else "stop"
-    has_answer = reply.chunk_reads or reply.finish_reason is not None or reply.embedding is not None
+    has_answer = reply.chunk_reads or reply.finish_reason is not None or reply.is_numbers
     if not has_answer:
         reply.fail("bad_reply", "the reply has no content and no finish_reason")
     elif reply.streamed and not reply.complete:
@@ -193,8 +195,9 @@ def _take(reply: Reply, chunk: dict[str, Any], read: int, followed: bool) -> Non
         texts.append(take_native(reply, chunk))
     if chunk.get("object") == "response":
         texts += responses.take_response(reply, chunk)
-    if "data" in chunk:
-        take_embeddings(reply, chunk["data"])
+    for name in _NUMBERS:
+        if name in chunk:
+            take_numbers(reply, chunk[name])
     fingerprint = chunk.get("system_fingerprint")
     if fingerprint != reply.fingerprint and isinstance(fingerprint, str):
         reply.fingerprint = plain(fingerprint) or reply.fingerprint

@@ -214,6 +214,8 @@ def _reply(
 def _beginning(answer: parsed.Reply) -> str:
     if answer.embedding is not None:
         return f"an embedding of length {answer.embedding}"
+    if answer.scores is not None:
+        return f"scores of {answer.scores} documents"
     return answer.hide(answer.content)[:_CONTENT_LENGTH]  # A key may come in several chunks
 
 

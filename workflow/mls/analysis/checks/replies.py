@@ -92,7 +92,7 @@ def work_as_asked(evidence: Evidence) -> Verdict:
     rows = tokens.valid & succeeded(evidence.table)
     limit = evidence.run.max_tokens
     if evidence.run.embeds:
-        message = "The replies are embeddings: there are no tokens of theirs to count."
+        message = "The replies are embeddings or scores: there are no tokens of theirs to count."
         return _cut_prompts(evidence) or verdict("work_as_asked", "pass", None, None, message)
     if (cut := _cut_replies(evidence)) is not None:
         return cut

@@ -19,9 +19,28 @@ STOPPING = ("iters", "rounds", "duration_s")
 
 _REQUESTS = 64
 
-Api = Literal["chat", "text", "responses", "messages", "llama.cpp", "embeddings"]
+Api = Literal[
+    "chat",
+    "text",
+    "responses",
+    "messages",
+    "llama.cpp",
+    "infill",
+    "embeddings",
+    "rerank",
+    "score",
+]
 """OpenAI's chat completions, its text completions and Responses, Anthropic's Messages, llama.cpp's
-`/completion`, OpenAI's embeddings."""
+`/completion` and `/infill`, OpenAI's embeddings, scores of documents by Jina's API and by vLLM's."""
+
+_BY_LAST_WORD: tuple[Api, ...] = (
+    "responses",
+    "messages",
+    "infill",
+    "embeddings",
+    "rerank",
+    "score",
+)
 
 
 class Run(Section):
@@ -56,7 +75,8 @@ class Run(Section):
         "/v1/chat/completions",
         pattern=r"^/\S*$",
         description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, "
-        "`/v1/messages`, `/completion` or `/v1/embeddings` (replies without tokens; throughput is in requests/s). It may have a prefix "
+        "`/v1/messages`, `/completion`, `/infill`, or one whose replies have no tokens, so that throughput is "
+        "in requests/s: `/v1/embeddings`, `/v1/rerank`, `/v1/score`. It may have a prefix "
         "and a query; the body is of the kind that the path's last words say.",
     )
     stream: bool = Field(True, description="Ask for a streamed reply.")
@@ -173,7 +193,7 @@ class Run(Section):
     def api(self) -> Api:
         """Which API the endpoint is of, by the last words of its path: what a body looks like."""
         path = self.endpoint.partition("?")[0].rstrip("/")
-        for api in ("embeddings", "responses", "messages"):
+        for api in _BY_LAST_WORD:
             if path.endswith(f"/{api}"):
                 return api
         if path.endswith("/completion"):
@@ -188,8 +208,13 @@ class Run(Section):
 
     @property
     def embeds(self) -> bool:
-        """Whether replies are embeddings: in one piece, without tokens of their own."""
-        return self.api == "embeddings"
+        """Whether replies are embeddings or scores: in one piece, without tokens of their own."""
+        return self.api in ("embeddings", "rerank", "score")
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the endpoint is one of llama.cpp alone."""
+        return self.api in ("llama.cpp", "infill")
 
     @property
     def chats(self) -> bool:

@@ -79,7 +79,7 @@ def ruled_out(settings: Settings) -> str | None:
     if not settings.replies.canaries:
         return "replies.canaries is 0."
     if run.embeds:
-        return "embeddings have no text."
+        return "embeddings and scores have no text."
     if workload.kind not in _ALONE:
         return f"requests of workload.kind {workload.kind} don't stand by themselves."
     if any(length and length.distribution == "trace" for length in lengths):

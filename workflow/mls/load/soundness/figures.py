@@ -23,11 +23,11 @@ _LEAST_ECHO = 16
 
 
 def figures_of(reply: Reply, opening: str, forms: Forms) -> dict[str, Any]:
-    """The columns `TEXT_COLUMNS` of a reply; all null when it failed or is an embedding.
+    """The columns `TEXT_COLUMNS` of a reply; all null when it failed or has no text by its nature.
 
     opening: the first characters of its prompt (see `Bodies.opening`).
     """
-    if reply.error is not None or reply.embedding is not None:
+    if reply.error is not None or reply.is_numbers:
         return dict.fromkeys(TEXT_COLUMNS)
     text = reply.content.strip()
     start, period, length = longest_loop(text)

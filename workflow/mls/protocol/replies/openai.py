@@ -1,4 +1,4 @@
-"""OpenAI's chat and text completions, whole or by chunks, and its embeddings."""
+"""OpenAI's chat and text completions, whole or by chunks."""
 
 from __future__ import annotations
 
@@ -26,13 +26,6 @@ def take_choice(reply: Reply, choice: dict[str, Any]) -> list[str]:
         if reason in _BROKEN_OFF:
             reply.fail("server_error", f"the server ended the reply with finish_reason {reason}")
     return texts
-
-
-def take_embeddings(reply: Reply, data: Any) -> None:
-    for item in dicts(data):
-        vector = item.get("embedding")
-        if isinstance(vector, list | str) and vector:
-            reply.embedding, reply.complete = len(vector), True
 
 
 def _texts(reply: Reply, choice: dict[str, Any]) -> list[str]:

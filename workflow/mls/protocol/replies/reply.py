@@ -69,6 +69,8 @@ class Reply:
     """Index of the read that brought the stream's last event, as `[DONE]`."""
     embedding: int | None = None
     """Length of the embedding, if the reply is one: it has neither text nor a finish reason."""
+    scores: int | None = None
+    """Number of scores, if the reply is those of documents."""
     secret: tuple[str, ...] = ()
     """Keys to hide in the server's words, which may repeat them."""
 
@@ -110,6 +112,11 @@ class Reply:
         if whole.isascii():
             return whole
         return whole.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    @property
+    def is_numbers(self) -> bool:
+        """Whether the reply is an embedding or scores: without text by its nature."""
+        return self.embedding is not None or self.scores is not None
 
     @property
     def has_reasoning(self) -> bool:
