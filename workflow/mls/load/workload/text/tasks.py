@@ -33,8 +33,8 @@ _QUESTIONS: dict[Kind, tuple[str, ...]] = {
     ),
 }
 _COPY = "Repeat the text above exactly, word for word, and write nothing else."
-_ANSWER = "\n\nAnswer:"  # what a base model goes on from
-_COPY_BEGINS = "\n\nHere is the same text once more, word for word:\n\n"
+_ANSWER = "\n\nAnswer: The"  # without a word of it some models end at once
+_COPY_BEGINS = "\n\nThe same text again:\n"
 
 
 @dataclass(frozen=True)
