@@ -133,6 +133,7 @@ class Attributes:
     session: int | None = None
     turn: int | None = None
     group: int | None = None
+    category: str | None = None
 
 
 class Bodies(Protocol):

@@ -10,7 +10,6 @@ from mls.config.sections.run import Run
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.workload.builder import Prompt
 from mls.protocol.request import (
-    OPENING_CHARACTERS,
     Attributes,
     RequestBuilder,
     body_fields,
@@ -71,7 +70,7 @@ class MixedRequests(RequestBuilder):
 
     def opening(self, job: int) -> str:
         prompt = self._canary(job)
-        return super().opening(job) if prompt is None else prompt.text[:OPENING_CHARACTERS]
+        return super().opening(job) if prompt is None else prompt.opening
 
     def attributes(self, job: int) -> Attributes:
         prompt = self._canary(job)

@@ -10,7 +10,6 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompts
 from mls.protocol.request import (
-    OPENING_CHARACTERS,
     Attributes,
     body_fields,
     length_fields,
@@ -34,7 +33,7 @@ class WorkloadBodies:
 
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
-        self._facts[job] = prompt.sha256, prompt.text[:OPENING_CHARACTERS], prompt.attributes
+        self._facts[job] = prompt.sha256, prompt.opening, prompt.attributes
         field = prompt_field(self._run, prompt.text, prompt.system, prompt.messages)
         history = self._history.get(job)
         if history:
