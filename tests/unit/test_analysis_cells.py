@@ -133,6 +133,19 @@ def test_another_thing_measured_in_one_cell_fails_that_cell(tmp_path, change, wo
     assert "repeat 2" in verdicts[2, 2].message
 
 
+def test_prompts_cut_out_of_another_pythons_texts_fail_their_cell(tmp_path):
+    sweep = config()
+    write_results(sweep, tmp_path)
+    for cell in cells(sweep):
+        for repeat in (1, 2):
+            digest = ("b" if (cell, repeat) == (cells(sweep)[1], 2) else "a") * 64
+            folder = write_repeat(sweep, tmp_path, cell, repeat)
+            plant(folder, workload__corpus={"sha256": digest, "python": "3.11.7"})
+    verdicts = verdicts_of(read_study(sweep, tmp_path), "same_thing_measured")
+    assert [v.status for v in verdicts.values()] == ["pass", "fail", "pass"]
+    assert "text of prompts bbbbbbbbbbbb in repeat 2" in verdicts[2, 2].message
+
+
 def test_slots_that_are_an_axis_may_differ(tmp_path):
     sweep = config(sweep={"inflight": [2], "parallel": [2, 4]})
     write_results(sweep, tmp_path)

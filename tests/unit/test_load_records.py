@@ -8,6 +8,7 @@ from tests.unit.exchanges import BUILDER, LAG_NS, START_NS, STEP_NS, exchange
 
 from mls.core.record import REQUESTS
 from mls.load.records import records
+from mls.protocol.request import Attributes
 
 
 def token(text, reason=None):
@@ -126,3 +127,12 @@ def test_tokens_of_reasoning_are_counted_or_an_estimate():
     details = {"reasoning_tokens": 8}
     assert tokens(completion_tokens=21, completion_tokens_details=details) == (8, None)
     assert tokens() == (None, None)
+
+
+def test_what_the_workload_sets_is_in_the_record(monkeypatch):
+    kept = Attributes(31, 9, session=4, turn=1, group=2, category="code")
+    monkeypatch.setattr(BUILDER, "attributes", lambda job: kept)
+    record = row(good())
+    assert (record["prompt_tokens_asked"], record["completion_tokens_asked"]) == (31, 9)
+    assert (record["session"], record["turn"], record["prefix_group"]) == (4, 1, 2)
+    assert record["category"] == "code"

@@ -9,6 +9,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from mls.load.workload.text import stored
+from mls.load.workload.text.corpus import read_corpus
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(240)
 PREFIX_TOKENS = 100
@@ -179,3 +182,36 @@ def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_pa
             assert after["start_ns"] >= before["end_ns"]
         else:
             assert after["prompt_tokens"] == 60
+
+
+@pytest.mark.parametrize(
+    "model, endpoint",
+    [
+        ("smollm2", "/v1/chat/completions"),
+        ("smollm2", "/completion"),
+        ("gemma3", "/v1/completions"),
+    ],
+)
+def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model, endpoint):
+    lengths = {"distribution": "empirical", "values": [70, 200, 500]}
+    rows, checks = measure(
+        tmp_path,
+        request.getfixturevalue(model),
+        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 20, "max_tokens": 2,
+             "warmup": 1},
+        workload={"kind": "text", "prompt_tokens": lengths},
+        seed=1,
+    )  # fmt: skip
+    assert {row["prompt_tokens_asked"] for row in rows} == {70, 200, 500}
+    assert [row["prompt_tokens"] for row in rows] == [row["prompt_tokens_asked"] for row in rows]
+    own = [row["category"] for row in rows if row["canary"] is None]
+    assert len(own) < len(rows)  # there are canaries, which have categories, too
+    assert {row["category"] for row in rows} == {"prose", "code", "chat", "copy"}
+    assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
+    assert checks["replies_alike"]["status"] in ("pass", "unknown")
+    workload = json.loads((tmp_path / "out" / "run.json").read_text())["workload"]
+    corpus = read_corpus()
+    assert workload["corpus"] == corpus.facts
+    # what was measured once serves the next repeat
+    (path,) = (tmp_path / "results" / "tokens").iterdir()
+    assert stored.read(path, corpus) is not None

@@ -24,7 +24,7 @@ class Difference:
 
 
 def differences(base: Study, base_results: Path, new: Study, new_results: Path) -> list[Difference]:
-    """Differences in server build, model file, settings and environment, at most `MOST`.
+    """Differences in server build, model file, text, settings and environment, at most `MOST`.
 
     Settings are those of all cells. An axis that varies in a sweep is no difference.
     """
@@ -50,6 +50,7 @@ def _facts(study: Study, results: Path) -> dict[str, str]:
             entries = {
                 "server": {key: state.get(key) for key in ("build", "slots", "ctx_per_slot")},
                 "model": {str(cell.cell["model"]): repeat.result.config.get("model")},
+                "workload": {"corpus": repeat.result.workload.get("corpus")},
                 "settings": {key: repeat.result.config.get(key) for key in ("run", "server")},
             }
             for name, value in _leaves(entries):

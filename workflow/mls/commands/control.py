@@ -55,7 +55,8 @@ class Control:
         materials = prepare(
             settings, self._seed, self._results, self._apis[0], served_as, self._canary_seed
         )
-        outcome.prepare(materials.notes)
+        texts = materials.texts
+        outcome.prepare(materials.notes, texts.facts if texts else None)
         canaries = self._canaries(settings, materials, served_as)
         return RunSpec(
             *(settings, self._targets, served_as, self._seed, run_id),

@@ -78,6 +78,7 @@ class Outcome:
         self._left_out: tuple[str, ...] = ()
         self._run = settings.run
         self._notes: tuple[str, ...] = ()
+        self._corpus: dict[str, str] | None = None
         self._cold_load_s: float | None = None
         self.canaries = CanaryReport()
         path = run_path(config, settings.cell, settings.repeat)
@@ -118,9 +119,12 @@ class Outcome:
             self._process["cache"] = cache
         return self._served_as, self._run_id, self._run
 
-    def prepare(self, notes: tuple[str, ...]) -> None:
-        """Tell the user, and the record, what there is to say of the workload's files."""
-        self._notes = notes
+    def prepare(self, notes: tuple[str, ...], corpus: dict[str, str] | None) -> None:
+        """Tell the user, and the record, what there is to say of the workload's files.
+
+        corpus: facts of the text that prompts are cut out of; None where they aren't.
+        """
+        self._notes, self._corpus = notes, corpus
         for note in notes:
             print(f"mls run: {note}", file=sys.stderr, flush=True)
 
@@ -263,6 +267,7 @@ class Outcome:
                 "left_out": list(self._left_out),
                 "salted": self.salted,
                 "notes": list(self._notes),
+                **({"corpus": self._corpus} if self._corpus else {}),
             },
             canaries=self.canaries,
             clock=_clock(harvest),

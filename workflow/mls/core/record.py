@@ -66,6 +66,7 @@ REQUESTS = pa.schema(
         ("session", pa.int64()),  # Number of the conversation, and of its turn, 0…
         ("turn", pa.int32()),
         ("prefix_group", pa.int32()),  # Prompts of one group begin alike
+        ("category", pa.string()),  # What kind of text the prompt is; null where it has no kind
         ("output_sha256", pa.string()),
         # Figures of the reply's text without the blanks at its ends; null of failed requests and
         # embeddings. docs/METHODS.md defines them.
@@ -127,6 +128,7 @@ LATER_COLUMNS = (
     *TEXT_COLUMNS,
     *CANARY_COLUMNS,
     *KIND_COLUMNS,
+    "category",
 )
 """Columns that earlier versions didn't write; null in their records."""
 

@@ -80,6 +80,7 @@ def records(
         row["completion_tokens_asked"] = attributes.output_tokens
         row["session"], row["turn"] = attributes.session, attributes.turn
         row["prefix_group"] = attributes.group
+        row["category"] = attributes.category
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])

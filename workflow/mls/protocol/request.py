@@ -125,6 +125,7 @@ class Attributes:
     session: int | None = None
     turn: int | None = None
     group: int | None = None
+    category: str | None = None
 
 
 class Bodies(Protocol):

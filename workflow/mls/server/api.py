@@ -30,6 +30,10 @@ _PROPS = ("default_generation_settings", "total_slots", "model_path", "chat_temp
 """Keys of llama.cpp's `/props`. An answer without any of them is another server's."""
 
 
+_BLANKS = str.maketrans({"Ġ": " ", "Ċ": "\n", "ĉ": "\t", "▁": " "})
+"""What stands for blanks in the tokens of vocabularies."""
+
+
 class BodyRefusedError(RefusedError):
     """The server refuses a request's body. `words`: the text of its reply."""
 
@@ -127,6 +131,24 @@ class ServerApi:
         answer = self._http.json("/tokenize", body | self._named())
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
         return len(tokens) if isinstance(tokens, list) else None
+
+    def token_pieces(self, text: str) -> list[str] | None:
+        """The text's tokens as they stand in it, by llama.cpp's `/tokenize` or vLLM's.
+
+        None where the server doesn't say, and where a token is part of a character.
+        """
+        body = {"content": text, "prompt": text, "add_special_tokens": False}
+        answer = self._http.json(
+            "/tokenize", body | {"with_pieces": True, "return_token_strs": True} | self._named()
+        )
+        if not isinstance(answer, dict):
+            return None
+        pieces = answer.get("token_strs")
+        if pieces is None and isinstance(tokens := answer.get("tokens"), list):
+            pieces = [token.get("piece") if isinstance(token, dict) else None for token in tokens]
+        if not isinstance(pieces, list) or not all(isinstance(piece, str) for piece in pieces):
+            return None
+        return [piece.translate(_BLANKS) for piece in pieces]
 
     def apply_template(self, messages: list[dict[str, str]]) -> str | None:
         """The whole prompt by the model's chat template, from llama.cpp's `/apply-template`."""

@@ -15,7 +15,9 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "conversation": ("prompt_tokens", "turns", "think_s"),
     "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
     "replay": ("file",),
+    "text": ("prompt_tokens", "categories"),
 }
+Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
 _TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
 
@@ -94,14 +96,15 @@ class Workload(Section):
     before anything is measured. Where it has none, they are approximate, and a verdict says so.
     """
 
-    kind: Literal["words", "synthetic", "shared_prefix", "conversation", "dataset", "replay"] = (
-        Field(
-            "words",
-            description="`words`; `synthetic` (random words, exact in tokens); `shared_prefix` "
-            "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
-            "(`turns` requests one after another, each with all that was said before); `dataset`; "
-            "`replay` (the prompts of an earlier run).",
-        )
+    kind: Literal[
+        "words", "synthetic", "text", "shared_prefix", "conversation", "dataset", "replay"
+    ] = Field(
+        "words",
+        description="`words`; `synthetic` (random words, exact in tokens); `text` (real prose and "
+        "code, of Python's documentation and sources, by `categories`); `shared_prefix` "
+        "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
+        "(`turns` requests one after another, each with all that was said before); `dataset`; "
+        "`replay` (the prompts of an earlier run).",
     )
     prompt_tokens: Length = Field(
         Lengths(distribution="fixed", value=128),
@@ -117,6 +120,12 @@ class Workload(Section):
         None,
         description="A system message before each prompt (chat endpoints). `''` also takes the "
         "place of a chat template's own.",
+    )
+    categories: list[Category] = Field(
+        ["prose", "code", "chat", "copy"],
+        min_length=1,
+        description="`text`: what the prompts are, in equal shares: `prose`; `code`; `chat`, a "
+        "question about prose or code; `copy`, the task to repeat it. Default: all four.",
     )
     prefix_tokens: int = Field(
         512, ge=1, description="`shared_prefix`: tokens of the user's text that a group shares."
@@ -161,6 +170,8 @@ class Workload(Section):
         refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError("categories must be different ones")
         return self
 
     @property
@@ -171,7 +182,7 @@ class Workload(Section):
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        return self.kind in ("synthetic", "shared_prefix", "conversation")
+        return self.kind in ("synthetic", "text", "shared_prefix", "conversation")
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from mls.config.cells import Settings
 from mls.load.workload.builder import Materials, Prompt, make_prompts
+from mls.load.workload.text.texts import CANARY_JOBS
 
 LEAST_REQUESTS = 16
 """Requests of a load below which it has no canaries: they would be more than half of it."""
@@ -15,10 +16,7 @@ _ENOUGH = 8
 """Canary requests that a load has at least, so that a fault in half of its replies is seen."""
 
 _MOST_OFTEN, _LEAST_OFTEN = 2, 8
-_OWN_JOBS = 1 << 47
-"""The first job of the canaries' own: no load has as many, so none has the same prompt."""
-
-_ALONE = ("words", "synthetic", "dataset")
+_ALONE = ("words", "synthetic", "text", "dataset")
 """Workloads each of whose requests stands by itself."""
 
 
@@ -58,7 +56,7 @@ def plan(settings: Settings, canary_seed: int, seed: int, materials: Materials) 
         workload = settings.workload.model_copy(update={"replace": False})
         first = 0
     else:
-        workload, first = settings.workload, _OWN_JOBS
+        workload, first = settings.workload, CANARY_JOBS
     prompts = make_prompts(settings.run, workload, canary_seed, materials)
     every = _LEAST_OFTEN
     if requests is not None:

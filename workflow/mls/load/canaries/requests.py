@@ -10,7 +10,7 @@ from mls.config.sections.run import Run
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.workload.builder import Prompt
 from mls.protocol.body import body_fields, length_fields, prompt_field, with_extra
-from mls.protocol.request import OPENING_CHARACTERS, Attributes, RequestBuilder
+from mls.protocol.request import Attributes, RequestBuilder
 
 _SEED = 0
 _TO_GO_ON = ("ignore_eos", "min_tokens")
@@ -64,7 +64,7 @@ class MixedRequests(RequestBuilder):
 
     def opening(self, job: int) -> str:
         prompt = self._canary(job)
-        return super().opening(job) if prompt is None else prompt.text[:OPENING_CHARACTERS]
+        return super().opening(job) if prompt is None else prompt.opening
 
     def attributes(self, job: int) -> Attributes:
         prompt = self._canary(job)

@@ -10,7 +10,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompt, Prompts
 from mls.protocol.body import body_fields, length_fields, messages_of, prompt_field, with_extra
-from mls.protocol.request import OPENING_CHARACTERS, Attributes
+from mls.protocol.request import Attributes
 
 
 class WorkloadBodies:
@@ -28,7 +28,7 @@ class WorkloadBodies:
 
     def body(self, job: int) -> bytes:
         prompt = self._prompts(job)
-        self._facts[job] = prompt.sha256, prompt.text[:OPENING_CHARACTERS], prompt.attributes
+        self._facts[job] = prompt.sha256, prompt.opening, prompt.attributes
         field = prompt_field(
             self._run, prompt.text, prompt.system, self._messages(job, prompt) or prompt.messages
         )

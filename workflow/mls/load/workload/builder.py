@@ -18,9 +18,10 @@ from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.calibration import Calibration
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
+from mls.load.workload.text.texts import TextDraw, Texts
 from mls.load.workload.traces import Trace
 from mls.protocol.prompts import prompt
-from mls.protocol.request import Attributes
+from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Prompt:
     def sha256(self) -> str:
         """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def opening(self) -> str:
+        """The characters by which an echo of the prompt is known; empty where one is asked for."""
+        return "" if self.attributes.category == "copy" else self.text[:OPENING_CHARACTERS]
 
 
 Prompts = Callable[[int], Prompt]
@@ -55,6 +61,7 @@ class Materials:
     earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
+    texts: Texts | None = None
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -76,6 +83,8 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
         case "dataset":
             assert materials.rows is not None
             return _Dataset(run, workload, seed, materials)
+        case "text":
+            return _Text(run, workload, seed, materials)
         case "synthetic" | "shared_prefix" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case _:
@@ -134,6 +143,26 @@ class _Synthetic:
             source = random.Random(f"{self._seed}/{group}/prefix")
             self._prefixes[group] = self._calibration.text(source, self._workload.prefix_tokens)
         return self._prefixes[group]
+
+
+class _Text:
+    """Passages of real text, with what is asked of them."""
+
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        assert materials.texts is not None
+        self._lengths, self._seed = workload.prompt_tokens, seed
+        self._trace = materials.trace.prompt_tokens if materials.trace else None
+        self._system = workload.system
+        self._output = _Output(run, workload, seed, materials.trace)
+        self._draw = TextDraw(materials.texts, workload.categories, seed, self._tokens)
+
+    def __call__(self, job: int) -> Prompt:
+        category, text = self._draw(job)
+        attributes = Attributes(self._tokens(job), self._output(job), category=category)
+        return Prompt(text, self._system, attributes=attributes)
+
+    def _tokens(self, job: int) -> int:
+        return draw(self._lengths, self._seed, job, "prompt", self._trace)
 
 
 class _Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from mls.config.cells import Settings
@@ -14,6 +15,9 @@ from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.datasets import draw_rows, read_dataset
 from mls.load.workload.replay import check_same, read_earlier
+from mls.load.workload.text.corpus import read_corpus
+from mls.load.workload.text.limits import check_lengths, repetition
+from mls.load.workload.text.measurement import measure
 from mls.load.workload.tokenizer_trials import calibrate
 from mls.load.workload.traces import Trace, read_trace
 from mls.server.api import ServerApi
@@ -36,7 +40,7 @@ def prepare(
     workload, run = settings.workload, settings.run
     trace = read_trace(settings.load) if settings.load.kind == "trace" else None
     _check_lengths(settings, trace)
-    calibration = rows = earlier = canary_rows = None
+    calibration = rows = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
     if workload.kind == "replay":
         earlier = read_earlier(workload)
@@ -48,12 +52,17 @@ def prepare(
             if settings.server.starts_llama_cpp  # Others may be given another template
             else None
         )
-        calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
         values = trace.prompt_tokens if trace else None
         jobs = range(min(settings.requests or _MOST_JOBS, _MOST_JOBS))
         lengths = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
-        prefix = workload.prefix_tokens if workload.kind == "shared_prefix" else 0
-        least_tokens(calibration, [tokens - prefix for tokens in lengths])
+        if workload.kind == "text":
+            corpus = read_corpus()
+            texts = measure(api, run, workload.system, served_as, corpus, folder, sha256)
+            check_lengths(texts, workload, lengths)
+        else:
+            calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
+            prefix = workload.prefix_tokens if workload.kind == "shared_prefix" else 0
+            least_tokens(calibration, [tokens - prefix for tokens in lengths])
     if workload.kind == "dataset":
         count = len(trace.at_s) if trace and settings.requests is None else settings.requests
         if earlier:
@@ -67,10 +76,15 @@ def prepare(
                 dataset, own, canary_seed, settings.replies.canaries, api.tokenize
             )
     check_files(settings, trace, rows, api)
-    materials = Materials(calibration, rows, trace, earlier, notes, canary_rows)
+    materials = Materials(calibration, rows, trace, earlier, notes, canary_rows, texts)
+    if texts is None and earlier is None:
+        return materials
+    prompts = make_prompts(run, settings.workload, seed, materials)
     if earlier:
-        prompts = make_prompts(run, settings.workload, seed, materials)
         check_same(earlier, lambda job: prompts(job).text, settings.requests)
+    if texts and settings.requests:
+        sent = range(min(settings.requests, _MOST_JOBS))
+        materials = replace(materials, notes=notes + repetition(prompts(job).text for job in sent))
     return materials
 
 

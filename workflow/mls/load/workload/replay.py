@@ -75,7 +75,7 @@ def check_same(earlier: Earlier, text: Callable[[int], Any], requests: int | Non
         if hashlib.sha256(text(job).encode()).hexdigest() != earlier.sha256.get(job):
             raise UserError(
                 f"workload.file: prompt {job} of the earlier run can't be made again: the model, its "
-                "tokenizer, the dataset, or the version of mls is another."
+                "tokenizer, the dataset, the version of Python (kind text) or that of mls is another."
             )
 
 

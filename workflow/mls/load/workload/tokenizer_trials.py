@@ -86,7 +86,7 @@ def _exact(
             return None
         if tokens(" ".join(source.choices(words, k=count))) != least - 1 + count:
             return None
-    usage = _usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
+    usage = prompt_usage(api, run, system, served_as, " ".join(words[: _USAGE_WORDS[0]]))
     overhead = least - 1 if usage is None else usage - _USAGE_WORDS[0]
     return Calibration(words=words, overhead=overhead, per_word=1, exact=True)
 
@@ -95,7 +95,7 @@ def _estimated(api: ServerApi, run: Run, system: str | None, served_as: str | No
     """The calibration by the `usage` of two prompts of different lengths. Raises `UserError`."""
     source = random.Random(0)
     texts = [source.sample(WORDS, k=count) for count in _USAGE_WORDS]
-    usage = [_usage(api, run, system, served_as, " ".join(text)) for text in texts]
+    usage = [prompt_usage(api, run, system, served_as, " ".join(text)) for text in texts]
     if usage[0] is None or usage[1] is None or usage[1] <= usage[0]:
         raise UserError(
             f"workload: the server at {api.url} has neither /tokenize nor `usage`, so prompts of a "
@@ -106,7 +106,7 @@ def _estimated(api: ServerApi, run: Run, system: str | None, served_as: str | No
     return Calibration(words=tuple(WORDS), overhead=overhead, per_word=per_word, exact=False)
 
 
-def _usage(
+def prompt_usage(
     api: ServerApi, run: Run, system: str | None, served_as: str | None, text: str
 ) -> int | None:
     """The prompt tokens of a text, by the `usage` of a completion of one token."""

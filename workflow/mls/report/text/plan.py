@@ -81,6 +81,8 @@ def prompt_words(config: Config) -> str:
             return f"prompts of {config.run.prompt_words} words, {differ}"
         case "synthetic":
             return f"prompts of {tokens}, {differ}"
+        case "text":
+            return f"prompts of {tokens} of {', '.join(workload.categories)}, {differ}"
         case "shared_prefix":
             groups = f"{workload.groups} groups that share their first {workload.prefix_tokens}"
             return f"prompts of {tokens} in {groups}"

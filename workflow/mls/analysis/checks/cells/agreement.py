@@ -174,7 +174,7 @@ Identity = dict[str, tuple[tuple[Any, ...], Any]]
 
 
 def identity(result: RunResult) -> Identity:
-    """Facts that must be alike in all cells: server build, slots, context, model, environment."""
+    """Facts that must be alike in all cells: server build, slots, context, model, environment, text."""
     state = result.server.get("before") or {}
     server = result.config.get("server") or {}
     model = result.config.get("model") or {}
@@ -186,6 +186,7 @@ def identity(result: RunResult) -> Identity:
         "context of a slot": ((name, slots, ctx), state.get("ctx_per_slot")),
         "model file": ((name,), model.get("file_sha256")),
         "environment": ((), result.environment.get("digest")),
+        "text of prompts": ((), (result.workload.get("corpus") or {}).get("sha256")),
     }
 
 
