@@ -111,6 +111,23 @@ def test_a_conversation_says_all_that_was_said_before():
     assert second[3]["content"][:64] == bodies.opening(7) != bodies.opening(6)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "field", "system"),
+    [("/v1/responses", "input", "instructions"), ("/v1/messages", "messages", "system")],
+)
+def test_a_conversation_goes_on_by_responses_and_messages(endpoint, field, system):
+    workload = Workload(kind="conversation", turns=3, system="Be brief.")
+    run = RUN.model_copy(update={"endpoint": endpoint})
+    prompts = make_prompts(run, workload, 1, Materials(CALIBRATION))
+    bodies = WorkloadBodies(run, workload, "m", prompts)
+    first = orjson.loads(bodies.body(6))
+    assert bodies.next_turn(6, "Yes.") == 7 and bodies.next_turn(7, "No.") == 8
+    third = orjson.loads(bodies.body(8))
+    assert first[system] == third[system] == "Be brief."
+    assert [turn["role"] for turn in third[field]] == ["user", "assistant"] * 2 + ["user"]
+    assert third[field][0] == first[field][0] and third[field][3]["content"] == "No."
+
+
 # --- calibration ---
 
 
