@@ -270,6 +270,24 @@ def local_files(name):
     return local_sha256(path, Path(RESULTS, "models", f"{name}.json"))
 
 
+def drafts_of(model):
+    """The models that draft for one model in any of its cells."""
+    return sorted({draft for s in settings_of(model) if (draft := s.server.draft)})
+
+
+def with_drafts(models):
+    """These models, and those that draft for them."""
+    return list(
+        dict.fromkeys(m for model in models for m in [model, *drafts_of(model)])
+    )
+
+
+def draft_of(wildcards):
+    """The description of the model that drafts in a run; none without one."""
+    draft = settings(CONFIG, cell_of(wildcards), repeat_of(wildcards)).server.draft
+    return [f"{RESULTS}/models/{draft}.json"] if draft else []
+
+
 def settings_of(model):
     """The settings of all cells of one model."""
     return [settings(CONFIG, cell, 1) for cell in CELLS if cell["model"] == model]
@@ -286,6 +304,7 @@ def settings_digest(wildcards):
             resolved.seed,
             resolved.served_as,
             model_digest(wildcards.model),
+            resolved.server.draft and model_digest(resolved.server.draft),
             CONFIG.pin.model_dump(),
             resolved.server.model_dump(),
             resolved.run.model_dump(),
@@ -307,7 +326,7 @@ def probe_digest(model):
     """What a probe's answer depends on."""
     return data_sha256(
         [
-            model_digest(model),
+            *map(model_digest, with_drafts([model])),
             [
                 [
                     s.served_as,

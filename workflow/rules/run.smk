@@ -25,6 +25,7 @@ rule run:
         passed,
         environment=ENVIRONMENT,
         model=f"{RESULTS}/models/{{model}}.json",
+        draft=draft_of,
     output:
         run=f"{RUNS}/run.json",
         requests=f"{RUNS}/requests.parquet",
@@ -65,6 +66,7 @@ rule cell:
         passed,
         environment=ENVIRONMENT,
         model=f"{RESULTS}/models/{{model}}.json",
+        draft=draft_of,
     output:
         [
             f"{RESULTS}/runs/{CELL}/repeat~{repeat}/{name}"

@@ -28,6 +28,9 @@ checkpoint probe:
     input:
         environment=ENVIRONMENT,
         model=f"{RESULTS}/models/{{model}}.json",
+        drafts=lambda wildcards: [
+            f"{RESULTS}/models/{draft}.json" for draft in drafts_of(wildcards.model)
+        ],
     output:
         f"{RESULTS}/probe/{{model}}.json",
     log:

@@ -16,6 +16,7 @@ from mls.config.cells import Cell, run_path
 from mls.config.config import Config
 from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run
+from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
 from mls.core.digest import file_sha256
 from mls.core.files import read_json
@@ -132,6 +133,7 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
         telemetry=telemetry,
         left_out=tuple(result.workload.get("left_out") or ()),
         canaries=result.canaries,
+        speculation=(result.config.get("server") or {}).get("speculation", NO_SPECULATION),
     )
     return RepeatData(records, telemetry, assess(observation, config.checks))
 

@@ -176,6 +176,7 @@ class Outcome:
             telemetry=telemetry,
             left_out=self._left_out,
             canaries=self.canaries,
+            speculation=settings.server.speculation,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
@@ -246,8 +247,8 @@ class Outcome:
                 "workload": settings.workload.model_dump(),
                 "replies": settings.replies.model_dump(),
                 "server": self._server_settings(),
-                "model": settings.model.model_dump(exclude_none=True)
-                | {"file_sha256": _file_sha256(Path(self._config.results), settings.cell["model"])},
+                "model": self._model(settings.cell["model"]),
+                **({"draft_model": self._model(draft)} if (draft := settings.server.draft) else {}),
             },
             environment=_environment(Path(self._config.results)),
             server={
@@ -280,6 +281,12 @@ class Outcome:
     def _is_llama_cpp(self) -> bool:
         """Whether the server is llama.cpp's by its own word."""
         return self._is_our_llama_cpp or self._before.get("engine") == LLAMA_CPP.name
+
+    def _model(self, name: str) -> dict[str, Any]:
+        """A model of the config, with the SHA-256 of its file; None where the server isn't managed."""
+        description = read_json(Path(self._config.results) / "models" / f"{name}.json") or {}
+        source = self._config.models[name].model_dump(exclude_none=True)
+        return source | {"file_sha256": description.get("sha256")}
 
     def _server_settings(self) -> dict[str, Any]:
         """The config's server settings, without the password of a proxy."""
@@ -381,12 +388,6 @@ def _cost(rank: dict[str, Any]) -> RankCost:
 def _environment(results: Path) -> dict[str, Any]:
     description = read_json(results / "environment" / "environment.json") or {"digest": None}
     return {key: description.get(key) for key in ("digest", "host")}
-
-
-def _file_sha256(results: Path, model: str) -> str | None:
-    """SHA-256 of the model's file by its description; None for a server that isn't managed."""
-    description = read_json(results / "models" / f"{model}.json") or {}
-    return description.get("sha256")
 
 
 def _or_dash(value: float | None, form: str) -> str:

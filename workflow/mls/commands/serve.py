@@ -104,7 +104,11 @@ def of_cell(
     server = _reachable(config, point_settings.server)
     if server.addresses:
         return server, None, point_settings.served_as or name, cpu_sets
-    descriptor = load_descriptor(Path(config.results) / "models" / f"{name}.json")
+    models = Path(config.results) / "models"
+    if server.draft:  # by its file from here on
+        draft = load_descriptor(models / f"{server.draft}.json")
+        server = server.model_copy(update={"draft_model": draft.path})
+    descriptor = load_descriptor(models / f"{name}.json")
     return server, Path(descriptor.path), point_settings.served_as or name, cpu_sets
 
 

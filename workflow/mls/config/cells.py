@@ -160,6 +160,7 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
         replies=config.replies,
     )
     _check_load(candidate)
+    _check_draft(candidate, config)
     return candidate
 
 
@@ -179,6 +180,22 @@ def _check_search(highest: Settings, search: Search) -> None:
         raise UserError(
             f"search.axis: in an open loop (load.kind {highest.load.kind}) inflight is not for the "
             "config to say; search `rate`."
+        )
+
+
+def _check_draft(candidate: Settings, config: Config) -> None:
+    """Raise `UserError` when the model that drafts isn't one with a file."""
+    draft = candidate.server.draft
+    if draft is None:
+        return
+    if draft not in config.models:
+        raise UserError(
+            f"server.draft_model: {draft!r} is not in `models`{nearest(draft, config.models)}; "
+            f"it has {', '.join(config.models)}."
+        )
+    if not config.models[draft].has_file:
+        raise UserError(
+            f"models.{draft}: server.draft_model needs its file; give package, path, hub_repo or url."
         )
 
 

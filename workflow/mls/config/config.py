@@ -23,7 +23,7 @@ from mls.config.sections.server import Server
 from mls.config.sections.types import CommandLine, Folder, HostName, HttpUrl, Sha256, Slug, word
 from mls.config.sections.workload import Workload
 
-_WORDS = frozenset({"cuda_post", "flash_attn", "profile"})
+_WORDS = frozenset({"cuda_post", "flash_attn", "profile", "speculation"})
 """Keys whose values are words that YAML would read as booleans."""
 
 

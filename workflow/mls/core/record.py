@@ -51,6 +51,10 @@ REQUESTS = pa.schema(
         ("reconnects", pa.int32()),
         # Completion tokens of the first content-bearing chunk; null where the server doesn't say
         ("first_chunk_tokens", pa.int32()),
+        # Tokens that were drafted for the reply (speculative decoding), and those of them that became
+        # part of it, by llama.cpp's `timings`; null where these say nothing of drafts
+        ("draft_tokens", pa.int32()),
+        ("draft_tokens_accepted", pa.int32()),
         ("finish_reason", pa.string()),
         ("server_prompt_ms", pa.float64()),  # llama.cpp's `timings`
         ("server_predicted_ms", pa.float64()),
@@ -122,6 +126,9 @@ KIND_COLUMNS = (
 )
 """Columns of the kinds of a reply's chunks: reasoning, content, tool calls."""
 
+DRAFT_COLUMNS = ("draft_tokens", "draft_tokens_accepted")
+"""Columns on speculative decoding."""
+
 LATER_COLUMNS = (
     "first_chunk_tokens",
     "after_done_ns",
@@ -129,6 +136,7 @@ LATER_COLUMNS = (
     *CANARY_COLUMNS,
     *KIND_COLUMNS,
     "category",
+    *DRAFT_COLUMNS,
 )
 """Columns that earlier versions didn't write; null in their records."""
 

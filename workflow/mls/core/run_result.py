@@ -66,6 +66,21 @@ class Inflight(Part):
     max: int
 
 
+class Speculation(Part):
+    """What speculative decoding brought; null where it isn't known."""
+
+    draft_tokens: int | None = None
+    accepted_tokens: int | None = Field(
+        None, description="Of these, the tokens that became part of replies."
+    )
+    acceptance: float | None = Field(
+        None, description="Accepted over drafted tokens; null where none were drafted."
+    )
+    tokens_per_step: float | None = Field(
+        None, description="Completion tokens over those of them that were not accepted drafts."
+    )
+
+
 class ServerSide(Part):
     """The server's own figures: `timings` of its replies, and `/metrics` before and after.
 
@@ -86,6 +101,9 @@ class ServerSide(Part):
     decode_ms: float | None = Field(None, description="From the first token to the last one.")
     preemptions: int | None = Field(
         None, description="Requests put back during the run to make room for others."
+    )
+    speculation: Speculation = Field(
+        Speculation(), description="By the growth of its counters during the run."
     )
     running_max: float | None = Field(
         None, description="Most requests at work, of the samples during the load (one a second)."
@@ -189,6 +207,9 @@ class Summary(Part):
         None,
         description="Share of the successful requests whose replies have reasoning and no answer; null "
         "where no reply has reasoning.",
+    )
+    speculation: Speculation = Field(
+        Speculation(), description="Of the successful requests, by the `timings` of their replies."
     )
     inflight: Inflight
     server: ServerSide

@@ -21,6 +21,7 @@ from mls.load.transport.unframe import unframe
 from mls.protocol.address import redirection
 from mls.protocol.replies.reply import Reply
 from mls.protocol.request import RequestBuilder
+from mls.protocol.values import count
 
 _MOST_CHUNKS = 50_000
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -133,6 +134,8 @@ def _row(
         "attempts": exchange.attempts,
         "reconnects": exchange.reconnects,
         "first_chunk_tokens": reply.first_chunk_tokens,
+        "draft_tokens": count(reply.timings.get("draft_n")),
+        "draft_tokens_accepted": count(reply.timings.get("draft_n_accepted")),
         "finish_reason": reply.finish_reason,
         "server_prompt_ms": reply.server_prompt_ms,
         "server_predicted_ms": reply.server_predicted_ms,

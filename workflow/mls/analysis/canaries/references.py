@@ -11,10 +11,14 @@ from mls.load.canaries.known import PREFIX_CHARACTERS
 NO_MATTER = frozenset(
     {
         *("parallel", "policy", "reuse", "profile", "startup_timeout_s", "ready"),
+        *("speculation", "draft_model", "draft_max", "draft_min", "draft_p_min"),
         *("url", "urls", "host", "port", "proxy", "metrics_url", "api_key_env", "headers_env"),
     }
 )
-"""Settings of the server that change nothing in what it says when it is asked alone."""
+"""Settings of the server that change nothing in what it says when it is asked alone.
+
+Speculative decoding is among them: a draft is accepted only where the model itself would have said
+it, unless acceptance is synthetic (`synthetic_acceptance_length`)."""
 
 _OF_A_REQUEST = ("endpoint", "stream", "max_tokens", "ignore_eos", "request_extra")
 _OF_ITS_TEXT = ("system", "output_tokens")

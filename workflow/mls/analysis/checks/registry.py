@@ -18,6 +18,7 @@ from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_a
 from mls.analysis.checks.replies_alike import replies_alike
 from mls.analysis.checks.replies_sound import replies_sound
 from mls.analysis.checks.server.books import books_agree, server_time_fits
+from mls.analysis.checks.server.drafts import drafts_agree, drafts_as_asked
 from mls.analysis.checks.server.fair_servers import fair_servers
 from mls.analysis.checks.server.histograms import server_histograms_agree
 from mls.analysis.checks.server.served_at_once import served_at_once
@@ -50,6 +51,8 @@ CHECKS = (
     Check(("answered",), answered),
     Check(("replies_alike",), replies_alike),
     Check(("books_agree",), books_agree),
+    Check(("drafts_as_asked",), drafts_as_asked),
+    Check(("drafts_agree",), drafts_agree),
     Check(("server_time_fits",), server_time_fits),
     Check(("server_histograms_agree",), server_histograms_agree),
     Check(("steady", "warmed_up"), window_alike),

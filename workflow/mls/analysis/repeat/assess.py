@@ -18,6 +18,7 @@ from mls.analysis.repeat.summary import RunFacts, summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
+from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
 from mls.core.run_result import CanaryReport, RankCost, Summary, Verdict
 
@@ -45,6 +46,7 @@ class Observation:
     left_out: tuple[str, ...] = ()
     """Fields of requests that the server refuses."""
     canaries: CanaryReport | None = None
+    speculation: str = NO_SPECULATION
 
     @property
     def places(self) -> int | None:
@@ -92,5 +94,6 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         course,
         observation.left_out,
         observation.canaries,
+        observation.speculation,
     )
     return Assessment(summary, judge(evidence), course, distributions)

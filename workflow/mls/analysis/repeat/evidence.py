@@ -13,6 +13,7 @@ from mls.analysis.repeat.server_figures import ServerFigures
 from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
+from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
 from mls.core.run_result import CanaryReport, Summary, Verdict
 
@@ -44,6 +45,8 @@ class Evidence:
     """Fields of requests that the server refuses."""
     canaries: CanaryReport | None = None
     """`canaries` of `RunResult`."""
+    speculation: str = NO_SPECULATION
+    """The managed server's `server.speculation`."""
 
     @property
     def server_figures(self) -> ServerFigures:

@@ -27,6 +27,7 @@ from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
+from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.run_result import (
     Client,
     Inflight,
@@ -95,6 +96,7 @@ def summarize(
         ),
         tokens_per_chunk=_tokens_per_chunk(table, ok),
         unanswered=_unanswered(table, ok),
+        speculation=by_requests(table),
         throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
@@ -240,6 +242,7 @@ def _server(
         busy_slots=_busy_slots(server.before, server.after),
         deferred=server.gauge(server.profile.waiting),
         preemptions=server.growth(server.profile.preemptions),
+        speculation=by_counters(server),
         running_max=highest(course.get("running"), span_ns),
         waiting_max=highest(course.get("waiting"), span_ns),
         kv_use_max=highest(course.get("kv_use"), span_ns),

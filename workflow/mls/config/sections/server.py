@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -17,15 +18,38 @@ from mls.config.sections.types import (
     OnOffAuto,
     Profile,
     ServerUrl,
+    SpeculationKind,
     count_or,
 )
 
 _MOST_SERVERS = 256
 
-PLACEHOLDERS = ("model", "name", "host", "port", "threads", "parallel", "ctx")
+PLACEHOLDERS = ("model", "name", "host", "port", "threads", "parallel", "ctx", "speculation")
 """Placeholders that `command` may have besides axes of the sweep."""
 
+NO_SPECULATION = "off"
+_OF_KINDS = {
+    "draft": ("draft_max", "draft_min", "draft_p_min"),
+    "ngram-simple": ("draft_max",),
+    "ngram-map-k": ("draft_max",),
+    "ngram-map-k4v": ("draft_max",),
+    "ngram-mod": ("draft_max", "draft_min"),
+    "ngram-cache": (),
+}
+"""Kinds of speculation that llama.cpp has, each with the limits of a draft that it obeys."""
+
+SPECULATION_KEYS = (
+    "speculation",
+    "draft_model",
+    "draft_max",
+    "draft_min",
+    "draft_p_min",
+    "synthetic_acceptance_length",
+)
+"""Keys of speculative decoding."""
+
 _LLAMA_CPP = (
+    *SPECULATION_KEYS[1:],
     "profile",
     "extra_args",
     "gpu_layers",
@@ -64,7 +88,7 @@ class Server(Section):
         [],
         description="Words of the command that starts the server in the foreground (`engine: command`); no shell "
         "reads them. Placeholders: `{model}` (path of the model's file, or folder), `{name}` (`served_as`, else the "
-        "name in `models`), `{host}`, `{port}`, `{threads}`, `{parallel}`, `{ctx}`, and axes of `sweep` that are "
+        "name in `models`), `{host}`, `{port}`, `{threads}`, `{parallel}`, `{ctx}`, `{speculation}`, and axes of `sweep` that are "
         "keys nowhere else. `{{` and `}}` are literal braces.",
     )
     ready: Annotated[str, AfterValidator(no_key_in_query)] = Field(
@@ -130,6 +154,41 @@ class Server(Section):
     cache_type_k: CacheType = Field("f16", description="Type of the KV cache's keys.")
     cache_type_v: CacheType = Field(
         "f16", description="Type of the KV cache's values; a quantized one needs flash attention."
+    )
+    speculation: SpeculationKind = Field(
+        NO_SPECULATION,
+        description="Speculative decoding of a managed server: `off`, `draft` (by `draft_model`), or by what the "
+        "text has had already: `ngram-simple`, `ngram-map-k`, `ngram-map-k4v`, `ngram-mod`, `ngram-cache`. With "
+        "`engine: command` any word, for `{speculation}` in the command.",
+    )
+    draft_model: str | None = Field(
+        None,
+        description="Name in `models` of the smaller model that drafts, of the same vocabulary (`speculation: draft`).",
+    )
+    draft_max: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Most tokens of a draft (of each kind but `ngram-cache`). Default: the engine's.",
+    )
+    draft_min: int | None = Field(
+        None,
+        ge=0,
+        le=1024,
+        description="Fewest tokens of a draft; shorter ones are not used (`draft`, `ngram-mod`). Default: the engine's.",
+    )
+    draft_p_min: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="A draft ends before a token that the draft model takes for less probable (`draft`). Default: "
+        "the engine's.",
+    )
+    synthetic_acceptance_length: float | None = Field(
+        None,
+        ge=1,
+        description="Have the engine accept drafts by chance instead, so that a step yields so many tokens on "
+        "average, its own included: what speculation would bring at that acceptance. Replies are no longer the model's.",
     )
     profile: Profile = Field(
         "off",
@@ -197,6 +256,34 @@ class Server(Section):
         return self
 
     @model_validator(mode="after")
+    def _keys_of_its_speculation(self) -> Server:
+        kind = self.speculation
+        if kind == NO_SPECULATION:
+            return self
+        if self.addresses:
+            raise ValueError(
+                "`speculation` is of servers that are started here: leave it or `url` out"
+            )
+        if self.engine == "command":
+            return self
+        if kind not in _OF_KINDS:
+            kinds = ", ".join([NO_SPECULATION, *_OF_KINDS])
+            raise ValueError(f"`speculation` must be one of {kinds}, not {kind}")
+        for key in ("draft_max", "draft_min", "draft_p_min"):
+            if getattr(self, key) is not None and key not in _OF_KINDS[kind]:
+                raise ValueError(f"`{key}` does nothing with `speculation: {kind}`: leave it out")
+        if kind == "draft" and self.draft_model is None:
+            raise ValueError("`draft_model` must be set with `speculation: draft`")
+        if kind == "ngram-mod" and self.draft_max is not None and self.draft_min is None:
+            raise ValueError(
+                "`draft_min` must be set beside `draft_max` with `speculation: ngram-mod`, which has a "
+                "high one by default"
+            )
+        if (self.draft_max or math.inf) < (self.draft_min or 0):
+            raise ValueError("`draft_min` must not be above `draft_max`")
+        return self
+
+    @model_validator(mode="after")
     def _keys_of_its_engine(self) -> Server:
         of_engines = {key for keys in _KEYS.values() for key in keys}
         always = frozenset(type(self).model_fields) - of_engines
@@ -211,7 +298,7 @@ class Server(Section):
                 "`command` must have {port}, the port at which the server shall listen (or `port` "
                 "must say at which one it does)"
             )
-        for key in ("parallel", "ctx", "threads"):
+        for key in ("parallel", "ctx", "threads", "speculation"):
             if getattr(self, key) != type(self).model_fields[key].default and key not in names:
                 raise ValueError(
                     f"`{key}` is set, and `command` passes it on to nothing: use {{{key}}} there, "
@@ -228,6 +315,11 @@ class Server(Section):
     def shared(self) -> bool:
         """Whether the repeats of a cell have one process of the server."""
         return self.reuse == "cell"
+
+    @property
+    def draft(self) -> str | None:
+        """The model in `models` that drafts; None without one."""
+        return self.draft_model if self.speculation == "draft" else None
 
     @property
     def placeholders(self) -> list[str]:

@@ -107,4 +107,5 @@ def count_or(most: int, *words: str) -> BeforeValidator:
 
 
 OnOffAuto = Annotated[Literal["off", "on", "auto"], BeforeValidator(word)]
+SpeculationKind = Annotated[Slug, BeforeValidator(word)]
 Profile = Annotated[Literal["off", "nsys", "ncu"], BeforeValidator(word)]

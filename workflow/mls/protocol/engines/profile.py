@@ -49,6 +49,12 @@ class Profile:
     """Counter of generated tokens."""
     cached_tokens: tuple[str, ...] = ()
     """Counter of prompt tokens that came from the cache."""
+    drafts: tuple[str, ...] = ()
+    """Counter of drafts (speculative decoding), each verified in one step."""
+    draft_tokens: tuple[str, ...] = ()
+    """Counter of tokens of these drafts."""
+    accepted_tokens: tuple[str, ...] = ()
+    """Counter of those of them that became part of replies."""
     preemptions: tuple[str, ...] = ()
     """Counter of requests that were put back to make room for others."""
     running: tuple[str, ...] = ()

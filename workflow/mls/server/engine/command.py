@@ -16,6 +16,7 @@ from mls.core.digest import PACKAGE
 from mls.core.errors import UserError
 from mls.host.machine import usable_cores
 from mls.server.access import api_key
+from mls.server.engine import speculation
 from mls.server.engine.placement import ANYWHERE, Place
 
 LOOPBACK = "127.0.0.1"
@@ -106,6 +107,7 @@ def _command(
         "threads": threads,
         "parallel": server.parallel,
         "ctx": server.ctx,
+        "speculation": server.speculation,
     }
     program, *words = fill(server.command, values)
     path = shutil.which(program, path=env.get("PATH"))
@@ -143,6 +145,7 @@ def _xllamacpp(
             "fit_params": False,
             "n_gpu_layers": server.gpu_layers,
             **_placement(server),
+            **speculation.attributes(server, threads),
             "cpuparams.n_threads": threads,
             "cpuparams_batch.n_threads": threads,
             "endpoint_metrics": True,
@@ -197,6 +200,7 @@ def _llama_server(
         *("--flash-attn", server.flash_attn),
         *("--cache-type-k", server.cache_type_k, "--cache-type-v", server.cache_type_v),
         *("--threads", str(threads)),
+        *speculation.options(server),
         *("--metrics", "--slots", "--props"),
         *server.extra_args,
     ]

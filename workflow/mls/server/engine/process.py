@@ -31,6 +31,7 @@ from mls.server.engine.log import decisive_line, hide, how_it_ended
 from mls.server.engine.placement import ANYWHERE, Place
 from mls.server.engine.profiler import Profiler, profiler
 from mls.server.engine.readiness import reason_to_wait
+from mls.server.engine.speculation import check_log
 
 _LOOK_EVERY_S = 0.05
 _LOOK_AT_ALL_EVERY_S = 0.25  # At the sockets of all processes, which takes longer
@@ -250,6 +251,7 @@ def _wait_until_ready(
             raise EndSignalError(sig)
         if not goes_on():
             return False
+    check_log(server, running.log)
     return True
 
 

@@ -118,6 +118,8 @@ def _read(text: str, now: Any) -> Any:
 def _as_type(value: Any, now: Any) -> Any:
     if isinstance(now, enum.Enum) and isinstance(value, str):
         return type(now)[value]
+    if isinstance(now, list) and now and isinstance(now[0], enum.Enum):
+        return [_as_type(each, now[0]) for each in value]
     return set(value) if isinstance(now, set) else value
 
 

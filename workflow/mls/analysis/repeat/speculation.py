@@ -1,0 +1,49 @@
+"""Speculative decoding in one repeat: how much was drafted, and how much of it was accepted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from mls.analysis.repeat.columns import floats, ints, succeeded, total
+from mls.analysis.repeat.server_figures import ServerFigures
+from mls.core.run_result import Speculation
+
+
+def by_requests(table: pa.Table) -> Speculation:
+    """Of the successful requests, by their replies' `timings`.
+
+    llama.cpp names drafts only where a reply had some: where one of these replies had, another with
+    timings had none. All is null where no reply names any.
+    """
+    ok = succeeded(table)
+    drafted, accepted = ints(table, "draft_tokens"), ints(table, "draft_tokens_accepted")
+    says = drafted.valid & accepted.valid
+    silent = np.isnan(floats(table, "server_predicted_ms")) & ~says
+    if not (says & ok).any() or (silent & ok).any():
+        return Speculation()
+    return _of(
+        int(drafted.values[ok & says].sum()),
+        int(accepted.values[ok & says].sum()),
+        total(ints(table, "completion_tokens"), ok),
+    )
+
+
+def by_counters(server: ServerFigures) -> Speculation:
+    """By the growth of the server's counters during the load."""
+    profile = server.profile
+    drafted = server.growth(profile.draft_tokens)
+    accepted = server.growth(profile.accepted_tokens)
+    if drafted is None or accepted is None:
+        return Speculation()
+    return _of(drafted, accepted, server.growth(profile.completion_tokens))
+
+
+def _of(drafted: int, accepted: int, completion: int | None) -> Speculation:
+    steps = (completion or 0) - accepted
+    return Speculation(
+        draft_tokens=drafted,
+        accepted_tokens=accepted,
+        acceptance=accepted / drafted if drafted else None,
+        tokens_per_step=completion / steps if completion and steps > 0 else None,
+    )
