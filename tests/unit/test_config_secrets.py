@@ -210,6 +210,7 @@ def test_options_that_are_no_keys_are_taken():
         "--ssl-keyfile=k",
         "a=b",
         "a:1",
+        '--speculative-config {"num_speculative_tokens": 4} "$@"',
     ]
     assert Server(extra_args=words).extra_args == words
     assert parse_config({"models": {"m": {}}, "mpi": {"launcher": "mpirun -x HF_TOKEN -n 2"}})

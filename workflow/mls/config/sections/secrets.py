@@ -39,8 +39,8 @@ _SCHEME = re.compile(r"(basic|bearer|token|apikey)\s+\S", re.IGNORECASE)
 _KEY = re.compile(
     r"((sk|hf|pk|gsk|ghp|glpat|nvapi|xai|eyJ)[-_]|eyJ)[\w-]{8}|AIza[\w-]{16}", re.IGNORECASE
 )
-_USER = re.compile(r"^[^/?#]*//[^/?#]*@|^[^/?#@]+:[^/?#@]+@")
-"""What begins a URL with a user or password, also one that lacks its scheme."""
+_USER = re.compile(r"^[^/?#]*//[^/?#]*@|^[^/?#@\s]+:[^/?#@\s]+@")
+"""What begins a URL with a user or password, also one that lacks its scheme; not a shell's `"$@"`."""
 
 
 def seems_key(text: str) -> bool:
