@@ -36,3 +36,17 @@ def test_timers_are_run_in_their_order_once_each():
     timers.arm()
     assert not readable(timers, 0)
     timers.close()
+
+
+def test_nobody_has_to_wait_for_optional_timers():
+    timers, calls = Timers(), []
+    now = time.monotonic_ns()
+    timers.optional_at(now + 1, lambda: calls.append("optional"))
+    assert not timers and timers.next_ns == now + 1
+    timers.at(now + 2, lambda: calls.append("other"))
+    assert timers
+    timers.run(now + 1)
+    assert timers and calls == ["optional"]
+    timers.run(now + 2)
+    assert not timers and calls == ["optional", "other"]
+    timers.close()

@@ -39,6 +39,7 @@ _NOT_AN_AXIS = {
     "reuse",
     "request_extra",
     "request_headers",
+    "cancel",
 }
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
 RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS

@@ -46,6 +46,8 @@ REQUESTS = pa.schema(
         ("status", pa.int32()),  # HTTP status; null when none came
         ("error", pa.string()),  # Kind of error; null: ok
         ("error_text", pa.string()),  # The error's message, cut to 200 characters
+        # From start to the moment at which the client was to hang up (`run.cancel`); null without
+        ("cancel_after_ns", pa.int64()),
         ("attempts", pa.int32()),
         # Times sent again on a new connection, as the server had closed the old one
         ("reconnects", pa.int32()),
@@ -137,6 +139,7 @@ LATER_COLUMNS = (
     *KIND_COLUMNS,
     "category",
     *DRAFT_COLUMNS,
+    "cancel_after_ns",
 )
 """Columns that earlier versions didn't write; null in their records."""
 

@@ -230,12 +230,16 @@ def _transport(plan: _Plan, posting: Posting) -> Transport:
         # Its import takes a quarter of a rank's start
         from mls.load.transport.threaded.threads import ThreadsTransport
 
-        return ThreadsTransport(spec.targets, plan.builder, spec.run, posting, spec.router())
+        return ThreadsTransport(
+            *(spec.targets, plan.builder, spec.run, posting, spec.router(), spec.cancellations())
+        )
     if not hasattr(select, "epoll"):
         raise UserError(
             "run.transport: epoll needs Linux, and this is another system: set it to requests."
         )
-    return EpollTransport(spec.targets, plan.builder, spec.run, posting, spec.router())
+    return EpollTransport(
+        *(spec.targets, plan.builder, spec.run, posting, spec.router(), spec.cancellations())
+    )
 
 
 def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:

@@ -131,6 +131,7 @@ def _row(
         "status": exchange.status or None,
         "error": reply.error,
         "error_text": reply.error_text,
+        "cancel_after_ns": exchange.cancel_after_ns,
         "attempts": exchange.attempts,
         "reconnects": exchange.reconnects,
         "first_chunk_tokens": reply.first_chunk_tokens,

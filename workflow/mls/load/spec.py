@@ -9,6 +9,7 @@ from mls.config.cells import Settings
 from mls.config.sections.run import Run
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
+from mls.load.cancellation import Cancellations
 from mls.load.transport.routing import Router
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts, needs_bodies
@@ -79,6 +80,13 @@ class RunSpec:
         if not load.open:
             return None
         return schedule(load, self.seed, self.requests, self.run.duration_s, self.materials.trace)
+
+    def cancellations(self) -> Cancellations | None:
+        """The choice of the requests that the client hangs up on; None for none of them."""
+        if self.run.cancel is None:
+            return None
+        canaries = self.canaries.plan if self.canaries else None
+        return Cancellations(self.run.cancel, self.seed, canaries)
 
     def router(self) -> Router | None:
         """The choice of each request's server; None with a single server."""

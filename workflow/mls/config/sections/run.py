@@ -8,11 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
 from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
-from mls.config.sections.types import (
-    HeaderValue,
-    OnOffAuto,
-    PublicHeaderName,
-)
+from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName
 
 STOPPING = ("iters", "rounds", "duration_s")
 """Keys that say when a run has sent enough."""
@@ -41,6 +37,39 @@ _BY_LAST_WORD: tuple[Api, ...] = (
     "rerank",
     "score",
 )
+
+
+class Between(Section):
+    """A moment that is drawn evenly between two others."""
+
+    min: float = Field(ge=0, description="Earliest moment, in seconds after the request's start.")
+    max: float = Field(gt=0, description="Latest moment.")
+
+    @model_validator(mode="after")
+    def _min_first(self) -> Between:
+        if self.min > self.max:
+            raise ValueError(f"expected min of at most max ({self.max:g}), not {self.min:g}")
+        return self
+
+
+class Cancel(Section):
+    """Requests that the client hangs up on, as users do who close a page.
+
+    Which these are, and when, is drawn by the repeat's seed. Requests of the warm-up and canaries
+    are none of them.
+    """
+
+    share: float = Field(gt=0, le=1, description="Share of the requests, drawn one by one.")
+    after_s: float | Between = Field(
+        description="Seconds from a request's start to the hanging up, or `{min, max}`. A request "
+        "that is complete by then is like any other.",
+    )
+
+    @model_validator(mode="after")
+    def _later_than_the_start(self) -> Cancel:
+        if not isinstance(self.after_s, Between) and self.after_s <= 0:
+            raise ValueError(f"expected after_s above 0, not {self.after_s:g}")
+        return self
 
 
 class Run(Section):
@@ -128,6 +157,10 @@ class Run(Section):
     )
     timeout_between_chunks_s: float | None = Field(
         None, gt=0, description="Limit of silence within a streamed reply, after its first token."
+    )
+    cancel: Cancel | None = Field(
+        None,
+        description="Requests that the client hangs up on. Default: none. No axis.",
     )
     retries: int = Field(
         2,

@@ -16,6 +16,7 @@ import httptools
 
 from mls.config.sections.run import Run
 from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.load.cancellation import CANCELLED, CANCELLED_TEXT, Cancellations
 from mls.load.postprocess import Posting
 from mls.load.transport.base import Pacing
 from mls.load.transport.connection import READ_BYTES, Connection
@@ -49,8 +50,10 @@ class EpollTransport:
         run: Run,
         posting: Posting,
         router: Router | None = None,
+        cancellations: Cancellations | None = None,
     ) -> None:
         """router: chooses one of several targets; None with a single one."""
+        self._cancellations = cancellations
         self._pool = ConnectionPool(targets, self)
         self._router = router
         self._builder = builder
@@ -195,6 +198,18 @@ class EpollTransport:
         self._deadlines.append((limit_ns, exchange, connection))
         if limit_ns < self._due_ns or self._look_ns < self._due_ns:
             self._due_ns = min(limit_ns, self._look_ns)
+        if self._cancellations and (after_ns := self._cancellations.after_ns(job)) is not None:
+            exchange.cancel_after_ns = after_ns
+            cancel = partial(self._cancel, connection, exchange)
+            # the deadline keeps the loop going as long as the request is incomplete
+            self.timers.optional_at(exchange.start_ns + after_ns, cancel)
+
+    def _cancel(self, connection: Connection, exchange: Exchange) -> None:
+        if exchange.end_ns:
+            return
+        self._pool.hang_up(connection)
+        connection.exchange = exchange  # it may have been waiting for its next attempt
+        self._fail(connection, CANCELLED, CANCELLED_TEXT)
 
     def _send(self, connection: Connection) -> None:
         exchange = connection.exchange
@@ -351,6 +366,8 @@ class EpollTransport:
         connection.exchange = None  # what happens to it meanwhile is not about this request
 
         def again() -> None:
+            if exchange.end_ns:  # it was cancelled meanwhile
+                return
             connection.exchange = exchange
             if breach := self._limits.breach(connection, time.monotonic_ns()):
                 self._cut_off(connection, *breach)

@@ -30,6 +30,7 @@ class Exchange:
     __slots__ = (
         "arrived_ns",
         "attempts",
+        "cancel_after_ns",
         "connected_ns",
         "end_ns",
         "error",
@@ -56,6 +57,9 @@ class Exchange:
         self.slot = slot
         self.scheduled_ns = scheduled_ns
         self.server: int | None = None  # where there are several
+        self.cancel_after_ns: int | None = (
+            None  # from start to the client's hanging up, if it is to
+        )
         self.start_ns = 0
         self.connected_ns = 0
         self.end_ns = 0

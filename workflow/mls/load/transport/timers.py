@@ -52,12 +52,13 @@ class Alarm:
 
 
 class Timers:
-    """The timed actions of an event loop. True while there are any."""
+    """The timed actions of an event loop. True while there are any but optional ones."""
 
     def __init__(self) -> None:
         """Raises `OSError` when there are no file descriptors left."""
         self._alarm = Alarm()
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
+        self._optional = 0  # of the heap
         self._order = itertools.count()
         self.next_ns: int | None = None
         """The time of the next action; None without any."""
@@ -65,7 +66,7 @@ class Timers:
         """The time to which the alarm is set."""
 
     def __bool__(self) -> bool:
-        return bool(self._heap)
+        return len(self._heap) > self._optional
 
     def fileno(self) -> int:
         """A file descriptor that is readable when an action is due, after `arm`."""
@@ -75,6 +76,16 @@ class Timers:
         """Schedule `action` for a moment of `CLOCK_MONOTONIC`."""
         heapq.heappush(self._heap, (when_ns, next(self._order), action))
         self.next_ns = self._heap[0][0]
+
+    def optional_at(self, when_ns: int, action: Callable[[], None]) -> None:
+        """Schedule an action that no loop has to wait for."""
+
+        def counted() -> None:
+            self._optional -= 1
+            action()
+
+        self._optional += 1
+        self.at(when_ns, counted)
 
     def arm(self) -> None:
         """Set the alarm to the next action. Called before the loop sleeps, if `next_ns` changed."""

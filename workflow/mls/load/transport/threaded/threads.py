@@ -22,6 +22,7 @@ from urllib3.exceptions import TimeoutError as ReadTimeout
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.core.units import NS_PER_S
+from mls.load.cancellation import CANCELLED, CANCELLED_TEXT, Cancellations
 from mls.load.postprocess import Posting
 from mls.load.transport.base import Pacing
 from mls.load.transport.connection import no_trusted_tls
@@ -54,8 +55,10 @@ class ThreadsTransport:
         run: Run,
         posting: Posting,
         router: Router | None = None,
+        cancellations: Cancellations | None = None,
     ) -> None:
         """router: chooses one of several targets; None with a single one."""
+        self._cancellations = cancellations
         self._router = router
         self._targets = targets
         self._busy: dict[int, int] = {}  # place → server of its outstanding request
@@ -150,6 +153,10 @@ class ThreadsTransport:
     def _perform(self, exchange: Exchange, source: JobSource) -> None:
         exchange.start_ns = time.monotonic_ns()
         limit_ns = exchange.start_ns + int(self._run.timeout_s * NS_PER_S)
+        if self._cancellations:
+            exchange.cancel_after_ns = self._cancellations.after_ns(exchange.job)
+        if exchange.cancel_after_ns is not None:
+            limit_ns = min(limit_ns, exchange.start_ns + exchange.cancel_after_ns)
         while True:
             retry_after = None
             try:
@@ -221,6 +228,8 @@ class ThreadsTransport:
             text = f"no connection within {self._connect_s:g} s"
             self._note_refusal(exchange, text, source)
             exchange.fail(CONNECT, text, now)
+        elif limit_ns - exchange.start_ns == exchange.cancel_after_ns:
+            exchange.fail(CANCELLED, CANCELLED_TEXT, now)
         else:
             exchange.fail("timeout", f"no complete reply within {self._run.timeout_s:g} s", now)
 

@@ -1,0 +1,36 @@
+"""Which requests the client hangs up on, and when: by seed and job alone, so alike on any ranks."""
+
+from __future__ import annotations
+
+import random
+
+from mls.config.sections.run import Between, Cancel
+from mls.core.units import NS_PER_S
+from mls.load.canaries.plan import CanaryPlan
+
+CANCELLED = "cancelled"
+"""Kind of error of a request that the client hung up on."""
+
+CANCELLED_TEXT = "the client hung up, as run.cancel says"
+
+
+class Cancellations:
+    """The requests of a run that are cancelled. canaries: of its load, which are never cancelled."""
+
+    def __init__(self, cancel: Cancel, seed: int, canaries: CanaryPlan | None = None) -> None:
+        self._share = cancel.share
+        after_s = cancel.after_s
+        self._span_s = (
+            (after_s.min, after_s.max) if isinstance(after_s, Between) else (after_s, after_s)
+        )
+        self._seed = seed
+        self._canaries = canaries
+
+    def after_ns(self, job: int) -> int | None:
+        """The time from this request's start to the hanging up; None where it isn't cancelled."""
+        if job < 0 or (self._canaries and self._canaries.number(job) is not None):
+            return None
+        source = random.Random(f"{self._seed}/{job}/cancel")
+        if source.random() >= self._share:
+            return None
+        return int(source.uniform(*self._span_s) * NS_PER_S)
