@@ -12,6 +12,7 @@ from mls.analysis.repeat.summary import summarize
 from mls.config.sections import load as model
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
+from mls.core.record import CANCELLED
 from mls.core.run_result import RankCost
 from mls.core.units import NS_PER_MS
 
@@ -217,10 +218,11 @@ def test_books_are_unknown_when_somebody_else_used_the_server():
         (table(CLEAN), None, None),
         (table(CLEAN), BEFORE, {}),
         (table(replace(CLEAN, failed={3: "timeout"})), BEFORE, AFTER),
+        (table(replace(CLEAN, failed={3: CANCELLED})), BEFORE, AFTER),
         (with_value("attempts", 3, 2), BEFORE, AFTER),
         (with_value("completion_tokens", 3, None), BEFORE, AFTER),
     ],
-    ids=["no metrics", "no counter", "an error", "a retry", "no usage"],
+    ids=["no metrics", "no counter", "an error", "a cancelled request", "a retry", "no usage"],
 )
 def test_books_are_unknown_without_what_they_need(records, before, after):
     assert verdicts(records, before, after)["books_agree"].status == "unknown"
@@ -232,6 +234,17 @@ def test_errors_against_the_budget(count, status):
     verdict = verdicts(table(load))["errors"]
     assert (verdict.status, verdict.measured) == (status, count / 200)
     assert "503" in verdict.message or not count
+
+
+def test_cancelled_requests_are_neither_failures_nor_successes():
+    load = replace(CLEAN, requests=40, failed={3: CANCELLED, 9: CANCELLED, 12: "reset"})
+    verdict = verdicts(table(load))["errors"]
+    assert verdict.measured == 1 / 38 and "2 more were cancelled" in verdict.message
+    counts = summarize(table(load), facts(4)).requests
+    assert (counts.total, counts.ok, counts.error, counts.cancelled) == (40, 37, 1, 2)
+    assert counts.errors == {"reset": 1}
+    everything = replace(CLEAN, failed=dict.fromkeys(range(CLEAN.requests), CANCELLED))
+    assert verdicts(table(everything))["errors"].status == "fail"
 
 
 def test_no_request_at_all_fails():

@@ -314,7 +314,7 @@ def seed_block(summary: Summary, llama_cpp: bool) -> str:
         f"wall={summary.wall_s:.3f}s tokens={_or_dash(summary.tokens.completion, 'd')} "
         f"tokens/sec={_or_dash(summary.overall.completion_tokens_per_s, '.2f')} "
         f"ok={summary.requests.ok} err={summary.requests.error}"
-    )
+    ) + (f" cancelled={summary.requests.cancelled}" if summary.requests.cancelled else "")
 
 
 def first_tokens(summary: Summary) -> str:

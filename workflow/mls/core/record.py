@@ -143,6 +143,9 @@ LATER_COLUMNS = (
 )
 """Columns that earlier versions didn't write; null in their records."""
 
+CANCELLED = "cancelled"
+"""`error` of a request that the client hung up on (`run.cancel`), which is no failure."""
+
 FINISHED_BY_LENGTH = "length"
 """`finish_reason` of a reply that ended at its token limit."""
 

@@ -28,9 +28,12 @@ class Distribution(Part):
 
 
 class Requests(Part):
+    """`total` = `ok` + `error` + `cancelled`. The client hung up on the last (`run.cancel`)."""
+
     total: int
     ok: int
     error: int
+    cancelled: int = 0
     errors: dict[str, int]
     retries: int
     reconnects: int

@@ -8,9 +8,6 @@ from mls.config.sections.run import Between, Cancel
 from mls.core.units import NS_PER_S
 from mls.load.canaries.plan import CanaryPlan
 
-CANCELLED = "cancelled"
-"""Kind of error of a request that the client hung up on."""
-
 CANCELLED_TEXT = "the client hung up, as run.cancel says"
 
 

@@ -14,17 +14,20 @@ from mls.core.run_result import Verdict
 
 def errors(evidence: Evidence) -> Verdict:
     requests, threshold = evidence.summary.requests, evidence.checks.error_rate
-    rate = requests.error / requests.total if requests.total else 1.0
+    sent = requests.total - requests.cancelled
+    rate = requests.error / sent if sent else 1.0
     kinds = ", ".join(f"{count} × {kind}" for kind, count in requests.errors.items())
-    if not requests.total:
-        message = "No request was sent."
+    if not sent:
+        message = "No request was sent" + (" but cancelled ones." if requests.total else ".")
     elif not requests.error:
         message = (
-            f"All {requests.total} requests succeeded; a server that fails fewer than "
-            f"{unseen_share(requests.total):.1%} of them may look so by chance."
+            f"All {sent} requests succeeded; a server that fails fewer than "
+            f"{unseen_share(sent):.1%} of them may look so by chance."
         )
     else:
-        message = f"{requests.error} of {requests.total} requests failed ({kinds})."
+        message = f"{requests.error} of {sent} requests failed ({kinds})."
+    if sent and requests.cancelled:
+        message += f" {requests.cancelled} more were cancelled, which is no failure."
     status: Status = "pass" if not rate else "warn" if rate <= threshold else "fail"
     return verdict("errors", status, rate, threshold, message)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Bools, Floats, ints, succeeded, total
+from mls.analysis.repeat.columns import Bools, Floats, cancelled, ints, succeeded, total
 from mls.analysis.repeat.samples import distribution, samples
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_S
@@ -59,7 +59,7 @@ def _part(pooled: pa.Table, tables: list[pa.Table], column: str, value: int) -> 
     return Part(
         number=value + 1,
         requests=len(ok),
-        failed=int((~ok).sum()),
+        failed=int((~ok & ~cancelled(rows)).sum()),
         arrivals_per_s=float(np.mean(arrival_rates)) if arrival_rates else None,
         completion_tokens_per_s=_token_rate(rows, tables),
         prompt_tokens=_mean(rows, "prompt_tokens"),

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mls.core.record import CANCELLED
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -79,3 +81,8 @@ def without_answer(table: pa.Table) -> Bools:
 def succeeded(table: pa.Table) -> Bools:
     """Requests without an error."""
     return pc.is_null(table.column("error")).to_numpy()
+
+
+def cancelled(table: pa.Table) -> Bools:
+    """Requests that the client hung up on."""
+    return pc.fill_null(pc.equal(table.column("error"), CANCELLED), False).to_numpy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Bools, ints, succeeded
+from mls.analysis.repeat.columns import Bools, cancelled, ints, succeeded
 from mls.analysis.repeat.in_flight import Timeline
 from mls.analysis.repeat.samples import of_requests
 from mls.config.sections.checks import Slo
@@ -25,7 +25,7 @@ def good_requests(table: pa.Table, slo: Slo) -> Bools:
 
 
 def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
-    """`good.share` of all requests, and `good_requests_per_s` and `good_tokens_per_s`.
+    """`good.share` of all requests that were not cancelled, and `good_requests_per_s` and `good_tokens_per_s`.
 
     The rates have the prefix `throughput.` for the window and `overall.` for the whole run. Tokens
     are the completion tokens of good requests that ended in that time. Unknown rates are left out:
@@ -41,7 +41,8 @@ def goodput(table: pa.Table, slo: Slo, over_time: Timeline) -> dict[str, float]:
     spans = {"overall": (int(course.at_ns[0]), int(course.at_ns[-1]))}
     if window := over_time.window:
         spans["throughput"] = window
-    rates = {"good.share": float(good.mean())}
+    judged = ~cancelled(table)
+    rates = {"good.share": float(good[judged].mean())} if judged.any() else {}
     for name, (begin, end) in spans.items():
         within = good & (ends > begin) & (ends <= end)
         seconds = (end - begin) / NS_PER_S

@@ -28,6 +28,7 @@ from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
 from mls.analysis.repeat.speculation import by_counters, by_requests
+from mls.core.record import CANCELLED
 from mls.core.run_result import (
     Client,
     Inflight,
@@ -156,11 +157,14 @@ def _span_ns(course: InFlight) -> tuple[int, int] | None:
 
 def _requests(table: pa.Table, ok: Bools) -> Requests:
     kinds = pc.value_counts(table.column("error").drop_null()).to_pylist()
+    errors = {kind["values"]: kind["counts"] for kind in kinds}
+    hung_up = errors.pop(CANCELLED, 0)
     return Requests(
         total=len(ok),
         ok=int(ok.sum()),
-        error=int((~ok).sum()),
-        errors=dict(sorted((kind["values"], kind["counts"]) for kind in kinds)),
+        error=int((~ok).sum()) - hung_up,
+        cancelled=hung_up,
+        errors=dict(sorted(errors.items())),
         retries=int(np.maximum(ints(table, "attempts").values - 1, 0).sum()),
         reconnects=int(ints(table, "reconnects").values.sum()),
     )

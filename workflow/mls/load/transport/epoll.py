@@ -15,8 +15,9 @@ from functools import partial
 import httptools
 
 from mls.config.sections.run import Run
+from mls.core.record import CANCELLED
 from mls.core.units import NS_PER_MS, NS_PER_S
-from mls.load.cancellation import CANCELLED, CANCELLED_TEXT, Cancellations
+from mls.load.cancellation import CANCELLED_TEXT, Cancellations
 from mls.load.postprocess import Posting
 from mls.load.transport.base import Pacing
 from mls.load.transport.connection import READ_BYTES, Connection

@@ -29,6 +29,11 @@ def books_agree(evidence: Evidence) -> Verdict:
             "Requests failed or were tried again, so the server may have counted tokens "
             "that never reached the client."
         )
+    if requests.cancelled:
+        return unknown(
+            f"{requests.cancelled} requests were cancelled (run.cancel): the server may have counted "
+            "tokens of theirs, and the client has no `usage` of them to compare."
+        )
     tokens = evidence.summary.tokens
     completion = 0 if embeds else tokens.completion
     # Prompts of embeddings are read whole

@@ -46,9 +46,9 @@ def drafts_agree(evidence: Evidence) -> Verdict | None:
         return None
     requests, tokens = evidence.summary.requests, evidence.summary.tokens
     server = evidence.server_figures
-    if requests.error or requests.retries:
+    if requests.error or requests.retries or requests.cancelled:
         message = (
-            "Requests failed or were tried again, so the server may have counted drafts that no reply "
+            "Requests failed, were cancelled or tried again, so the server may have counted drafts that no reply "
             "tells of."
         )
         return verdict("drafts_agree", "unknown", None, None, message)

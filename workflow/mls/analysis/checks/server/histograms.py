@@ -30,7 +30,8 @@ def server_histograms_agree(evidence: Evidence) -> Verdict | None:
         return None
     n = evidence.summary.requests.ok
     others = [figure for figure, (_, count) in means.items() if count != n]
-    if evidence.summary.requests.error or evidence.summary.requests.retries or others:
+    requests = evidence.summary.requests
+    if requests.error or requests.retries or requests.cancelled or others:
         counts = ", ".join(f"{count} by {_name(figure)}" for figure, (_, count) in means.items())
         message = (
             f"The server's histograms are of other requests than the client's {n} that succeeded "

@@ -48,7 +48,7 @@ def served_at_once(evidence: Evidence) -> Verdict | None:
     if float((~ok).mean()) > _WAITING:  # such requests are in flight, and are never answered
         message = (
             f"{text}, and never more than {most}. Whether the rest queued can't be told, as "
-            f"{int((~ok).sum())} of {len(ok)} requests failed."
+            f"{int((~ok).sum())} of {len(ok)} requests failed or were cancelled."
         )
         return verdict("served_at_once", "unknown", mean, level, message)
     if float(np.median(chunks)) < _LEAST_CHUNKS:

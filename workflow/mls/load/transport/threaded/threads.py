@@ -21,8 +21,9 @@ from urllib3.exceptions import TimeoutError as ReadTimeout
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
+from mls.core.record import CANCELLED
 from mls.core.units import NS_PER_S
-from mls.load.cancellation import CANCELLED, CANCELLED_TEXT, Cancellations
+from mls.load.cancellation import CANCELLED_TEXT, Cancellations
 from mls.load.postprocess import Posting
 from mls.load.transport.base import Pacing
 from mls.load.transport.connection import no_trusted_tls
