@@ -3,10 +3,13 @@
 import time
 
 import pytest
-from tests.faults.driving import assert_good, both, rows
+from tests.faults.driving import assert_good, both, gather, rows
 from tests.servers.behaviours import sends
 from tests.servers.misbehaving import Misbehaving, chunk, events, reply, stream_head
+from tests.unit.synthetic import facts
 
+from mls.analysis.repeat.summary import summarize
+from mls.commands.no_result import no_result
 from mls.config.sections.run import Cancel
 from mls.core.units import NS_PER_S
 from mls.load.cancellation import Cancellations
@@ -67,3 +70,19 @@ def test_no_retry_follows_on_a_request_that_waits_for_one(transport):
     (row,) = records
     assert row["error"] == "cancelled" and row["end_ns"] - row["start_ns"] < NS_PER_S
     assert jobs.count(0) == 1
+
+
+@pytest.mark.parametrize(
+    "refused, sentence",
+    [
+        ([], "All 6 requests were cancelled before their replies were complete"),
+        ([0], "None of 6 requests succeeded (1 × http_400, and 5 were cancelled). The first error said: no"),
+    ],
+    ids=["all cancelled", "the other one failed"],
+)  # fmt: skip
+def test_without_a_complete_reply_the_reason_names_the_cancellation(refused, sentence):
+    behaviours = dict.fromkeys(refused, sends(reply(b"no", status="400 Bad Request")))
+    with Misbehaving(behaviours, default=begins_and_holds) as server:
+        harvest = gather(server.url, cancel={"share": 1.0, "after_s": AFTER_S})
+    problem = no_result(harvest, summarize(harvest.table, facts(2)))
+    assert problem is not None and problem.startswith(sentence)

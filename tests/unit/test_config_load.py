@@ -88,6 +88,10 @@ def test_the_longest_request_is_known_beforehand():
             "a conversation goes with load.kind closed and a chat endpoint",
         ),
         (
+            {"workload": {"kind": "conversation"}, "run": {"cancel": {"share": 0.5, "after_s": 1}}},
+            "run.cancel: a conversation would end at its first cancelled turn",
+        ),
+        (
             {"workload": {"output_tokens": 5}, "run": {"endpoint": "/v1/embeddings"}},
             "workload.output_tokens: embeddings and scores have no tokens of their own",
         ),

@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from mls.analysis.repeat.assess import Observation, assess
 from mls.analysis.repeat.hardware.cards import PostFacts
+from mls.commands.no_result import no_result
 from mls.config.cells import Settings, run_path
 from mls.config.config import Config
 from mls.config.sections.run import Run
@@ -180,7 +181,7 @@ class Outcome:
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
-        problem = _no_result(harvest, summary)
+        problem = no_result(harvest, summary)
         if self._output:
             self._write(harvest, telemetry, summary, verdicts, problem)
         print(seed_block(summary, self._is_llama_cpp()), flush=True)
@@ -354,23 +355,6 @@ def _post(run: Run, ranks: list[dict[str, Any]]) -> PostFacts | None:
         reason=next((post["reason"] for post in posts if post["reason"]), None),
         cards=[f"{post['card']} {post['name']}" for post in posts if post["card"] is not None],
     )
-
-
-def _no_result(harvest: Harvest, summary: Summary) -> str | None:
-    """Why the repeat has no result; None when it has one."""
-    message = next((rank["gone"] for rank in harvest.ranks if rank["gone"]), None)
-    if message:
-        return f"{message} {summary.requests.ok} requests had been answered."
-    posts = [(rank["rank"], rank["post"]["failed"]) for rank in harvest.ranks if rank["post"]]
-    failure = next(((rank, why) for rank, why in posts if why), None)
-    if failure:
-        return f"Rank {failure[0]}'s card was lost in mid-run: {failure[1]}."
-    if summary.requests.ok == 0:
-        texts = [t for t in harvest.table["error_text"].to_pylist() if t]
-        kinds = ", ".join(f"{n} × {kind}" for kind, n in summary.requests.errors.items())
-        quotation = f" The first error said: {texts[0]}" if texts else ""
-        return f"None of {summary.requests.total} requests succeeded ({kinds}).{quotation}"
-    return None
 
 
 def _cost(rank: dict[str, Any]) -> RankCost:

@@ -222,6 +222,11 @@ def _check_load(candidate: Settings) -> None:
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
+    if workload.kind == "conversation" and run.cancel:
+        raise UserError(
+            "run.cancel: a conversation would end at its first cancelled turn, with fewer turns than "
+            "workload.turns says; leave run.cancel out, or choose another workload.kind."
+        )
     if candidate.server.policy == "sticky" and not workload.turns_apart:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
