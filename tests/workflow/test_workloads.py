@@ -184,6 +184,30 @@ def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_pa
             assert after["prompt_tokens"] == 60
 
 
+def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answered(
+    tmp_path, smollm2
+):
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 6, "max_tokens": 16, "warmup": 0,
+             "cancel": {"share": 0.5, "after_s": {"min": 0.02, "max": 0.05}}},
+        seed=1,
+    )  # fmt: skip
+    assert len(rows) == 6
+    for row in rows:  # no engine writes 16 tokens on one thread within 0.05 s
+        assert row["error"] == (None if row["cancel_after_ns"] is None else "cancelled"), row
+    answered = [row for row in rows if row["error"] is None]
+    assert 0 < len(answered) < 6
+    assert {row["completion_tokens"] for row in answered} == {16}
+    summary = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]
+    counts = {key: summary["requests"][key] for key in ("total", "ok", "error", "cancelled")}
+    assert counts == {"total": 6, "ok": len(answered), "error": 0, "cancelled": 6 - len(answered)}
+    assert summary["tokens"]["completion"] == 16 * len(answered)
+    assert checks["errors"]["status"] == checks["work_as_asked"]["status"] == "pass"
+    assert checks["books_agree"]["status"] == "unknown"
+
+
 @pytest.mark.parametrize(
     "model, endpoint",
     [
