@@ -53,6 +53,7 @@ from mls.report.text.plan import (
     workload_notes,
 )
 from mls.report.text.processes import cache_words, process_sentences, shared_processes
+from mls.report.text.speculation import speculation_sentences
 from mls.report.text.stopping import search_sentences, stops
 from mls.report.text.thinking import thinks
 
@@ -194,6 +195,7 @@ def _range(study: Study) -> str:
 
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
+    rest += speculation_sentences(study, model_answer.model)
     rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     rest += process_sentences(study, model_answer.model)
