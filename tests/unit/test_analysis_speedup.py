@@ -129,3 +129,23 @@ def test_there_is_no_speedup_without_cells_without_speculation(tmp_path):
     study = measured(sweep(speculation=["ngram-mod"]), tmp_path)
     assert speedups(study) == []
     assert "Speculation (" not in plain(study)
+
+
+def test_the_page_draws_speedup_and_lists_acceptance_by_category(tmp_path):
+    setup = sweep()
+    measured(setup, tmp_path)
+    parsed = Page(page(setup, tmp_path))
+    text = " ".join(parsed.text)
+    assert "Speedup of speculation by inflight" in text
+    section = text[text.index("Acceptance: the share") :].split()
+    table = section[section.index("speedup") :]
+    for category, acceptance in (("copy", "0.750"), ("chat", "0.250"), ("all", "0.500")):
+        at = table.index(category)
+        assert table[at + 1] == acceptance
+    assert "speculation" in parsed.ids
+
+
+def test_a_page_without_speculation_has_no_section_of_it(tmp_path):
+    setup = sweep(speculation=["off"])
+    measured(setup, tmp_path)
+    assert "speculation" not in Page(page(setup, tmp_path)).ids

@@ -26,6 +26,8 @@ from mls.report.pages.comparison import ComparisonView, comparison_view, templat
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.plain import plain
+from mls.report.pages.speculation import HEADINGS as SPECULATION_HEADINGS
+from mls.report.pages.speculation import speculation_table
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
@@ -147,6 +149,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
+        speculation=speculation_table(study, names),
+        speculation_headings=SPECULATION_HEADINGS,
         canaries=canary_table(study, names),
         canary_headings=CANARY_HEADINGS,
         marks=rows.MARKS,
