@@ -215,3 +215,19 @@ def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model
     # what was measured once serves the next repeat
     (path,) = (tmp_path / "results" / "tokens").iterdir()
     assert stored.read(path, corpus) is not None
+
+
+def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smollm2):
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 1, "ctx": 2048, "speculation": "ngram-simple"},
+        run={"iters": 6, "inflight": 1, "ranks": 1, "max_tokens": 48, "temperature": 0},
+        workload={"kind": "text", "prompt_tokens": 128, "categories": ["copy"]},
+    )
+    drafted = sum(row["draft_tokens"] or 0 for row in rows)
+    assert drafted > 0
+    assert checks["drafts_as_asked"]["status"] == "pass", checks["drafts_as_asked"]
+    agreement = checks["drafts_agree"]
+    assert agreement["status"] == "pass", agreement
+    assert agreement["measured"] == agreement["threshold"] == drafted
