@@ -1,5 +1,6 @@
 """Greedy replies alone of two sets of results: how many differ, in each form of a comparison."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,9 +9,10 @@ from tests.unit.pages import Page
 from tests.unit.references import sweep_of
 from tests.unit.synthetic import config
 
+from mls.analysis.canaries.axes import axis_changes
 from mls.analysis.canaries.change import CanaryChange, canary_change
 from mls.commands.compare import compare_results
-from mls.report.text.canaries import change_sentence
+from mls.report.text.canaries import axis_sentence, change_sentence
 
 TEXT = "What a server says to a canary, which is the same as long as nothing changes. "
 
@@ -94,3 +96,39 @@ def test_each_form_of_a_comparison_says_it(tmp_path, capsys):
     compare_results(base, old, page, None, "json")
     assert json.loads(capsys.readouterr().out)["canaries"] is None
     assert "greedy" not in page.read_text()
+
+
+def grid(texts, **values):
+    """The sweep of these texts, whose cells have these values of further axes, one a cell."""
+    points = [dict(zip(values, point, strict=True)) for point in zip(*values.values(), strict=True)]
+    return [
+        dataclasses.replace(cell, cell={"model": "smollm2", "inflight": 4} | point)
+        for cell, point in zip(sweep_of(texts), points, strict=True)
+    ]
+
+
+def test_what_an_axis_of_the_server_changes_is_said():
+    """Once a sweep over types of the cache said nothing of it."""
+    cells = grid([[[TEXT, TEXT]], [[TEXT, "#"]]], cache_type_k=["f16", "q8_0"])
+    (along,) = axis_changes(cells, ["cache_type_k"])
+    assert axis_sentence(along) == (
+        "cache_type_k q8_0 against f16: 1 of 2 greedy replies alone differs, after 0 tokens."
+    )
+
+
+def test_speculation_is_held_against_none_at_the_same_inflight():
+    texts = [[[TEXT]], [["#"]], [[TEXT]], [["#"]]]
+    cells = grid(texts, speculation=["off", "ngram-mod"] * 2, inflight=[1, 1, 8, 8])
+    (along,) = axis_changes(cells, ["inflight", "speculation"])
+    assert (along.axis, along.base, along.value) == ("speculation", "off", "ngram-mod")
+    assert (along.change.canaries, along.change.different) == (1, 1)  # one prompt, asked in both
+
+
+@pytest.mark.parametrize("axis", ["model", "inflight", "prompt_tokens", "parallel"])
+def test_axes_of_the_load_and_of_places_are_no_change_of_the_server(axis):
+    assert axis_changes(grid([[[TEXT]], [["#"]]], **{axis: [1, 2]}), [axis]) == []
+
+
+def test_cells_that_differ_in_two_axes_are_not_held_against_each_other():
+    cells = grid([[[TEXT]], [["#"]]], cache_type_k=["f16", "q8_0"], threads=[1, 2])
+    assert axis_changes(cells, ["cache_type_k", "threads"]) == []

@@ -110,7 +110,7 @@ def test_prefixes_that_are_not_shared_are_said(tmp_path):
     trace = read_trace(trace_load(tmp_path, MOONCAKE, "t.jsonl"))
     assert trace.notes == (
         f"load.file: hash_ids of {tmp_path / 't.jsonl'} are not used: prompts don't share their "
-        "beginnings as those of the trace did.",
+        "beginnings as those of the trace did (workload.kind blocks makes them do).",
     )
 
 

@@ -165,6 +165,35 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
+def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
+    """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
+    block, arrivals_ms = 64, 1500  # apart, so that one has ended when the next one comes
+    prompts = [[1, 2, 3], [1, 2, 4], [1, 2, 4, 5], [1, 6], [7, 8, 9], [7, 8, 9, 10]]
+    lengths = [len(ids) * block - 20 for ids in prompts]
+    trace = tmp_path / "trace.jsonl"
+    keys = ("timestamp", "input_length", "output_length", "hash_ids")
+    arrivals = (arrivals_ms * at for at in range(len(prompts)))
+    rows = zip(arrivals, lengths, [2] * len(prompts), prompts, strict=True)
+    trace.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 1},
+        run={"ranks": 1, "inflight": 1, "max_tokens": 2, "cache_prompt": True},
+        load={"kind": "trace", "file": str(trace)},
+        workload={"kind": "blocks", "block_tokens": block, "prompt_tokens": "trace"},
+    )
+    rows.sort(key=lambda row: row["job"])
+    assert [row["prompt_tokens"] for row in rows] == lengths
+    for (before, now), row in zip(itertools.pairwise(prompts), rows[1:], strict=True):
+        shared = sum(a == b for a, b in zip(before, now, strict=False))
+        # the last block of the one before is 20 tokens short
+        ideal = min(shared * block, len(before) * block - 20)
+        assert abs(row["cached_tokens"] - ideal) < block, (row["job"], row["cached_tokens"], ideal)
+    assert checks["cache_as_asked"]["status"] == "pass"
+    assert checks["prompts_as_asked"]["status"] == "pass"
+
+
 def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_path, smollm2):
     rows, _ = measure(
         tmp_path,
@@ -239,3 +268,19 @@ def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model
     # what was measured once serves the next repeat
     (path,) = (tmp_path / "results" / "tokens").iterdir()
     assert stored.read(path, corpus) is not None
+
+
+def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smollm2):
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 1, "ctx": 2048, "speculation": "ngram-simple"},
+        run={"iters": 6, "inflight": 1, "ranks": 1, "max_tokens": 48, "temperature": 0},
+        workload={"kind": "text", "prompt_tokens": 128, "categories": ["copy"]},
+    )
+    drafted = sum(row["draft_tokens"] or 0 for row in rows)
+    assert drafted > 0
+    assert checks["drafts_as_asked"]["status"] == "pass", checks["drafts_as_asked"]
+    agreement = checks["drafts_agree"]
+    assert agreement["status"] == "pass", agreement
+    assert agreement["measured"] == agreement["threshold"] == drafted

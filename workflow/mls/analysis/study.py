@@ -34,6 +34,7 @@ from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeat.goodput import goodput
 from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import timeline
+from mls.analysis.repeat.speculation import by_category
 from mls.analysis.repeats import Repeat, RepeatData, read_cell
 from mls.analysis.sample_size import least_samples
 from mls.config.cells import Cell, axes, cell_key, cells
@@ -46,7 +47,7 @@ from mls.config.decisions import (
     line_of,
     planned_runs,
 )
-from mls.core.run_result import Summary, Verdict
+from mls.core.run_result import Speculation, Summary, Verdict
 
 MEANS = (
     "throughput.requests_per_s",
@@ -133,6 +134,8 @@ class CellResult:
     """Verdicts on the cell as a whole. Those on each repeat are in its result."""
     parts: dict[str, list[Part]] = field(default_factory=dict)
     """Column in `PARTS` → the parts that it numbers; empty where the load has none."""
+    categories: dict[str, Speculation] = field(default_factory=dict)
+    """Category of text → its drafts; empty where none are known."""
     replies: tuple[str, ...] = ()
     """The first replies' texts; empty unless the config keeps them (`run.keep_output`)."""
     canaries: tuple[CanaryReplies, ...] = ()
@@ -354,6 +357,7 @@ def _cell(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult:
         telemetry=series(telemetry) if telemetry is not None else {},
         dots=dots(first.table),
         parts={column: parts([r.table for r in data], column) for column in PARTS},
+        categories=by_category([r.table for r in data]),
         replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         canaries=canary_replies(
             [

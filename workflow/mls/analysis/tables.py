@@ -15,6 +15,7 @@ from mls.analysis.efficiency.cost import COST
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeats import Repeat
+from mls.analysis.speculation.speedup import SPEEDUP, speedups
 from mls.analysis.study import (
     GOODPUT,
     MEANS,
@@ -57,10 +58,12 @@ def cell_rows(study: Study) -> list[Row]:
     Means are over repeats. Percentiles are of the pooled raw samples of all repeats; `supported`
     says whether there are enough samples.
     """
-    return [_cell_row(cell) for cell in study.cells]
+    ratios = {id(one.cell): one.ratio for one in speedups(study)}
+    return [_cell_row(cell, ratios.get(id(cell))) for cell in study.cells]
 
 
-def _cell_row(cell: CellResult) -> Row:
+def _cell_row(cell: CellResult, speedup: Estimate | None) -> Row:
+    estimates = cell.estimates | ({SPEEDUP: speedup} if speedup else {})
     failed = [repeat for repeat in cell.repeats if repeat.status != "ok"]
     row: Row = dict(cell.cell)
     row["repeats_ok"] = len(cell.ok)
@@ -72,10 +75,11 @@ def _cell_row(cell: CellResult) -> Row:
         *MEANS,
         *GOODPUT,
         *COST,
+        SPEEDUP,
         DIFFERENT,
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
-        estimate: Estimate | None = cell.estimates.get(metric)
+        estimate: Estimate | None = estimates.get(metric)
         row[metric] = estimate.value if estimate else None
         row[f"{metric}.ci95_low"] = estimate.low if estimate else None
         row[f"{metric}.ci95_high"] = estimate.high if estimate else None

@@ -12,7 +12,7 @@ from mls.analysis.study import CellResult
 from mls.config.cells import LOAD_AXES, RUN_AXES, WORKLOAD_AXES
 from mls.core.run_result import CanaryReference
 
-_OF_THE_LOAD = RUN_AXES | LOAD_AXES | WORKLOAD_AXES | NO_MATTER
+OF_THE_LOAD = RUN_AXES | LOAD_AXES | WORKLOAD_AXES | NO_MATTER
 """Axes that say nothing of the server; those of the request are in `request`."""
 
 _Texts = dict[tuple[str, ...], list[CanaryReference]]
@@ -45,7 +45,7 @@ def canary_change(
     base: dict[str, _Texts] = {}
     new: dict[str, _Texts] = {}
     for axes, *sides in pairs:
-        kind = {axis: value for axis, value in axes.items() if axis not in _OF_THE_LOAD}
+        kind = {axis: value for axis, value in axes.items() if axis not in OF_THE_LOAD}
         for texts, cell in zip((base, new), sides, strict=True):
             _gather(texts, as_key(kind), cell)
     partings = [

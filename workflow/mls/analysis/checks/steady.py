@@ -155,9 +155,13 @@ def _head(level: Floats, first: int) -> Effect:
     return Effect(value, low, high, likely)
 
 
+_SHARED = ("shared_prefix", "blocks", "conversation")
+"""Kinds whose prompts begin with what an earlier one put into the cache."""
+
+
 def _warm(evidence: Evidence) -> str:
     """Advice against a cold start."""
-    if evidence.run.cache_prompt and evidence.workload.kind in ("shared_prefix", "conversation"):
+    if evidence.run.cache_prompt and evidence.workload.kind in _SHARED:
         return (
             "what they put into the server's cache was not there yet, and a warm-up's prompts are "
             "others; measure longer (run.rounds, run.iters or run.duration_s)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mls.analysis.repeat.columns import floats, ints, succeeded, total
 from mls.analysis.repeat.server_figures import ServerFigures
@@ -27,6 +28,15 @@ def by_requests(table: pa.Table) -> Speculation:
         int(accepted.values[ok & says].sum()),
         total(ints(table, "completion_tokens"), ok),
     )
+
+
+def by_category(tables: list[pa.Table]) -> dict[str, Speculation]:
+    """Category of text → its requests of all repeats; empty where none tells of drafts."""
+    pooled = pa.concat_tables(tables)
+    category = pooled.column("category")
+    names = sorted(category.unique().drop_null().to_pylist())
+    figures = {name: by_requests(pooled.filter(pc.equal(category, name))) for name in names}
+    return {name: own for name, own in figures.items() if own.draft_tokens is not None}
 
 
 def by_counters(server: ServerFigures) -> Speculation:

@@ -16,6 +16,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
+    "blocks": ("prompt_tokens", "block_tokens"),
 }
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
@@ -97,12 +98,21 @@ class Workload(Section):
     """
 
     kind: Literal[
-        "words", "synthetic", "text", "shared_prefix", "conversation", "dataset", "replay"
+        "words",
+        "synthetic",
+        "text",
+        "shared_prefix",
+        "blocks",
+        "conversation",
+        "dataset",
+        "replay",
     ] = Field(
         "words",
         description="`words`; `synthetic` (random words, exact in tokens); `text` (real prose and "
         "code, of Python's documentation and sources, by `categories`); `shared_prefix` "
-        "(`groups` of prompts that begin with the same `prefix_tokens`); `conversation` "
+        "(`groups` of prompts that begin with the same `prefix_tokens`); `blocks` (of the trace's `hash_ids`: "
+        "equal ids are equal tokens, so prompts share their beginnings as those of the trace did; "
+        "needs `prompt_tokens: trace`); `conversation` "
         "(`turns` requests one after another, each with all that was said before); `dataset`; "
         "`replay` (the prompts of an earlier run).",
     )
@@ -129,6 +139,11 @@ class Workload(Section):
     )
     prefix_tokens: int = Field(
         512, ge=1, description="`shared_prefix`: tokens of the user's text that a group shares."
+    )
+    block_tokens: int = Field(
+        512,
+        ge=1,
+        description="`blocks`: tokens of a block; 512 in Mooncake's traces, 16 in Bailian's.",
     )
     groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
     turns: int = Field(
@@ -170,6 +185,8 @@ class Workload(Section):
         refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
+        if self.kind == "blocks" and self.prompt_tokens.distribution != "trace":
+            raise ValueError("kind blocks needs prompt_tokens: trace")
         if len(set(self.categories)) < len(self.categories):
             raise ValueError("categories must be different ones")
         return self
@@ -182,7 +199,7 @@ class Workload(Section):
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        return self.kind in ("synthetic", "text", "shared_prefix", "conversation")
+        return self.kind in ("synthetic", "text", "shared_prefix", "blocks", "conversation")
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.

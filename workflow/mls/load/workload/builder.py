@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
+from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
@@ -87,6 +88,8 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Text(run, workload, seed, materials)
         case "synthetic" | "shared_prefix" | "conversation":
             return _Synthetic(run, workload, seed, materials)
+        case "blocks":
+            return _Blocks(run, workload, seed, materials)
         case _:
             assert_never(workload.kind)
 
@@ -143,6 +146,31 @@ class _Synthetic:
             source = random.Random(f"{self._seed}/{group}/prefix")
             self._prefixes[group] = self._calibration.text(source, self._workload.prefix_tokens)
         return self._prefixes[group]
+
+
+class _Blocks:
+    """Prompts of a trace's blocks. Those of the warm-up share none with any other."""
+
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        trace = materials.trace
+        assert trace is not None and trace.blocks is not None
+        assert materials.calibration is not None
+        self._blocks, self._system = trace.blocks, workload.system
+        self._text = BlockText(
+            materials.calibration, workload.block_tokens, seed, max(map(max, trace.blocks))
+        )
+        self._warm_up = _Synthetic(run, workload, seed, materials)
+        self._tokens = trace.prompt_tokens
+        self._output = _Output(run, workload, seed, trace)
+
+    def __call__(self, job: int) -> Prompt:
+        if job < 0:
+            return self._warm_up(job)
+        assert self._tokens is not None
+        row = job % len(self._blocks)
+        tokens = int(self._tokens[row])
+        attributes = Attributes(tokens, self._output(job))
+        return Prompt(self._text(self._blocks[row], tokens), self._system, attributes=attributes)
 
 
 class _Text:

@@ -10,6 +10,7 @@ from mls.config.cells import Settings
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
 from mls.core.files import read_json
+from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
@@ -38,7 +39,8 @@ def prepare(
     results: the config's folder, in which calibrations are cached. canary_seed: of all cells.
     """
     workload, run = settings.workload, settings.run
-    trace = read_trace(settings.load) if settings.load.kind == "trace" else None
+    blocks = workload.kind == "blocks"
+    trace = read_trace(settings.load, blocks) if settings.load.kind == "trace" else None
     _check_lengths(settings, trace)
     calibration = rows = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
@@ -63,6 +65,15 @@ def prepare(
             calibration = calibrate(api, run, workload.system, served_as, folder, sha256)
             prefix = workload.prefix_tokens if workload.kind == "shared_prefix" else 0
             least_tokens(calibration, [tokens - prefix for tokens in lengths])
+            if blocks and trace is not None and trace.prompt_tokens is not None:
+                check_blocks(
+                    settings.load.file,
+                    trace.row.tolist(),
+                    trace.blocks,
+                    trace.prompt_tokens.tolist(),
+                    calibration,
+                    workload.block_tokens,
+                )
     if workload.kind == "dataset":
         count = len(trace.at_s) if trace and settings.requests is None else settings.requests
         if earlier:

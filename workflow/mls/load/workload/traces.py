@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
+from mls.load.workload.blocks.hash_ids import COLUMN, BlockNumbers
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
 
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _LENGTHS: tuple[Literal["prompt_tokens", "output_tokens"], ...] = ("prompt_tokens", "output_tokens")
 _KEYS: tuple[Literal["time", "prompt_tokens", "output_tokens"], ...] = ("time", *_LENGTHS)
-_HASHES = "hash_ids"
 
 
 @dataclass(frozen=True)
 class Trace:
     """Arrivals in s since the first, ascending; token lengths where the file has them.
 
-    row: of each arrival in the file, from 1. notes: sentences for the user.
+    row: of each arrival in the file, from 1. blocks: numbers of the blocks of each prompt, equal
+    where their hash ids are; None unless they were to be read. notes: sentences for the user.
     """
 
     at_s: NDArray[np.float64]
@@ -35,6 +36,7 @@ class Trace:
     output_tokens: NDArray[np.int64] | None
     row: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    blocks: tuple[tuple[int, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,13 @@ _PUBLISHED = (
 )
 
 
-def read_trace(load: Load) -> Trace:
-    """Read `load.file`. Raises `UserError` naming the file and row that are not as expected."""
+def read_trace(load: Load, blocks: bool = False) -> Trace:
+    """Read `load.file`, with its hash ids where `blocks` is set.
+
+    Raises `UserError` naming the file and row that are not as expected.
+    """
     file = RowFile("load.file", Path(load.file or "").expanduser())
-    parser = _Parser(file, load)
+    parser = _Parser(file, load, blocks)
     arrivals, notes = usable_rows(file, parser)
     # counted from the first row in the trace's own unit, in which they are exact
     at = np.array([arrival.at for arrival in arrivals]) - arrivals[0].at
@@ -84,6 +89,7 @@ def read_trace(load: Load) -> Trace:
         **lengths,
         row=np.array([arrival.row for arrival in arrivals], np.int64),
         notes=notes + parser.notes,
+        blocks=tuple(arrival.blocks for arrival in arrivals) if parser.numbers else None,
     )
 
 
@@ -94,15 +100,18 @@ class _Arrival(NamedTuple):
     at: float
     prompt_tokens: int | None
     output_tokens: int | None
+    blocks: tuple[int, ...]
 
 
 class _Parser:
-    """Reads rows in order. columns, time_unit, notes: as the first row decides."""
+    """Reads rows in order. columns, time_unit, notes, numbers: as the first row decides."""
 
-    def __init__(self, file: RowFile, load: Load) -> None:
+    def __init__(self, file: RowFile, load: Load, blocks: bool) -> None:
         self.columns: dict[str, str] = {}
         self.time_unit = "s"
         self.notes: tuple[str, ...] = ()
+        self.numbers: BlockNumbers | None = None
+        self._blocks = blocks
         self._file = file
         self._load = load
         self._first: float | datetime = 0.0
@@ -112,7 +121,8 @@ class _Parser:
         if number == 1:
             self._begin(row)
         at = self._time(number, row)
-        return _Arrival(number, at, *(self._tokens(number, key, row) for key in _LENGTHS))
+        prompt, output = (self._tokens(number, key, row) for key in _LENGTHS)
+        return _Arrival(number, at, prompt, output, self._numbers_of(number, row))
 
     def _begin(self, row: dict[str, Any]) -> None:
         load, file = self._load, self._file
@@ -134,10 +144,12 @@ class _Parser:
         self._first = first
         if not isinstance(first, datetime):
             self.time_unit = load.time_unit or layout.time_unit
-        if _HASHES in row:
+        if COLUMN in row and self._blocks:
+            self.numbers = BlockNumbers()
+        elif COLUMN in row:
             self.notes = (
-                f"load.file: {_HASHES} of {file.path} are not used: prompts don't share their "
-                "beginnings as those of the trace did.",
+                f"load.file: {COLUMN} of {file.path} are not used: prompts don't share their "
+                "beginnings as those of the trace did (workload.kind blocks makes them do).",
             )
 
     def _time(self, number: int, row: dict[str, Any]) -> float:
@@ -156,6 +168,16 @@ class _Parser:
             )
         self._last = at, cell
         return at
+
+    def _numbers_of(self, number: int, row: dict[str, Any]) -> tuple[int, ...]:
+        if self.numbers is None:
+            return ()
+        numbers = self.numbers(row.get(COLUMN))
+        if numbers is None:
+            raise self._file.row_error(
+                number, f"has {COLUMN} {row.get(COLUMN)!r:.40}; expected a list of ids."
+            )
+        return numbers
 
     def _tokens(self, number: int, key: str, row: dict[str, Any]) -> int | None:
         name = self.columns.get(key)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mls.analysis.canaries.axes import axis_changes
 from mls.analysis.canaries.replies import CanaryReplies, Example
 from mls.analysis.study import Study
 from mls.report.plots.series import label_or_load
+from mls.report.text.canaries import axis_sentence
 
 MOST_ROWS = 100
 MOST_EXAMPLES = 12
@@ -58,10 +60,14 @@ class TextPair:
 
 @dataclass(frozen=True)
 class CanaryTable:
-    """hidden: the rows beyond `MOST_ROWS`. pairs: one a cell; none unless results hold texts."""
+    """hidden: the rows beyond `MOST_ROWS`. pairs: one a cell; none unless results hold texts.
+
+    sentences: on what axes of the server change in the replies alone.
+    """
 
     rows: list[CanaryRow]
     hidden: int
+    sentences: list[str]
     pairs: list[TextPair]
 
 
@@ -79,7 +85,9 @@ def canary_table(study: Study, names: list[str]) -> CanaryTable | None:
         return None
     places = sorted(range(len(rows)), key=lambda place: not rows[place].differs)[:MOST_ROWS]
     pairs = list(_pairs(study, names))[:MOST_EXAMPLES]
-    return CanaryTable([rows[place] for place in sorted(places)], len(rows) - len(places), pairs)
+    sentences = [axis_sentence(along) for along in axis_changes(study.cells, study.varying)]
+    kept = [rows[place] for place in sorted(places)]
+    return CanaryTable(kept, len(rows) - len(places), sentences, pairs)
 
 
 def _figures(canary: CanaryReplies) -> list[str]:

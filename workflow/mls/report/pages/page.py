@@ -26,6 +26,8 @@ from mls.report.pages.comparison import ComparisonView, comparison_view, templat
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.plain import plain
+from mls.report.pages.speculation import HEADINGS as SPECULATION_HEADINGS
+from mls.report.pages.speculation import speculation_table
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.plots.activity import activity
@@ -53,6 +55,7 @@ from mls.report.text.plan import (
     workload_notes,
 )
 from mls.report.text.processes import cache_words, process_sentences, shared_processes
+from mls.report.text.speculation import speculation_sentences
 from mls.report.text.stopping import search_sentences, stops
 from mls.report.text.thinking import thinks
 
@@ -146,6 +149,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
+        speculation=speculation_table(study, names),
+        speculation_headings=SPECULATION_HEADINGS,
         canaries=canary_table(study, names),
         canary_headings=CANARY_HEADINGS,
         marks=rows.MARKS,
@@ -194,6 +199,7 @@ def _range(study: Study) -> str:
 
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
+    rest += speculation_sentences(study, model_answer.model)
     rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     rest += process_sentences(study, model_answer.model)

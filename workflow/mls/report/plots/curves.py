@@ -74,12 +74,12 @@ def along(
     metrics: Sequence[str],
     unit: str,
     note: str = "",
-    diagonal: bool = False,
+    reference: Callable[[float], float] | None = None,
 ) -> Plot | None:
     """One line for each series and metric over the x axis, with 95 % intervals as bars.
 
-    unit: the metrics' unit; `ms` is drawn as s when values are large. diagonal: draw where both
-    axes are equal, too. Returns None when no cell has any of the metrics.
+    unit: the metrics' unit; `ms` is drawn as s when values are large. reference: a
+    dashed line to compare with, from x to y. Returns None when no cell has any of the metrics.
     """
     curves = [
         (series, metric, cells)
@@ -112,9 +112,9 @@ def along(
         words = [f"{label(cell, [x])}: {in_words(cell.estimates[metric], unit)}" for cell in cells]
         in_place = zip(position, (point.value for point in values), words, strict=True)
         lines.append(Line(of_legend, axes, artists, [*in_place]))
-    if diagonal:
+    if reference:
         ends = [min(places.values()), max(places.values())]
-        axes.plot(ends, ends, color=MUTED, lw=0.9, ls=(0, (3, 2)))
+        axes.plot(ends, [*map(reference, ends)], color=MUTED, lw=0.9, ls=(0, (3, 2)))
     _x_axis(axes, x, places)
     axes.set_ylabel(axis_unit)
     end, is_cut = _end(points)

@@ -42,9 +42,8 @@ def _goodput(i: int, facet: Facet, study: Study, arrangement: Layout) -> Plot | 
     if x == "rate":
         note += " Dashed: all that arrive."
     good = f"{study.rates}.good_requests_per_s"
-    return along(
-        f"good{i}", f"Goodput by {x}", facet, x, [good], "good requests/s", note, x == "rate"
-    )
+    equal = float if x == "rate" else None
+    return along(f"good{i}", f"Goodput by {x}", facet, x, [good], "good requests/s", note, equal)
 
 
 def _costs(i: int, facet: Facet, study: Study, main: Layout) -> list[Plot | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mls.analysis.canaries.axes import AxisChange
 from mls.analysis.canaries.change import CanaryChange
 
 
@@ -18,3 +19,8 @@ def change_sentence(change: CanaryChange) -> str:
         f"{change.different} of {count} greedy {replies} alone {verb}, after {change.before:.0f} tokens"
         f"{median}."
     )
+
+
+def axis_sentence(along: AxisChange) -> str:
+    """`cache_type_k q8_0 against f16: 3 of 4 greedy replies alone differ, after …`"""
+    return f"{along.axis} {along.value} against {along.base}: {change_sentence(along.change)}"

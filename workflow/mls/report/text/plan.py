@@ -86,6 +86,10 @@ def prompt_words(config: Config) -> str:
         case "shared_prefix":
             groups = f"{workload.groups} groups that share their first {workload.prefix_tokens}"
             return f"prompts of {tokens} in {groups}"
+        case "blocks":
+            return (
+                f"prompts that share blocks of {workload.block_tokens} tokens as the trace has them"
+            )
         case "conversation":
             return f"conversations of {workload.turns} turns, {tokens} each"
         case "dataset":

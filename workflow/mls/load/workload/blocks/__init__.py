@@ -1,0 +1,1 @@
+"""Prompts that share the blocks of a trace."""

@@ -1,0 +1,1 @@
+"""Drawings of what speculative decoding brings."""
