@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mls.analysis.canaries.change import OF_THE_LOAD, CanaryChange, canary_change
+from mls.analysis.canaries.references import as_key
 from mls.analysis.study import CellResult
 from mls.config.sections.server import SPECULATION_KEYS
 
@@ -30,24 +31,25 @@ def axis_changes(cells: Sequence[CellResult], varying: Sequence[str]) -> list[Ax
     varying: axes with several values, in their order. Cells that are held against each other have
     all other axes in common.
     """
+    by_key = {as_key(cell.cell): cell for cell in cells}
     changes = []
     for axis in varying:
         if axis == "model" or axis in OF_THE_LOAD.difference(SPECULATION_KEYS):
             continue
         base, *others = dict.fromkeys(cell.cell[axis] for cell in cells)
         for value in others:
-            change = canary_change(_pairs(cells, axis, base, value))
+            change = canary_change(_pairs(by_key, axis, base, value))
             if change:
                 changes.append(AxisChange(axis, base, value, change))
     return changes
 
 
 def _pairs(
-    cells: Sequence[CellResult], axis: str, base: Any, value: Any
+    by_key: Mapping[str, CellResult], axis: str, base: Any, value: Any
 ) -> Iterator[tuple[dict[str, Any], CellResult, CellResult]]:
     """What the two cells of each pair have in common, the one with the base, the one with the value."""
-    for one in cells:
+    for one in by_key.values():
         if one.cell[axis] == base:
-            for other in cells:
-                if other.cell == one.cell | {axis: value}:
-                    yield {key: held for key, held in one.cell.items() if key != axis}, one, other
+            other = by_key.get(as_key(one.cell | {axis: value}))
+            if other:
+                yield {key: held for key, held in one.cell.items() if key != axis}, one, other

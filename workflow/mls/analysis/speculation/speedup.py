@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mls.analysis import intervals
+from mls.analysis.canaries.references import as_key
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import CellResult, Study
@@ -79,4 +80,4 @@ def _speedup(cell: CellResult, without: list[CellResult], metric: str) -> Speedu
 
 
 def _other_axes(cell: CellResult) -> str:
-    return str({axis: v for axis, v in cell.cell.items() if axis not in SPECULATION_KEYS})
+    return as_key({axis: v for axis, v in cell.cell.items() if axis not in SPECULATION_KEYS})
