@@ -7,7 +7,8 @@ from pathlib import Path
 
 from tests.unit.synthetic import config, write_results
 
-from mls.analysis.study import CellResult, Study, read_study
+from mls.analysis.cell.result import CellResult
+from mls.analysis.study import Study, read_study
 from mls.config.cells import Cell, cells
 
 FEW = {"inflight": [2, 4, 8, 16]}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.repeats import Repeat
-from mls.analysis.study import CellResult
 from mls.core.run_result import CanaryReference, CanaryReport, RunResult
 from mls.load.canaries.known import prefixes
 

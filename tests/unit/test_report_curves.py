@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import config
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult, read_study
+from mls.analysis.study import read_study
 from mls.report.pages.tree import node
-from mls.report.plots.curves import MOST_POINTS, MOST_TICKS, along, ticks_apart
+from mls.report.plots.curves import MOST_POINTS, along
+from mls.report.plots.frame.axis import MOST_TICKS, ticks_apart
 from mls.report.plots.series import Facet, Series, layout, spread
 from mls.report.plots.svg import style
 from mls.report.text import numbers

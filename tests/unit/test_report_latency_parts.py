@@ -14,9 +14,9 @@ from tests.unit.pages import Page, page
 from tests.unit.server_times import STEADY, by_histograms, silent
 from tests.unit.synthetic import config, facts, table, to_table, write_repeat, write_results
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.repeat.summary import summarize
 from mls.analysis.repeats import Repeat
-from mls.analysis.study import CellResult
 from mls.config.cells import cells
 from mls.core.run_result import RunResult
 from mls.report.plots.distributions import MOST_PANELS

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
+from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
-from mls.analysis.study import CellResult, Rate, Study
+from mls.analysis.study import Rate, Study
 
 LATENCY = "latency_ms.p95"
 

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from mls.analysis import intervals
 from mls.analysis.canaries.change import CanaryChange, canary_change
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 
 Finding = Literal["worse", "can't tell", "better", "same"]
 ORDER: tuple[Finding, ...] = ("worse", "can't tell", "better", "same")

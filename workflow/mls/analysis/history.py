@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
 from mls.analysis.result_sets import opened
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.core.errors import UserError
 
 METRICS = ("throughput", "latency_ms.p95", "ttft_ms.p95")

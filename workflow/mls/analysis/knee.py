@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
+from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult
 
 ALIKE = 0.05
 """Figures that differ by no more than this fraction are alike for all practical purposes."""

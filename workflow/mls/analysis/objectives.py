@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import alike
-from mls.analysis.study import CellResult
 from mls.config.decisions import Standing
 from mls.config.sections.checks import Slo
 

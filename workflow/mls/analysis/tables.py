@@ -11,21 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mls.analysis.canaries.replies import DIFFERENT
+from mls.analysis.cell.metrics import GOODPUT, MEANS, POOLED, POOLED_PERCENTILES
+from mls.analysis.cell.result import CellResult, flatten
 from mls.analysis.efficiency.cost import COST
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeats import Repeat
 from mls.analysis.speculation.speedup import SPEEDUP, speedups
-from mls.analysis.study import (
-    GOODPUT,
-    MEANS,
-    POOLED,
-    POOLED_PERCENTILES,
-    CellResult,
-    Study,
-    flatten,
-    read_study,
-)
+from mls.analysis.study import Study, read_study
 from mls.config.config import Config
 from mls.core.files import write
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from mls.analysis.adaptive.search import between
 from mls.analysis.adaptive.steps import Step, at, observation, one_more
+from mls.analysis.cell.result import CellResult
 from mls.analysis.knee import Knee, knee
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.config.cells import Cell, tidy
 from mls.config.config import Config
 from mls.config.decisions import repeats_of

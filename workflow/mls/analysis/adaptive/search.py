@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mls.analysis.adaptive.steps import Step, at, half_width, observation, one_more
+from mls.analysis.cell.result import CellResult
 from mls.analysis.objectives import Objective, objectives, standing, within_limits
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.config.cells import Cell, tidy
 from mls.config.config import Config
 from mls.config.decisions import Observation, Reason, Standing, repeats_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult
 from mls.config.cells import Cell, axes
 from mls.config.config import Config
 from mls.config.decisions import Observation, PlannedRun, Reason, Standing

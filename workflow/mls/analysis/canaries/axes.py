@@ -8,7 +8,7 @@ from typing import Any
 
 from mls.analysis.canaries.change import OF_THE_LOAD, CanaryChange, canary_change
 from mls.analysis.canaries.references import as_key
-from mls.analysis.study import CellResult
+from mls.analysis.cell.result import CellResult
 from mls.config.sections.server import SPECULATION_KEYS
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mls.analysis.canaries.references import NO_MATTER, as_key, parting, references, request
-from mls.analysis.study import CellResult
+from mls.analysis.cell.result import CellResult
 from mls.config.cells import LOAD_AXES, RUN_AXES, WORKLOAD_AXES
 from mls.core.run_result import CanaryReference
 

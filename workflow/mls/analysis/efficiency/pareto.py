@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from mls.analysis import intervals
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.core.units import MS_PER_S
 
 Share = Literal["GPU", "host", "server"]

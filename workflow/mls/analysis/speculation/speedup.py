@@ -8,9 +8,10 @@ from typing import Any
 
 from mls.analysis import intervals
 from mls.analysis.canaries.references import as_key
+from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.config.sections.server import NO_SPECULATION, SPECULATION_KEYS
 
 SPEEDUP = "speculation.speedup"

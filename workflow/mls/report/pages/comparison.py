@@ -16,8 +16,8 @@ from mls.analysis.result_sets import Results
 from mls.core.files import write
 from mls.report.pages.templating import templates
 from mls.report.plots import palette
-from mls.report.plots.curves import SIZE, Plot
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import SIZE, Plot
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.svg import inline, style

@@ -11,8 +11,8 @@ from mls.core.files import write
 from mls.report.pages.comparison import COLORS, name
 from mls.report.pages.rows import MARKS
 from mls.report.pages.templating import templates
-from mls.report.plots.curves import SIZE, Plot, in_words
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import SIZE, Plot, in_words
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import MUTED, line
 from mls.report.plots.svg import inline, style

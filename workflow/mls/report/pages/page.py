@@ -10,11 +10,12 @@ import yaml
 from markupsafe import Markup
 
 from mls.analysis.answer import Answer, ModelAnswer, answer
+from mls.analysis.cell.result import CellResult
 from mls.analysis.comparison import compare
 from mls.analysis.differences import differences
 from mls.analysis.repeats import Repeat
 from mls.analysis.result_sets import Results, opened
-from mls.analysis.study import CellResult, Study, read_study
+from mls.analysis.study import Study, read_study
 from mls.config.cells import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write

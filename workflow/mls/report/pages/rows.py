@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mls.analysis.canaries.replies import DIFFERENT
+from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.registry import title
 from mls.analysis.efficiency.cost import metric
 from mls.analysis.intervals import Estimate
 from mls.analysis.repeat.evidence import WORSE
 from mls.analysis.repeats import Repeat
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.report.plots.series import label_or_load
 from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number

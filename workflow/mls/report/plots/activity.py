@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeat.server_figures import courses
-from mls.analysis.study import CellResult, Study
+from mls.analysis.study import Study
 from mls.core.units import NS_PER_S
 from mls.report.pages.rows import Column, Row, table
-from mls.report.plots.curves import DASHES, Plot, legend, panels
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import DASHES, Plot, legend, panels
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import label

@@ -2,68 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.container import Container
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.analysis.study import CellResult, Rate
-from mls.report.plots.downloads import as_csv, csv_link, svg_link
+from mls.analysis.study import Rate
+from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.axis import axis_end, bars, places_of, x_axis
+from mls.report.plots.frame.plot import DASHES, MARKERS, SIZE, Plot, in_words, legend
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.series import Facet, Series, label, spread
-from mls.report.plots.svg import Drawing, inline
-from mls.report.text.numbers import NARROW, interval, milliseconds, milliseconds_interval, number
+from mls.report.plots.svg import inline
+from mls.report.text.numbers import milliseconds, number
 
-SIZE = (4.9, 3.3)
-"""Inches; narrow, so that the text can still be read on a phone."""
-
-DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (7, 2, 1.5, 2)))
-MARKERS = ("o", "s", "D", "^", "v", "P")
 _PERCENTILE_STYLES: tuple[Any, ...] = ((0, (1.5, 1.5)), "-", (0, (5, 2)), (0, (7, 2, 1.5, 2)))
 
 
 MOST_POINTS = 40
 """Points of a line in a drawing. The drawing's data have all."""
 MOST_LABELS = 8
-MOST_TICKS = 12
-LONG_BAR = 3
-"""A bar beyond this many times the greatest value is cut off, and a note says so."""
 _CUT_NOTE = "Cut off: intervals reach further; the CSV has them."
 _THINNED_NOTE = f"Drawn: {MOST_POINTS} points of a line; the CSV has all."
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A drawing with its title and a note on how to read it.
-
-    name: unique in the page. data: the drawn figures as CSV.
-    """
-
-    title: str
-    note: str
-    drawing: Drawing
-    name: str
-    data: str
-
-    @property
-    def svg(self) -> Markup:
-        return self.drawing.svg
-
-    def csv_link(self) -> Markup:
-        return csv_link(self.data)
-
-    def svg_link(self, light: str) -> Markup:
-        """light: the colours' CSS declarations for the light scheme."""
-        return svg_link(str(self.svg), light)
 
 
 def along(
@@ -93,7 +60,7 @@ def along(
     scale, axis_unit = (1000.0, "s") if unit == "ms" and top >= 2000 else (1.0, unit)
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
-    places, points, lines = _places(facet, x), [], []
+    places, points, lines = places_of(facet, x), [], []
     sample = [(series, metric, spread(cells, MOST_POINTS)) for series, metric, cells in curves]
     for series, metric, cells in sample:
         position = [places[str(cell.cell[x])] for cell in cells]
@@ -115,9 +82,9 @@ def along(
     if reference:
         ends = [min(places.values()), max(places.values())]
         axes.plot(ends, [*map(reference, ends)], color=MUTED, lw=0.9, ls=(0, (3, 2)))
-    _x_axis(axes, x, places)
+    x_axis(axes, x, places)
     axes.set_ylabel(axis_unit)
-    end, is_cut = _end(points)
+    end, is_cut = axis_end(points)
     axes.set_ylim(0, end)
     if len(curves) > 1:
         legend(figure, axes)
@@ -211,7 +178,7 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
         lines.append(Line(series.name, axes, artists, [*zip(*at, words, strict=True)]))
     if not texts:
         return None
-    (right, wide), (upper, high) = _end(rates), _end(latencies)
+    (right, wide), (upper, high) = axis_end(rates), axis_end(latencies)
     axes.set_xlim(0, right)
     axes.set_ylim(0, upper)
     axes.set_xlabel(rate.unit)
@@ -236,15 +203,6 @@ def trade_off(name: str, facet: Facet, x: str, rate: Rate, latency: str) -> Plot
         for part in ("", ".ci95_low", ".ci95_high")
     ]
     return Plot(_title_of(title, facet), note, drawing, name, as_csv(("line", x, *spans), rows))
-
-
-def in_words(estimate: Estimate, unit: str) -> str:
-    """A figure with its unit and its interval, as the page says it."""
-    if unit == "ms":
-        value, span = milliseconds(estimate.value), milliseconds_interval(estimate)
-    else:
-        value, span = f"{number(estimate.value)}{NARROW}{unit}", interval(estimate)
-    return f"{'≈ ' if estimate.needs else ''}{value}{f' ({span})' if span else ''}"
 
 
 def _numbers(estimate: Estimate) -> tuple[float, float | None, float | None]:
@@ -282,13 +240,6 @@ def _line(
     return [*lines, spans]
 
 
-def bars(values: list[Estimate]) -> list[list[float]]:
-    """Lengths of the bars below and above the values: 0 without an interval, none beyond 0."""
-    below = [v.value - max(v.low, 0.0) if v.low is not None else 0.0 for v in values]
-    above = [v.high - v.value if v.high is not None else 0.0 for v in values]
-    return [below, above]
-
-
 def _in_unit(estimate: Estimate, scale: float) -> Estimate:
     if estimate.low is None or estimate.high is None:
         return replace(estimate, value=estimate.value / scale)
@@ -298,55 +249,6 @@ def _in_unit(estimate: Estimate, scale: float) -> Estimate:
         low=estimate.low / scale,
         high=estimate.high / scale,
     )
-
-
-def _places(facet: Facet, x: str) -> dict[str, float]:
-    """Value of the x axis as text → its position: the number itself, or the rank of a word."""
-    values = {str(c.cell[x]): c.cell[x] for series in facet.series for c in series.cells}
-    if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values.values()):
-        return {text: float(value) for text, value in values.items()}
-    return {text: float(place) for place, text in enumerate(values)}
-
-
-def _x_axis(axes: Axes, x: str, places: dict[str, float]) -> None:
-    low, high = min(places.values()), max(places.values())
-    logarithmic = low > 0 and high / low >= 4
-    if logarithmic:
-        axes.set_xscale("log", base=2)
-    ticks = ticks_apart([*places.items()], math.log if logarithmic else float)
-    axes.set_xticks([place for _, place in ticks], [text for text, _ in ticks])
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(x)
-    if low == high:  # a single cell: no axis to speak of, but a point in the middle
-        axes.set_xlim(low - 1 if low - 1 > 0 else low / 2, high + 1)
-
-
-def ticks_apart(
-    places: list[tuple[str, float]], scale: Callable[[float], float]
-) -> list[tuple[str, float]]:
-    """The ticks whose texts don't overlap, with the first and the last of them."""
-    ascending = sorted(places, key=lambda one: one[1])
-    first, last = ascending[0], ascending[-1]
-    least = (scale(last[1]) - scale(first[1])) / MOST_TICKS
-    ticks = [first]
-    for one in ascending[1:-1]:
-        far = scale(one[1]) - scale(ticks[-1][1]), scale(last[1]) - scale(one[1])
-        if min(far) >= least:
-            ticks.append(one)
-    return ticks if last == first else [*ticks, last]
-
-
-def _end(values: list[Estimate]) -> tuple[float, bool]:
-    """(end of an axis from 0 for the values, whether it cuts off bars).
-
-    The interval of two repeats that differ can be many times its value; on an axis that long the
-    value would be a dot at 0.
-    """
-    greatest = max(value.value for value in values)
-    longest = max(value.value if value.high is None else value.high for value in values)
-    end = min(longest, LONG_BAR * greatest)
-    return (end * 1.07 if end > 0 else 1.0), longest > end
 
 
 def _legend(series: Series, metric: str, facet: Facet, metrics: Sequence[str]) -> str:
@@ -377,30 +279,3 @@ def _values(curves: list[tuple[Series, str, list[CellResult]]], x: str, unit: st
             f"{series.name + ' ' if series.name else ''}{metric} by {x}: {', '.join(texts)}"
         )
     return "; ".join(parts) + "."
-
-
-def legend(figure: Figure, axes: Axes, columns: int | None = None) -> None:
-    """Add a legend above the drawing, where it covers nothing.
-
-    columns: their number; None for as many as fit beside long handles.
-    """
-    handles, labels = axes.get_legend_handles_labels()
-    longest, together = max(map(len, labels)), sum(len(text) + 5 for text in labels)
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper left",
-        ncols=columns or (len(labels) if together <= 62 else max(1, 56 // (longest + 6))),
-        handlelength=1.2 if columns else 2.4,
-        columnspacing=1.4,
-        borderaxespad=0.1,
-    )
-
-
-def panels(rows: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure of panels below one another that share the x axis."""
-    figure = Figure(figsize=(SIZE[0], rows * height + 0.5))
-    grid = figure.subplots(rows, 1, sharex=True, squeeze=False)
-    for axes in grid[:, 0]:
-        axes.tick_params(colors=MUTED)
-    return figure, list(grid[:, 0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from mls.report.plots.curves import SIZE, Plot, legend, panels
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import SIZE, Plot, legend, panels
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import MUTED, ramp
 from mls.report.plots.series import Series, label, spread

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mls.analysis.efficiency.cost import KINDS, metric
 from mls.analysis.study import Study
-from mls.report.plots.curves import Plot, along
+from mls.report.plots.curves import along
+from mls.report.plots.frame.plot import Plot
 from mls.report.plots.pareto import pareto_plot
 from mls.report.plots.series import Facet, Layout, layout
 

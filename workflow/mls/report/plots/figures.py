@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis.answer import LATENCY
-from mls.analysis.study import CellResult, Rate, Study
+from mls.analysis.cell.result import CellResult
+from mls.analysis.study import Rate, Study
 from mls.report.plots import activity, latency_parts, palette
-from mls.report.plots.curves import Plot, along, trade_off
+from mls.report.plots.curves import along, trade_off
 from mls.report.plots.distributions import ecdf, scatter, timeline
 from mls.report.plots.efficiency import efficiency_plots
+from mls.report.plots.frame.plot import Plot
 from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout

@@ -7,9 +7,9 @@ import math
 from matplotlib.figure import Figure
 
 from mls.analysis.repeat.latency_parts import LATENCY_PARTS, OUTSIDE, REST, mean_parts
-from mls.report.plots.curves import SIZE, Plot, legend
 from mls.report.plots.distributions import MOST_PANELS
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import SIZE, Plot, legend
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import Series, label, spread

@@ -9,8 +9,9 @@ from matplotlib.text import Annotation
 from mls.analysis.efficiency.pareto import Pareto, Point, pareto
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import Study
-from mls.report.plots.curves import MARKERS, SIZE, Plot, bars, in_words, legend
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.axis import bars
+from mls.report.plots.frame.plot import MARKERS, SIZE, Plot, in_words, legend
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import INK, MUTED, line
 from mls.report.plots.series import MOST_LINES, label_or_load

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from mls.analysis.cell.result import CellResult
 from mls.analysis.repeat.breakdown import Part
-from mls.analysis.study import CellResult, Study
-from mls.report.plots.curves import DASHES, MARKERS, SIZE, Plot, legend
+from mls.analysis.study import Study
 from mls.report.plots.downloads import as_csv
+from mls.report.plots.frame.plot import DASHES, MARKERS, SIZE, Plot, legend
 from mls.report.plots.marks import Line
 from mls.report.plots.palette import line
 from mls.report.plots.series import MOST_LINES, label

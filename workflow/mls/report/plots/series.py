@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from mls.analysis.study import CellResult, Study
+from mls.analysis.cell.result import CellResult
+from mls.analysis.study import Study
 
 Item = TypeVar("Item")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from mls.analysis.answer import LATENCY, Best, ModelAnswer
+from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.registry import title
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE
-from mls.analysis.study import CellResult, Rate
+from mls.analysis.study import Rate
 from mls.core.units import duration
 from mls.report.plots.series import label_or_load as label
 from mls.report.text.numbers import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mls.analysis.study import CellResult
+from mls.analysis.cell.result import CellResult
 from mls.report.text.numbers import number
 
 MERGED = 1.05

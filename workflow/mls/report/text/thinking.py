@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mls.analysis.study import CellResult
+from mls.analysis.cell.result import CellResult
 
 
 def thinks(cells: Iterable[CellResult]) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from mls.analysis.speculation.speedup import SPEEDUP, speedups
 from mls.analysis.study import Study
-from mls.report.plots.curves import Plot, along
+from mls.report.plots.curves import along
+from mls.report.plots.frame.plot import Plot
 from mls.report.plots.series import layout
 
 _NOTE = (

@@ -1,0 +1,1 @@
+"""One cell: its repeats, and what is estimated over them."""

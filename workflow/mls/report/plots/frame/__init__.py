@@ -1,0 +1,1 @@
+"""What drawings have around their lines."""
