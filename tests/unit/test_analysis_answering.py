@@ -14,7 +14,7 @@ from tests.unit.verdicts import verdicts
 from mls.analysis.repeat.goodput import good_requests
 from mls.analysis.repeat.summary import summarize
 from mls.analysis.tables import aggregate
-from mls.commands.outcome import first_tokens
+from mls.commands.printout import first_tokens
 from mls.config.cells import cells
 from mls.config.sections.checks import Checks, Slo
 from mls.core.record import KIND_COLUMNS

@@ -19,7 +19,7 @@ from mls.analysis.comparison import compare
 from mls.analysis.repeat.samples import of_requests
 from mls.analysis.repeat.summary import summarize
 from mls.analysis.study import Study, read_study
-from mls.commands.outcome import seed_block
+from mls.commands.printout import seed_block
 from mls.config.cells import cells
 from mls.core.digest import file_sha256
 from mls.core.record import LATER_COLUMNS

@@ -1,4 +1,4 @@
-"""A run's results: printed block, `run.json`, `requests.parquet`; see also `core.run_folder`."""
+"""A run's results: `run.json`, `requests.parquet`; see also `core.run_folder`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import pyarrow.parquet
 from mls.analysis.repeat.assess import Observation, assess
 from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.commands.no_result import no_result
+from mls.commands.printout import first_tokens, seed_block
 from mls.config.cells import Settings, run_path
 from mls.config.config import Config
 from mls.config.sections.run import Run
@@ -304,32 +305,6 @@ def _clock(harvest: Harvest) -> dict[str, Any]:
     }
 
 
-def seed_block(summary: Summary, llama_cpp: bool) -> str:
-    """The printed block; for llama.cpp's server it is that of the seed's script to the letter."""
-    latency = summary.latency_ms
-    return (
-        f"=== {'llama-server ' if llama_cpp else ''}latency (ms) ===\n"
-        f"mean={_ms(latency.mean)} p50={_ms(latency.p50)} p95={_ms(latency.p95)} "
-        f"p99={_ms(latency.p99)} (n={latency.n})\n\n"
-        "=== throughput ===\n"
-        f"wall={summary.wall_s:.3f}s tokens={_or_dash(summary.tokens.completion, 'd')} "
-        f"tokens/sec={_or_dash(summary.overall.completion_tokens_per_s, '.2f')} "
-        f"ok={summary.requests.ok} err={summary.requests.error}"
-    ) + (f" cancelled={summary.requests.cancelled}" if summary.requests.cancelled else "")
-
-
-def first_tokens(summary: Summary) -> str:
-    """A line on the first token and the first answer; empty where that is the first token."""
-    first, answer = summary.ttft_ms, summary.ttfa_ms
-    if not summary.unanswered and answer.mean in (None, first.mean):
-        return ""
-    line = (
-        f"first token (ms): mean={_ms(first.mean)} p95={_ms(first.p95)} (n={first.n}); "
-        f"first answer (ms): mean={_ms(answer.mean)} p95={_ms(answer.p95)} (n={answer.n})"
-    )
-    return f"{line}; without an answer: {summary.unanswered:.1%}" if summary.unanswered else line
-
-
 def _write_table(path: Path, table: pa.Table) -> str:
     """Write the table as Parquet. Returns the file's SHA-256."""
     buffer = pa.BufferOutputStream()
@@ -372,12 +347,3 @@ def _cost(rank: dict[str, Any]) -> RankCost:
 def _environment(results: Path) -> dict[str, Any]:
     description = read_json(results / "environment" / "environment.json") or {"digest": None}
     return {key: description.get(key) for key in ("digest", "host")}
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    """A figure; a dash where it is unknown."""
-    return "–" if value is None else format(value, form)
-
-
-def _ms(value: float | None) -> str:
-    return _or_dash(value, ".3f")
