@@ -46,7 +46,7 @@ def test_neither_the_warm_up_nor_canaries_are_cancelled():
 @pytest.mark.parametrize(
     "cancel, problem",
     [
-        ({"share": 0.0, "after_s": 1.0}, "share"),
+        ({"share": -0.1, "after_s": 1.0}, "share"),
         ({"share": 1.5, "after_s": 1.0}, "share"),
         ({"share": 0.5}, "after_s"),
         ({"share": 0.5, "after_s": 0.0}, "expected after_s above 0"),

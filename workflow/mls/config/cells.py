@@ -41,8 +41,10 @@ _NOT_AN_AXIS = {
     "request_headers",
     "cancel",
 }
+CANCEL_SHARE = "cancel_share"
+"""The axis of `run.cancel.share`."""
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
-RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
+RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS | {CANCEL_SHARE}
 LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
 WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
 _KEY_AXES = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
@@ -134,7 +136,13 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
     load = config.load.model_dump(exclude_unset=True)
     workload = config.workload.model_dump(exclude_unset=True)
     for axis, value in cell.items():
-        if axis in RUN_AXES:
+        if axis == CANCEL_SHARE:
+            if run["cancel"] is None:
+                raise UserError(
+                    "sweep.cancel_share: run.cancel is missing, whose after_s says when to hang up."
+                )
+            run["cancel"] = run["cancel"] | {"share": value}
+        elif axis in RUN_AXES:
             run[axis] = value
         elif axis in SERVER_AXES:
             server[axis] = value

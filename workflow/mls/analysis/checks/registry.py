@@ -22,6 +22,7 @@ from mls.analysis.checks.server.drafts import drafts_agree, drafts_as_asked
 from mls.analysis.checks.server.fair_servers import fair_servers
 from mls.analysis.checks.server.histograms import server_histograms_agree
 from mls.analysis.checks.server.served_at_once import served_at_once
+from mls.analysis.checks.server.slots_freed import slots_freed
 from mls.analysis.checks.steady import window_alike
 from mls.analysis.repeat.evidence import Evidence
 from mls.core.run_result import Verdict
@@ -42,6 +43,7 @@ CHECKS = (
     Check(("errors",), errors),
     Check(("concurrency_held", "server_kept_up"), load_held),
     Check(("served_at_once",), served_at_once),
+    Check(("slots_freed",), slots_freed),
     Check(("client_kept_up",), client_kept_up),
     Check(("arrival_clock",), arrival_clock),
     Check(("cache_as_asked",), cache_as_asked),

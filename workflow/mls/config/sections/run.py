@@ -59,7 +59,11 @@ class Cancel(Section):
     are none of them.
     """
 
-    share: float = Field(gt=0, le=1, description="Share of the requests, drawn one by one.")
+    share: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the requests, drawn one by one. Its axis is `cancel_share`.",
+    )
     after_s: float | Between = Field(
         description="Seconds from a request's start to the hanging up, or `{min, max}`. A request "
         "that is complete by then is like any other.",
@@ -160,7 +164,7 @@ class Run(Section):
     )
     cancel: Cancel | None = Field(
         None,
-        description="Requests that the client hangs up on. Default: none. No axis.",
+        description="Requests that the client hangs up on. Default: none. No axis but its share (`cancel_share`).",
     )
     retries: int = Field(
         2,

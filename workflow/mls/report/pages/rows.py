@@ -96,6 +96,8 @@ def columns(study: Study) -> list[Column]:
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
+        Column("Slot free", "ms after a hang-up", "hang_ups.in_reply.freed_ms"),
+        Column("Generated on", "share of replies' rests", "hang_ups.generated_share"),
         Column("Goodput", "good requests/s", f"{study.rates}.good_requests_per_s"),
         *(
             Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))
