@@ -266,7 +266,7 @@ def write_repeat(
             "url": "http://127.0.0.1:40000",
             "before": {
                 "build": "b6500-abc",
-                "slots": 8,
+                "slots": run_facts.slots or 8,
                 "ctx_per_slot": 1024,
                 "metrics": run_facts.metrics_before,
             },

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
+from mls.config.cells import CANCEL_SHARE
 from mls.config.config import Config
+from mls.config.sections.run import Between
 
 _KINDS = {
     "constant": "requests at equal distances",
@@ -59,7 +61,22 @@ def reply_words(study: Study) -> str:
     tokens = "as the workload says" if config.workload.output_tokens else "asked for"
     count = "" if config.workload.output_tokens else f"{run.max_tokens} "
     early = ", without stopping early" if run.ignore_eos else ""
-    return f"{count}completion tokens {tokens}{early}; prompt cache {_cache_words(study)}"
+    left = _cancel_words(config)
+    return f"{count}completion tokens {tokens}{early}{left}; prompt cache {_cache_words(study)}"
+
+
+def _cancel_words(config: Config) -> str:
+    """The requests that users leave, as a clause."""
+    cancel = config.run.cancel
+    if cancel is None:
+        return ""
+    after_s = cancel.after_s
+    if isinstance(after_s, Between):
+        when = f"after {after_s.min:g} to {after_s.max:g} s"
+    else:
+        when = f"after {after_s:g} s"
+    shares = config.sweep.get(CANCEL_SHARE) or [cancel.share]
+    return f"; the client hung up on {' or '.join(f'{share:.0%}' for share in shares)} of the requests {when}"
 
 
 def _cache_words(study: Study) -> str:
