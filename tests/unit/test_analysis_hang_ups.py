@@ -88,6 +88,20 @@ def test_counters_that_others_use_or_that_lag_are_no_evidence():
     assert figures(late, *counters(sum(made))).generated_share is None
 
 
+def test_tokens_of_a_chunk_that_was_being_filled_are_none_of_the_rest():
+    """A server that sends 20 tokens at a time, counts each, and stops at once."""
+    records, made = one_slot(0.0, (60, 400))
+    merged = []
+    for row in records:
+        chunks = row["chunk_ns"][19::20]
+        times = {"chunk_ns": chunks, "chunks": len(chunks), "chunk_lag_ns": [0] * len(chunks)}
+        times |= {"chunk_merged": [False] * len(chunks)}
+        times |= {"first_chunk_ns": chunks[0] if chunks else None}
+        merged.append(row | times)
+    verdict = judged(merged, *counters(sum(made)), slots=None)
+    assert verdict.status == "pass", verdict
+
+
 def test_few_hang_ups_and_noise_leave_it_unknown():
     records, _ = one_slot(0.4, (250, 400), jitter_ms=150.0)
     verdict = judged(records[:12])

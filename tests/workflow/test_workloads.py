@@ -235,6 +235,7 @@ def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answe
     assert summary["tokens"]["completion"] == 16 * len(answered)
     assert checks["errors"]["status"] == checks["work_as_asked"]["status"] == "pass"
     assert checks["books_agree"]["status"] == "unknown"
+    assert checks["slots_freed"]["status"] in ("pass", "unknown"), checks["slots_freed"]
 
 
 @pytest.mark.parametrize(

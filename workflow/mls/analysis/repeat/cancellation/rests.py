@@ -23,7 +23,8 @@ def rests(table: pa.Table, reply_tokens: int | None, tokens_per_chunk: float | N
 
     reply_tokens: the tokens of replies that are made to go on; None where they end by themselves,
     and the rest is the mean one of the complete replies that were longer. tokens_per_chunk: of
-    the complete replies, None where unknown: then it is taken to be one. Of a reply in one piece
+    the complete replies, None where unknown: then it is taken to be one. Of a chunk that was being
+    filled half of the tokens are counted. Of a reply in one piece
     nothing is seen before its end: its tokens are spread evenly over the mean latency.
     """
     ok, tokens = succeeded(table), ints(table, "completion_tokens")
@@ -33,7 +34,9 @@ def rests(table: pa.Table, reply_tokens: int | None, tokens_per_chunk: float | N
     whole = np.where(asked.valid, asked.values, typical).astype(np.float64)
     chunks = lists(table, "chunk_ns").lengths
     if (chunks > 1).any():
-        generated = (chunks * (tokens_per_chunk or 1.0)).astype(np.float64)
+        size = tokens_per_chunk or 1.0
+        # and half of the chunk that was being filled
+        generated = (chunks * size + (size - 1) / 2).astype(np.float64)
     else:
         taken = ints(table, "end_ns").values - ints(table, "start_ns").values
         generated = whole * (taken / taken[ok].mean() if ok.any() else 0.0)
