@@ -126,6 +126,8 @@ class Attributes:
     turn: int | None = None
     group: int | None = None
     category: str | None = None
+    media_parts: int | None = None
+    media_bytes: int | None = None
 
 
 class Bodies(Protocol):
@@ -134,11 +136,11 @@ class Bodies(Protocol):
     def body(self, job: int) -> bytes: ...
 
     def prompt_sha256(self, job: int) -> str:
-        """SHA-256 of the job's own prompt text, in hexadecimal."""
+        """SHA-256 of the job's own prompt, in hexadecimal."""
         ...
 
     def opening(self, job: int) -> str:
-        """The first `OPENING_CHARACTERS` of that text."""
+        """The first `OPENING_CHARACTERS` of its text."""
         ...
 
     def attributes(self, job: int) -> Attributes: ...
