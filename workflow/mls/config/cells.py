@@ -40,6 +40,7 @@ _NOT_AN_AXIS = {
     "request_extra",
     "request_headers",
     "cancel",
+    "adapters",
 }
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
 RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS

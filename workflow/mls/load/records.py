@@ -84,6 +84,7 @@ def records(
         row["category"] = attributes.category
         row["media_parts"] = attributes.media_parts
         row["media_bytes"] = attributes.media_bytes
+        row["adapter"] = builder.adapter(exchange.job)
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])
