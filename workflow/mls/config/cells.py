@@ -40,6 +40,7 @@ _NOT_AN_AXIS = {
     "request_extra",
     "request_headers",
     "cancel",
+    "adapters",
 }
 CANCEL_SHARE = "cancel_share"
 """The axis of `run.cancel.share`."""
@@ -81,12 +82,22 @@ class Settings:
     @property
     def files(self) -> list[Path]:
         """Files that the measurement depends on. Raises `UserError` when one is missing."""
-        names = [("load.file", self.load.file), ("workload.file", self.workload.file)]
-        paths = [(key, Path(name).expanduser()) for key, name in names if name]
-        for key, path in paths:
+        names = [
+            ("load.file", self.load.file),
+            ("workload.file", self.workload.file),
+            ("workload.media", self.workload.media),
+        ]
+        paths = {key: Path(name).expanduser() for key, name in names if name}
+        for key, path in paths.items():
             if not path.exists():
                 raise UserError(f"{key}: {path} is not there; correct the path.")
-        return [path / "run.json" if path.is_dir() else path for _, path in paths]
+        media = paths.pop("workload.media", None)
+        if media and not media.is_dir():
+            raise UserError(
+                f"workload.media: {media} is a file; expected the folder that it is in."
+            )
+        files = [path / "run.json" if path.is_dir() else path for path in paths.values()]
+        return [*files, *(sorted(media.rglob("*")) if media else [])]
 
 
 def axes(config: Config) -> list[str]:

@@ -73,6 +73,11 @@ REQUESTS = pa.schema(
         ("turn", pa.int32()),
         ("prefix_group", pa.int32()),  # Prompts of one group begin alike
         ("category", pa.string()),  # What kind of text the prompt is; null where it has no kind
+        ("adapter", pa.int32()),  # That it asks for (`run.adapters`), 0…; null without
+        # Images and audio in the prompt, and their bytes, without base64; null without any, the bytes
+        # also where one of them is at a URL, which the client doesn't fetch
+        ("media_parts", pa.int32()),
+        ("media_bytes", pa.int64()),
         ("output_sha256", pa.string()),
         # Figures of the reply's text without the blanks at its ends; null of failed requests and
         # embeddings. docs/METHODS.md defines them.
@@ -140,6 +145,9 @@ LATER_COLUMNS = (
     "category",
     *DRAFT_COLUMNS,
     "cancel_after_ns",
+    "media_parts",
+    "media_bytes",
+    "adapter",
 )
 """Columns that earlier versions didn't write; null in their records."""
 

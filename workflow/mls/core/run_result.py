@@ -47,6 +47,17 @@ class Tokens(Part):
     cached_prompt: int | None
 
 
+class Media(Part):
+    """Images and audio in the prompts of the successful requests; null where none had any."""
+
+    requests: int | None = Field(None, description="Requests that had some.")
+    parts: int | None = None
+    bytes: int | None = Field(
+        None,
+        description="Without base64; null also where some were at URLs, which the client doesn't fetch.",
+    )
+
+
 class Throughput(Part):
     """Rates within the window."""
 
@@ -251,6 +262,7 @@ class Summary(Part):
     speculation: Speculation = Field(
         Speculation(), description="Of the successful requests, by the `timings` of their replies."
     )
+    media: Media = Media()
     inflight: Inflight
     hang_ups: HangUps | None = Field(
         None, description="Null where the client hung up on no request."

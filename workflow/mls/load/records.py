@@ -82,6 +82,9 @@ def records(
         row["session"], row["turn"] = attributes.session, attributes.turn
         row["prefix_group"] = attributes.group
         row["category"] = attributes.category
+        row["media_parts"] = attributes.media_parts
+        row["media_bytes"] = attributes.media_bytes
+        row["adapter"] = builder.adapter(exchange.job)
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])

@@ -33,6 +33,7 @@ from mls.core.record import CANCELLED
 from mls.core.run_result import (
     Client,
     Inflight,
+    Media,
     Overall,
     RankCost,
     Requests,
@@ -103,6 +104,7 @@ def summarize(
         tokens_per_chunk=chunk_tokens,
         unanswered=_unanswered(table, ok),
         speculation=by_requests(table),
+        media=_media(table, ok),
         throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
@@ -148,6 +150,18 @@ def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
     if tokens is None or not chunks:
         return None
     return float((tokens - first.values[rows].sum()) / chunks)
+
+
+def _media(table: pa.Table, ok: Bools) -> Media:
+    parts, size = ints(table, "media_parts"), ints(table, "media_bytes")
+    rows = ok & parts.valid
+    if not rows.any():
+        return Media()
+    return Media(
+        requests=int(rows.sum()),
+        parts=total(parts, rows),
+        bytes=total(size, rows),
+    )
 
 
 def _unanswered(table: pa.Table, ok: Bools) -> float | None:

@@ -8,6 +8,7 @@ from mls.analysis.study import Study
 from mls.config.cells import CANCEL_SHARE
 from mls.config.config import Config
 from mls.config.sections.run import Between
+from mls.core.units import MIB
 
 _KINDS = {
     "constant": "requests at equal distances",
@@ -110,22 +111,30 @@ def prompt_words(config: Config) -> str:
         case "conversation":
             return f"conversations of {workload.turns} turns, {tokens} each"
         case "dataset":
-            return f"prompts from {workload.file}"
+            return f"prompts from {workload.file}{_media_words(workload.media)}"
         case "replay":
             return f"the prompts of {workload.file}"
         case _:
             assert_never(workload.kind)
 
 
+def _media_words(folder: str | None) -> str:
+    return f" with images and audio of {folder}" if folder else ""
+
+
 def workload_notes(study: Study) -> list[str]:
     """Sentences on the workload's files, such as how many rows were left out; each once."""
-    notes = (
-        note
-        for cell in study.cells
-        for repeat in cell.ok
-        if repeat.result
-        for note in repeat.result.workload.get("notes") or ()
-    )
+    results = [r.result for cell in study.cells for r in cell.ok if r.result]
+    notes = [note for result in results for note in result.workload.get("notes") or ()]
+    media = [result.summary.media for result in results if result.summary.media.parts]
+    if media:
+        sizes = [each.bytes for each in media]
+        size = "" if None in sizes else f", {sum(filter(None, sizes)) / MIB:.3g} MiB"
+        notes.append(
+            f"{sum(each.requests or 0 for each in media)} of "
+            f"{sum(result.summary.requests.ok for result in results)} successful requests had "
+            f"images or audio: {sum(each.parts or 0 for each in media)} in all{size}."
+        )
     return list(dict.fromkeys(notes))
 
 
