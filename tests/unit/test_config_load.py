@@ -84,6 +84,15 @@ def test_the_longest_request_is_known_beforehand():
             "workload.prompt_tokens: expected more than the 100 tokens of prefix_tokens",
         ),
         (
+            {"workload": {"kind": "depth"}},
+            "run.cache_prompt: workload.kind depth reaches its depth through the server's prompt cache",
+        ),
+        (
+            {"workload": {"kind": "depth"}, "run": {"cache_prompt": True, "warmup": 1, "inflight": 2}, "sweep": {}},
+            "run.warmup: expected at least one request for each of the 2 in flight, not 1",
+        ),
+        ({"workload": {"kind": "synthetic", "depth": 5}}, "depth goes with kind depth"),
+        (
             {"workload": {"kind": "conversation"}, "run": {"endpoint": "/completion"}},
             "a conversation goes with load.kind closed and a chat endpoint",
         ),
@@ -123,6 +132,7 @@ WORKLOADS = [
     {},
     {"kind": "synthetic", "prompt_tokens": {"distribution": "uniform", "min": 2, "max": 9}},
     {"kind": "shared_prefix", "prompt_tokens": 600, "output_tokens": 3},
+    {"kind": "depth", "depth": 0, "prompt_tokens": 64},
     {"kind": "conversation", "turns": 2, "think_s": 1, "system": ""},
     {"kind": "dataset", "file": "a.jsonl", "columns": {"prompt": "q"}, "replace": True},
     {"kind": "replay", "file": "a.zip"},

@@ -167,6 +167,23 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
+@pytest.mark.parametrize("endpoint", ["/v1/completions", "/v1/chat/completions"])
+def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
+    depth, new = 300, 64
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 3, "warmup": 1, "max_tokens": 3}
+        | {"endpoint": endpoint, "cache_prompt": True},
+        workload={"kind": "depth", "depth": depth, "prompt_tokens": new},
+    )
+    assert {row["prompt_tokens"] for row in rows} == {depth + new}
+    template = 40 if "chat" in endpoint else 1  # or the same first word by chance
+    assert all(depth <= row["cached_tokens"] <= depth + template for row in rows)
+    assert checks["depth_as_asked"]["status"] == checks["prompts_as_asked"]["status"] == "pass"
+    assert "cache_as_asked" not in checks
+
+
 def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
     """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
     block, arrivals_ms = 64, 1500  # apart, so that one has ended when the next one comes

@@ -47,7 +47,9 @@ CANCEL_SHARE = "cancel_share"
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
 RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS | {CANCEL_SHARE}
 LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
-WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
+WORKLOAD_AXES = frozenset(
+    {"prompt_tokens", "output_tokens", "prefix_tokens", "depth", "groups", "turns"}
+)
 _KEY_AXES = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
 
 Cell = dict[str, Any]
@@ -259,6 +261,8 @@ def _check_load(candidate: Settings) -> None:
             f"workload.prompt_tokens: expected more than the {workload.prefix_tokens} tokens of "
             f"prefix_tokens, not {longest}."
         )
+    if workload.kind == "depth":
+        _check_depth(candidate)
     if load.max_inflight and load.max_inflight < run.ranks:
         raise UserError(
             f"load.max_inflight: expected at least one for each of the {run.ranks} ranks, "
@@ -267,6 +271,21 @@ def _check_load(candidate: Settings) -> None:
     lengths = (workload.prompt_tokens, workload.output_tokens)
     if load.kind != "trace" and any(length and length.greatest is None for length in lengths):
         raise UserError("workload: lengths of a `trace` go with load.kind trace.")
+
+
+def _check_depth(candidate: Settings) -> None:
+    """Raise `UserError` when the depth can't be in the cache of every place before the load."""
+    run = candidate.run
+    if not run.cache_prompt:
+        raise UserError(
+            "run.cache_prompt: workload.kind depth reaches its depth through the server's prompt "
+            "cache; set it to true."
+        )
+    if run.warmup < run.inflight:
+        raise UserError(
+            f"run.warmup: expected at least one request for each of the {run.inflight} in flight, not "
+            f"{run.warmup}: with workload.kind depth the warm-up brings the depth into the cache."
+        )
 
 
 def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mls.analysis.checks.answered import answered
 from mls.analysis.checks.client import arrival_clock, client_kept_up, errors
+from mls.analysis.checks.depth import depth_as_asked
 from mls.analysis.checks.machine.card import card_at_full_clocks
 from mls.analysis.checks.machine.clocks import clocks_agree
 from mls.analysis.checks.machine.quiet_host import quiet_host
@@ -47,6 +48,7 @@ CHECKS = (
     Check(("client_kept_up",), client_kept_up),
     Check(("arrival_clock",), arrival_clock),
     Check(("cache_as_asked",), cache_as_asked),
+    Check(("depth_as_asked",), depth_as_asked),
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),
     Check(("replies_sound",), replies_sound),

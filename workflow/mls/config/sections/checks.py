@@ -57,6 +57,10 @@ class Checks(Section):
         0.01,
         description="Share of replies that may think and end without an answer; the check fails at ten times that.",
     )
+    depth_missing: Share = Field(
+        0.05,
+        description="Share of `workload.depth` that may be missing in the cache: caches of blocks end with a whole one.",
+    )
     unlike_replies: Share = Field(
         0.25,
         description="Share of the canaries' replies under load that may differ from the reply to the same "

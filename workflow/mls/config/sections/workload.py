@@ -12,6 +12,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
     "synthetic": ("prompt_tokens",),
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
+    "depth": ("prompt_tokens", "depth"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
     "dataset": (
         *("file", "columns", "replace", "media"),
@@ -105,6 +106,7 @@ class Workload(Section):
         "synthetic",
         "text",
         "shared_prefix",
+        "depth",
         "blocks",
         "conversation",
         "dataset",
@@ -113,7 +115,8 @@ class Workload(Section):
         "words",
         description="`words`; `synthetic` (random words, exact in tokens); `text` (real prose and "
         "code, of Python's documentation and sources, by `categories`); `shared_prefix` "
-        "(`groups` of prompts that begin with the same `prefix_tokens`); `blocks` (of the trace's `hash_ids`: "
+        "(`groups` of prompts that begin with the same `prefix_tokens`); `depth` (new tokens after "
+        "`depth` tokens that are in the server's cache, as `llama-bench -d` has them); `blocks` (of the trace's `hash_ids`: "
         "equal ids are equal tokens, so prompts share their beginnings as those of the trace did; "
         "needs `prompt_tokens: trace`); `conversation` "
         "(`turns` requests one after another, each with all that was said before); `dataset`; "
@@ -121,7 +124,7 @@ class Workload(Section):
     )
     prompt_tokens: Length = Field(
         Lengths(distribution="fixed", value=128),
-        description="Prompt length with the chat template; `shared_prefix`: with the prefix; "
+        description="Prompt length with the chat template; `shared_prefix`: with the prefix; `depth`: beyond the depth; "
         "`conversation`: of the first turn, and what each further turn adds. A number, `trace`, or "
         "a mapping, see below. Default: 128.",
     )
@@ -142,6 +145,12 @@ class Workload(Section):
     )
     prefix_tokens: int = Field(
         512, ge=1, description="`shared_prefix`: tokens of the user's text that a group shares."
+    )
+    depth: int = Field(
+        4096,
+        ge=0,
+        description="`depth`: tokens of the user's text that all prompts begin with, those of the "
+        "warm-up too, so that they are in the cache when the load begins.",
     )
     block_tokens: int = Field(
         512,
@@ -208,7 +217,14 @@ class Workload(Section):
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        return self.kind in ("synthetic", "text", "shared_prefix", "blocks", "conversation")
+        return self.kind in (
+            "synthetic",
+            "text",
+            "shared_prefix",
+            "depth",
+            "blocks",
+            "conversation",
+        )
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.
@@ -217,6 +233,8 @@ class Workload(Section):
         """
         reply = self.output_tokens.greatest if self.output_tokens else max_tokens
         prompt = self.prompt_tokens.greatest if self.in_tokens else None
+        if prompt is not None and self.kind == "depth":
+            prompt += self.depth
         if prompt is not None and self.kind == "conversation":
             prompt += (self.turns - 1) * (prompt + (reply or max_tokens) + _TEMPLATE_ROOM)
         return prompt, reply or max_tokens

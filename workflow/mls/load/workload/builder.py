@@ -94,7 +94,7 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Dataset(run, workload, seed, materials)
         case "text":
             return _Text(run, workload, seed, materials)
-        case "synthetic" | "shared_prefix" | "conversation":
+        case "synthetic" | "shared_prefix" | "depth" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case "blocks":
             return _Blocks(run, workload, seed, materials)
@@ -117,6 +117,7 @@ class _Words:
 class _Synthetic:
     """Random words of an exact number of tokens. Prompts of a group begin with its prefix.
 
+    Those of a depth all begin with the same, in the warm-up too, which brings it into the cache.
     The jobs of a conversation are `turns` consecutive ones.
     """
 
@@ -139,8 +140,11 @@ class _Synthetic:
         prompt_tokens: int | None = tokens
         if workload.kind == "shared_prefix":
             group = job % workload.groups
-            prefix = self._prefix(group) + " " if job >= 0 else ""
+            prefix = self._prefix(group, workload.prefix_tokens) if job >= 0 else ""
             room -= workload.prefix_tokens if prefix else 0
+        elif workload.kind == "depth" and workload.depth:
+            prefix = self._prefix(0, workload.depth)
+            prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
             if turn:  # a turn's length also depends on what the server said before
@@ -149,10 +153,10 @@ class _Synthetic:
         attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
         return Prompt(text, workload.system, attributes=attributes)
 
-    def _prefix(self, group: int) -> str:
+    def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
             source = random.Random(f"{self._seed}/{group}/prefix")
-            self._prefixes[group] = self._calibration.text(source, self._workload.prefix_tokens)
+            self._prefixes[group] = self._calibration.text(source, tokens) + " "
         return self._prefixes[group]
 
 

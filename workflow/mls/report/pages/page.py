@@ -31,6 +31,8 @@ from mls.report.pages.speculation import HEADINGS as SPECULATION_HEADINGS
 from mls.report.pages.speculation import speculation_table
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
+from mls.report.pages.workloads.depth import HEADINGS as DEPTH_HEADINGS
+from mls.report.pages.workloads.depth import depth_table
 from mls.report.plots.activity import activity
 from mls.report.plots.figures import draw
 from mls.report.plots.parts import HEADINGS, part_rows
@@ -149,6 +151,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
+        depth=depth_table(study, names),
+        depth_headings=DEPTH_HEADINGS,
         speculation=speculation_table(study, names),
         speculation_headings=SPECULATION_HEADINGS,
         canaries=canary_table(study, names),

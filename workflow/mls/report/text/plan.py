@@ -104,6 +104,8 @@ def prompt_words(config: Config) -> str:
         case "shared_prefix":
             groups = f"{workload.groups} groups that share their first {workload.prefix_tokens}"
             return f"prompts of {tokens} in {groups}"
+        case "depth":
+            return f"prompts of {tokens} after others that are in the cache, {differ}"
         case "blocks":
             return (
                 f"prompts that share blocks of {workload.block_tokens} tokens as the trace has them"
