@@ -67,6 +67,10 @@ class Checks(Section):
         description="First differences of canaries' replies under load from those alone, for each token that "
         "was compared.",
     )
+    cache_shortfall: Share = Field(
+        0.02,
+        description="Share of the prompt tokens that the server may process although an ideal cache has them.",
+    )
     server_time_excess: float = Field(
         0.001,
         ge=0,
