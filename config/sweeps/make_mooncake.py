@@ -19,7 +19,7 @@ from pathlib import Path
 AGENTS, LEVELS = 4, 5
 OUTPUT = (2, 8)
 
-requests, rate, block, file = 50, 1.25, 64, Path(__file__).with_name("mooncake.jsonl")
+requests, rate, block, file = 40, 1.25, 64, Path(__file__).with_name("mooncake.jsonl")
 if words := sys.argv[1:]:
     requests, rate, block, file = int(words[0]), float(words[1]), int(words[2]), Path(words[3])
 source = random.Random(7)

@@ -113,4 +113,4 @@ def test_the_ideal_hits_of_a_thousand_prompts_are_those_of_their_texts(make_moon
 
 
 def test_the_trace_of_the_sweep_is_what_its_script_writes(make_mooncake):
-    assert make_mooncake(50, 1.25, 64).read_text() == (SWEEPS / "mooncake.jsonl").read_text()
+    assert make_mooncake(40, 1.25, 64).read_text() == (SWEEPS / "mooncake.jsonl").read_text()
