@@ -208,7 +208,9 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
         shared = sum(a == b for a, b in zip(before, now, strict=False))
         # the last block of the one before is 20 tokens short
         ideal = min(shared * block, len(before) * block - 20)
+        assert row["ideal_cached_tokens"] == ideal  # of a cache for all of them, too
         assert abs(row["cached_tokens"] - ideal) < block, (row["job"], row["cached_tokens"], ideal)
+    assert checks["cache_hits_as_possible"]["status"] == "pass", checks["cache_hits_as_possible"]
     assert checks["cache_as_asked"]["status"] == "pass"
     assert checks["prompts_as_asked"]["status"] == "pass"
 

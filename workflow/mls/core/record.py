@@ -43,6 +43,8 @@ REQUESTS = pa.schema(
         ("prompt_tokens", pa.int32()),  # By the server's `usage`; null without one
         ("completion_tokens", pa.int32()),
         ("cached_tokens", pa.int32()),
+        # Those that an ideal cache has; null unless the workload is of blocks
+        ("ideal_cached_tokens", pa.int32()),
         ("status", pa.int32()),  # HTTP status; null when none came
         ("error", pa.string()),  # Kind of error; null: ok
         ("error_text", pa.string()),  # The error's message, cut to 200 characters
@@ -148,6 +150,7 @@ LATER_COLUMNS = (
     "media_parts",
     "media_bytes",
     "adapter",
+    "ideal_cached_tokens",
 )
 """Columns that earlier versions didn't write; null in their records."""
 

@@ -58,6 +58,17 @@ class Media(Part):
     )
 
 
+class Cache(Part):
+    """Prompt tokens from the cache, as shares of those of the successful requests."""
+
+    share: float | None = Field(
+        None, description="Of the server's; null when it doesn't say so of all of them."
+    )
+    ideal_share: float | None = Field(
+        None, description="Of an ideal cache (`workload.kind: blocks`); null without one."
+    )
+
+
 class Throughput(Part):
     """Rates within the window."""
 
@@ -236,6 +247,7 @@ class Summary(Part):
     wall_s: float
     window_s: float | None
     tokens: Tokens
+    cache: Cache = Cache()
     throughput: Throughput
     overall: Overall
     latency_ms: Distribution

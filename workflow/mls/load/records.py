@@ -45,13 +45,14 @@ def records(
     stages: NDArray[np.int64] | None = None,
     canaries: Canaries | None = None,
     think_tags: ThinkTags = "none",
+    ideal_hits: Callable[[int], int] | None = None,
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
     rank 0's. post_results: job → result of the reply's post-processing. stages: the number of each
     job's stage, None when the load has no stages. canaries: of the load. think_tags: of
-    thoughts in replies' texts. A table ends with the request that brings it to 50,000 chunks: while
+    thoughts in replies' texts. ideal_hits: job → prompt tokens that an ideal cache has. A table ends with the request that brings it to 50,000 chunks: while
     it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
@@ -85,6 +86,7 @@ def records(
         row["media_parts"] = attributes.media_parts
         row["media_bytes"] = attributes.media_bytes
         row["adapter"] = builder.adapter(exchange.job)
+        row["ideal_cached_tokens"] = ideal_hits(exchange.job) if ideal_hits else None
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])

@@ -12,6 +12,7 @@ from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
 from mls.load.cancellation import Cancellations
 from mls.load.transport.routing import Router
+from mls.load.workload.blocks.ideal_cache import IdealHits
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts, needs_bodies
 from mls.load.workload.schedule import Schedule, schedule
@@ -98,6 +99,15 @@ class RunSpec:
             return None
         canaries = self.canaries.plan if self.canaries else None
         return Cancellations(self.run.cancel, self.seed, canaries)
+
+    def ideal_hits(self) -> IdealHits | None:
+        """The tokens that an ideal cache has of each job's prompt; None without blocks."""
+        workload, trace = self.settings.workload, self.materials.trace
+        if workload.kind != "blocks" or trace is None:
+            return None
+        assert trace.blocks is not None and trace.prompt_tokens is not None
+        lengths = trace.prompt_tokens.tolist()
+        return IdealHits(trace.blocks, lengths, workload.block_tokens, workload.cache_tokens)
 
     def router(self) -> Router | None:
         """The choice of each request's server; None with a single server."""

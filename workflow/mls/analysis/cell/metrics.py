@@ -14,6 +14,8 @@ MEANS = (
     "tpot_ms.mean",
     "itl_ms.mean",
     "queue_ms.mean",
+    "cache.share",
+    "cache.ideal_share",
     "tokens_per_chunk",
     "unanswered",
     "speculation.acceptance",

@@ -19,6 +19,7 @@ from mls.analysis.checks.replies import cache_as_asked, prompts_as_asked, work_a
 from mls.analysis.checks.replies_alike import replies_alike
 from mls.analysis.checks.replies_sound import replies_sound
 from mls.analysis.checks.server.books import books_agree, server_time_fits
+from mls.analysis.checks.server.cache_hits import cache_hits_as_possible
 from mls.analysis.checks.server.drafts import drafts_agree, drafts_as_asked
 from mls.analysis.checks.server.fair_servers import fair_servers
 from mls.analysis.checks.server.histograms import server_histograms_agree
@@ -49,6 +50,7 @@ CHECKS = (
     Check(("arrival_clock",), arrival_clock),
     Check(("cache_as_asked",), cache_as_asked),
     Check(("depth_as_asked",), depth_as_asked),
+    Check(("cache_hits_as_possible",), cache_hits_as_possible),
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),
     Check(("replies_sound",), replies_sound),

@@ -31,6 +31,7 @@ from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
 from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.record import CANCELLED
 from mls.core.run_result import (
+    Cache,
     Client,
     Inflight,
     Media,
@@ -101,6 +102,10 @@ def summarize(
             completion=tokens,
             cached_prompt=total(ints(table, "cached_tokens"), ok),
         ),
+        cache=Cache(
+            share=_prompt_share_of(table, ok, "cached_tokens"),
+            ideal_share=_prompt_share_of(table, ok, "ideal_cached_tokens"),
+        ),
         tokens_per_chunk=chunk_tokens,
         unanswered=_unanswered(table, ok),
         speculation=by_requests(table),
@@ -136,6 +141,12 @@ def summarize(
         cpu=summarize_cpu(by_name, span_ns, tokens or 0) if facts.server_here else None,
         **{name: distribution(array) for name, array in values.items()},
     )
+
+
+def _prompt_share_of(table: pa.Table, ok: Bools, column: str) -> float | None:
+    """Tokens of the column over the prompt tokens; None when one of them is unknown."""
+    tokens, prompt = (total(ints(table, name), ok) for name in (column, "prompt_tokens"))
+    return tokens / prompt if tokens is not None and prompt else None
 
 
 def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:

@@ -77,6 +77,10 @@ class Checks(Section):
         lt=1,
         description="Share of the rest of its reply that a server may generate for a request that the client hung up on.",
     )
+    cache_shortfall: Share = Field(
+        0.02,
+        description="Share of the prompt tokens that the server may process although an ideal cache has them.",
+    )
     server_time_excess: float = Field(
         0.001,
         ge=0,

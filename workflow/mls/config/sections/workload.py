@@ -20,7 +20,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     ),
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
-    "blocks": ("prompt_tokens", "block_tokens"),
+    "blocks": ("prompt_tokens", "block_tokens", "cache_tokens"),
 }
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
@@ -156,6 +156,12 @@ class Workload(Section):
         512,
         ge=1,
         description="`blocks`: tokens of a block; 512 in Mooncake's traces, 16 in Bailian's.",
+    )
+    cache_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="`blocks`: tokens that the ideal cache holds, against which the server's is held: "
+        "the least recently used blocks leave it. Default: one that keeps all.",
     )
     groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
     turns: int = Field(

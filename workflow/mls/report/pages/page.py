@@ -170,6 +170,7 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         provenances=[_provenance(study, results, model) for model in config.models],
         shared=bool(shared_processes(study)),
         thinks=study.thinks,
+        cached=any(column in rows.CACHED for column in columns),
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         replies=_replies(study, names),
         label=label,

@@ -72,6 +72,10 @@ _FIRST_ANSWER = (
     Column("TTFA p50", "ms", "ttfa_ms.p50"),
     Column("TTFA p95", "ms", "ttfa_ms.p95"),
 )
+CACHED = (
+    Column("Cached", "share of prompt tokens", "cache.share"),
+    Column("Ideally cached", "share of prompt tokens", "cache.ideal_share"),
+)
 _UNANSWERED = Column("Unanswered", "share of replies", "unanswered")
 
 
@@ -90,6 +94,7 @@ def columns(study: Study) -> list[Column]:
         Column("Latency p99", "ms", "latency_ms.p99"),
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
+        *(column for column in CACHED if _occurs(column.metric, study)),
         *(_FIRST_ANSWER if study.thinks else ()),
         *([_UNANSWERED] if _occurs("unanswered", study) else []),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
