@@ -23,6 +23,9 @@ REQUESTS = pa.schema(
         ("last_chunk_ns", pa.int64()),  # Arrival of the last content-bearing chunk
         # Arrival of the first chunk that isn't reasoning alone (nor blanks after it); null without
         ("first_answer_ns", pa.int64()),
+        ("last_reasoning_ns", pa.int64()),  # Arrival of the last chunk with reasoning
+        # Arrival of the last chunk of tool calls; null without one, or where one is not whole
+        ("tool_call_ns", pa.int64()),
         # Arrival of `[DONE]`, else of the last byte of the response; the moment of a failure
         ("end_ns", pa.int64()),
         # From `[DONE]` to the last byte, or until the client hung up; null without `[DONE]`
@@ -128,6 +131,8 @@ CANARY_COLUMNS = ("canary", "canary_difference", "canary_tokens", "canary_charac
 
 KIND_COLUMNS = (
     "first_answer_ns",
+    "last_reasoning_ns",
+    "tool_call_ns",
     "reasoning_chunks",
     "tool_call_chunks",
     "reasoning_tokens",

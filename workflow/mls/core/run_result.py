@@ -258,7 +258,19 @@ class Summary(Part):
         description="To the first answer: content or a tool call. `n` is 0 where it is unknown, as in "
         "results of versions that did not tell it.",
     )
+    tool_call_ms: Distribution = Field(
+        Distribution(n=0),
+        description="To the chunk with which all tool calls of the reply are whole. `n` is 0 where no reply "
+        "has a whole one, and in results of versions that did not tell it.",
+    )
     tpot_ms: Distribution
+    reasoning_tpot_ms: Distribution = Field(
+        Distribution(n=0),
+        description="Of the reasoning, in replies with reasoning and an answer; `n` is 0 likewise.",
+    )
+    answer_tpot_ms: Distribution = Field(
+        Distribution(n=0), description="Of what follows the reasoning, in the same replies."
+    )
     itl_ms: Distribution
     lateness_ms: Distribution
     queue_ms: Distribution

@@ -171,6 +171,7 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         shared=bool(shared_processes(study)),
         thinks=study.thinks,
         cached=any(column in rows.CACHED for column in columns),
+        calls=any("tool_call_ms.p50" in cell.estimates for cell in study.cells),
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         replies=_replies(study, names),
         label=label,
