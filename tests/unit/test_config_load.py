@@ -101,6 +101,14 @@ def test_the_longest_request_is_known_beforehand():
             "run.cancel: a conversation would end at its first cancelled turn",
         ),
         (
+            {"sweep": {"cancel_share": [0, 0.3]}},
+            "sweep.cancel_share: run.cancel is missing, whose after_s says when to hang up",
+        ),
+        (
+            {"sweep": {"cancel_share": [2]}, "run": {"cancel": {"share": 0.5, "after_s": 1}}},
+            "run.cancel.share",
+        ),
+        (
             {"workload": {"output_tokens": 5}, "run": {"endpoint": "/v1/embeddings"}},
             "workload.output_tokens: embeddings and scores have no tokens of their own",
         ),

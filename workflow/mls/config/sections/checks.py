@@ -71,6 +71,16 @@ class Checks(Section):
         description="First differences of canaries' replies under load from those alone, for each token that "
         "was compared.",
     )
+    generation_after_hang_up: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of the rest of its reply that a server may generate for a request that the client hung up on.",
+    )
+    cache_shortfall: Share = Field(
+        0.02,
+        description="Share of the prompt tokens that the server may process although an ideal cache has them.",
+    )
     server_time_excess: float = Field(
         0.001,
         ge=0,

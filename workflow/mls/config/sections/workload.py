@@ -14,10 +14,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
     "depth": ("prompt_tokens", "depth"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
-    "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
+    "dataset": (
+        *("file", "columns", "replace", "media"),
+        *("min_prompt_tokens", "max_prompt_tokens"),
+    ),
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
-    "blocks": ("prompt_tokens", "block_tokens"),
+    "blocks": ("prompt_tokens", "block_tokens", "cache_tokens"),
 }
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
@@ -154,6 +157,12 @@ class Workload(Section):
         ge=1,
         description="`blocks`: tokens of a block; 512 in Mooncake's traces, 16 in Bailian's.",
     )
+    cache_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="`blocks`: tokens that the ideal cache holds, against which the server's is held: "
+        "the least recently used blocks leave it. Default: one that keeps all.",
+    )
     groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
     turns: int = Field(
         4,
@@ -177,16 +186,22 @@ class Workload(Section):
         {},
         description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
         "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
-        "understood. A row with an empty length has that of `workload.output_tokens`.",
+        "understood, with images (`image_url`) and audio (`input_audio`) in the user's message. A row with an empty length has that of `workload.output_tokens`.",
+    )
+    media: str | None = Field(
+        None,
+        min_length=1,
+        description="`dataset`: folder of the images and audio that messages name, as `cat.png` or "
+        "`file:cat.png`; of no other files any is read. Base64 and URLs of the web need none.",
     )
     replace: bool = Field(
         False, description="`dataset`: the same row may be drawn more than once in a run."
     )
     min_prompt_tokens: int = Field(
-        1, ge=1, description="`dataset`: rows with fewer tokens are left out."
+        1, ge=1, description="`dataset`: rows with fewer tokens of text are left out."
     )
     max_prompt_tokens: int | None = Field(
-        None, ge=1, description="`dataset`: rows with more tokens are left out."
+        None, ge=1, description="`dataset`: rows with more tokens of text are left out."
     )
 
     @model_validator(mode="after")

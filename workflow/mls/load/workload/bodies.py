@@ -10,6 +10,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.builder import Prompt, Prompts
 from mls.protocol.body import body_fields, length_fields, messages_of, prompt_field, with_extra
+from mls.protocol.content import Messages
 from mls.protocol.request import Attributes
 
 
@@ -22,7 +23,7 @@ class WorkloadBodies:
         self._prompts = prompts
         self._fields = body_fields(run, served_as)
         self._turns = workload.turns_apart or 1
-        self._history: dict[int, list[dict[str, str]]] = {}
+        self._history: dict[int, Messages] = {}
         # kept for each prompt, since making one again costs as much as it did under load
         self._facts: dict[int, tuple[str, str, Attributes]] = {}
 
@@ -57,7 +58,7 @@ class WorkloadBodies:
         self._history[job + 1] = [*messages, {"role": "assistant", "content": reply}]
         return job + 1
 
-    def _messages(self, job: int, prompt: Prompt) -> list[dict[str, str]] | None:
+    def _messages(self, job: int, prompt: Prompt) -> Messages | None:
         """All that was said in a conversation, to this prompt; None at its beginning."""
         history = self._history.get(job)
         return [*history, {"role": "user", "content": prompt.text}] if history else None

@@ -21,23 +21,31 @@ from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
 from mls.load.workload.traces import Trace
+from mls.protocol.content import Messages
 from mls.protocol.prompts import prompt
 from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt of a request: the user's text, or `messages` of a dataset."""
+    """The prompt of a request: the user's text, or `messages` of a dataset.
+
+    media_sha256: of the images and audio in these; None without any.
+    """
 
     text: str
     system: str | None = None
-    messages: list[dict[str, str]] | None = None
+    messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    media_sha256: str | None = None
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """SHA-256 of the text, and of the images and audio if there are any, in hexadecimal."""
+        digest = hashlib.sha256(self.text.encode())
+        if self.media_sha256:
+            digest.update(f"\0{self.media_sha256}".encode())
+        return digest.hexdigest()
 
     @property
     def opening(self) -> str:
@@ -213,8 +221,15 @@ class _Dataset:
         if self._replace:
             index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
         row = self._rows[index]
-        attributes = Attributes(output_tokens=row.output_tokens or self._output(job))
-        return Prompt(row.text, self._system, row.messages, attributes)
+        media = row.media
+        attributes = Attributes(
+            output_tokens=row.output_tokens or self._output(job),
+            media_parts=media.parts if media else None,
+            media_bytes=media.size if media else None,
+        )
+        return Prompt(
+            row.text, self._system, row.messages, attributes, media.sha256 if media else None
+        )
 
 
 class _Output:

@@ -27,6 +27,7 @@ _INTERVALS = "Bars: 95 % intervals over repeats."
 _DISTRIBUTIONS = (
     ("ttft_ms", "Time to first token (TTFT)"),
     ("ttfa_ms", "Time to first answer token (TTFA)"),
+    ("tool_call_ms", "Time to whole tool calls"),
     ("tpot_ms", "Time per output token (TPOT)"),
     ("itl_ms", "Inter-token latency (ITL)"),
     ("latency_ms", "Latency"),
@@ -36,7 +37,10 @@ _BY_X = (
     ("latency_ms", "Latency"),
     ("ttft_ms", "TTFT"),
     ("ttfa_ms", "TTFA"),
+    ("tool_call_ms", "Whole tool calls"),
     ("tpot_ms", "TPOT"),
+    ("reasoning_tpot_ms", "TPOT of reasoning"),
+    ("answer_tpot_ms", "TPOT of answers"),
     ("itl_ms", "ITL"),
 )
 
