@@ -62,6 +62,12 @@ class CellResult:
             return "fail"
         return worst(v.status for v in self._all())
 
+    @property
+    def thinks(self) -> bool:
+        """Whether the first answer (TTFA) is not always the first token (TTFT)."""
+        first, answer = (self.estimates.get(f"{name}.mean") for name in ("ttft_ms", "ttfa_ms"))
+        return answer is not None and (first is None or first.value != answer.value)
+
     def checks(self, *statuses: str) -> dict[str, int]:
         """Check with one of these statuses → repeats that have it (1 for a check of the cell)."""
         return dict(Counter(v.check for v in self._all() if v.status in statuses))

@@ -58,7 +58,6 @@ from mls.report.text.plan import (
 from mls.report.text.processes import cache_words, process_sentences, shared_processes
 from mls.report.text.speculation import speculation_sentences
 from mls.report.text.stopping import search_sentences, stops
-from mls.report.text.thinking import thinks
 
 MOST_DIGESTS = 2000
 MOST_REPLIES = 12
@@ -166,7 +165,7 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         environment=_record(results / "environment" / "environment.json"),
         provenances=[_provenance(study, results, model) for model in config.models],
         shared=bool(shared_processes(study)),
-        thinks=thinks(study.cells),
+        thinks=study.thinks,
         cached=any(column in rows.CACHED for column in columns),
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         replies=_replies(study, names),
@@ -224,7 +223,7 @@ def _cards(model_answer: ModelAnswer, study: Study) -> list[Card]:
     ]
     if "ttft_ms.p95" in prompt.cell.estimates:
         cards.append(_time_card("p95 TTFT there", prompt.cell, names, "ttft_ms.p95"))
-    if thinks([prompt.cell]):
+    if prompt.cell.thinks:
         cards.append(_time_card("p95 TTFA there", prompt.cell, names, "ttfa_ms.p95"))
     return cards
 

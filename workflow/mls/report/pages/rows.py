@@ -16,7 +16,6 @@ from mls.analysis.study import Study
 from mls.report.plots.series import label_or_load
 from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
-from mls.report.text.thinking import thinks
 
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
@@ -95,9 +94,9 @@ def columns(study: Study) -> list[Column]:
         Column("Latency p99", "ms", "latency_ms.p99"),
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
-        *(column for column in CACHED if _occurs(column.metric, study)),
-        *(_FIRST_ANSWER if thinks(study.cells) else ()),
+        *(_FIRST_ANSWER if study.thinks else ()),
         *([_UNANSWERED] if _occurs("unanswered", study) else []),
+        *(column for column in CACHED if _occurs(column.metric, study)),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),

@@ -18,7 +18,6 @@ from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
 from mls.report.text.chunks import chunk_note
-from mls.report.text.thinking import thinks
 
 MOST_DETAILED = 4
 """Lines whose distributions and timelines are drawn."""
@@ -75,7 +74,7 @@ def draw(study: Study) -> Figures:
     by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
     rate = study.rate
     series = [one for facet in main.facets for one in facet.series]
-    left_out = None if thinks(study.cells) else "ttfa_ms"  # It would be TTFT once more
+    left_out = None if study.thinks else "ttfa_ms"  # It would be TTFT once more
     detail_series = series[:MOST_DETAILED]
     with style():
         figures: dict[str, list[Plot | None]] = {
