@@ -304,25 +304,25 @@ def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smoll
     assert agreement["measured"] == agreement["threshold"] == drafted
 
 
-@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/completion", "/v1/responses"])
+@pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
 def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, endpoint):
     files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
-    for file, strength in zip(files, (0.0, 0.3), strict=True):
+    for file, strength in zip(files, (0.0, 1.0), strict=True):
         write_adapter(smollm2, file, strength)
     (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
     rows, checks = measure(
         tmp_path,
         smollm2,
         server={
-            "parallel": 2,
-            "ctx": 1024,
+            "parallel": 1,  # replies of one batch may differ in their last bits
+            "ctx": 512,
             "extra_args": [f"lora_adapters={list(map(str, files))}"],
         },
         run={
             "endpoint": endpoint,
             "ranks": 1,
-            "inflight": 2,
-            "iters": 24,
+            "inflight": 1,
+            "iters": 12,
             "max_tokens": 12,
             "temperature": 0,
             "keep_output": True,
