@@ -14,7 +14,7 @@ from mls.config.command_axes import check_axis, names_in_commands, with_axes
 from mls.config.config import Config, ModelSource
 from mls.config.parse import explain
 from mls.config.sections.adaptive import DIGITS, Search
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, think_time
 from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
@@ -74,7 +74,7 @@ class Settings:
     @property
     def thinks(self) -> bool:
         """Whether places of a closed loop pause between two requests."""
-        return bool(self.load.think_s or self.workload.think_s)
+        return not think_time(self.load, self.workload).never
 
     @property
     def files(self) -> list[Path]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mls.config.cells import Settings
+from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
+from mls.config.sections.workload import Durations
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
 from mls.load.cancellation import Cancellations
@@ -48,8 +50,8 @@ class RunSpec:
         return self.settings.workload.turns_apart or 1
 
     @property
-    def think_s(self) -> float:
-        return self.settings.load.think_s or self.settings.workload.think_s
+    def think_time(self) -> Durations:
+        return think_time(self.settings.load, self.settings.workload)
 
     def bodies(self) -> WorkloadBodies | None:
         """The bodies of the workload's requests; None for the built-in prompts."""

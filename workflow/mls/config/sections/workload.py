@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -21,6 +22,16 @@ _KEYS: dict[str, tuple[str, ...]] = {
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
 _TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
+
+
+_LENGTHS_NEED: dict[str, tuple[str, ...]] = {
+    "fixed": ("value",),
+    "uniform": ("max",),
+    "normal": ("mean", "std", "max"),
+    "lognormal": ("mean", "std", "max"),
+    "empirical": ("values",),
+}
+_DURATIONS_NEED = _LENGTHS_NEED | {"lognormal": ("mean", "std")}
 
 
 class Lengths(Section):
@@ -47,20 +58,9 @@ class Lengths(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Lengths:
-        needs = {
-            "fixed": ("value",),
-            "uniform": ("max",),
-            "normal": ("mean", "std", "max"),
-            "lognormal": ("mean", "std", "max"),
-            "empirical": ("values",),
-        }
-        for key in needs.get(self.distribution, ()):
-            if getattr(self, key) in (None, []):
-                raise ValueError(f"distribution {self.distribution} needs {key}")
+        _require(self, _LENGTHS_NEED)
         if self.values and min(self.values) < 1:
             raise ValueError("values must be at least 1")
-        if self.max is not None and self.max < self.min:
-            raise ValueError("max must not be less than min")
         return self
 
     @property
@@ -73,6 +73,15 @@ class Lengths(Section):
         return self.value if self.distribution == "fixed" else self.max
 
 
+def _require(section: Lengths | Durations, needs: dict[str, tuple[str, ...]]) -> None:
+    """Raise `ValueError` unless the section has what its distribution needs, in the right order."""
+    for key in needs.get(section.distribution, ()):
+        if getattr(section, key) in (None, []):
+            raise ValueError(f"distribution {section.distribution} needs {key}")
+    if section.max is not None and section.max < section.min:
+        raise ValueError("max must not be less than min")
+
+
 def _short_form(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
@@ -83,6 +92,61 @@ def _short_form(value: Any) -> Any:
             raise ValueError("expected a number, `trace`, or a mapping with `distribution`")
         return Lengths(distribution="trace")
     return value
+
+
+class Durations(Section):
+    """Durations in seconds, drawn for each pause. A number is short for `fixed`, `{min, max}` for `uniform`.
+
+    A duration below `min` is set to `min`, one above `max` to `max`.
+    """
+
+    distribution: Literal["fixed", "uniform", "lognormal", "empirical"] = Field(
+        "uniform",
+        description="`fixed` (`value`), `uniform` (`min`, `max`), `lognormal` (`mean`, `std`: those of "
+        "the durations themselves), or `empirical` (`values`).",
+    )
+    value: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="`fixed`: the duration."
+    )
+    mean: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="`lognormal`: mean in seconds."
+    )
+    std: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="`lognormal`: standard deviation in seconds."
+    )
+    min: float = Field(0, ge=0, allow_inf_nan=False, description="Shortest duration.")
+    max: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Longest duration. Default: no limit."
+    )
+    values: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        [], description="`empirical`: durations to draw from, each as often as it is listed."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Durations:
+        _require(self, _DURATIONS_NEED)
+        return self
+
+    @property
+    def never(self) -> bool:
+        """Whether all durations are 0."""
+        if self.distribution == "empirical":
+            return not any(self.values)
+        return self.distribution == "fixed" and not self.value
+
+
+def _short_duration(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value < math.inf:
+            raise ValueError("expected a number of seconds of at least 0")
+        return Durations(distribution="fixed", value=value)
+    return value
+
+
+Duration = Annotated[
+    Durations, BeforeValidator(_short_duration, json_schema_input_type=float | Durations)
+]
+NO_PAUSE = Durations(distribution="fixed", value=0)
 
 
 Length = Annotated[
@@ -152,11 +216,10 @@ class Workload(Section):
         le=1000,
         description="`conversation`: turns. `run.iters` and `run.rounds` count conversations.",
     )
-    think_s: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="`conversation`: pause between a reply and the next turn.",
+    think_s: Duration = Field(
+        NO_PAUSE,
+        description="`conversation`: pause between a reply and the next turn, as of a user who thinks or "
+        "a tool that works: a number, or a mapping, see below. Default: none.",
     )
     file: str | None = Field(
         None,

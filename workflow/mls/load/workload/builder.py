@@ -246,10 +246,20 @@ def draw(lengths: Lengths, seed: int, job: int, what: str, trace: NDArray[np.int
     if lengths.distribution == "uniform":
         return lengths.min + int(u * (high - lengths.min + 1))
     assert lengths.mean is not None and lengths.std is not None
-    standard = NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))
+    standard = standard_normal(u)
     if lengths.distribution == "normal":
         value = lengths.mean + lengths.std * standard
     else:
-        sigma2 = math.log(1 + (lengths.std / lengths.mean) ** 2)
-        value = math.exp(math.log(lengths.mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+        value = lognormal(lengths.mean, lengths.std, standard)
     return min(max(round(value), lengths.min), high)
+
+
+def lognormal(mean: float, std: float, standard: float) -> float:
+    """The lognormal value of this mean and deviation for a value of the standard normal."""
+    sigma2 = math.log(1 + (std / mean) ** 2)
+    return math.exp(math.log(mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+
+
+def standard_normal(u: float) -> float:
+    """The value that the standard normal distribution falls below with probability `u`."""
+    return NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
 from mls.config.config import Config
+from mls.config.sections.load import think_time
+from mls.config.sections.workload import Durations
 
 _KINDS = {
     "constant": "requests at equal distances",
@@ -24,8 +27,9 @@ def load_words(config: Config) -> str:
         rate = f" at {load.rate:g} requests/s" if load.rate else ""
         how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
     else:
-        pause = load.think_s or config.workload.think_s
-        when = f"{pause:g} s after" if pause else "as soon as"
+        think = think_time(load, config.workload)
+        pause = "" if think.never else _pause_words(think)
+        when = f"{pause} after" if pause else "as soon as"
         how = (
             f"A closed loop: each of the inflight places sends its next request {when} the reply to "
             f"the last one {'was' if pause else 'is'} complete."
@@ -42,6 +46,16 @@ def load_words(config: Config) -> str:
     else:
         many = "As many requests as the load has"
     return f"{how} {many} a repeat,"
+
+
+def _pause_words(think: Durations) -> str:
+    if think.value is not None:
+        return f"{think.value:g} s"
+    if think.distribution == "uniform":
+        return f"{think.min:g} to {think.max:g} s"
+    if think.distribution == "lognormal":
+        return f"{think.mean:g} s on average (lognormal, standard deviation {think.std:g} s)"
+    return f"{fmean(think.values):g} s on average (of {len(think.values)} durations)"
 
 
 def loop_words(config: Config) -> str:
