@@ -84,6 +84,18 @@ def test_the_longest_request_is_known_beforehand():
             "workload.prompt_tokens: expected more than the 100 tokens of prefix_tokens",
         ),
         (
+            {"workload": {"kind": "conversation", "file": "a.jsonl", "turns": 3}},
+            "turns goes with kind conversation, not with kind conversation with file",
+        ),
+        (
+            {"workload": {"kind": "conversation", "history": "dataset"}},
+            "history goes with kind conversation with file, not with kind conversation",
+        ),
+        (
+            {"workload": {"kind": "conversation", "file": "a", "columns": {"output_tokens": "n"}}},
+            "columns.output_tokens goes with kind dataset, not with a conversation",
+        ),
+        (
             {"workload": {"kind": "conversation", "think_s": -1}},
             "workload.think_s: expected a number of seconds of at least 0",
         ),
@@ -94,7 +106,7 @@ def test_the_longest_request_is_known_beforehand():
         ({"load": {"think_s": {"min": 3, "max": 1}}}, "load.think_s: max must not be less than min"),
         (
             {"workload": {"kind": "synthetic", "think_s": {"min": 1, "max": 3}}},
-            "think_s goes with kind conversation, not with kind synthetic",
+            "think_s goes with kind conversation or conversation with file, not with kind synthetic",
         ),
         (
             {"workload": {"kind": "conversation"}, "run": {"endpoint": "/completion"}},
@@ -133,6 +145,7 @@ WORKLOADS = [
     {"kind": "conversation", "think_s": {"distribution": "lognormal", "mean": 2, "std": 3}},
     {"kind": "conversation", "think_s": {"distribution": "empirical", "values": [0.0, 2.5]}},
     {"kind": "dataset", "file": "a.jsonl", "columns": {"prompt": "q"}, "replace": True},
+    {"kind": "conversation", "file": "a.jsonl", "history": "dataset", "replace": True},
     {"kind": "replay", "file": "a.zip"},
 ]
 

@@ -46,8 +46,8 @@ class RunSpec:
 
     @property
     def turns(self) -> int:
-        """Requests of each conversation; 1 without conversations."""
-        return self.settings.workload.turns_apart or 1
+        """Most requests of a conversation; 1 without conversations."""
+        return self.materials.turns or self.settings.workload.turns_apart or 1
 
     @property
     def think_time(self) -> Durations:
@@ -59,7 +59,7 @@ class RunSpec:
         if not needs_bodies(workload):
             return None
         prompts = make_prompts(self.run, workload, self.seed, self.materials)
-        return WorkloadBodies(self.run, workload, self.served_as, prompts)
+        return WorkloadBodies(self.run, self.served_as, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""

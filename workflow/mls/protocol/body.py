@@ -111,7 +111,7 @@ def length_fields(run: Run, tokens: int) -> dict[str, int]:
 
 
 def prompt_field(
-    run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
+    run: Run, text: str, system: str | None = None, messages: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
     """The prompt in the form of the run's endpoint.
 
@@ -138,8 +138,8 @@ def _apart(name: str, systems: list[str]) -> dict[str, str]:
 
 
 def messages_of(
-    text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
-) -> list[dict[str, str]]:
+    text: str, system: str | None = None, messages: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """The prompt as a conversation, its system message first; see `prompt_field`."""
     conversation = messages or [{"role": "user", "content": text}]
     if system is not None and conversation[0]["role"] != "system":

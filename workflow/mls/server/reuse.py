@@ -22,7 +22,7 @@ CacheBetween = Literal["reset", "off", "salted", "other prompts"]
 
 _REST_S = 60
 _OF_A_FILE = ("dataset", "replay")
-"""Workloads whose prompts are the same in each repeat."""
+"""Kinds of workload whose prompts are the same in each repeat, as those of any file of rows are."""
 
 
 def keep_apart(
@@ -55,7 +55,7 @@ def keep_apart(
             return "salted", candidate
         except BodyRefusedError:
             pass
-    if workload.kind not in _OF_A_FILE:
+    if workload.kind not in _OF_A_FILE and not workload.file:
         return "other prompts", run
     raise UserError(
         f"server.reuse: cell: prompts of workload.kind {workload.kind} are the same in each repeat, and "

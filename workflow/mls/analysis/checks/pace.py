@@ -23,7 +23,7 @@ Z_MISS = 1.645
 
 def keeps_full(load: Load, workload: Workload) -> bool:
     """Whether all places are always taken: a closed loop without pauses."""
-    return not load.open and think_time(load, workload).never
+    return not load.open and not workload.file_pauses and think_time(load, workload).never
 
 
 def cap_reached(evidence: Evidence) -> bool:
@@ -196,13 +196,13 @@ def _mean_between(due: Floats, end: Floats, begin: float, until: float) -> float
 
 
 def _mean_pause_ms(evidence: Evidence) -> float:
-    """The mean pause of the config, or, where pauses are drawn, of those that were drawn.
+    """The mean pause of the config, or, where pauses are drawn or a file's, of these themselves.
 
     The latter is from the end of a place's request until its next one was due. Both are without the
     client's delay, which the check is about.
     """
     think = think_time(evidence.load, evidence.workload)
-    if think.value is not None:
+    if think.value is not None and not evidence.workload.file_pauses:
         return think.value * MS_PER_S
     table = evidence.table
     rank, slot, due, end = (

@@ -9,11 +9,21 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mls.config.sections.base import Section, refuse_keys_of_other_kinds
 
+_FILE_CONVERSATION = "conversation with file"
 _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
     "synthetic": ("prompt_tokens",),
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
+    _FILE_CONVERSATION: (
+        "think_s",
+        "file",
+        "history",
+        "columns",
+        "replace",
+        "min_prompt_tokens",
+        "max_prompt_tokens",
+    ),
     "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
@@ -177,7 +187,8 @@ class Workload(Section):
         "(`groups` of prompts that begin with the same `prefix_tokens`); `blocks` (of the trace's `hash_ids`: "
         "equal ids are equal tokens, so prompts share their beginnings as those of the trace did; "
         "needs `prompt_tokens: trace`); `conversation` "
-        "(`turns` requests one after another, each with all that was said before); `dataset`; "
+        "(`turns` requests one after another, each with all that was said before; with `file` all "
+        "turns of its rows); `dataset`; "
         "`replay` (the prompts of an earlier run).",
     )
     prompt_tokens: Length = Field(
@@ -214,7 +225,8 @@ class Workload(Section):
         4,
         ge=1,
         le=1000,
-        description="`conversation`: turns. `run.iters` and `run.rounds` count conversations.",
+        description="`conversation`: turns, where they aren't of a `file`. `run.iters` and "
+        "`run.rounds` count conversations.",
     )
     think_s: Duration = Field(
         NO_PAUSE,
@@ -224,28 +236,46 @@ class Workload(Section):
     file: str | None = Field(
         None,
         min_length=1,
-        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `replay`: "
+        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
+        "likewise, one row a conversation with all its turns. `replay`: "
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
+    )
+    history: Literal["dataset", "own"] = Field(
+        "own",
+        description="`conversation` with `file`: what a turn holds of the earlier replies: the "
+        "server's `own`, or those of the `dataset`.",
     )
     columns: dict[Literal["prompt", "output_tokens"], str] = Field(
         {},
         description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
         "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
-        "understood. A row with an empty length has that of `workload.output_tokens`.",
+        "understood, in `conversation` with `file`, too. A row with an empty length has that of `workload.output_tokens`.",
     )
     replace: bool = Field(
-        False, description="`dataset`: the same row may be drawn more than once in a run."
+        False,
+        description="`dataset`, `conversation` with `file`: the same row may be drawn more than once "
+        "in a run.",
     )
     min_prompt_tokens: int = Field(
-        1, ge=1, description="`dataset`: rows with fewer tokens are left out."
+        1,
+        ge=1,
+        description="`dataset`, `conversation` with `file`: rows with fewer tokens are left out.",
     )
     max_prompt_tokens: int | None = Field(
-        None, ge=1, description="`dataset`: rows with more tokens are left out."
+        None,
+        ge=1,
+        description="`dataset`, `conversation` with `file`: rows with more tokens are left out. Of a "
+        "conversation all that its last turn says counts, but for the server's own replies.",
     )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Workload:
-        refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
+        kind = _FILE_CONVERSATION if self.converses and self.file else self.kind
+        refuse_keys_of_other_kinds(self, kind, _KEYS, _ALWAYS)
+        if self.converses and "output_tokens" in self.columns:
+            raise ValueError(
+                "columns.output_tokens goes with kind dataset, not with a conversation"
+            )
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
         if self.kind == "blocks" and self.prompt_tokens.distribution != "trace":
@@ -255,14 +285,25 @@ class Workload(Section):
         return self
 
     @property
+    def converses(self) -> bool:
+        """Whether requests are turns of conversations."""
+        return self.kind == "conversation"
+
+    @property
+    def file_pauses(self) -> bool:
+        """Whether a file may have pauses between turns."""
+        return self.converses and self.file is not None
+
+    @property
     def turns_apart(self) -> int:
-        """Requests of one conversation; 0 when requests are independent of each other."""
-        return self.turns if self.kind == "conversation" else 0
+        """Requests of one conversation; 0 without conversations, and where a file has them."""
+        return self.turns if self.converses and not self.file else 0
 
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        return self.kind in ("synthetic", "text", "shared_prefix", "blocks", "conversation")
+        made = ("synthetic", "text", "shared_prefix", "blocks", "conversation")
+        return self.kind in made and not self.file
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.

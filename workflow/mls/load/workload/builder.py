@@ -17,7 +17,8 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.datasets import Row
+from mls.load.workload.conversations.dialogues import Dialogue, text_of
+from mls.load.workload.datasets import Messages, Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
 from mls.load.workload.traces import Trace
@@ -27,12 +28,20 @@ from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt of a request: the user's text, or `messages` of a dataset."""
+    """The prompt of a request: the user's text, or `messages` of a dataset.
+
+    goes_on: whether the conversation has another turn after it. reply: said there instead of the
+    server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
+    dataset has one.
+    """
 
     text: str
     system: str | None = None
-    messages: list[dict[str, str]] | None = None
+    messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    goes_on: bool = False
+    reply: Messages | None = None
+    delay_s: float | None = None
 
     @property
     def sha256(self) -> str:
@@ -53,16 +62,26 @@ Prompts = Callable[[int], Prompt]
 class Materials:
     """The materials of prompts, gathered on rank 0 before the load and sent to every rank.
 
-    canary_rows: rows of the dataset for the canaries. notes: sentences for the user.
+    dialogues: conversations of a file. canary_rows: rows of the dataset for the canaries. notes:
+    sentences for the user.
     """
 
     calibration: Calibration | None = None
     rows: list[Row] | None = None
+    dialogues: list[Dialogue] | None = None
     trace: Trace | None = None
     earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
+
+    @property
+    def turns(self) -> int:
+        """Turns of the longest conversation of the file; 0 without one.
+
+        The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
+        """
+        return max((len(each.turns) for each in self.dialogues or ()), default=0)
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -86,6 +105,8 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Dataset(run, workload, seed, materials)
         case "text":
             return _Text(run, workload, seed, materials)
+        case "conversation" if materials.dialogues is not None:
+            return _Dialogues(run, workload, seed, materials)
         case "synthetic" | "shared_prefix" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case "blocks":
@@ -126,6 +147,7 @@ class _Synthetic:
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
         session = turn = group = None
+        goes_on = False
         room = tokens - calibration.overhead
         prefix = ""
         prompt_tokens: int | None = tokens
@@ -135,11 +157,12 @@ class _Synthetic:
             room -= workload.prefix_tokens if prefix else 0
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
+            goes_on = turn + 1 < workload.turns
             if turn:  # a turn's length also depends on what the server said before
                 prompt_tokens, room = None, tokens
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
         attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, attributes=attributes)
+        return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
 
     def _prefix(self, group: int) -> str:
         if group not in self._prefixes:
@@ -205,12 +228,44 @@ class _Dataset:
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
-        index = job
-        if self._replace:
-            index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
-        row = self._rows[index]
+        row = self._rows[_index(job, self._seed, len(self._rows)) if self._replace else job]
         attributes = Attributes(output_tokens=row.output_tokens or self._output(job))
         return Prompt(row.text, self._system, row.messages, attributes)
+
+
+class _Dialogues:
+    """The turns of a file's conversations. See `Materials.turns` for the numbers of their jobs."""
+
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        self._dialogues = materials.dialogues or []
+        self._turns = materials.turns
+        self._workload = workload
+        self._seed = seed
+        self._warm_up = _Words(run, workload, seed, materials.trace)
+        self._output = _Output(run, workload, seed, materials.trace)
+
+    def __call__(self, job: int) -> Prompt:
+        if job < 0:
+            return self._warm_up(job)
+        session, number = divmod(job, self._turns)
+        count = len(self._dialogues)
+        index = _index(session, self._seed, count) if self._workload.replace else session
+        turns = self._dialogues[index].turns
+        turn, later = turns[number], turns[number + 1 :]
+        return Prompt(
+            text_of(turn.messages),
+            self._workload.system,
+            turn.messages,
+            Attributes(output_tokens=self._output(job), session=session, turn=number),
+            goes_on=bool(later),
+            reply=turn.reply if self._workload.history == "dataset" else None,
+            delay_s=later[0].delay_s if later else None,
+        )
+
+
+def _index(number: int, seed: int, rows: int) -> int:
+    """The row that a job (conversation) draws with replacement."""
+    return int(random.Random(f"{seed}/{number}/row").random() * rows)
 
 
 class _Output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,15 +14,15 @@ from mls.core.errors import UserError
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
 
-Messages = list[dict[str, str]]
+Messages = list[dict[str, Any]]
 _PROMPTS = ("messages", "conversations", "conversation", "prompt")
 # OpenAI's roles, and those of ShareGPT and its descendants
 _ROLES = {
     **dict.fromkeys(("user", "human"), "user"),
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation"), "tool"),
-    **dict.fromkeys(("function_call", "function_response"), "tool"),
+    "function_call": "assistant",
+    **dict.fromkeys(("tool", "function", "observation", "function_response"), "tool"),
 }
 _QUOTE_CHARACTERS = 40
 
@@ -39,16 +39,26 @@ class Row:
         return "\n\n".join(message["content"] for message in self.messages)
 
 
+class Text(Protocol):
+    """A row with a text, by whose tokens rows are chosen."""
+
+    @property
+    def text(self) -> str: ...
+
+
+T = TypeVar("T", bound=Text)
+
+
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Generic[T]):
     """The usable rows of a file, in its order. notes: sentences for the user."""
 
     path: Path
-    rows: list[Row]
+    rows: list[T]
     notes: tuple[str, ...] = ()
 
 
-def read_dataset(workload: Workload) -> Dataset:
+def read_dataset(workload: Workload) -> Dataset[Row]:
     """Read `workload.file`. Raises `UserError` that names the row and column not as expected."""
     file = RowFile("workload.file", Path(workload.file or "").expanduser())
     rows, notes = usable_rows(file, lambda number, row: _row(file, number, row, workload))
@@ -56,13 +66,13 @@ def read_dataset(workload: Workload) -> Dataset:
 
 
 def draw_rows(
-    dataset: Dataset,
+    dataset: Dataset[T],
     workload: Workload,
     seed: int,
     requests: int | None,
     count: Callable[[str], int | None],
-) -> list[Row]:
-    """The rows of the jobs 0, 1, … of a run, by seed. With `replace`: all rows to draw from.
+) -> list[T]:
+    """The rows of the jobs (conversations) 0, 1, … of a run, by seed. With `replace`: all rows to draw from.
 
     requests: of the run; None when time ends it. count: tokens of a text by the server.
     Raises `UserError`.
@@ -90,10 +100,10 @@ def draw_rows(
 
 
 def _of_length(
-    rows: Iterable[Row], workload: Workload, count: Callable[[str], int | None], limit: int
-) -> list[Row]:
+    rows: Iterable[T], workload: Workload, count: Callable[[str], int | None], limit: int
+) -> list[T]:
     least, most = workload.min_prompt_tokens, workload.max_prompt_tokens
-    fitting: list[Row] = []
+    fitting: list[T] = []
     for row in rows:
         if len(fitting) == limit:
             break
@@ -109,19 +119,30 @@ def _of_length(
     return fitting
 
 
+def prompt_cell(
+    file: RowFile, number: int, row: dict[str, Any], workload: Workload
+) -> tuple[str, Any]:
+    """(column, cell) of a row's prompt. Raises `UserError`."""
+    name = workload.columns.get("prompt")
+    column = name or next((key for key in _PROMPTS if key in row), "prompt")
+    return column, _cell(file, number, row, column)
+
+
+def _cell(file: RowFile, number: int, row: dict[str, Any], column: str) -> Any:
+    if column not in row:
+        raise UserError(
+            f"workload.columns: row {number} of {file.path} has no column {column!r}; "
+            f"it has {', '.join(map(str, row))}."
+        )
+    return row[column]
+
+
 def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload) -> Row:
-    columns = workload.columns
-    prompt = columns.get("prompt") or next((key for key in _PROMPTS if key in row), "prompt")
-    for column in (prompt, columns.get("output_tokens")):
-        if column is not None and column not in row:
-            raise UserError(
-                f"workload.columns: row {number} of {file.path} has no column {column!r}; "
-                f"it has {', '.join(map(str, row))}."
-            )
+    column, cell = prompt_cell(file, number, row, workload)
     tokens = None
-    if name := columns.get("output_tokens"):
-        tokens = _output_tokens(file, number, name, row[name])
-    return Row(_messages(row[prompt], prompt), tokens)
+    if name := workload.columns.get("output_tokens"):
+        tokens = _output_tokens(file, number, name, _cell(file, number, row, name))
+    return Row(_messages(cell, column), tokens)
 
 
 def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | None:
@@ -140,24 +161,25 @@ def _messages(cell: Any, column: str) -> Messages:
     Replies before the user's first message are left out. Raises `UnusableRowError`.
     """
     if isinstance(cell, str):
-        return [{"role": "user", "content": _sendable(cell, column)}]
+        return [{"role": "user", "content": sendable(cell, column)}]
     if not isinstance(cell, list):
         raise UnusableRowError(
             f"{column} is {'empty' if cell is None else 'neither a text nor a list of messages'}"
         )
     messages: Messages = []
     for turn in cell:
-        role = _role(turn)
+        role = role_of(turn)
         if role not in ("user", "system"):
             continue
-        content = _content(turn, f"the first {role} message")
+        content = content_of(turn, f"the first {role} message")
         messages.append({"role": role, "content": content})
         if role == "user":
             return messages
     raise UnusableRowError(f"{column} has no message of a user" if cell else f"{column} is empty")
 
 
-def _role(turn: Any) -> str:
+def role_of(turn: Any) -> str:
+    """The role of a message in OpenAI's words. Raises `UnusableRowError`."""
     speaker = (turn.get("role") or turn.get("from")) if isinstance(turn, dict) else None
     role = _ROLES.get(str(speaker).lower())
     if role is None:
@@ -165,8 +187,8 @@ def _role(turn: Any) -> str:
     return role
 
 
-def _content(turn: dict[str, Any], place: str) -> str:
-    """The text of a message: one text, or parts that are all text."""
+def content_of(turn: dict[str, Any], place: str) -> str:
+    """The text of a message: one text, or parts that are all text. Raises `UnusableRowError`."""
     content: Sequence[Any] | None = turn.get("content")
     if content is None:
         content = turn.get("value")
@@ -175,10 +197,11 @@ def _content(turn: dict[str, Any], place: str) -> str:
         if not all(isinstance(text, str) for text in texts):
             raise UnusableRowError(f"{place} has parts other than text")
         content = "\n".join(map(str, texts))
-    return _sendable(content, place)
+    return sendable(content, place)
 
 
-def _sendable(text: Any, place: str) -> str:
+def sendable(text: Any, place: str) -> str:
+    """The text, which isn't empty and can be encoded. Raises `UnusableRowError`."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise UnusableRowError(f"{place} is empty")
     if not isinstance(text, str):

@@ -35,7 +35,7 @@ def load_words(config: Config) -> str:
             f"the last one {'was' if pause else 'is'} complete."
         )
     count = load.requests(run)
-    what = "conversations" if config.workload.turns_apart else "requests"
+    what = "conversations" if config.workload.converses else "requests"
     if run.rounds:
         many = f"{run.rounds} × inflight {what}"
         many += f", but at least {run.iters}," if run.iters else ""
@@ -103,6 +103,11 @@ def prompt_words(config: Config) -> str:
         case "blocks":
             return (
                 f"prompts that share blocks of {workload.block_tokens} tokens as the trace has them"
+            )
+        case "conversation" if workload.file:
+            own = "the server's own" if workload.history == "own" else "the file's"
+            return (
+                f"the conversations of {workload.file}, with {own} replies in what was said before"
             )
         case "conversation":
             return f"conversations of {workload.turns} turns, {tokens} each"

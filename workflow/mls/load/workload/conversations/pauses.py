@@ -16,8 +16,9 @@ class Pauses:
         self._durations = durations
         self._seed = seed
 
-    def after_ns(self, job: int) -> int:
-        return int(self._after_s(job) * NS_PER_S)
+    def after_ns(self, job: int, recorded_s: float | None = None) -> int:
+        """recorded_s: a dataset's pause, which takes the place of the drawn one."""
+        return int((self._after_s(job) if recorded_s is None else recorded_s) * NS_PER_S)
 
     def _after_s(self, job: int) -> float:
         durations = self._durations
