@@ -78,6 +78,7 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.telemetry,
         steady=observation.places is not None,
         server_here=observation.host.get("server") != "elsewhere",
+        own_replies=observation.workload.own_replies,
     )
     summary = summarize(observation.table, facts, course, distributions)
     evidence = Evidence(

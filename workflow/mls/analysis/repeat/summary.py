@@ -27,6 +27,7 @@ from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
+from mls.analysis.repeat.sessions.figures import sessions
 from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.record import CANCELLED
 from mls.core.run_result import (
@@ -51,7 +52,7 @@ class RunFacts:
     metrics_after: the server's `/metrics`, None when it has none. post: None when post-processing
     is off. telemetry: schema `TELEMETRY`, None when there is none. steady: whether the load keeps
     all places full (a closed loop without pauses). server_here: whether the server is on the host
-    of the telemetry.
+    of the telemetry. own_replies: whether later turns of a conversation hold the server's own.
     """
 
     inflight: int
@@ -63,6 +64,7 @@ class RunFacts:
     telemetry: pa.Table | None = None
     steady: bool = True
     server_here: bool = True
+    own_replies: bool = True
 
 
 def summarize(
@@ -103,6 +105,7 @@ def summarize(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
             completion_tokens_per_s=_rate_over(tokens, wall_ns),
         ),
+        sessions=sessions(table, facts.own_replies),
         inflight=Inflight(
             asked=facts.inflight,
             achieved_littles_law=request_ns / wall_ns if wall_ns else None,

@@ -290,6 +290,11 @@ class Workload(Section):
         return self.kind == "conversation"
 
     @property
+    def own_replies(self) -> bool:
+        """Whether later turns of a conversation hold the server's own replies."""
+        return self.converses and (self.file is None or self.history == "own")
+
+    @property
     def file_pauses(self) -> bool:
         """Whether a file may have pauses between turns."""
         return self.converses and self.file is not None

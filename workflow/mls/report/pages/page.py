@@ -27,6 +27,8 @@ from mls.report.pages.comparison import ComparisonView, comparison_view, templat
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.plain import plain
+from mls.report.pages.sessions import HEADINGS as SESSION_HEADINGS
+from mls.report.pages.sessions import session_table
 from mls.report.pages.speculation import HEADINGS as SPECULATION_HEADINGS
 from mls.report.pages.speculation import speculation_table
 from mls.report.pages.templating import templates
@@ -160,6 +162,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         prompt_words=prompt_words,
         reply_words=reply_words,
         workload_notes=workload_notes(study),
+        sessions=session_table(study, names),
+        session_headings=SESSION_HEADINGS,
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),

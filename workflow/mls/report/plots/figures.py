@@ -15,6 +15,7 @@ from mls.report.plots.frame.plot import Plot
 from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
+from mls.report.plots.sessions.turns import turn_plots
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
 from mls.report.text.chunks import chunk_note
@@ -60,6 +61,8 @@ class Figures:
     ranks: list[Plot]
     parts: list[Plot]
     """Figures along the stages of a load and the turns of conversations."""
+    sessions: list[Plot]
+    """What the cache had of conversations; empty where no server tells."""
     x: str
     hidden: int
     """Lines that no drawing shows."""
@@ -116,13 +119,14 @@ def draw(study: Study) -> Figures:
             ],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
             "parts": [*part_plots(study)],
+            "sessions": [*turn_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
     models = len({str(cell.cell["model"]) for cell in study.cells})
     colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
-    if figures["parts"] or figures["speculation"]:  # a colour for each cell
+    if figures["parts"] or figures["sessions"] or figures["speculation"]:  # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)

@@ -1,0 +1,1 @@
+"""Drawings along the turns of conversations."""
