@@ -14,7 +14,7 @@ from mls.analysis.study import read_study
 from mls.analysis.tables import cell_rows
 from mls.config.cells import cells
 from mls.core.units import NS_PER_MS
-from mls.report.pages.sessions import HEADINGS, session_table
+from mls.report.pages.workloads.sessions import HEADINGS, session_table
 
 LATENCY_MS, PAUSE_MS = 200, 300
 TIMES = ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "first_answer_ns", "end_ns")

@@ -9,6 +9,7 @@ from tests.unit.synthetic import Load, facts, rows, to_table
 
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
+from mls.analysis.repeat.speculation import by_category
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
@@ -73,6 +74,19 @@ def test_a_reply_that_names_no_drafts_beside_others_had_none() -> None:
     assert summary.speculation.draft_tokens == 300
     assert summary.speculation.tokens_per_step == TOKENS / (TOKENS - 180)
     assert verdicts["drafts_agree"].status == "pass"
+
+
+def test_a_category_without_drafts_has_none_beside_one_that_has_some() -> None:
+    records = speculated(silent=10)
+    for number, record in enumerate(records):
+        record["category"] = "chat" if number < 10 else "copy"
+    chat, copy = by_category([to_table(records)]).values()
+    assert (chat.draft_tokens, chat.acceptance, chat.tokens_per_step) == (0, None, 1.0)
+    assert (copy.draft_tokens, copy.acceptance) == (10 * (len(records) - 10), 0.6)
+    for record in records[:10]:
+        record["error"] = "timeout"
+    assert [*by_category([to_table(records)])] == ["copy"]
+    assert by_category([to_table(rows(LOAD))]) == {}
 
 
 def test_drafts_that_nobody_names_are_unknown() -> None:

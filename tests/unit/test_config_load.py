@@ -109,12 +109,29 @@ def test_the_longest_request_is_known_beforehand():
             "think_s goes with kind conversation or conversation with file, not with kind synthetic",
         ),
         (
+            {"workload": {"kind": "depth"}},
+            "run.cache_prompt: workload.kind depth reaches its depth through the server's prompt cache",
+        ),
+        (
+            {"workload": {"kind": "depth"}, "run": {"cache_prompt": True, "warmup": 1, "inflight": 2}, "sweep": {}},
+            "run.warmup: expected at least one request for each of the 2 in flight, not 1",
+        ),
+        ({"workload": {"kind": "synthetic", "depth": 5}}, "depth goes with kind depth"),
+        (
             {"workload": {"kind": "conversation"}, "run": {"endpoint": "/completion"}},
             "a conversation goes with load.kind closed and a chat endpoint",
         ),
         (
             {"workload": {"kind": "conversation"}, "run": {"cancel": {"share": 0.5, "after_s": 1}}},
             "run.cancel: a conversation would end at its first cancelled turn",
+        ),
+        (
+            {"sweep": {"cancel_share": [0, 0.3]}},
+            "sweep.cancel_share: run.cancel is missing, whose after_s says when to hang up",
+        ),
+        (
+            {"sweep": {"cancel_share": [2]}, "run": {"cancel": {"share": 0.5, "after_s": 1}}},
+            "run.cancel.share",
         ),
         (
             {"workload": {"output_tokens": 5}, "run": {"endpoint": "/v1/embeddings"}},
@@ -141,6 +158,7 @@ WORKLOADS = [
     {},
     {"kind": "synthetic", "prompt_tokens": {"distribution": "uniform", "min": 2, "max": 9}},
     {"kind": "shared_prefix", "prompt_tokens": 600, "output_tokens": 3},
+    {"kind": "depth", "depth": 0, "prompt_tokens": 64},
     {"kind": "conversation", "turns": 2, "think_s": 1, "system": ""},
     {"kind": "conversation", "think_s": {"distribution": "lognormal", "mean": 2, "std": 3}},
     {"kind": "conversation", "think_s": {"distribution": "empirical", "values": [0.0, 2.5]}},

@@ -92,6 +92,19 @@ def test_groups_share_their_beginning_and_nothing_else():
     )  # the warm-up has its own
 
 
+@given(seeds, st.integers(0, 300), st.integers(11, 200))
+def test_prompts_at_a_depth_share_it_with_the_warm_up_and_nothing_else(seed, depth, tokens):
+    prompt_of = prompts(seed, kind="depth", depth=depth, prompt_tokens=tokens)
+    own = [prompt_of(job) for job in (-2, -1, 0, 1, 7)]
+    texts = [prompt.text.split() for prompt in own]
+    assert all(len(text) + CALIBRATION.overhead == depth + tokens for text in texts)
+    assert {prompt.attributes.prompt_tokens for prompt in own} == {depth + tokens}
+    assert len({tuple(text[:depth]) for text in texts}) == 1
+    assert prompt_of(0) == prompts(seed, kind="depth", depth=depth, prompt_tokens=tokens)(0)
+    if tokens > CALIBRATION.overhead + 20:
+        assert len({tuple(text[depth:]) for text in texts}) == len(texts)
+
+
 def test_a_conversation_says_all_that_was_said_before():
     workload = Workload(kind="conversation", turns=3, system="Be brief.")
     bodies = WorkloadBodies(RUN, "m", make_prompts(RUN, workload, 1, Materials(CALIBRATION)))

@@ -15,7 +15,7 @@ from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
 from mls.load.workload.conversations.dialogues import Dialogue, Turn, read_dialogues
-from mls.load.workload.datasets import draw_rows
+from mls.load.workload.datasets import choose
 
 CALL = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
 AGENT = [
@@ -177,7 +177,9 @@ def test_conversations_are_chosen_by_all_that_the_last_turn_says(tmp_path):
         dataset, workload = load(
             tmp_path / "d.jsonl", rows, history=history, max_prompt_tokens=60, replace=True
         )
-        drawn = draw_rows(dataset, workload, 1, None, lambda text: len(text.split()))
+        drawn = choose(
+            dataset.path, dataset.rows, workload, 1, None, lambda text: len(text.split())
+        )
         lengths[history] = sorted(len(row.text.split()) for row in drawn)
     assert lengths == {"own": [2, 21], "dataset": [52]}
 

@@ -59,6 +59,9 @@ BURST_GPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log T
 MOONCAKE = """{"timestamp": 0, "input_length": 6755, "output_length": 500, "hash_ids": [0, 1]}
 {"timestamp": 3052, "input_length": 7319, "output_length": 490, "hash_ids": [0, 2]}
 """
+BAILIAN = """{"chat_id": 159, "parent_chat_id": -1, "timestamp": 61.114, "input_length": 521, "output_length": 132, "type": "text", "turn": 1, "hash_ids": [1089, 1090]}
+{"chat_id": 161, "parent_chat_id": 159, "timestamp": 61.364, "input_length": 2, "output_length": 6, "type": "search", "turn": 2, "hash_ids": [1089]}
+"""  # its times are in s
 
 
 @pytest.mark.parametrize(
@@ -68,8 +71,9 @@ MOONCAKE = """{"timestamp": 0, "input_length": 6755, "output_length": 500, "hash
         ("t.csv", AZURE_2024, [0, 0.00993], [2162, 2399], [5, 6]),
         ("t.csv", BURST_GPT, [0, 113], [472, 417], [18, 276]),
         ("t.jsonl", MOONCAKE, [0, 3.052], [6755, 7319], [500, 490]),
+        ("t.jsonl", BAILIAN, [0, 0.25], [521, 2], [132, 6]),
     ],
-    ids=["azure", "azure-2024", "burst-gpt", "mooncake"],
+    ids=["azure", "azure-2024", "burst-gpt", "mooncake", "bailian"],
 )
 def test_published_traces_are_recognized(tmp_path, name, text, at_s, prompts, replies):
     trace = read_trace(trace_load(tmp_path, text, name))
@@ -88,13 +92,12 @@ def test_the_configs_columns_and_unit_take_precedence(tmp_path):
     assert trace.at_s.tolist() == pytest.approx([0, 1e-6, 1.250001])
 
 
-def test_a_format_that_only_looks_like_one_is_not_taken_for_it(tmp_path):
-    """The Bailian traces have Mooncake's columns, but seconds."""
-    text = (
-        '{"chat_id": 1, "timestamp": 61.1, "input_length": 5, "output_length": 6, "hash_ids": []}'
-    )
-    with pytest.raises(UserError, match="has no column 'time'; it has chat_id, timestamp"):
+def test_a_row_unlike_the_formats_header_is_named(tmp_path):
+    text = BAILIAN + '{"chat_id": 162, "timestamp": 62, "input_length": 7}'
+    with pytest.raises(UserError, match=r"row 3 of .* has output_length None; expected a whole"):
         read_trace(trace_load(tmp_path, text, "t.jsonl"))
+    with pytest.raises(UserError, match="has no column 'time'; it has chat_id, timestamp"):
+        read_trace(trace_load(tmp_path, '{"chat_id": 1, "timestamp": 61.1}', "t.jsonl"))
 
 
 def test_a_failed_request_is_left_out_and_said(tmp_path):

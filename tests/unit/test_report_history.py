@@ -14,7 +14,7 @@ from tests.unit.synthetic import (
     write_results,
 )
 
-from mls.analysis.history import history
+from mls.analysis.history import METRICS, history
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells
 from mls.core.errors import UserError
@@ -49,7 +49,7 @@ def test_each_cell_has_its_points_by_time(folder):
         assert [point.started_utc[:10] for point in trend.points] == ["2026-01-01", "2026-01-02"]
         assert trend.points[0].source == "b-first"
         assert trend.points[1].source.endswith(".zip")
-        assert set(trend.points[0].estimates) == {"throughput", "latency_ms.p95", "ttft_ms.p95"}
+        assert set(trend.points[0].estimates) == set(METRICS)
 
 
 def test_the_page_shows_every_point_and_what_was_left_out(folder, tmp_path):

@@ -4,10 +4,12 @@ import itertools
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.gguf_files import write_adapter
 
 from mls.load.workload.text import stored
 from mls.load.workload.text.corpus import read_corpus
@@ -165,6 +167,23 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
+@pytest.mark.parametrize("endpoint", ["/v1/completions", "/v1/chat/completions"])
+def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
+    depth, new = 300, 64
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 3, "warmup": 1, "max_tokens": 3}
+        | {"endpoint": endpoint, "cache_prompt": True},
+        workload={"kind": "depth", "depth": depth, "prompt_tokens": new},
+    )
+    assert {row["prompt_tokens"] for row in rows} == {depth + new}
+    template = 40 if "chat" in endpoint else 1  # or the same first word by chance
+    assert all(depth <= row["cached_tokens"] <= depth + template for row in rows)
+    assert checks["depth_as_asked"]["status"] == checks["prompts_as_asked"]["status"] == "pass"
+    assert "cache_as_asked" not in checks
+
+
 def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
     """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
     block, arrivals_ms = 64, 1500  # apart, so that one has ended when the next one comes
@@ -189,7 +208,9 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
         shared = sum(a == b for a, b in zip(before, now, strict=False))
         # the last block of the one before is 20 tokens short
         ideal = min(shared * block, len(before) * block - 20)
+        assert row["ideal_cached_tokens"] == ideal  # of a cache for all of them, too
         assert abs(row["cached_tokens"] - ideal) < block, (row["job"], row["cached_tokens"], ideal)
+    assert checks["cache_hits_as_possible"]["status"] == "pass", checks["cache_hits_as_possible"]
     assert checks["cache_as_asked"]["status"] == "pass"
     assert checks["prompts_as_asked"]["status"] == "pass"
 
@@ -235,6 +256,7 @@ def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answe
     assert summary["tokens"]["completion"] == 16 * len(answered)
     assert checks["errors"]["status"] == checks["work_as_asked"]["status"] == "pass"
     assert checks["books_agree"]["status"] == "unknown"
+    assert checks["slots_freed"]["status"] in ("pass", "unknown"), checks["slots_freed"]
 
 
 @pytest.mark.parametrize(
@@ -317,3 +339,42 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
             assert before["prompt_tokens"] - 8 <= after["cached_tokens"] < after["prompt_tokens"]
     assert checks["work_as_asked"]["status"] == "pass"
     assert checks["cache_as_asked"]["status"] == "pass"
+
+
+@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/completion", "/v1/responses"])
+def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, endpoint):
+    files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
+    for file, strength in zip(files, (0.0, 0.3), strict=True):
+        write_adapter(smollm2, file, strength)
+    (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={
+            "parallel": 2,
+            "ctx": 1024,
+            "extra_args": [f"lora_adapters={list(map(str, files))}"],
+        },
+        run={
+            "endpoint": endpoint,
+            "ranks": 1,
+            "inflight": 2,
+            "iters": 24,
+            "max_tokens": 12,
+            "temperature": 0,
+            "keep_output": True,
+            "adapters": [
+                {"name": "model-alone", "lora": [{"id": 0, "scale": 0}]},
+                {"name": "without-effect", "lora": [{"id": 0}]},
+                {"name": "strong", "lora": [{"id": 1}]},
+            ],
+        },
+        workload={"kind": "dataset", "file": str(tmp_path / "d.jsonl"), "replace": True},
+    )
+    texts = defaultdict(set)
+    for row in rows:
+        assert row["error"] is None and row["adapter"] is not None
+        texts[row["adapter"]].add(row["output"])
+    assert len(texts[0]) == len(texts[2]) == 1
+    assert texts[0] == texts[1] != texts[2]
+    assert checks["books_agree"]["status"] == "pass", checks["books_agree"]

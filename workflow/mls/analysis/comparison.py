@@ -41,6 +41,9 @@ LATENCIES = (
     Metric("tpot_ms.mean", "Mean TPOT", "ms", False),
 )
 
+FIRST_ANSWER = Metric("ttfa_ms.p95", "TTFA p95", "ms", False)
+"""Compared where one of two cells thinks: elsewhere it would be TTFT once more."""
+
 
 @dataclass(frozen=True)
 class Change:
@@ -181,6 +184,8 @@ def judged_together(cells: Sequence[Sequence[Change]]) -> list[list[Change]]:
 def _changes(
     base: CellResult, new: CellResult, metrics: Sequence[Metric], margin: float
 ) -> list[Change]:
+    if base.thinks or new.thinks:
+        metrics = [*metrics, FIRST_ANSWER]
     changes = (change(m, base.values(m.name), new.values(m.name), margin) for m in metrics)
     return [one for one in changes if one]
 

@@ -12,7 +12,7 @@ from mls.analysis.result_sets import opened
 from mls.analysis.study import Study
 from mls.core.errors import UserError
 
-METRICS = ("throughput", "latency_ms.p95", "ttft_ms.p95")
+METRICS = ("throughput", "latency_ms.p95", "ttft_ms.p95", "ttfa_ms.p95")
 """`throughput` is that of the window, else that of whole runs."""
 
 
@@ -25,6 +25,7 @@ class Point:
     """File name of the archive, or folder."""
     build: str
     verdict: str
+    thinks: bool
     estimates: dict[str, Estimate]
     """Name in `METRICS` → estimate; unknown figures are left out."""
 
@@ -45,6 +46,11 @@ class History:
     trends: list[Trend]
     unread: list[str]
     """For each result set that could not be read: the reason."""
+
+    @property
+    def thinks(self) -> bool:
+        """Whether TTFA is anywhere another figure than TTFT."""
+        return any(point.thinks for trend in self.trends for point in trend.points)
 
 
 def history(folder: Path) -> History:
@@ -100,5 +106,6 @@ def _point(cell: CellResult, rate: str, source: str) -> Point:
         source=source,
         build=str((results[0].server.get("before") or {}).get("build") or ""),
         verdict=cell.verdict,
+        thinks=cell.thinks,
         estimates={metric: estimate for metric, estimate in estimates.items() if estimate},
     )

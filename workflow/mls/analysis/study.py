@@ -62,6 +62,11 @@ class Study:
         return [*self.varying, *(["inflight"] if alone else [])]
 
     @property
+    def thinks(self) -> bool:
+        """Whether replies of any cell think before they answer (`CellResult.thinks`)."""
+        return any(cell.thinks for cell in self.cells)
+
+    @property
     def planned_repeats(self) -> int:
         """Number of repeats planned so far, with a result or without."""
         return sum(len(cell.repeats) for cell in self.cells)

@@ -208,6 +208,7 @@ def _close(
         stages=plan.schedule.stage if plan.schedule and load.stages else None,
         canaries=plan.spec.canaries,
         think_tags=plan.spec.settings.replies.think_tags,
+        ideal_hits=plan.spec.ideal_hits(),
     )
     facts = {
         "rank": comm.rank,

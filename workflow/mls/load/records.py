@@ -45,13 +45,14 @@ def records(
     stages: NDArray[np.int64] | None = None,
     canaries: Canaries | None = None,
     think_tags: ThinkTags = "none",
+    ideal_hits: Callable[[int], int] | None = None,
 ) -> Iterator[pa.Table]:
     """Tables (schema `REQUESTS`) of a rank's exchanges, in their order; at least one.
 
     builder: the builder of their requests. to_rank0: converts a time in ns of this rank's clock to
     rank 0's. post_results: job → result of the reply's post-processing. stages: the number of each
     job's stage, None when the load has no stages. canaries: of the load. think_tags: of
-    thoughts in replies' texts. A table ends with the request that brings it to 50,000 chunks: while
+    thoughts in replies' texts. ideal_hits: job → prompt tokens that an ideal cache has. A table ends with the request that brings it to 50,000 chunks: while
     it is made, each chunk takes a hundred bytes.
     """
     columns = _no_rows()
@@ -82,6 +83,10 @@ def records(
         row["session"], row["turn"] = attributes.session, attributes.turn
         row["prefix_group"] = attributes.group
         row["category"] = attributes.category
+        row["media_parts"] = attributes.media_parts
+        row["media_bytes"] = attributes.media_bytes
+        row["adapter"] = builder.adapter(exchange.job)
+        row["ideal_cached_tokens"] = ideal_hits(exchange.job) if ideal_hits else None
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
             values.append(row[name])
@@ -117,6 +122,8 @@ def _row(
         "end_ns": shifted(end_ns),
         "after_done_ns": after_done_ns,
         "first_answer_ns": None if reply.first_answer is None else chunk_ns[reply.first_answer],
+        "last_reasoning_ns": chunk_ns[max(reply.reasoning)] if reply.reasoning else None,
+        "tool_call_ns": chunk_ns[max(reply.call_chunks)] if reply.calls_whole else None,
         "chunk_ns": chunk_ns,
         "chunk_lag_ns": [reads_ns[i] - arrivals_ns[i] for i in reads],
         "chunk_merged": reply.chunk_merged,

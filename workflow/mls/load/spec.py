@@ -9,10 +9,12 @@ from mls.config.cells import Settings
 from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Durations
+from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
 from mls.load.cancellation import Cancellations
 from mls.load.transport.routing import Router
+from mls.load.workload.blocks.ideal_cache import IdealHits
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts, needs_bodies
 from mls.load.workload.schedule import Schedule, schedule
@@ -59,7 +61,9 @@ class RunSpec:
         if not needs_bodies(workload):
             return None
         prompts = make_prompts(self.run, workload, self.seed, self.materials)
-        return WorkloadBodies(self.run, self.served_as, prompts)
+        adapters = self.adapters()
+        served_as = None if adapters and adapters.names_models else self.served_as
+        return WorkloadBodies(self.run, served_as, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""
@@ -71,6 +75,7 @@ class RunSpec:
             "run_id": self.run_id,
             "bodies": bodies,
             "salted": self.salted,
+            "adapters": self.adapters(),
         }
         if self.canaries:
             return MixedRequests(self.canaries.plan, **options)
@@ -83,12 +88,28 @@ class RunSpec:
             return None
         return schedule(load, self.seed, self.requests, self.run.duration_s, self.materials.trace)
 
+    def adapters(self) -> Adapters | None:
+        """The choice of each request's adapter; None without any."""
+        if not self.run.adapters:
+            return None
+        canaries = self.canaries.plan if self.canaries else None
+        return Adapters(self.run.adapters, self.seed, self.turns, self.served_as, canaries)
+
     def cancellations(self) -> Cancellations | None:
         """The choice of the requests that the client hangs up on; None for none of them."""
         if self.run.cancel is None:
             return None
         canaries = self.canaries.plan if self.canaries else None
         return Cancellations(self.run.cancel, self.seed, canaries)
+
+    def ideal_hits(self) -> IdealHits | None:
+        """The tokens that an ideal cache has of each job's prompt; None without blocks."""
+        workload, trace = self.settings.workload, self.materials.trace
+        if workload.kind != "blocks" or trace is None:
+            return None
+        assert trace.blocks is not None and trace.prompt_tokens is not None
+        lengths = trace.prompt_tokens.tolist()
+        return IdealHits(trace.blocks, lengths, workload.block_tokens, workload.cache_tokens)
 
     def router(self) -> Router | None:
         """The choice of each request's server; None with a single server."""

@@ -13,6 +13,7 @@ from mls.analysis.canaries.replies import (
     canary_replies,
     different_share,
 )
+from mls.analysis.cell.depth import depth_estimates
 from mls.analysis.cell.metrics import GOODPUT, MEANS, POOLED, POOLED_PERCENTILES
 from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree
@@ -61,6 +62,7 @@ def cell_result(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult
         estimates=_means(result)
         | _percentiles(distributions)
         | _canaries(data)
+        | (depth_estimates(r.table for r in data) if config.workload.kind == "depth" else {})
         | costs([r.assessment.summary for r in data], config.price.per_hour),
         curves={name: curve(np.concatenate(own)) for name, own in distributions.items()},
         course=course(result.ok[0].number, first.assessment.timeline),

@@ -29,7 +29,7 @@ class CellResult:
     cell: Cell
     repeats: list[Repeat]
     estimates: dict[str, Estimate]
-    """Name in `MEANS`, `GOODPUT` or `COST`, `DIFFERENT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
+    """Name in `MEANS`, `GOODPUT`, `COST` or `cell.depth.FIGURES`, `DIFFERENT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
 
     Unknown figures are left out."""
     curves: dict[str, Curve]
@@ -61,6 +61,12 @@ class CellResult:
         if len(self.ok) < len(self.repeats):
             return "fail"
         return worst(v.status for v in self._all())
+
+    @property
+    def thinks(self) -> bool:
+        """Whether the first answer (TTFA) is not always the first token (TTFT)."""
+        first, answer = (self.estimates.get(f"{name}.mean") for name in ("ttft_ms", "ttfa_ms"))
+        return answer is not None and (first is None or first.value != answer.value)
 
     def checks(self, *statuses: str) -> dict[str, int]:
         """Check with one of these statuses → repeats that have it (1 for a check of the cell)."""

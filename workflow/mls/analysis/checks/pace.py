@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from mls.analysis.repeat.columns import Floats, ints
+from mls.analysis.repeat.columns import Floats, cancelled, ints
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.analysis.sample_size import longer
 from mls.config.sections.load import Load, think_time
@@ -222,7 +222,7 @@ def _users_held(evidence: Evidence) -> Verdict:
     think time of a conversation comes before each turn, like a user's before each request.
     """
     inflight = evidence.summary.inflight
-    latency_ms = evidence.summary.latency_ms.mean
+    latency_ms = _mean_in_flight_ms(evidence)
     if latency_ms is None or inflight.achieved_time_weighted is None:
         message = "No request succeeded, or there is no time to look at."
         return verdict("concurrency_held", "unknown", None, None, message)
@@ -250,3 +250,13 @@ def _users_held(evidence: Evidence) -> Verdict:
     return verdict(
         "concurrency_held", "pass", inflight.achieved_time_weighted, least, f"{message}."
     )
+
+
+def _mean_in_flight_ms(evidence: Evidence) -> float | None:
+    """Mean latency in ms; of requests that were cancelled the time until then."""
+    mean_ms, requests = evidence.summary.latency_ms.mean, evidence.summary.requests
+    if mean_ms is None or not requests.cancelled:
+        return mean_ms
+    start, end = (ints(evidence.table, name).values for name in ("start_ns", "end_ns"))
+    until_ms = (end - start)[cancelled(evidence.table)].sum() / NS_PER_MS
+    return float(mean_ms * requests.ok + until_ms) / (requests.ok + requests.cancelled)

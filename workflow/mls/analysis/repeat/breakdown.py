@@ -1,4 +1,4 @@
-"""The parts of a run: stages of a load, turns of conversations, shared prefixes, servers."""
+"""The parts of a run: stages of a load, turns of conversations, shared prefixes, adapters, servers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mls.analysis.repeat.sessions.context import Context, context
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_S
 
-PARTS = ("stage", "turn", "prefix_group", "server")
+PARTS = ("stage", "turn", "prefix_group", "adapter", "server")
 """Columns of the records that number the parts from 0."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """The requests of one stage, turn, prefix or server, of all repeats.
+    """The requests of one stage, turn, prefix, adapter or server, of all repeats.
 
     number: counts from 1, as people do. arrivals_per_s: rate of the scheduled times, a mean over
     repeats; None when no repeat has two. completion_tokens_per_s: tokens received over the wall

@@ -11,17 +11,17 @@ from mls.analysis.repeat.server_figures import ServerFigures
 from mls.core.run_result import Speculation
 
 
-def by_requests(table: pa.Table) -> Speculation:
+def by_requests(table: pa.Table, named: bool = False) -> Speculation:
     """Of the successful requests, by their replies' `timings`.
 
     llama.cpp names drafts only where a reply had some: where one of these replies had, another with
-    timings had none. All is null where no reply names any.
+    timings had none. All is null where no reply names any. named: replies of other requests do.
     """
     ok = succeeded(table)
     drafted, accepted = ints(table, "draft_tokens"), ints(table, "draft_tokens_accepted")
     says = drafted.valid & accepted.valid
     silent = np.isnan(floats(table, "server_predicted_ms")) & ~says
-    if not (says & ok).any() or (silent & ok).any():
+    if not ok.any() or not (named or (says & ok).any()) or (silent & ok).any():
         return Speculation()
     return _of(
         int(drafted.values[ok & says].sum()),
@@ -35,7 +35,8 @@ def by_category(tables: list[pa.Table]) -> dict[str, Speculation]:
     pooled = pa.concat_tables(tables)
     category = pooled.column("category")
     names = sorted(category.unique().drop_null().to_pylist())
-    figures = {name: by_requests(pooled.filter(pc.equal(category, name))) for name in names}
+    named = by_requests(pooled).draft_tokens is not None
+    figures = {name: by_requests(pooled.filter(pc.equal(category, name)), named) for name in names}
     return {name: own for name, own in figures.items() if own.draft_tokens is not None}
 
 

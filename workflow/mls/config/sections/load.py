@@ -113,7 +113,7 @@ class Load(Arrivals):
         {},
         description="`trace`: names of its columns where they are not `time`, `prompt_tokens` and "
         "`output_tokens`. The lengths are used where the workload says `trace`. Traces of Azure, "
-        "BurstGPT and Mooncake are recognized by theirs.",
+        "BurstGPT, Mooncake and Bailian are recognized by theirs.",
     )
     time_unit: Literal["s", "ms", "us", "ns"] | None = Field(
         None,

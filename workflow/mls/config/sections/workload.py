@@ -14,6 +14,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
     "synthetic": ("prompt_tokens",),
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
+    "depth": ("prompt_tokens", "depth"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
     _FILE_CONVERSATION: (
         "think_s",
@@ -24,10 +25,13 @@ _KEYS: dict[str, tuple[str, ...]] = {
         "min_prompt_tokens",
         "max_prompt_tokens",
     ),
-    "dataset": ("file", "columns", "replace", "min_prompt_tokens", "max_prompt_tokens"),
+    "dataset": (
+        *("file", "columns", "replace", "media"),
+        *("min_prompt_tokens", "max_prompt_tokens"),
+    ),
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
-    "blocks": ("prompt_tokens", "block_tokens"),
+    "blocks": ("prompt_tokens", "block_tokens", "cache_tokens"),
 }
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
@@ -176,6 +180,7 @@ class Workload(Section):
         "synthetic",
         "text",
         "shared_prefix",
+        "depth",
         "blocks",
         "conversation",
         "dataset",
@@ -184,7 +189,8 @@ class Workload(Section):
         "words",
         description="`words`; `synthetic` (random words, exact in tokens); `text` (real prose and "
         "code, of Python's documentation and sources, by `categories`); `shared_prefix` "
-        "(`groups` of prompts that begin with the same `prefix_tokens`); `blocks` (of the trace's `hash_ids`: "
+        "(`groups` of prompts that begin with the same `prefix_tokens`); `depth` (new tokens after "
+        "`depth` tokens that are in the server's cache, as `llama-bench -d` has them); `blocks` (of the trace's `hash_ids`: "
         "equal ids are equal tokens, so prompts share their beginnings as those of the trace did; "
         "needs `prompt_tokens: trace`); `conversation` "
         "(`turns` requests one after another, each with all that was said before; with `file` all "
@@ -193,7 +199,7 @@ class Workload(Section):
     )
     prompt_tokens: Length = Field(
         Lengths(distribution="fixed", value=128),
-        description="Prompt length with the chat template; `shared_prefix`: with the prefix; "
+        description="Prompt length with the chat template; `shared_prefix`: with the prefix; `depth`: beyond the depth; "
         "`conversation`: of the first turn, and what each further turn adds. A number, `trace`, or "
         "a mapping, see below. Default: 128.",
     )
@@ -215,10 +221,22 @@ class Workload(Section):
     prefix_tokens: int = Field(
         512, ge=1, description="`shared_prefix`: tokens of the user's text that a group shares."
     )
+    depth: int = Field(
+        4096,
+        ge=0,
+        description="`depth`: tokens of the user's text that all prompts begin with, those of the "
+        "warm-up too, so that they are in the cache when the load begins.",
+    )
     block_tokens: int = Field(
         512,
         ge=1,
         description="`blocks`: tokens of a block; 512 in Mooncake's traces, 16 in Bailian's.",
+    )
+    cache_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="`blocks`: tokens that the ideal cache holds, against which the server's is held: "
+        "the least recently used blocks leave it. Default: one that keeps all.",
     )
     groups: int = Field(1, ge=1, description="`shared_prefix`: number of different prefixes.")
     turns: int = Field(
@@ -249,7 +267,13 @@ class Workload(Section):
         {},
         description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
         "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
-        "understood, in `conversation` with `file`, too. A row with an empty length has that of `workload.output_tokens`.",
+        "understood (in `conversation` with `file`, too), with images (`image_url`) and audio (`input_audio`) in the user's message. A row with an empty length has that of `workload.output_tokens`.",
+    )
+    media: str | None = Field(
+        None,
+        min_length=1,
+        description="`dataset`: folder of the images and audio that messages name, as `cat.png` or "
+        "`file:cat.png`; of no other files any is read. Base64 and URLs of the web need none.",
     )
     replace: bool = Field(
         False,
@@ -259,12 +283,12 @@ class Workload(Section):
     min_prompt_tokens: int = Field(
         1,
         ge=1,
-        description="`dataset`, `conversation` with `file`: rows with fewer tokens are left out.",
+        description="`dataset`, `conversation` with `file`: rows with fewer tokens of text are left out.",
     )
     max_prompt_tokens: int | None = Field(
         None,
         ge=1,
-        description="`dataset`, `conversation` with `file`: rows with more tokens are left out. Of a "
+        description="`dataset`, `conversation` with `file`: rows with more tokens of text are left out. Of a "
         "conversation all that its last turn says counts, but for the server's own replies.",
     )
 
@@ -307,7 +331,7 @@ class Workload(Section):
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        made = ("synthetic", "text", "shared_prefix", "blocks", "conversation")
+        made = ("synthetic", "text", "shared_prefix", "depth", "blocks", "conversation")
         return self.kind in made and not self.file
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
@@ -317,6 +341,8 @@ class Workload(Section):
         """
         reply = self.output_tokens.greatest if self.output_tokens else max_tokens
         prompt = self.prompt_tokens.greatest if self.in_tokens else None
+        if prompt is not None and self.kind == "depth":
+            prompt += self.depth
         if prompt is not None and self.kind == "conversation":
             prompt += (self.turns - 1) * (prompt + (reply or max_tokens) + _TEMPLATE_ROOM)
         return prompt, reply or max_tokens

@@ -9,8 +9,8 @@ import orjson
 
 from mls.config.sections.run import Run
 from mls.load.workload.builder import Prompt, Prompts
-from mls.load.workload.datasets import Messages
 from mls.protocol.body import body_fields, length_fields, messages_of, prompt_field, with_extra
+from mls.protocol.content import Messages
 from mls.protocol.request import Attributes
 
 

@@ -18,10 +18,11 @@ from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
 from mls.load.workload.conversations.dialogues import Dialogue, text_of
-from mls.load.workload.datasets import Messages, Row
+from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
 from mls.load.workload.traces import Trace
+from mls.protocol.content import Messages
 from mls.protocol.prompts import prompt
 from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
@@ -30,6 +31,7 @@ from mls.protocol.request import OPENING_CHARACTERS, Attributes
 class Prompt:
     """The prompt of a request: the user's text, or `messages` of a dataset.
 
+    media_sha256: of the images and audio in these; None without any.
     goes_on: whether the conversation has another turn after it. reply: said there instead of the
     server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
     dataset has one.
@@ -39,14 +41,18 @@ class Prompt:
     system: str | None = None
     messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    media_sha256: str | None = None
     goes_on: bool = False
     reply: Messages | None = None
     delay_s: float | None = None
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """SHA-256 of the text, and of the images and audio if there are any, in hexadecimal."""
+        digest = hashlib.sha256(self.text.encode())
+        if self.media_sha256:
+            digest.update(f"\0{self.media_sha256}".encode())
+        return digest.hexdigest()
 
     @property
     def opening(self) -> str:
@@ -107,7 +113,7 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Text(run, workload, seed, materials)
         case "conversation" if materials.dialogues is not None:
             return _Dialogues(run, workload, seed, materials)
-        case "synthetic" | "shared_prefix" | "conversation":
+        case "synthetic" | "shared_prefix" | "depth" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case "blocks":
             return _Blocks(run, workload, seed, materials)
@@ -130,6 +136,7 @@ class _Words:
 class _Synthetic:
     """Random words of an exact number of tokens. Prompts of a group begin with its prefix.
 
+    Those of a depth all begin with the same, in the warm-up too, which brings it into the cache.
     The jobs of a conversation are `turns` consecutive ones.
     """
 
@@ -153,8 +160,11 @@ class _Synthetic:
         prompt_tokens: int | None = tokens
         if workload.kind == "shared_prefix":
             group = job % workload.groups
-            prefix = self._prefix(group) + " " if job >= 0 else ""
+            prefix = self._prefix(group, workload.prefix_tokens) if job >= 0 else ""
             room -= workload.prefix_tokens if prefix else 0
+        elif workload.kind == "depth" and workload.depth:
+            prefix = self._prefix(0, workload.depth)
+            prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
             goes_on = turn + 1 < workload.turns
@@ -164,10 +174,10 @@ class _Synthetic:
         attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
         return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
 
-    def _prefix(self, group: int) -> str:
+    def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
             source = random.Random(f"{self._seed}/{group}/prefix")
-            self._prefixes[group] = self._calibration.text(source, self._workload.prefix_tokens)
+            self._prefixes[group] = self._calibration.text(source, tokens) + " "
         return self._prefixes[group]
 
 
@@ -229,8 +239,15 @@ class _Dataset:
         if job < 0:
             return self._warm_up(job)
         row = self._rows[_index(job, self._seed, len(self._rows)) if self._replace else job]
-        attributes = Attributes(output_tokens=row.output_tokens or self._output(job))
-        return Prompt(row.text, self._system, row.messages, attributes)
+        media = row.media
+        attributes = Attributes(
+            output_tokens=row.output_tokens or self._output(job),
+            media_parts=media.parts if media else None,
+            media_bytes=media.size if media else None,
+        )
+        return Prompt(
+            row.text, self._system, row.messages, attributes, media.sha256 if media else None
+        )
 
 
 class _Dialogues:

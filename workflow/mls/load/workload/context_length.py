@@ -27,8 +27,8 @@ def check_files(
 ) -> None:
     """Raise `UserError` for a request that doesn't fit into a slot of the server.
 
-    Tokens of the chat template aren't counted, so a request that passes may be a few tokens too
-    long.
+    Tokens of the chat template, of images and of audio aren't counted, so a request that passes may
+    be too long.
     """
     if trace is None and rows is None and dialogues is None:
         return

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
+from mls.load.workload.media.parts import Media, MediaFacts
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
+from mls.protocol.content import Content, Messages, text_of
 
-Messages = list[dict[str, Any]]
 _PROMPTS = ("messages", "conversations", "conversation", "prompt")
 # OpenAI's roles, and those of ShareGPT and its descendants
 _ROLES = {
@@ -29,14 +30,19 @@ _QUOTE_CHARACTERS = 40
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A prompt as the messages that lead up to the reply, and the reply's length if it is given."""
+    """A prompt as the messages that lead up to the reply, and the reply's length if it is given.
+
+    media: what the last of them has of images and audio, once that is loaded.
+    """
 
     messages: Messages
     output_tokens: int | None = None
+    media: MediaFacts | None = None
 
     @property
     def text(self) -> str:
-        return "\n\n".join(message["content"] for message in self.messages)
+        texts = (text_of(message["content"]) for message in self.messages)
+        return "\n\n".join(text for text in texts if text)
 
 
 class Text(Protocol):
@@ -50,34 +56,49 @@ T = TypeVar("T", bound=Text)
 
 
 @dataclass(frozen=True)
-class Dataset(Generic[T]):
+class Dataset:
     """The usable rows of a file, in its order. notes: sentences for the user."""
 
     path: Path
-    rows: list[T]
+    rows: list[Row]
+    media: Media
     notes: tuple[str, ...] = ()
 
 
-def read_dataset(workload: Workload) -> Dataset[Row]:
+def read_dataset(workload: Workload) -> Dataset:
     """Read `workload.file`. Raises `UserError` that names the row and column not as expected."""
     file = RowFile("workload.file", Path(workload.file or "").expanduser())
-    rows, notes = usable_rows(file, lambda number, row: _row(file, number, row, workload))
-    return Dataset(file.path, rows, notes)
+    media = Media(workload.media)
+    rows, notes = usable_rows(file, lambda number, row: _row(file, number, row, workload, media))
+    return Dataset(file.path, rows, media, notes)
 
 
 def draw_rows(
-    dataset: Dataset[T],
+    dataset: Dataset,
+    workload: Workload,
+    seed: int,
+    requests: int | None,
+    count: Callable[[str], int | None],
+) -> list[Row]:
+    """The rows of the jobs 0, 1, … of a run, by seed, with the files that they name; see `choose`."""
+    rows = choose(dataset.path, dataset.rows, workload, seed, requests, count)
+    return [_loaded(row, dataset.media) for row in rows]
+
+
+def choose(
+    path: Path,
+    rows: Sequence[T],
     workload: Workload,
     seed: int,
     requests: int | None,
     count: Callable[[str], int | None],
 ) -> list[T]:
-    """The rows of the jobs (conversations) 0, 1, … of a run, by seed. With `replace`: all rows to draw from.
+    """The rows of the jobs (conversations) 0, 1, … of a run, by seed. With `replace`: all rows to
+    draw from.
 
     requests: of the run; None when time ends it. count: tokens of a text by the server.
     Raises `UserError`.
     """
-    path, rows = dataset.path, dataset.rows
     if requests is None and not workload.replace:
         raise UserError(
             "workload.replace: must be true in a run that time ends, as it may need any number of "
@@ -97,6 +118,13 @@ def draw_rows(
             "workload.min_prompt_tokens and workload.max_prompt_tokens."
         )
     return sample
+
+
+def _loaded(row: Row, media: Media) -> Row:
+    """The row with the files that it names as base64. Raises `UserError`."""
+    *before, last = row.messages
+    content, facts = media.loaded(last["content"])
+    return replace(row, messages=[*before, last | {"content": content}], media=facts)
 
 
 def _of_length(
@@ -137,12 +165,12 @@ def _cell(file: RowFile, number: int, row: dict[str, Any], column: str) -> Any:
     return row[column]
 
 
-def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload) -> Row:
+def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload, media: Media) -> Row:
     column, cell = prompt_cell(file, number, row, workload)
     tokens = None
     if name := workload.columns.get("output_tokens"):
         tokens = _output_tokens(file, number, name, _cell(file, number, row, name))
-    return Row(_messages(cell, column), tokens)
+    return Row(_messages(cell, column, media), tokens)
 
 
 def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | None:
@@ -155,7 +183,7 @@ def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | No
     return tokens
 
 
-def _messages(cell: Any, column: str) -> Messages:
+def _messages(cell: Any, column: str, media: Media) -> Messages:
     """The messages before the first reply: system messages, and the user's first.
 
     Replies before the user's first message are left out. Raises `UnusableRowError`.
@@ -171,7 +199,8 @@ def _messages(cell: Any, column: str) -> Messages:
         role = role_of(turn)
         if role not in ("user", "system"):
             continue
-        content = content_of(turn, f"the first {role} message")
+        place = f"the first {role} message"
+        content = content_of(turn, place, media if role == "user" else None)
         messages.append({"role": role, "content": content})
         if role == "user":
             return messages
@@ -187,17 +216,26 @@ def role_of(turn: Any) -> str:
     return role
 
 
-def content_of(turn: dict[str, Any], place: str) -> str:
-    """The text of a message: one text, or parts that are all text. Raises `UnusableRowError`."""
-    content: Sequence[Any] | None = turn.get("content")
+def content_of(turn: dict[str, Any], place: str, media: Media | None) -> Content:
+    """The content of a message: one text, or parts where one is not text.
+
+    media: None allows none. Raises `UnusableRowError`.
+    """
+    content: Any = turn.get("content")
     if content is None:
         content = turn.get("value")
-    if isinstance(content, list):
-        texts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        if not all(isinstance(text, str) for text in texts):
-            raise UnusableRowError(f"{place} has parts other than text")
-        content = "\n".join(map(str, texts))
-    return sendable(content, place)
+    if not isinstance(content, list):
+        return sendable(content, place)
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    if all(isinstance(text, str) for text in texts):
+        return sendable("\n".join(map(str, texts)), place)
+    if media is None:
+        raise UnusableRowError(f"{place} has parts other than text")
+    return [
+        media.part(part, place) if text is None else {"type": "text", "text": sendable(text, place)}
+        for part, text in zip(content, texts, strict=True)
+        if text is None or text.strip()
+    ]
 
 
 def sendable(text: Any, place: str) -> str:

@@ -27,12 +27,14 @@ from mls.report.pages.comparison import ComparisonView, comparison_view, templat
 from mls.report.pages.inputs import NAME as MADE_FROM
 from mls.report.pages.inputs import as_text, made_from
 from mls.report.pages.plain import plain
-from mls.report.pages.sessions import HEADINGS as SESSION_HEADINGS
-from mls.report.pages.sessions import session_table
 from mls.report.pages.speculation import HEADINGS as SPECULATION_HEADINGS
 from mls.report.pages.speculation import speculation_table
 from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
+from mls.report.pages.workloads.depth import HEADINGS as DEPTH_HEADINGS
+from mls.report.pages.workloads.depth import depth_table
+from mls.report.pages.workloads.sessions import HEADINGS as SESSION_HEADINGS
+from mls.report.pages.workloads.sessions import session_table
 from mls.report.plots.activity import activity
 from mls.report.plots.figures import draw
 from mls.report.plots.parts import HEADINGS, part_rows
@@ -60,7 +62,6 @@ from mls.report.text.plan import (
 from mls.report.text.processes import cache_words, process_sentences, shared_processes
 from mls.report.text.speculation import speculation_sentences
 from mls.report.text.stopping import search_sentences, stops
-from mls.report.text.thinking import thinks
 
 MOST_DIGESTS = 2000
 MOST_REPLIES = 12
@@ -152,6 +153,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         cell_values=cell_values(study, names, columns, table),
         checks=rows.checks(study),
         tally=rows.tally(study),
+        depth=depth_table(study, names),
+        depth_headings=DEPTH_HEADINGS,
         speculation=speculation_table(study, names),
         speculation_headings=SPECULATION_HEADINGS,
         canaries=canary_table(study, names),
@@ -170,7 +173,9 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         environment=_record(results / "environment" / "environment.json"),
         provenances=[_provenance(study, results, model) for model in config.models],
         shared=bool(shared_processes(study)),
-        thinks=thinks(study.cells),
+        thinks=study.thinks,
+        cached=any(column in rows.CACHED for column in columns),
+        calls=any("tool_call_ms.p50" in cell.estimates for cell in study.cells),
         repeats=[repeat for cell in study.cells for repeat in cell.repeats][:MOST_DIGESTS],
         replies=_replies(study, names),
         label=label,
@@ -227,7 +232,7 @@ def _cards(model_answer: ModelAnswer, study: Study) -> list[Card]:
     ]
     if "ttft_ms.p95" in prompt.cell.estimates:
         cards.append(_time_card("p95 TTFT there", prompt.cell, names, "ttft_ms.p95"))
-    if thinks([prompt.cell]):
+    if prompt.cell.thinks:
         cards.append(_time_card("p95 TTFA there", prompt.cell, names, "ttfa_ms.p95"))
     return cards
 

@@ -16,7 +16,6 @@ from mls.analysis.study import Study
 from mls.report.plots.series import label_or_load
 from mls.report.text.chunks import merged
 from mls.report.text.numbers import interval, milliseconds, milliseconds_interval, number
-from mls.report.text.thinking import thinks
 
 Hit = tuple[CellResult, int | None, str]
 """A check that did not pass: (cell, repeat or None for the cell as a whole, message)."""
@@ -73,6 +72,10 @@ _FIRST_ANSWER = (
     Column("TTFA p50", "ms", "ttfa_ms.p50"),
     Column("TTFA p95", "ms", "ttfa_ms.p95"),
 )
+CACHED = (
+    Column("Cached", "share of prompt tokens", "cache.share"),
+    Column("Ideally cached", "share of prompt tokens", "cache.ideal_share"),
+)
 _UNANSWERED = Column("Unanswered", "share of replies", "unanswered")
 
 
@@ -91,11 +94,18 @@ def columns(study: Study) -> list[Column]:
         Column("Latency p99", "ms", "latency_ms.p99"),
         Column("TTFT p50", "ms", "ttft_ms.p50"),
         Column("TTFT p95", "ms", "ttft_ms.p95"),
-        *(_FIRST_ANSWER if thinks(study.cells) else ()),
+        *(_FIRST_ANSWER if study.thinks else ()),
         *([_UNANSWERED] if _occurs("unanswered", study) else []),
+        Column("Tool calls p50", "ms", "tool_call_ms.p50"),
+        Column("Tool calls p95", "ms", "tool_call_ms.p95"),
+        *(column for column in CACHED if _occurs(column.metric, study)),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
+        Column("Reasoning TPOT p50", "ms", "reasoning_tpot_ms.p50"),
+        Column("Answer TPOT p50", "ms", "answer_tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
+        Column("Slot free", "ms after a hang-up", "hang_ups.in_reply.freed_ms"),
+        Column("Generated on", "share of replies' rests", "hang_ups.generated_share"),
         Column("Goodput", "good requests/s", f"{study.rates}.good_requests_per_s"),
         *(
             Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))

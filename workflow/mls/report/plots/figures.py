@@ -15,11 +15,11 @@ from mls.report.plots.frame.plot import Plot
 from mls.report.plots.latency_parts import latency_bars
 from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
-from mls.report.plots.sessions.turns import turn_plots
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
+from mls.report.plots.workloads.depth import depth_plots
+from mls.report.plots.workloads.turns import turn_plots
 from mls.report.text.chunks import chunk_note
-from mls.report.text.thinking import thinks
 
 MOST_DETAILED = 4
 """Lines whose distributions and timelines are drawn."""
@@ -28,6 +28,7 @@ _INTERVALS = "Bars: 95 % intervals over repeats."
 _DISTRIBUTIONS = (
     ("ttft_ms", "Time to first token (TTFT)"),
     ("ttfa_ms", "Time to first answer token (TTFA)"),
+    ("tool_call_ms", "Time to whole tool calls"),
     ("tpot_ms", "Time per output token (TPOT)"),
     ("itl_ms", "Inter-token latency (ITL)"),
     ("latency_ms", "Latency"),
@@ -37,7 +38,10 @@ _BY_X = (
     ("latency_ms", "Latency"),
     ("ttft_ms", "TTFT"),
     ("ttfa_ms", "TTFA"),
+    ("tool_call_ms", "Whole tool calls"),
     ("tpot_ms", "TPOT"),
+    ("reasoning_tpot_ms", "TPOT of reasoning"),
+    ("answer_tpot_ms", "TPOT of answers"),
     ("itl_ms", "ITL"),
 )
 
@@ -52,6 +56,8 @@ class Figures:
     """What users get and what it takes; empty where no figure of it is known."""
     speculation: list[Plot]
     """The speedup of speculation; empty where none was measured with it and without."""
+    depth: list[Plot]
+    """Prompt processing and generation over the depth; empty for other workloads."""
     along: list[Plot]
     latency_parts: list[Plot]
     """Mean latency in parts; empty where no server tells its own times."""
@@ -78,7 +84,7 @@ def draw(study: Study) -> Figures:
     by_ranks = layout(study, "ranks") if "ranks" in study.varying and main.x != "ranks" else None
     rate = study.rate
     series = [one for facet in main.facets for one in facet.series]
-    left_out = None if thinks(study.cells) else "ttfa_ms"  # It would be TTFT once more
+    left_out = None if study.thinks else "ttfa_ms"  # It would be TTFT once more
     detail_series = series[:MOST_DETAILED]
     with style():
         figures: dict[str, list[Plot | None]] = {
@@ -100,6 +106,7 @@ def draw(study: Study) -> Figures:
             ],
             "efficiency": [*efficiency_plots(study, main)],
             "speculation": [*speedup_plots(study)],
+            "depth": [*depth_plots(study)],
             "along": _along(main, study.config.load.open, left_out),
             "latency_parts": [
                 latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
@@ -126,7 +133,8 @@ def draw(study: Study) -> Figures:
     colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
-    if figures["parts"] or figures["sessions"] or figures["speculation"]:  # a colour for each cell
+    if any(figures[name] for name in ("parts", "sessions", "speculation", "depth")):
+        # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)

@@ -20,7 +20,6 @@ from mls.report.text.numbers import (
     milliseconds_interval,
     number,
 )
-from mls.report.text.thinking import thinks
 
 
 def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -> list[Markup]:
@@ -324,7 +323,7 @@ def _first(cell: CellResult) -> str:
     return (
         f" The first token comes within {_time(cell, 'ttft_ms.p50')} (median), "
         f"{_time(cell, 'ttft_ms.p95')} (p95)."
-        f"{_first_answer(cell) if thinks([cell]) else ''}"
+        f"{_first_answer(cell) if cell.thinks else ''}"
     )
 
 

@@ -9,16 +9,10 @@ from typing import Any
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
-from mls.load.workload.datasets import (
-    Dataset,
-    Messages,
-    content_of,
-    prompt_cell,
-    role_of,
-    sendable,
-)
+from mls.load.workload.datasets import content_of, prompt_cell, role_of, sendable
 from mls.load.workload.rows import RowFile
 from mls.load.workload.unusable import UnusableRowError, usable_rows
+from mls.protocol.content import Messages
 
 _DELAY = "delay_s"
 _OF_TOOLS = ("name", "tool_calls", "tool_call_id")
@@ -57,7 +51,16 @@ def text_of(messages: Messages) -> str:
     return "\n\n".join(message["content"] or "" for message in messages)
 
 
-def read_dialogues(workload: Workload, run: Run) -> Dataset[Dialogue]:
+@dataclass(frozen=True)
+class Dialogues:
+    """The usable conversations of a file, in its order. notes: sentences for the user."""
+
+    path: Path
+    rows: list[Dialogue]
+    notes: tuple[str, ...] = ()
+
+
+def read_dialogues(workload: Workload, run: Run) -> Dialogues:
     """Read `workload.file`. Raises `UserError` that names the row not as expected."""
     file = RowFile("workload.file", Path(workload.file or "").expanduser())
     rows, notes = usable_rows(
@@ -71,7 +74,7 @@ def read_dialogues(workload: Workload, run: Run) -> Dataset[Dialogue]:
                     f"has a tool's message, which goes with /v1/chat/completions, not with "
                     f"{run.endpoint}; change run.endpoint, or leave such rows out.",
                 )
-    return Dataset(file.path, rows, notes)
+    return Dialogues(file.path, rows, notes)
 
 
 def _all(turn: Turn) -> Messages:
@@ -132,7 +135,7 @@ def _message(said: dict[str, Any], role: str, place: int) -> dict[str, Any]:
         return {"role": role, "content": ""} | of_tools  # a tool may have nothing to say
     if role == "assistant" and "tool_calls" in of_tools and content in (None, ""):
         return {"role": role, "content": None} | of_tools
-    return {"role": role, "content": content_of(said, f"message {place}")} | of_tools
+    return {"role": role, "content": content_of(said, f"message {place}", None)} | of_tools
 
 
 def _delay_s(file: RowFile, number: int, place: int, said: dict[str, Any]) -> float | None:

@@ -1,1 +1,0 @@
-"""Drawings along the turns of conversations."""
