@@ -33,6 +33,8 @@ from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.pages.workloads.depth import HEADINGS as DEPTH_HEADINGS
 from mls.report.pages.workloads.depth import depth_table
+from mls.report.pages.workloads.sessions import HEADINGS as SESSION_HEADINGS
+from mls.report.pages.workloads.sessions import session_table
 from mls.report.plots.activity import activity
 from mls.report.plots.figures import draw
 from mls.report.plots.parts import HEADINGS, part_rows
@@ -163,6 +165,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         prompt_words=prompt_words,
         reply_words=reply_words,
         workload_notes=workload_notes(study),
+        sessions=session_table(study, names),
+        session_headings=SESSION_HEADINGS,
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
