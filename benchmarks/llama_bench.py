@@ -2,7 +2,8 @@
 
 `python -m benchmarks.llama_bench FOLDER [--depths 0,1024] [--repeats 3] [--no-repack]`, in the run
 environment. FOLDER has `llama-bench` and `llama-server`. Each repeat measures each depth by
-`llama-bench -d` and, right after it, by two repeats of `workload.kind: depth`: with sampling as it
+`llama-bench -d` (generation at depth + new prompt tokens, where a server's begins) and, right after
+it, by two repeats of `workload.kind: depth`: with sampling as it
 is by default, and `greedy`, where the sampler takes the likeliest token and orders no others. What
 separates the three figures of a test:
 
@@ -43,12 +44,12 @@ VALUES = {
 }
 
 
-def by_llama_bench(options: argparse.Namespace, depth: int) -> dict[str, float]:
-    """`pp` and `tg` → tokens/s by llama-bench. Raises `RigError` when it fails."""
+def by_llama_bench(options: argparse.Namespace, depth: int, prompt: int, reply: int) -> float:
+    """Tokens/s of llama-bench for a prompt or a reply. Raises `RigError` when it fails."""
     command = [
         str(options.folder / "llama-bench"),
         *("-m", str(options.model), "-t", str(options.threads), "-d", str(depth)),
-        *("-p", str(options.prompt), "-n", str(options.reply), "-r", str(options.requests)),
+        *("-p", str(prompt), "-n", str(reply), "-r", str(options.requests)),
         *("-fa", "auto", "-ngl", "0", "-o", "json"),
         *(("--repack", "0") if options.no_repack else ()),
     ]
@@ -58,9 +59,7 @@ def by_llama_bench(options: argparse.Namespace, depth: int) -> dict[str, float]:
             f"llama-bench ended with {process.returncode}: {process.stderr.strip()[-400:]}"
             " (an illegal instruction, -4: try --no-repack)"
         )
-    return {
-        "pp" if test["n_prompt"] else "tg": test["avg_ts"] for test in json.loads(process.stdout)
-    }
+    return float(json.loads(process.stdout)[0]["avg_ts"])
 
 
 def by_server(options: argparse.Namespace, depth: int, sampling: str) -> dict[str, float]:
@@ -101,21 +100,25 @@ def by_server(options: argparse.Namespace, depth: int, sampling: str) -> dict[st
 
 def rows(options: argparse.Namespace, repeat: int, depth: int) -> list[dict[str, object]]:
     """One row for each test and sampling, with llama-bench's figure of the same turn."""
-    own = by_llama_bench(options, depth)
+    behind = depth + options.prompt
+    tests = {
+        "pp": (f"pp{options.prompt} @ d{depth}", by_llama_bench(options, depth, options.prompt, 0)),
+        "tg": (f"tg{options.reply} @ d{behind}", by_llama_bench(options, behind, 0, options.reply)),
+    }
     records: list[dict[str, object]] = []
     for sampling in SAMPLING:
         figures = by_server(options, depth, sampling)
-        for kind, tokens in (("pp", options.prompt), ("tg", options.reply)):
+        for kind, (test, bench) in tests.items():
             server, client = figures[f"depth.server_{kind}_per_s"], figures[f"depth.{kind}_per_s"]
             records.append(
                 {
                     "repeat": repeat,
-                    "test": f"{kind}{tokens} @ d{depth}",
+                    "test": test,
                     "sampling": sampling,
-                    "bench": own[kind],
+                    "bench": bench,
                     "server": server,
                     "client": client,
-                    "server_ratio": server / own[kind],
+                    "server_ratio": server / bench,
                     "client_ratio": client / server,
                     "outside_ms": figures["depth.outside_ms"] if kind == "pp" else None,
                     "others": figures["others"],
