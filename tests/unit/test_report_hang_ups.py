@@ -39,7 +39,8 @@ def test_a_server_that_generates_on_is_seen_beside_its_share(tmp_path):
     ttft, tpot = (float(ratio) for ratio in re.findall(r"is ([\d.]+) ×", sentence))
     assert ttft > 1.5 and tpot == 1
     assert "whoever comes next at the place of one waits" in sentence
-    assert "Where users leave 40% of the requests, the others' TTFT is " in unescape(html)
+    assert sentence.endswith("A check failed on one of the two cells.")  # `slots_freed`
+    assert "<b>Where users leave 40% of the requests</b>, the others' TTFT" in unescape(html)
     aggregate(sweep, tmp_path)
     with (tmp_path / "cells.csv").open() as file:
         none, some = csv.DictReader(file)

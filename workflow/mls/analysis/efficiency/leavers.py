@@ -25,6 +25,8 @@ class LeaversCost:
     """Figure in `TIMES` → with hang-ups over without."""
     apart: bool
     """Whether the two were not measured together: then the intervals leave out what changed."""
+    trusted: bool
+    """Whether no check failed on either."""
 
 
 def leavers_costs(study: Study) -> list[LeaversCost]:
@@ -39,5 +41,6 @@ def leavers_costs(study: Study) -> list[LeaversCost]:
         ratios = {name: intervals.ratio(*values) for name, values in pairs.items()}
         known = {name: ratio for name, ratio in ratios.items() if ratio}
         if known:
-            costs.append(LeaversCost(cell, known, bool(apart([cell, base]))))
+            trusted = not (cell.checks("fail") or base.checks("fail"))
+            costs.append(LeaversCost(cell, known, bool(apart([cell, base])), trusted))
     return costs

@@ -27,9 +27,10 @@ def _sentence(one: LeaversCost, names: list[str]) -> Markup:
         for name, ratio in one.ratios.items()
     )
     freed = one.cell.estimates.get("hang_ups.in_reply.freed_ms")
+    doubt = "" if one.trusted else " A check failed on one of the two cells."
     return Markup(
-        "<b>Where users leave {} of the requests{}, the others' {}</b> those without{}."
-    ).format(share, f" ({at})" if at else "", ratios, _freed(freed))
+        "<b>Where users leave {} of the requests{}</b>, the others' {} those without{}.{}"
+    ).format(share, f" ({at})" if at else "", ratios, _freed(freed), doubt)
 
 
 def _why(one: LeaversCost, span: str) -> str:
