@@ -43,6 +43,7 @@ from mls.report.plots.svg import style
 from mls.report.text.answer import sentences
 from mls.report.text.citation import cite
 from mls.report.text.cost import cost_sentences
+from mls.report.text.leavers import leavers_sentences
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -210,6 +211,7 @@ def _range(study: Study) -> str:
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
     rest += speculation_sentences(study, model_answer.model)
+    rest += leavers_sentences(study, model_answer.model)
     rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     rest += process_sentences(study, model_answer.model)
