@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFWriter
+from gguf import GGUFReader, GGUFWriter
 
 ELEMENTS = 8 * 32
 """Number of elements of each tensor."""
+
+_RANK = 4  # of an adapter
 
 
 def write_gguf(
@@ -35,3 +37,25 @@ def write_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return sorted(folder.glob(f"{name}-*-of-*.gguf")) if parts > 1 else [path]
+
+
+def write_adapter(model: Path, path: Path, strength: float) -> None:
+    """Write a LoRA of the model's attention outputs.
+
+    strength: standard deviation of its second matrix; with 0 it has no effect.
+    """
+    draw = np.random.default_rng(1).standard_normal
+    writer = GGUFWriter(path, "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", _RANK)
+    for tensor in GGUFReader(model).tensors:
+        if tensor.name.endswith("attn_output.weight"):
+            columns, lines = map(int, tensor.shape)
+            down, up = draw((_RANK, columns)) / columns**0.5, draw((lines, _RANK)) * strength
+            writer.add_tensor(f"{tensor.name}.lora_a", down.astype(np.float32))
+            writer.add_tensor(f"{tensor.name}.lora_b", up.astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

@@ -26,6 +26,11 @@ RUN: dict[str, Any] = {
     "warmup": 0,
     "ignore_eos": False,
 }
+CALL = [
+    {"tool_calls": [{"index": 0, "function": {"name": "time", "arguments": ""}}]},
+    {"tool_calls": [{"index": 0, "function": {"arguments": '{"zone":'}}]},
+    {"tool_calls": [{"index": 0, "function": {"arguments": " 1}"}}]},
+]
 ANSWER = [{"content": word} for word in ("\n\n", "Yes", ",", " it", " is", ".")]
 REASONING = [{"reasoning_content": word} for word in ("Let", " me", " see", ".")]
 TAGS = [{"content": word} for word in ("<thi", "nk>Let", " me see", ".</", "think>")]
@@ -72,6 +77,16 @@ def test_the_answer_comes_after_the_thought(
     assert (figures.ttfa_ms.n, figures.unanswered) == (REQUESTS, 0)
     verdict = verdict_on(table)
     assert verdict and verdict.status == "pass"
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("pieces", [3, 2], ids=["whole", "cut"])
+def test_a_tool_call_is_there_when_its_arguments_are_whole(pieces: int, transport: str) -> None:
+    table = measure(says(*REASONING, *CALL[:pieces], *ANSWER[1:]), transport=transport)
+    for row in table.to_pylist():
+        assert row["tool_call_ns"] == (row["chunk_ns"][len(REASONING) + 2] if pieces == 3 else None)
+        assert row["last_reasoning_ns"] == row["chunk_ns"][len(REASONING) - 1]
+    assert summarize(table, facts(4)).tool_call_ms.n == (REQUESTS if pieces == 3 else 0)
 
 
 @pytest.mark.parametrize(("thought", "tags"), [(REASONING, "none"), (TAGS[:3], "both")])

@@ -129,5 +129,5 @@ def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
     aggregate(study, results)
     render(study, results, results / "report.html")
     page = (results / "report.html").read_text()
-    assert "Stages, turns, prefixes and servers" in page
+    assert "Stages, turns, prefixes, adapters and servers" in page
     assert ">server 1<" in page and ">server 2<" in page

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tests.unit.synthetic import config
 
+from mls.config.cells import cells, settings
 from mls.config.sections.run import Cancel, Run
 from mls.core.units import NS_PER_S
 from mls.load.canaries.plan import CanaryPlan
@@ -43,10 +45,19 @@ def test_neither_the_warm_up_nor_canaries_are_cancelled():
     assert sum(plan.after_ns(job) is None for job in range(200)) == 50
 
 
+def test_the_share_is_an_axis_and_none_are_cancelled_where_it_is_0():
+    cancel = {"share": 1.0, "after_s": WITHIN}
+    sweep = config(run={"cancel": cancel}, sweep={"cancel_share": [0, 0.25]})
+    shares = [settings(sweep, cell, 1).run.cancel for cell in cells(sweep)]
+    assert [one.share for one in shares] == [0, 0.25]
+    assert all(one.after_s == Cancel.model_validate(cancel).after_s for one in shares)
+    assert all(Cancellations(shares[0], 1).after_ns(job) is None for job in range(100))
+
+
 @pytest.mark.parametrize(
     "cancel, problem",
     [
-        ({"share": 0.0, "after_s": 1.0}, "share"),
+        ({"share": -0.1, "after_s": 1.0}, "share"),
         ({"share": 1.5, "after_s": 1.0}, "share"),
         ({"share": 0.5}, "after_s"),
         ({"share": 0.5, "after_s": 0.0}, "expected after_s above 0"),

@@ -117,7 +117,7 @@ UNUSABLE = {
     "number": ([{"from": "human", "value": 3}], "the first user message is not a text"),
     "picture": (
         [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
-        "the first user message has parts other than text",
+        "the first user message has an image without url",
     ),
     "stranger": ([{"from": "narrator", "value": "…"}], "a message has the role 'narrator'"),
     "no role": (["Q"], "a message has the role 'None'"),

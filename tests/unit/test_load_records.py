@@ -104,8 +104,34 @@ def test_the_first_answer_has_its_own_moment():
     record = row(good())
     assert record["first_answer_ns"] == record["first_chunk_ns"]
     assert (record["reasoning_chunks"], record["reasoning_tokens_estimate"]) == (0, 0)
+    assert record["last_reasoning_ns"] is None
     record = row(thinking({"reasoning": "Hm"}))
     assert (record["first_answer_ns"], record["reasoning_chunks"]) == (None, 1)
+
+
+def calling(*arguments, name="time"):
+    yield {"tool_calls": [{"index": 0, "function": {"name": name, "arguments": ""}}]}
+    for piece in arguments:
+        yield {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "chunk"),
+    [
+        ([*calling('{"zo', 'ne": ', "1}")], 4),
+        ([{"content": "Wait"}, *calling("{}"), {"content": "."}], 3),
+        ([{"tool_calls": [{"function": {"name": "time", "arguments": "{}"}}]}], 1),
+        ([*calling("{}"), {"tool_calls": [{"index": 1, "function": {"arguments": "{}"}}]}], 3),
+        ([*calling('{"zo', 'ne": ')], None),
+        ([*calling("{}"), {"tool_calls": [{"index": 1, "function": {"arguments": "{"}}]}], None),
+        ([{"content": "{}"}], None),
+    ],
+    ids=["in pieces", "between words", "in one", "two", "cut", "one of two cut", "no call"],
+)
+def test_tool_calls_are_whole_with_their_last_piece(deltas, chunk):
+    record = row(thinking({"reasoning": "Hm"}, *deltas))
+    assert record["tool_call_ns"] == (chunk and START_NS + (chunk + 1) * STEP_NS)
+    assert record["last_reasoning_ns"] == START_NS + STEP_NS
 
 
 def test_thoughts_in_the_text_are_those_of_the_config():

@@ -26,4 +26,20 @@ def test_a_shared_prefix_shows_what_the_server_took_from_its_cache(tmp_path):
         assert (off["cached"], on["cached"]) == ("0", tokens)
         assert off["prompt tokens"] == on["prompt tokens"] == "60.0"
     text = " ".join(Page(page(sweep, tmp_path)).text)
-    assert "prefix 2" in text.partition("Stages, turns, prefixes and servers")[2]
+    assert "prefix 2" in text.partition("Stages, turns, prefixes, adapters and servers")[2]
+
+
+def test_an_adapter_has_a_row_by_its_name(tmp_path):
+    adapters = [{"name": "base"}, {"name": "french", "model": "fr"}]
+    run = {"iters": 32, "max_tokens": 32, "adapters": adapters}
+    sweep = config(run=run, sweep={"inflight": [2]}, repeats=1)
+    records = rows(load_of(sweep, cells(sweep)[0], 1))
+    for row in records:
+        # the canaries have none
+        row["adapter"] = None if row["job"] % 4 == 0 else int(row["job"] % 4 == 3)
+    write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
+    parts = part_rows(read_study(sweep, tmp_path))
+    assert [(row.part, row.figures[0]) for row in parts] == [
+        ("adapter base", "16"),
+        ("adapter french", "8"),
+    ]

@@ -55,6 +55,33 @@ def test_both_are_side_by_side_where_a_cell_thinks(tmp_path: Path) -> None:
     assert ANSWER not in html and CARD not in html  # The cell of the least latency doesn't think
 
 
+CALLS = ("Tool calls p50", "Tool calls p95")
+KINDS = ("Reasoning TPOT p50", "Answer TPOT p50")
+
+
+def test_each_kind_of_token_has_its_pace_where_both_occur(tmp_path: Path) -> None:
+    html = results(tmp_path, {2: 0, 4: 8})
+    columns, titles = headings(html), [*captions(html)]
+    at = columns.index("TPOT p50")
+    assert columns[at + 1 : at + 3] == [*KINDS] and not {*CALLS} & {*columns}
+    assert "TPOT of reasoning" in titles and "TPOT of answers" in titles
+    assert "Whole tool calls" not in titles and "<dt>Tool calls</dt>" not in html
+
+
+def test_tool_calls_have_their_columns_where_there_are_some(tmp_path: Path) -> None:
+    sweep = config(sweep={"inflight": [2, 4]}, run={"iters": 40, "max_tokens": 16})
+    for cell in cells(sweep):
+        records = rows(Load(places=int(cell["inflight"]), requests=40, tokens=16))
+        records = [row | {"tool_call_ns": row["last_chunk_ns"]} for row in records]
+        write_repeat(sweep, tmp_path, cell, 1, to_table(records))
+    html = page(sweep, tmp_path)
+    columns, titles = headings(html), [*captions(html)]
+    at = columns.index("TTFT p95")
+    assert columns[at + 1 : at + 3] == [*CALLS] and not {*KINDS} & {*columns}
+    assert "Whole tool calls" in titles and "Time to whole tool calls" in titles
+    assert "<dt>Tool calls</dt>" in html
+
+
 def test_the_answer_says_both_and_the_share_that_lacks_one_is_a_column(tmp_path: Path) -> None:
     html = results(tmp_path, {2: 8}, silent=1)
     assert html.count(ANSWER) == 1 and CARD in html

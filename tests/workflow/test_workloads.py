@@ -4,10 +4,12 @@ import itertools
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.gguf_files import write_adapter
 
 from mls.load.workload.text import stored
 from mls.load.workload.text.corpus import read_corpus
@@ -165,6 +167,23 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
+@pytest.mark.parametrize("endpoint", ["/v1/completions", "/v1/chat/completions"])
+def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
+    depth, new = 300, 64
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 3, "warmup": 1, "max_tokens": 3}
+        | {"endpoint": endpoint, "cache_prompt": True},
+        workload={"kind": "depth", "depth": depth, "prompt_tokens": new},
+    )
+    assert {row["prompt_tokens"] for row in rows} == {depth + new}
+    template = 40 if "chat" in endpoint else 1  # or the same first word by chance
+    assert all(depth <= row["cached_tokens"] <= depth + template for row in rows)
+    assert checks["depth_as_asked"]["status"] == checks["prompts_as_asked"]["status"] == "pass"
+    assert "cache_as_asked" not in checks
+
+
 def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
     """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
     block, arrivals_ms = 64, 1500  # apart, so that one has ended when the next one comes
@@ -237,6 +256,7 @@ def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answe
     assert summary["tokens"]["completion"] == 16 * len(answered)
     assert checks["errors"]["status"] == checks["work_as_asked"]["status"] == "pass"
     assert checks["books_agree"]["status"] == "unknown"
+    assert checks["slots_freed"]["status"] in ("pass", "unknown"), checks["slots_freed"]
 
 
 @pytest.mark.parametrize(
@@ -282,3 +302,79 @@ def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smoll
     agreement = checks["drafts_agree"]
     assert agreement["status"] == "pass", agreement
     assert agreement["measured"] == agreement["threshold"] == drafted
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("history", ["dataset", "own"])
+def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smollm2, history):
+    """With an agent's tool calls and results, as OpenAI's messages have them."""
+    talks = [
+        [
+            {"role": "system", "content": "You are an agent. " * 10},
+            {"role": "user", "content": "How warm is it?"},
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c1", "content": "20 degrees. " * 5, "delay_s": 0.05},
+            {"role": "assistant", "content": "It is warm."},
+            {"role": "user", "content": "And tomorrow?"},
+        ],
+        [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A model."}],
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 6, "cache_prompt": True},
+        workload={"kind": "conversation", "file": str(path), "history": history},
+    )
+    assert all(row["error"] is None for row in rows), [row["error_text"] for row in rows]
+    assert sorted(row["turn"] for row in rows) == [0, 0, 1, 2]
+    for before, after in itertools.pairwise(rows):
+        if after["turn"]:
+            assert after["session"] == before["session"]
+            assert after["prompt_tokens"] > before["prompt_tokens"]
+            # the template ends a prompt with what begins the reply
+            assert before["prompt_tokens"] - 8 <= after["cached_tokens"] < after["prompt_tokens"]
+    assert checks["work_as_asked"]["status"] == "pass"
+    assert checks["cache_as_asked"]["status"] == "pass"
+
+
+@pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
+def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, endpoint):
+    files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
+    for file, strength in zip(files, (0.0, 1.0), strict=True):
+        write_adapter(smollm2, file, strength)
+    (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={
+            "parallel": 1,  # replies of one batch may differ in their last bits
+            "ctx": 512,
+            "extra_args": [f"lora_adapters={list(map(str, files))}"],
+        },
+        run={
+            "endpoint": endpoint,
+            "ranks": 1,
+            "inflight": 1,
+            "iters": 12,
+            "max_tokens": 12,
+            "temperature": 0,
+            "keep_output": True,
+            "adapters": [
+                {"name": "model-alone", "lora": [{"id": 0, "scale": 0}]},
+                {"name": "without-effect", "lora": [{"id": 0}]},
+                {"name": "strong", "lora": [{"id": 1}]},
+            ],
+        },
+        workload={"kind": "dataset", "file": str(tmp_path / "d.jsonl"), "replace": True},
+    )
+    texts = defaultdict(set)
+    for row in rows:
+        assert row["error"] is None and row["adapter"] is not None
+        texts[row["adapter"]].add(row["output"])
+    assert len(texts[0]) == len(texts[2]) == 1
+    assert texts[0] == texts[1] != texts[2]
+    assert checks["books_agree"]["status"] == "pass", checks["books_agree"]

@@ -28,7 +28,7 @@ from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
 from mls.host.processes.signals import handle_in_thread
-from mls.core.digest import data_sha256, file_sha256, sources_sha256
+from mls.core.digest import data_sha256, file_sha256, sources_sha256, state_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json
 from mls.core.integrity import set_aside_damaged
@@ -312,7 +312,7 @@ def settings_digest(wildcards):
             resolved.workload.model_dump(),
             resolved.replies.model_dump(),
             hosts(CONFIG.mpi),
-            [file_sha256(path) for path in resolved.files if path.is_file()],
+            [state_sha256(path) for path in resolved.files if path.is_file()],
         ]
     )
 

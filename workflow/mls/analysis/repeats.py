@@ -134,6 +134,7 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
         left_out=tuple(result.workload.get("left_out") or ()),
         canaries=result.canaries,
         speculation=(result.config.get("server") or {}).get("speculation", NO_SPECULATION),
+        slots=(result.server.get("before") or {}).get("slots"),
     )
     return RepeatData(records, telemetry, assess(observation, config.checks))
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mls.analysis.canaries.replies import DIFFERENT
+from mls.analysis.cell.depth import FIGURES as DEPTH
 from mls.analysis.cell.metrics import GOODPUT, MEANS, POOLED, POOLED_PERCENTILES
 from mls.analysis.cell.result import CellResult, flatten
 from mls.analysis.efficiency.cost import COST
@@ -70,6 +71,7 @@ def _cell_row(cell: CellResult, speedup: Estimate | None) -> Row:
         *COST,
         SPEEDUP,
         DIFFERENT,
+        *(figure for figure in DEPTH if figure in estimates),
         *(f"{name}.p{p}" for name in POOLED for p in POOLED_PERCENTILES),
     ):
         estimate: Estimate | None = estimates.get(metric)

@@ -18,6 +18,7 @@ from mls.load.spec import RunSpec
 from mls.load.workload.builder import Materials
 from mls.load.workload.preparation import prepare
 from mls.server.access import target_of
+from mls.server.adapters import check_adapters
 from mls.server.api import ServerApi
 
 
@@ -51,6 +52,8 @@ class Control:
         """The run's specification, for all ranks. Raises `UserError`."""
         outcome = self._outcome
         served_as, run_id, run = outcome.introduce(self._apis)
+        for api in self._apis:
+            check_adapters(api, run)
         settings = replace(self._settings, run=run)
         materials = prepare(
             settings, self._seed, self._results, self._apis[0], served_as, self._canary_seed

@@ -179,6 +179,7 @@ class Outcome:
             left_out=self._left_out,
             canaries=self.canaries,
             speculation=settings.server.speculation,
+            slots=self._before.get("slots"),
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts

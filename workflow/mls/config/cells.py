@@ -14,7 +14,7 @@ from mls.config.command_axes import check_axis, names_in_commands, with_axes
 from mls.config.config import Config, ModelSource
 from mls.config.parse import explain
 from mls.config.sections.adaptive import DIGITS, Search
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, think_time
 from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
@@ -40,11 +40,16 @@ _NOT_AN_AXIS = {
     "request_extra",
     "request_headers",
     "cancel",
+    "adapters",
 }
+CANCEL_SHARE = "cancel_share"
+"""The axis of `run.cancel.share`."""
 SERVER_AXES = frozenset(Server.model_fields) - _NOT_AN_AXIS
-RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS
+RUN_AXES = frozenset(Run.model_fields) - _NOT_AN_AXIS | {CANCEL_SHARE}
 LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
-WORKLOAD_AXES = frozenset({"prompt_tokens", "output_tokens", "prefix_tokens", "groups", "turns"})
+WORKLOAD_AXES = frozenset(
+    {"prompt_tokens", "output_tokens", "prefix_tokens", "depth", "groups", "turns"}
+)
 _KEY_AXES = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
 
 Cell = dict[str, Any]
@@ -74,17 +79,27 @@ class Settings:
     @property
     def thinks(self) -> bool:
         """Whether places of a closed loop pause between two requests."""
-        return bool(self.load.think_s or self.workload.think_s)
+        return not think_time(self.load, self.workload).never
 
     @property
     def files(self) -> list[Path]:
         """Files that the measurement depends on. Raises `UserError` when one is missing."""
-        names = [("load.file", self.load.file), ("workload.file", self.workload.file)]
-        paths = [(key, Path(name).expanduser()) for key, name in names if name]
-        for key, path in paths:
+        names = [
+            ("load.file", self.load.file),
+            ("workload.file", self.workload.file),
+            ("workload.media", self.workload.media),
+        ]
+        paths = {key: Path(name).expanduser() for key, name in names if name}
+        for key, path in paths.items():
             if not path.exists():
                 raise UserError(f"{key}: {path} is not there; correct the path.")
-        return [path / "run.json" if path.is_dir() else path for _, path in paths]
+        media = paths.pop("workload.media", None)
+        if media and not media.is_dir():
+            raise UserError(
+                f"workload.media: {media} is a file; expected the folder that it is in."
+            )
+        files = [path / "run.json" if path.is_dir() else path for path in paths.values()]
+        return [*files, *(sorted(media.rglob("*")) if media else [])]
 
 
 def axes(config: Config) -> list[str]:
@@ -134,7 +149,13 @@ def settings(config: Config, cell: Cell, repeat: int) -> Settings:
     load = config.load.model_dump(exclude_unset=True)
     workload = config.workload.model_dump(exclude_unset=True)
     for axis, value in cell.items():
-        if axis in RUN_AXES:
+        if axis == CANCEL_SHARE:
+            if run["cancel"] is None:
+                raise UserError(
+                    "sweep.cancel_share: run.cancel is missing, whose after_s says when to hang up."
+                )
+            run["cancel"] = run["cancel"] | {"share": value}
+        elif axis in RUN_AXES:
             run[axis] = value
         elif axis in SERVER_AXES:
             server[axis] = value
@@ -215,19 +236,19 @@ def _check_load(candidate: Settings) -> None:
         raise UserError(
             "run.iters and run.duration_s: stages end by their own durations; leave these out."
         )
-    if run.transport != "epoll" and (load.open or candidate.thinks or workload.turns_apart):
+    if run.transport != "epoll" and (load.open or candidate.thinks or workload.converses):
         what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
         raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
-    if workload.kind == "conversation" and (load.open or not run.chats):
+    if workload.converses and (load.open or not run.chats):
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
-    if workload.kind == "conversation" and run.cancel:
+    if workload.converses and run.cancel:
         raise UserError(
             "run.cancel: a conversation would end at its first cancelled turn, with fewer turns than "
-            "workload.turns says; leave run.cancel out, or choose another workload.kind."
+            "it is to have; leave run.cancel out, or choose another workload.kind."
         )
-    if candidate.server.policy == "sticky" and not workload.turns_apart:
+    if candidate.server.policy == "sticky" and not workload.converses:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
         raise UserError(
@@ -240,6 +261,8 @@ def _check_load(candidate: Settings) -> None:
             f"workload.prompt_tokens: expected more than the {workload.prefix_tokens} tokens of "
             f"prefix_tokens, not {longest}."
         )
+    if workload.kind == "depth":
+        _check_depth(candidate)
     if load.max_inflight and load.max_inflight < run.ranks:
         raise UserError(
             f"load.max_inflight: expected at least one for each of the {run.ranks} ranks, "
@@ -248,6 +271,21 @@ def _check_load(candidate: Settings) -> None:
     lengths = (workload.prompt_tokens, workload.output_tokens)
     if load.kind != "trace" and any(length and length.greatest is None for length in lengths):
         raise UserError("workload: lengths of a `trace` go with load.kind trace.")
+
+
+def _check_depth(candidate: Settings) -> None:
+    """Raise `UserError` when the depth can't be in the cache of every place before the load."""
+    run = candidate.run
+    if not run.cache_prompt:
+        raise UserError(
+            "run.cache_prompt: workload.kind depth reaches its depth through the server's prompt "
+            "cache; set it to true."
+        )
+    if run.warmup < run.inflight:
+        raise UserError(
+            f"run.warmup: expected at least one request for each of the {run.inflight} in flight, not "
+            f"{run.warmup}: with workload.kind depth the warm-up brings the depth into the cache."
+        )
 
 
 def repeat_seed(config: Config, cell: Cell, repeat: int) -> int:

@@ -161,7 +161,7 @@ class Config(Section):
         description="Axes, each with the list of its values: `model`; any key of `run` but "
         "`request_extra` and `request_headers`; of `server` those that are not about where it is or how to reach it; of "
         "`load` `rate`, `burstiness`, `max_inflight` and `speed`; of `workload` `prompt_tokens`, "
-        "`output_tokens`, `prefix_tokens`, `groups` and `turns`. With `engine: command` also a name of one's own "
+        "`output_tokens`, `prefix_tokens`, `depth`, `groups` and `turns`. With `engine: command` also a name of one's own "
         "that is a placeholder in `server.command`, with text or numbers as its values.",
     )
     repeats: Repeats = Field(

@@ -19,9 +19,9 @@ from mls.config.sections.load import Load, Stage
 from mls.config.sections.pin import Pin
 from mls.config.sections.price import Price
 from mls.config.sections.replies import Replies
-from mls.config.sections.run import Between, Cancel, Run
+from mls.config.sections.run import Adapter, Between, Cancel, Lora, Run
 from mls.config.sections.server import Server
-from mls.config.sections.workload import Lengths, Workload
+from mls.config.sections.workload import Durations, Lengths, Workload
 from mls.core.digest import PACKAGE
 from mls.core.run_result import RunResult
 
@@ -36,10 +36,13 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("run", Run),
     ("run.cancel", Cancel),
     ("run.cancel.after_s", Between),
+    ("run.adapters", Adapter),
+    ("run.adapters.lora", Lora),
     ("load", Load),
     ("load.stages[]", Stage),
     ("workload", Workload),
     ("workload.prompt_tokens", Lengths),
+    ("workload.think_s", Durations),
     ("replies", Replies),
     ("precision", Precision),
     ("search", Search),

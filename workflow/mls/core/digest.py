@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,17 @@ def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's bytes. Raises `OSError`."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_sha256(path: Path) -> str:
+    """`file_sha256`, computed once in this process for each size and time of the file."""
+    state = path.stat()
+    return _state_sha256(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _state_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
+    return file_sha256(path)
 
 
 def data_sha256(data: Any) -> str:

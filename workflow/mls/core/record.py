@@ -23,6 +23,9 @@ REQUESTS = pa.schema(
         ("last_chunk_ns", pa.int64()),  # Arrival of the last content-bearing chunk
         # Arrival of the first chunk that isn't reasoning alone (nor blanks after it); null without
         ("first_answer_ns", pa.int64()),
+        ("last_reasoning_ns", pa.int64()),  # Arrival of the last chunk with reasoning
+        # Arrival of the last chunk of tool calls; null without one, or where one is not whole
+        ("tool_call_ns", pa.int64()),
         # Arrival of `[DONE]`, else of the last byte of the response; the moment of a failure
         ("end_ns", pa.int64()),
         # From `[DONE]` to the last byte, or until the client hung up; null without `[DONE]`
@@ -75,6 +78,11 @@ REQUESTS = pa.schema(
         ("turn", pa.int32()),
         ("prefix_group", pa.int32()),  # Prompts of one group begin alike
         ("category", pa.string()),  # What kind of text the prompt is; null where it has no kind
+        ("adapter", pa.int32()),  # That it asks for (`run.adapters`), 0…; null without
+        # Images and audio in the prompt, and their bytes, without base64; null without any, the bytes
+        # also where one of them is at a URL, which the client doesn't fetch
+        ("media_parts", pa.int32()),
+        ("media_bytes", pa.int64()),
         ("output_sha256", pa.string()),
         # Figures of the reply's text without the blanks at its ends; null of failed requests and
         # embeddings. docs/METHODS.md defines them.
@@ -123,6 +131,8 @@ CANARY_COLUMNS = ("canary", "canary_difference", "canary_tokens", "canary_charac
 
 KIND_COLUMNS = (
     "first_answer_ns",
+    "last_reasoning_ns",
+    "tool_call_ns",
     "reasoning_chunks",
     "tool_call_chunks",
     "reasoning_tokens",
@@ -142,6 +152,9 @@ LATER_COLUMNS = (
     "category",
     *DRAFT_COLUMNS,
     "cancel_after_ns",
+    "media_parts",
+    "media_bytes",
+    "adapter",
     "ideal_cached_tokens",
 )
 """Columns that earlier versions didn't write; null in their records."""

@@ -83,6 +83,9 @@ def records(
         row["session"], row["turn"] = attributes.session, attributes.turn
         row["prefix_group"] = attributes.group
         row["category"] = attributes.category
+        row["media_parts"] = attributes.media_parts
+        row["media_bytes"] = attributes.media_bytes
+        row["adapter"] = builder.adapter(exchange.job)
         row["ideal_cached_tokens"] = ideal_hits(exchange.job) if ideal_hits else None
         row["stage"] = int(stages[exchange.job]) if stages is not None else None
         for name, values in columns.items():
@@ -119,6 +122,8 @@ def _row(
         "end_ns": shifted(end_ns),
         "after_done_ns": after_done_ns,
         "first_answer_ns": None if reply.first_answer is None else chunk_ns[reply.first_answer],
+        "last_reasoning_ns": chunk_ns[max(reply.reasoning)] if reply.reasoning else None,
+        "tool_call_ns": chunk_ns[max(reply.call_chunks)] if reply.calls_whole else None,
         "chunk_ns": chunk_ns,
         "chunk_lag_ns": [reads_ns[i] - arrivals_ns[i] for i in reads],
         "chunk_merged": reply.chunk_merged,

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mls.config.cells import Settings
+from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
+from mls.config.sections.workload import Durations
+from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
 from mls.load.cancellation import Cancellations
@@ -45,12 +48,12 @@ class RunSpec:
 
     @property
     def turns(self) -> int:
-        """Requests of each conversation; 1 without conversations."""
-        return self.settings.workload.turns_apart or 1
+        """Most requests of a conversation; 1 without conversations."""
+        return self.materials.turns or self.settings.workload.turns_apart or 1
 
     @property
-    def think_s(self) -> float:
-        return self.settings.load.think_s or self.settings.workload.think_s
+    def think_time(self) -> Durations:
+        return think_time(self.settings.load, self.settings.workload)
 
     def bodies(self) -> WorkloadBodies | None:
         """The bodies of the workload's requests; None for the built-in prompts."""
@@ -58,7 +61,9 @@ class RunSpec:
         if not needs_bodies(workload):
             return None
         prompts = make_prompts(self.run, workload, self.seed, self.materials)
-        return WorkloadBodies(self.run, workload, self.served_as, prompts)
+        adapters = self.adapters()
+        served_as = None if adapters and adapters.names_models else self.served_as
+        return WorkloadBodies(self.run, served_as, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""
@@ -70,6 +75,7 @@ class RunSpec:
             "run_id": self.run_id,
             "bodies": bodies,
             "salted": self.salted,
+            "adapters": self.adapters(),
         }
         if self.canaries:
             return MixedRequests(self.canaries.plan, **options)
@@ -81,6 +87,13 @@ class RunSpec:
         if not load.open:
             return None
         return schedule(load, self.seed, self.requests, self.run.duration_s, self.materials.trace)
+
+    def adapters(self) -> Adapters | None:
+        """The choice of each request's adapter; None without any."""
+        if not self.run.adapters:
+            return None
+        canaries = self.canaries.plan if self.canaries else None
+        return Adapters(self.run.adapters, self.seed, self.turns, self.served_as, canaries)
 
     def cancellations(self) -> Cancellations | None:
         """The choice of the requests that the client hangs up on; None for none of them."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mls.config.sections.run import Api, Run
+from mls.protocol.content import Messages, content_for
 
 OPTIONAL = (
     "cache_prompt",
@@ -111,7 +112,7 @@ def length_fields(run: Run, tokens: int) -> dict[str, int]:
 
 
 def prompt_field(
-    run: Run, text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
+    run: Run, text: str, system: str | None = None, messages: Messages | None = None
 ) -> dict[str, Any]:
     """The prompt in the form of the run's endpoint.
 
@@ -124,7 +125,11 @@ def prompt_field(
     if run.api == "chat":
         return {"messages": conversation}
     systems = [each["content"] for each in conversation if each["role"] == "system"]
-    turns = [each for each in conversation if each["role"] != "system"]
+    turns = [
+        each | {"content": content_for(run.api, each["content"])}
+        for each in conversation
+        if each["role"] != "system"
+    ]
     if run.api == "messages":
         return _apart("system", systems) | {"messages": turns}
     # llama.cpp takes earlier replies only with their type
@@ -137,9 +142,7 @@ def _apart(name: str, systems: list[str]) -> dict[str, str]:
     return {name: "\n\n".join(systems)} if systems else {}
 
 
-def messages_of(
-    text: str, system: str | None = None, messages: list[dict[str, str]] | None = None
-) -> list[dict[str, str]]:
+def messages_of(text: str, system: str | None = None, messages: Messages | None = None) -> Messages:
     """The prompt as a conversation, its system message first; see `prompt_field`."""
     conversation = messages or [{"role": "user", "content": text}]
     if system is not None and conversation[0]["role"] != "system":

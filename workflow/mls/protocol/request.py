@@ -126,6 +126,8 @@ class Attributes:
     turn: int | None = None
     group: int | None = None
     category: str | None = None
+    media_parts: int | None = None
+    media_bytes: int | None = None
 
 
 class Bodies(Protocol):
@@ -134,14 +136,24 @@ class Bodies(Protocol):
     def body(self, job: int) -> bytes: ...
 
     def prompt_sha256(self, job: int) -> str:
-        """SHA-256 of the job's own prompt text, in hexadecimal."""
+        """SHA-256 of the job's own prompt, in hexadecimal."""
         ...
 
     def opening(self, job: int) -> str:
-        """The first `OPENING_CHARACTERS` of that text."""
+        """The first `OPENING_CHARACTERS` of its text."""
         ...
 
     def attributes(self, job: int) -> Attributes: ...
+
+
+class Adapters(Protocol):
+    """The adapters that requests ask for."""
+
+    names_models: bool
+
+    def number(self, job: int) -> int | None: ...
+
+    def fields(self, job: int) -> bytes: ...
 
 
 class RequestBuilder:
@@ -157,15 +169,17 @@ class RequestBuilder:
         run_id: str,
         bodies: Bodies | None = None,
         salted: bool = False,
+        adapters: Adapters | None = None,
     ) -> None:
         """targets: one server or several, all with one key.
 
         served_as: the model's name in each request; None sends none. bodies: the workload's; None
         stands for the built-in prompts, spliced into one body. salted: whether each request has a
-        `cache_salt` of its own (see `body.salts`).
+        `cache_salt` of its own (see `body.salts`). adapters: where these name models, `bodies` doesn't.
         """
         self._bodies = bodies
         self._salted = salted
+        self._adapters = adapters
         self._plain = Attributes(output_tokens=None if run.embeds else run.max_tokens)
         self._id_prefix = _id_prefix(run_id)
         self.asked = asked_of(run)
@@ -177,7 +191,8 @@ class RequestBuilder:
         self._urls = [endpoint_url(target.url, run.endpoint) for target in targets]
         self._heads = [self._head_for(*each) for each in zip(targets, self._urls, strict=True)]
         self._head = self._heads[0]
-        self._before, self._after = _around_prompt(body_fields(run, served_as), run)
+        shared_model = None if adapters and adapters.names_models else served_as
+        self._before, self._after = _around_prompt(body_fields(run, shared_model), run)
         self._ready: dict[int, bytes] = {}
 
     def build_ahead(self, jobs: range) -> None:
@@ -222,15 +237,21 @@ class RequestBuilder:
 
     def body(self, job: int) -> bytes:
         body = self.own_body(job)
+        if self._adapters and (fields := self._adapters.fields(job)):
+            body = b"{%b,%b" % (fields, body[1:])
         if not self._salted:
             return body
         return b'{"cache_salt":"%b",%b' % (self.request_id(job).encode(), body[1:])
 
     def own_body(self, job: int) -> bytes:
-        """The body without the salt."""
+        """The body without the salt and what asks for an adapter."""
         if self._bodies:
             return self._bodies.body(job)
         return b"%b%b%b" % (self._before, self._prompts.encoded(job), self._after)
+
+    def adapter(self, job: int) -> int | None:
+        """The adapter that the job's request asks for, by its place in the config's list."""
+        return self._adapters.number(job) if self._adapters else None
 
     def prompt_sha256(self, job: int) -> str:
         if self._bodies:

@@ -17,6 +17,14 @@ class ToolCall:
     name: str = ""
     arguments: str = ""
 
+    @property
+    def whole(self) -> bool:
+        """Whether its arguments are a JSON object."""
+        try:
+            return isinstance(orjson.loads(self.arguments), dict)
+        except orjson.JSONDecodeError:
+            return False
+
 
 def take_calls(calls: list[ToolCall], pieces: Any) -> list[str]:
     """Add the `tool_calls` of a chunk, or of a whole message, to the calls. Returns their texts.

@@ -99,6 +99,14 @@ class ServerApi:
             return None
         return slots
 
+    def lora_adapters(self) -> dict[int, str] | None:
+        """Number → file of the adapters that a llama.cpp has loaded, by its `/lora-adapters`."""
+        answer = self._http.json(self._routed("/lora-adapters"))
+        if not isinstance(answer, list):
+            return None
+        each = [one for one in answer if isinstance(one, dict) and isinstance(one.get("id"), int)]
+        return {one["id"]: str(one.get("path")) for one in each}
+
     def metrics(self, path: str = "/metrics", model: str | None = None) -> dict[str, float] | None:
         """The figures of a page in Prometheus' text format, by name, as `read_metrics` has them."""
         reply = (

@@ -13,6 +13,7 @@ from mls.analysis.canaries.replies import (
     canary_replies,
     different_share,
 )
+from mls.analysis.cell.depth import depth_estimates
 from mls.analysis.cell.metrics import GOODPUT, MEANS, POOLED, POOLED_PERCENTILES
 from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.agreement import enough_requests, repeats_agree
@@ -61,12 +62,16 @@ def cell_result(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult
         estimates=_means(result)
         | _percentiles(distributions)
         | _canaries(data)
+        | (depth_estimates(r.table for r in data) if config.workload.kind == "depth" else {})
         | costs([r.assessment.summary for r in data], config.price.per_hour),
         curves={name: curve(np.concatenate(own)) for name, own in distributions.items()},
         course=course(result.ok[0].number, first.assessment.timeline),
         telemetry=series(telemetry) if telemetry is not None else {},
         dots=dots(first.table),
-        parts={column: parts([r.table for r in data], column) for column in PARTS},
+        parts={
+            column: parts([r.table for r in data], column, config.workload.own_replies)
+            for column in PARTS
+        },
         categories=by_category([r.table for r in data]),
         replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         canaries=canary_replies(

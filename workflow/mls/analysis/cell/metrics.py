@@ -11,17 +11,28 @@ MEANS = (
     "latency_ms.mean",
     "ttft_ms.mean",
     "ttfa_ms.mean",
+    "tool_call_ms.mean",
     "tpot_ms.mean",
+    "reasoning_tpot_ms.mean",
+    "answer_tpot_ms.mean",
     "itl_ms.mean",
     "queue_ms.mean",
     "cache.share",
     "cache.ideal_share",
     "tokens_per_chunk",
     "unanswered",
+    "sessions.duration_ms.mean",
+    "sessions.waiting_ms.mean",
+    "sessions.cached_share",
+    "sessions.anew_tokens",
+    "sessions.anew_share",
     "speculation.acceptance",
     "speculation.tokens_per_step",
     "server.speculation.acceptance",
     "server.speculation.tokens_per_step",
+    "hang_ups.in_reply.freed_ms",
+    "hang_ups.in_prompt.freed_ms",
+    "hang_ups.generated_share",
     "server.ttft_ms",
     "server.tpot_ms",
     "server.itl_ms",
@@ -61,7 +72,17 @@ GOODPUT = (
 )
 """Figures of `goodput`, averaged over repeats. There are none without objectives."""
 
-POOLED = ("latency_ms", "latency_from_scheduled_ms", "ttft_ms", "ttfa_ms", "tpot_ms", "itl_ms")
+POOLED = (
+    "latency_ms",
+    "latency_from_scheduled_ms",
+    "ttft_ms",
+    "ttfa_ms",
+    "tool_call_ms",
+    "tpot_ms",
+    "reasoning_tpot_ms",
+    "answer_tpot_ms",
+    "itl_ms",
+)
 """Distributions whose percentiles are taken from the raw samples of all repeats together."""
 
 POOLED_PERCENTILES = (50, 90, 95, 99)

@@ -29,7 +29,7 @@ class CellResult:
     cell: Cell
     repeats: list[Repeat]
     estimates: dict[str, Estimate]
-    """Name in `MEANS`, `GOODPUT` or `COST`, `DIFFERENT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
+    """Name in `MEANS`, `GOODPUT`, `COST` or `cell.depth.FIGURES`, `DIFFERENT`, or `<distribution>.p<percentile>` of `POOLED` → estimate.
 
     Unknown figures are left out."""
     curves: dict[str, Curve]

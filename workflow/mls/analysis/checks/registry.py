@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from mls.analysis.checks.answered import answered
 from mls.analysis.checks.client import arrival_clock, client_kept_up, errors
+from mls.analysis.checks.depth import depth_as_asked
 from mls.analysis.checks.machine.card import card_at_full_clocks
 from mls.analysis.checks.machine.clocks import clocks_agree
 from mls.analysis.checks.machine.quiet_host import quiet_host
@@ -23,6 +24,7 @@ from mls.analysis.checks.server.drafts import drafts_agree, drafts_as_asked
 from mls.analysis.checks.server.fair_servers import fair_servers
 from mls.analysis.checks.server.histograms import server_histograms_agree
 from mls.analysis.checks.server.served_at_once import served_at_once
+from mls.analysis.checks.server.slots_freed import slots_freed
 from mls.analysis.checks.steady import window_alike
 from mls.analysis.repeat.evidence import Evidence
 from mls.core.run_result import Verdict
@@ -43,9 +45,11 @@ CHECKS = (
     Check(("errors",), errors),
     Check(("concurrency_held", "server_kept_up"), load_held),
     Check(("served_at_once",), served_at_once),
+    Check(("slots_freed",), slots_freed),
     Check(("client_kept_up",), client_kept_up),
     Check(("arrival_clock",), arrival_clock),
     Check(("cache_as_asked",), cache_as_asked),
+    Check(("depth_as_asked",), depth_as_asked),
     Check(("cache_hits_as_possible",), cache_hits_as_possible),
     Check(("work_as_asked",), work_as_asked),
     Check(("prompts_as_asked",), prompts_as_asked),

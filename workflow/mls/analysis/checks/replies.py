@@ -46,8 +46,13 @@ def prompts_as_asked(evidence: Evidence) -> list[Verdict]:
     return [verdict("prompts_as_asked", status, share, 0.0, message)]
 
 
-def cache_as_asked(evidence: Evidence) -> Verdict:
-    """Whether prompt tokens came from the server's cache, by its replies, else by its counter."""
+def cache_as_asked(evidence: Evidence) -> Verdict | None:
+    """Whether prompt tokens came from the server's cache, by its replies, else by its counter.
+
+    Of prompts at a depth `depth_as_asked` says more.
+    """
+    if evidence.workload.kind == "depth":
+        return None
     silent = _silent_replies(evidence, "cached_tokens")
     ok = succeeded(evidence.table)
     # What some replies say is certain, whatever others leave out

@@ -47,6 +47,8 @@ class Observation:
     """Fields of requests that the server refuses."""
     canaries: CanaryReport | None = None
     speculation: str = NO_SPECULATION
+    slots: int | None = None
+    """Of the server, before the load; None where it doesn't say."""
 
     @property
     def places(self) -> int | None:
@@ -78,6 +80,9 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.telemetry,
         steady=observation.places is not None,
         server_here=observation.host.get("server") != "elsewhere",
+        own_replies=observation.workload.own_replies,
+        slots=observation.slots,
+        reply_tokens=observation.run.max_tokens if observation.run.goes_on else None,
     )
     summary = summarize(observation.table, facts, course, distributions)
     evidence = Evidence(

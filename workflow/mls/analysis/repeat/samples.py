@@ -55,12 +55,15 @@ def of_requests(table: pa.Table) -> dict[str, Floats]:
     scheduled = ints(table, "scheduled_ns")
     latency = _gap(start, end)
     server_ms = floats(table, "server_prompt_ms") + floats(table, "server_predicted_ms")
+    tpot = _tpot(table)
     return {
         "latency_ms": latency,
         "latency_from_scheduled_ms": _gap(scheduled, end),
         "ttft_ms": _until(table, start, "first_chunk_ns"),
         "ttfa_ms": _until(table, start, "first_answer_ns"),
-        "tpot_ms": _tpot(table),
+        "tool_call_ms": _until(table, start, "tool_call_ns"),
+        "tpot_ms": tpot,
+        **_tpot_of_kinds(table, known=~np.isnan(tpot)),
         "lateness_ms": _gap(scheduled, start),
         "queue_ms": latency - server_ms,
         "connect_ms": _gap(start, ints(table, "connected_ns")),
@@ -116,6 +119,34 @@ def _tpot(table: pa.Table) -> Floats:
         return np.full(len(gap), np.nan)
     paced &= certain
     return np.where(paced, gap / np.maximum(later, 1), np.nan)
+
+
+def _tpot_of_kinds(table: pa.Table, known: Bools) -> dict[str, Floats]:
+    """TPOT in ms of the thought, to its last chunk, and of the answer, from there to the last chunk.
+
+    Both are unknown for replies without text of reasoning, without an answer, or that think again
+    after their answer began, and where tokens of reasoning are neither counted nor estimated by
+    chunks of a token each. known: replies whose TPOT is.
+    """
+    tokens, first = (floats(table, f"{of}_tokens") for of in ("completion", "first_chunk"))
+    counted = floats(table, "reasoning_tokens")
+    even = tokens <= MOST_A_CHUNK * lists(table, "chunk_ns").lengths
+    estimate = np.where(even, floats(table, "reasoning_tokens_estimate"), np.nan)
+    thought = np.where(np.isnan(counted), estimate, counted)
+    begin, end = ints(table, "first_chunk_ns"), ints(table, "last_chunk_ns")
+    last, answer = ints(table, "last_reasoning_ns"), ints(table, "first_answer_ns")
+    known = known & last.valid & answer.valid & (last.values <= answer.values)
+    of_thought = thought - np.where(np.isnan(first), 1.0, first)
+    paced = known & (ints(table, "reasoning_chunks").values >= 2)
+    return {
+        "reasoning_tpot_ms": _pace(_gap(begin, last), of_thought, paced),
+        "answer_tpot_ms": _pace(_gap(last, end), tokens - thought, known),
+    }
+
+
+def _pace(gap: Floats, tokens: Floats, known: Bools) -> Floats:
+    """ms a token. Fewer than one token have none."""
+    return np.where(known & (tokens >= 1), gap / np.maximum(tokens, 1), np.nan)
 
 
 def _itl(table: pa.Table, ok: Bools) -> Floats:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mls.analysis.repeat.cancellation.figures import hang_ups
 from mls.analysis.repeat.columns import (
     Bools,
     Floats,
@@ -27,12 +28,14 @@ from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
+from mls.analysis.repeat.sessions.figures import sessions
 from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.record import CANCELLED
 from mls.core.run_result import (
     Cache,
     Client,
     Inflight,
+    Media,
     Overall,
     RankCost,
     Requests,
@@ -52,7 +55,9 @@ class RunFacts:
     metrics_after: the server's `/metrics`, None when it has none. post: None when post-processing
     is off. telemetry: schema `TELEMETRY`, None when there is none. steady: whether the load keeps
     all places full (a closed loop without pauses). server_here: whether the server is on the host
-    of the telemetry.
+    of the telemetry. slots: of the server, None where it doesn't say. reply_tokens: of replies that
+    are made to go on, None where they end by themselves. own_replies: whether later turns of a
+    conversation hold the server's own.
     """
 
     inflight: int
@@ -64,6 +69,9 @@ class RunFacts:
     telemetry: pa.Table | None = None
     steady: bool = True
     server_here: bool = True
+    slots: int | None = None
+    reply_tokens: int | None = None
+    own_replies: bool = True
 
 
 def summarize(
@@ -86,6 +94,7 @@ def summarize(
     values = dict(samples(table) if distributions is None else distributions)
     tokens = total(ints(table, "completion_tokens"), ok)
     span_ns = _span_ns(course)
+    chunk_tokens = _tokens_per_chunk(table, ok)
     request_ns = float(np.dot(np.diff(course.at_ns), course.count[:-1])) if wall_ns else 0.0
     return Summary(
         requests=_requests(table, ok),
@@ -100,19 +109,28 @@ def summarize(
             share=_prompt_share_of(table, ok, "cached_tokens"),
             ideal_share=_prompt_share_of(table, ok, "ideal_cached_tokens"),
         ),
-        tokens_per_chunk=_tokens_per_chunk(table, ok),
+        tokens_per_chunk=chunk_tokens,
         unanswered=_unanswered(table, ok),
         speculation=by_requests(table),
+        media=_media(table, ok),
         throughput=_within(table, ok, window),
         overall=Overall(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
             completion_tokens_per_s=_rate_over(tokens, wall_ns),
         ),
+        sessions=sessions(table, facts.own_replies),
         inflight=Inflight(
             asked=facts.inflight,
             achieved_littles_law=request_ns / wall_ns if wall_ns else None,
             achieved_time_weighted=course.mean(*window) if window else None,
             max=course.max,
+        ),
+        hang_ups=hang_ups(
+            table,
+            _counters(facts),
+            facts.reply_tokens,
+            chunk_tokens,
+            fills_slots=facts.steady and facts.slots == facts.inflight,
         ),
         server=_server(table, ok, facts, by_name, _span_ns(course)),
         client=Client(
@@ -147,6 +165,18 @@ def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:
     if tokens is None or not chunks:
         return None
     return float((tokens - first.values[rows].sum()) / chunks)
+
+
+def _media(table: pa.Table, ok: Bools) -> Media:
+    parts, size = ints(table, "media_parts"), ints(table, "media_bytes")
+    rows = ok & parts.valid
+    if not rows.any():
+        return Media()
+    return Media(
+        requests=int(rows.sum()),
+        parts=total(parts, rows),
+        bytes=total(size, rows),
+    )
 
 
 def _unanswered(table: pa.Table, ok: Bools) -> float | None:
@@ -229,6 +259,10 @@ def _share(start: Ints, stop: Ints, begin: int, end: int) -> Floats:
     return np.clip(inside, 0, None) / np.maximum(stop - start, 1)
 
 
+def _counters(facts: RunFacts) -> ServerFigures:
+    return ServerFigures(facts.metrics_before or {}, facts.metrics_after or {})
+
+
 def _server(
     table: pa.Table,
     ok: Bools,
@@ -241,7 +275,7 @@ def _server(
     prompt = (
         prompts.values - cached_tokens.values
     )  # llama.cpp, which says how long it took, says both
-    server = ServerFigures(facts.metrics_before or {}, facts.metrics_after or {})
+    server = _counters(facts)
     timings = {
         "prefill_ms": _mean(floats(table, "server_prompt_ms")[ok]),
         "decode_ms": _mean(floats(table, "server_predicted_ms")[ok]),

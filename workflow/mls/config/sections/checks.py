@@ -57,6 +57,10 @@ class Checks(Section):
         0.01,
         description="Share of replies that may think and end without an answer; the check fails at ten times that.",
     )
+    depth_missing: Share = Field(
+        0.05,
+        description="Share of `workload.depth` that may be missing in the cache: caches of blocks end with a whole one.",
+    )
     unlike_replies: Share = Field(
         0.25,
         description="Share of the canaries' replies under load that may differ from the reply to the same "
@@ -66,6 +70,12 @@ class Checks(Section):
         0.05,
         description="First differences of canaries' replies under load from those alone, for each token that "
         "was compared.",
+    )
+    generation_after_hang_up: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="Share of the rest of its reply that a server may generate for a request that the client hung up on.",
     )
     cache_shortfall: Share = Field(
         0.02,

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
 from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
-from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName
+from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName, Slug
 
 STOPPING = ("iters", "rounds", "duration_s")
 """Keys that say when a run has sent enough."""
@@ -59,7 +59,11 @@ class Cancel(Section):
     are none of them.
     """
 
-    share: float = Field(gt=0, le=1, description="Share of the requests, drawn one by one.")
+    share: float = Field(
+        ge=0,
+        le=1,
+        description="Share of the requests, drawn one by one. Its axis is `cancel_share`.",
+    )
     after_s: float | Between = Field(
         description="Seconds from a request's start to the hanging up, or `{min, max}`. A request "
         "that is complete by then is like any other.",
@@ -72,10 +76,48 @@ class Cancel(Section):
         return self
 
 
+class Lora(Section):
+    """An adapter that llama.cpp has loaded."""
+
+    id: int = Field(ge=0, description="Its number, in the order of `--lora` (`/lora-adapters`).")
+    scale: float = Field(1, description="Factor of its effect; 0: none.", allow_inf_nan=False)
+
+
+class Adapter(Section):
+    """An adapter (LoRA) that some of the requests ask for, in the words of the server.
+
+    One with neither `lora` nor `model` is what the server does by itself: llama.cpp applies all of
+    its adapters then, so that the model alone is `lora: [{id: 0, scale: 0}]` there.
+    """
+
+    name: Slug = Field(description="Its name on the page.")
+    weight: float = Field(
+        1,
+        gt=0,
+        allow_inf_nan=False,
+        description="How often it is drawn, against the weights of the others.",
+    )
+    lora: list[Lora] | None = Field(
+        None,
+        min_length=1,
+        description="llama.cpp: what to apply, mappings of `id` and `scale`; of those left out nothing.",
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="vLLM, SGLang: the name under which it is served, sent as the model's.",
+    )
+
+
 class Run(Section):
     """Parameters of one run. Each may be an axis of the sweep."""
 
-    inflight: int = Field(8, ge=1, le=65536, description="Requests outstanding, over all ranks.")
+    inflight: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description="Requests outstanding, over all ranks; of conversations, sessions in flight.",
+    )
     ranks: int = Field(
         2,
         ge=1,
@@ -160,7 +202,12 @@ class Run(Section):
     )
     cancel: Cancel | None = Field(
         None,
-        description="Requests that the client hangs up on. Default: none. No axis.",
+        description="Requests that the client hangs up on. Default: none. No axis but its share (`cancel_share`).",
+    )
+    adapters: list[Adapter] = Field(
+        [],
+        description="Adapters (LoRA), of which each request (each conversation) asks for one, drawn by "
+        "the repeat's seed. Default: none. No axis.",
     )
     retries: int = Field(
         2,
@@ -220,6 +267,16 @@ class Run(Section):
                 f"inflight {self.inflight} is less than the {workers} worker ranks of ranks {self.ranks}: "
                 "each worker needs at least one place; raise inflight or lower ranks"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_apart(self) -> Run:
+        names = [adapter.name for adapter in self.adapters]
+        if len(set(names)) < len(names):
+            raise ValueError("the names of `adapters` must be different ones")
+        for key in ("lora", "model"):
+            if key in self.request_extra and any(getattr(each, key) for each in self.adapters):
+                raise ValueError(f"`{key}` is given in `adapters` and in `request_extra`")
         return self
 
     @property

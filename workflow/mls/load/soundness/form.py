@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import orjson
 
@@ -58,12 +58,4 @@ class Forms:
 
 
 def _is_sound(call: ToolCall, tools: frozenset[str]) -> bool:
-    return call.name in tools and isinstance(_loads(call.arguments), dict)
-
-
-def _loads(text: str) -> Any:
-    """The value of a JSON text; None when it isn't JSON."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
+    return call.name in tools and call.whole

@@ -17,27 +17,42 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
+from mls.load.workload.conversations.dialogues import Dialogue, text_of
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
 from mls.load.workload.traces import Trace
+from mls.protocol.content import Messages
 from mls.protocol.prompts import prompt
 from mls.protocol.request import OPENING_CHARACTERS, Attributes
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The prompt of a request: the user's text, or `messages` of a dataset."""
+    """The prompt of a request: the user's text, or `messages` of a dataset.
+
+    media_sha256: of the images and audio in these; None without any.
+    goes_on: whether the conversation has another turn after it. reply: said there instead of the
+    server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
+    dataset has one.
+    """
 
     text: str
     system: str | None = None
-    messages: list[dict[str, str]] | None = None
+    messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
+    media_sha256: str | None = None
+    goes_on: bool = False
+    reply: Messages | None = None
+    delay_s: float | None = None
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """SHA-256 of the text, and of the images and audio if there are any, in hexadecimal."""
+        digest = hashlib.sha256(self.text.encode())
+        if self.media_sha256:
+            digest.update(f"\0{self.media_sha256}".encode())
+        return digest.hexdigest()
 
     @property
     def opening(self) -> str:
@@ -53,16 +68,26 @@ Prompts = Callable[[int], Prompt]
 class Materials:
     """The materials of prompts, gathered on rank 0 before the load and sent to every rank.
 
-    canary_rows: rows of the dataset for the canaries. notes: sentences for the user.
+    dialogues: conversations of a file. canary_rows: rows of the dataset for the canaries. notes:
+    sentences for the user.
     """
 
     calibration: Calibration | None = None
     rows: list[Row] | None = None
+    dialogues: list[Dialogue] | None = None
     trace: Trace | None = None
     earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
+
+    @property
+    def turns(self) -> int:
+        """Turns of the longest conversation of the file; 0 without one.
+
+        The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
+        """
+        return max((len(each.turns) for each in self.dialogues or ()), default=0)
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -86,7 +111,9 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Dataset(run, workload, seed, materials)
         case "text":
             return _Text(run, workload, seed, materials)
-        case "synthetic" | "shared_prefix" | "conversation":
+        case "conversation" if materials.dialogues is not None:
+            return _Dialogues(run, workload, seed, materials)
+        case "synthetic" | "shared_prefix" | "depth" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case "blocks":
             return _Blocks(run, workload, seed, materials)
@@ -109,6 +136,7 @@ class _Words:
 class _Synthetic:
     """Random words of an exact number of tokens. Prompts of a group begin with its prefix.
 
+    Those of a depth all begin with the same, in the warm-up too, which brings it into the cache.
     The jobs of a conversation are `turns` consecutive ones.
     """
 
@@ -126,25 +154,30 @@ class _Synthetic:
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
         session = turn = group = None
+        goes_on = False
         room = tokens - calibration.overhead
         prefix = ""
         prompt_tokens: int | None = tokens
         if workload.kind == "shared_prefix":
             group = job % workload.groups
-            prefix = self._prefix(group) + " " if job >= 0 else ""
+            prefix = self._prefix(group, workload.prefix_tokens) if job >= 0 else ""
             room -= workload.prefix_tokens if prefix else 0
+        elif workload.kind == "depth" and workload.depth:
+            prefix = self._prefix(0, workload.depth)
+            prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
+            goes_on = turn + 1 < workload.turns
             if turn:  # a turn's length also depends on what the server said before
                 prompt_tokens, room = None, tokens
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
         attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, attributes=attributes)
+        return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
 
-    def _prefix(self, group: int) -> str:
+    def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
             source = random.Random(f"{self._seed}/{group}/prefix")
-            self._prefixes[group] = self._calibration.text(source, self._workload.prefix_tokens)
+            self._prefixes[group] = self._calibration.text(source, tokens) + " "
         return self._prefixes[group]
 
 
@@ -205,12 +238,51 @@ class _Dataset:
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
-        index = job
-        if self._replace:
-            index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
-        row = self._rows[index]
-        attributes = Attributes(output_tokens=row.output_tokens or self._output(job))
-        return Prompt(row.text, self._system, row.messages, attributes)
+        row = self._rows[_index(job, self._seed, len(self._rows)) if self._replace else job]
+        media = row.media
+        attributes = Attributes(
+            output_tokens=row.output_tokens or self._output(job),
+            media_parts=media.parts if media else None,
+            media_bytes=media.size if media else None,
+        )
+        return Prompt(
+            row.text, self._system, row.messages, attributes, media.sha256 if media else None
+        )
+
+
+class _Dialogues:
+    """The turns of a file's conversations. See `Materials.turns` for the numbers of their jobs."""
+
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        self._dialogues = materials.dialogues or []
+        self._turns = materials.turns
+        self._workload = workload
+        self._seed = seed
+        self._warm_up = _Words(run, workload, seed, materials.trace)
+        self._output = _Output(run, workload, seed, materials.trace)
+
+    def __call__(self, job: int) -> Prompt:
+        if job < 0:
+            return self._warm_up(job)
+        session, number = divmod(job, self._turns)
+        count = len(self._dialogues)
+        index = _index(session, self._seed, count) if self._workload.replace else session
+        turns = self._dialogues[index].turns
+        turn, later = turns[number], turns[number + 1 :]
+        return Prompt(
+            text_of(turn.messages),
+            self._workload.system,
+            turn.messages,
+            Attributes(output_tokens=self._output(job), session=session, turn=number),
+            goes_on=bool(later),
+            reply=turn.reply if self._workload.history == "dataset" else None,
+            delay_s=later[0].delay_s if later else None,
+        )
+
+
+def _index(number: int, seed: int, rows: int) -> int:
+    """The row that a job (conversation) draws with replacement."""
+    return int(random.Random(f"{seed}/{number}/row").random() * rows)
 
 
 class _Output:
@@ -246,10 +318,20 @@ def draw(lengths: Lengths, seed: int, job: int, what: str, trace: NDArray[np.int
     if lengths.distribution == "uniform":
         return lengths.min + int(u * (high - lengths.min + 1))
     assert lengths.mean is not None and lengths.std is not None
-    standard = NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))
+    standard = standard_normal(u)
     if lengths.distribution == "normal":
         value = lengths.mean + lengths.std * standard
     else:
-        sigma2 = math.log(1 + (lengths.std / lengths.mean) ** 2)
-        value = math.exp(math.log(lengths.mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+        value = lognormal(lengths.mean, lengths.std, standard)
     return min(max(round(value), lengths.min), high)
+
+
+def lognormal(mean: float, std: float, standard: float) -> float:
+    """The lognormal value of this mean and deviation for a value of the standard normal."""
+    sigma2 = math.log(1 + (std / mean) ** 2)
+    return math.exp(math.log(mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+
+
+def standard_normal(u: float) -> float:
+    """The value that the standard normal distribution falls below with probability `u`."""
+    return NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))

@@ -14,7 +14,9 @@ from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
-from mls.load.workload.datasets import draw_rows, read_dataset
+from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.datasets import choose, draw_rows, read_dataset
+from mls.load.workload.media.parts import check_endpoint
 from mls.load.workload.replay import check_same, read_earlier
 from mls.load.workload.text.corpus import read_corpus
 from mls.load.workload.text.limits import check_lengths, repetition
@@ -42,7 +44,7 @@ def prepare(
     blocks = workload.kind == "blocks"
     trace = read_trace(settings.load, blocks) if settings.load.kind == "trace" else None
     _check_lengths(settings, trace)
-    calibration = rows = earlier = canary_rows = texts = None
+    calibration = rows = dialogues = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
     if workload.kind == "replay":
         earlier = read_earlier(workload)
@@ -80,19 +82,26 @@ def prepare(
             count = len(earlier.sha256)
         dataset = read_dataset(workload)
         rows = draw_rows(dataset, workload, seed, count, api.tokenize)
+        check_endpoint(run, workload.file or "", (row.messages[-1]["content"] for row in rows))
         notes += dataset.notes
         own = workload.model_copy(update={"replace": False})
         with contextlib.suppress(UserError):  # too few rows: without canaries, then
             canary_rows = draw_rows(
                 dataset, own, canary_seed, settings.replies.canaries, api.tokenize
             )
-    check_files(settings, trace, rows, api)
-    materials = Materials(calibration, rows, trace, earlier, notes, canary_rows, texts)
+    if workload.converses and workload.file:
+        conversations = read_dialogues(workload, run)
+        path, notes = conversations.path, notes + conversations.notes
+        dialogues = choose(
+            path, conversations.rows, workload, seed, settings.requests, api.tokenize
+        )
+    check_files(settings, trace, rows, dialogues, api)
+    materials = Materials(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts)
     if texts is None and earlier is None:
         return materials
     prompts = make_prompts(run, settings.workload, seed, materials)
     if earlier:
-        check_same(earlier, lambda job: prompts(job).text, settings.requests)
+        check_same(earlier, lambda job: prompts(job).sha256, settings.requests)
     if texts and settings.requests:
         sent = range(min(settings.requests, _MOST_JOBS))
         materials = replace(materials, notes=notes + repetition(prompts(job).text for job in sent))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +51,7 @@ def read_earlier(workload: Workload) -> Earlier:
             f"workload.file: {path} is not a repeat of this version of mls; expected a folder with "
             f"{_RUN} and {_RECORDS}, or an archive of one repeat."
         ) from None
-    if earlier.workload.turns_apart or earlier.workload.kind in ("replay", "blocks"):
+    if earlier.workload.converses or earlier.workload.kind in ("replay", "blocks"):
         raise UserError(
             f"workload.file: {path} is a repeat of workload.kind {earlier.workload.kind}, whose prompts "
             "are not its own; replay one of another kind."
@@ -61,10 +59,10 @@ def read_earlier(workload: Workload) -> Earlier:
     return earlier
 
 
-def check_same(earlier: Earlier, text: Callable[[int], Any], requests: int | None) -> None:
+def check_same(earlier: Earlier, sha256: Callable[[int], str], requests: int | None) -> None:
     """Raise `UserError` unless each job of the run has the prompt of the earlier one.
 
-    text: job → text of the prompt now.
+    sha256: job → hash of the prompt now.
     """
     if requests is None or requests > len(earlier.sha256):
         raise UserError(
@@ -72,10 +70,10 @@ def check_same(earlier: Earlier, text: Callable[[int], Any], requests: int | Non
             f"set run.iters to at most that, and leave run.rounds and run.duration_s out."
         )
     for job in range(requests):
-        if hashlib.sha256(text(job).encode()).hexdigest() != earlier.sha256.get(job):
+        if sha256(job) != earlier.sha256.get(job):
             raise UserError(
                 f"workload.file: prompt {job} of the earlier run can't be made again: the model, its "
-                "tokenizer, the dataset, the version of Python (kind text) or that of mls is another."
+                "tokenizer, the dataset or a file that it names, the version of Python (kind text) or that of mls is another."
             )
 
 

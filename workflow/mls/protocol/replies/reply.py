@@ -124,6 +124,11 @@ class Reply:
         return bool(self.reasoning)
 
     @property
+    def calls_whole(self) -> bool:
+        """Whether it has tool calls that chunks brought, and each of them is whole."""
+        return bool(self.call_chunks) and all(call.whole for call in self.calls)
+
+    @property
     def reasoning_tokens(self) -> int | None:
         """Tokens of reasoning by the server's count. Beside text of reasoning, 0 is none."""
         of_completion = "completion_tokens_details", "output_tokens_details"

@@ -96,10 +96,16 @@ def columns(study: Study) -> list[Column]:
         Column("TTFT p95", "ms", "ttft_ms.p95"),
         *(_FIRST_ANSWER if study.thinks else ()),
         *([_UNANSWERED] if _occurs("unanswered", study) else []),
+        Column("Tool calls p50", "ms", "tool_call_ms.p50"),
+        Column("Tool calls p95", "ms", "tool_call_ms.p95"),
         *(column for column in CACHED if _occurs(column.metric, study)),
         Column("TPOT p50", "ms", "tpot_ms.p50"),
+        Column("Reasoning TPOT p50", "ms", "reasoning_tpot_ms.p50"),
+        Column("Answer TPOT p50", "ms", "answer_tpot_ms.p50"),
         *([Column("Tokens a chunk", "mean", "tokens_per_chunk")] if merged(study.cells) else []),
         Column("ITL p99", "ms", "itl_ms.p99"),
+        Column("Slot free", "ms after a hang-up", "hang_ups.in_reply.freed_ms"),
+        Column("Generated on", "share of replies' rests", "hang_ups.generated_share"),
         Column("Goodput", "good requests/s", f"{study.rates}.good_requests_per_s"),
         *(
             Column(f"Cost {name}", "$ per 1M tokens", metric(study.rates, kind))

@@ -17,6 +17,8 @@ from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
+from mls.report.plots.workloads.depth import depth_plots
+from mls.report.plots.workloads.turns import turn_plots
 from mls.report.text.chunks import chunk_note
 
 MOST_DETAILED = 4
@@ -26,6 +28,7 @@ _INTERVALS = "Bars: 95 % intervals over repeats."
 _DISTRIBUTIONS = (
     ("ttft_ms", "Time to first token (TTFT)"),
     ("ttfa_ms", "Time to first answer token (TTFA)"),
+    ("tool_call_ms", "Time to whole tool calls"),
     ("tpot_ms", "Time per output token (TPOT)"),
     ("itl_ms", "Inter-token latency (ITL)"),
     ("latency_ms", "Latency"),
@@ -35,7 +38,10 @@ _BY_X = (
     ("latency_ms", "Latency"),
     ("ttft_ms", "TTFT"),
     ("ttfa_ms", "TTFA"),
+    ("tool_call_ms", "Whole tool calls"),
     ("tpot_ms", "TPOT"),
+    ("reasoning_tpot_ms", "TPOT of reasoning"),
+    ("answer_tpot_ms", "TPOT of answers"),
     ("itl_ms", "ITL"),
 )
 
@@ -50,6 +56,8 @@ class Figures:
     """What users get and what it takes; empty where no figure of it is known."""
     speculation: list[Plot]
     """The speedup of speculation; empty where none was measured with it and without."""
+    depth: list[Plot]
+    """Prompt processing and generation over the depth; empty for other workloads."""
     along: list[Plot]
     latency_parts: list[Plot]
     """Mean latency in parts; empty where no server tells its own times."""
@@ -59,6 +67,8 @@ class Figures:
     ranks: list[Plot]
     parts: list[Plot]
     """Figures along the stages of a load and the turns of conversations."""
+    sessions: list[Plot]
+    """What the cache had of conversations; empty where no server tells."""
     x: str
     hidden: int
     """Lines that no drawing shows."""
@@ -96,6 +106,7 @@ def draw(study: Study) -> Figures:
             ],
             "efficiency": [*efficiency_plots(study, main)],
             "speculation": [*speedup_plots(study)],
+            "depth": [*depth_plots(study)],
             "along": _along(main, study.config.load.open, left_out),
             "latency_parts": [
                 latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
@@ -115,13 +126,15 @@ def draw(study: Study) -> Figures:
             ],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
             "parts": [*part_plots(study)],
+            "sessions": [*turn_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
     models = len({str(cell.cell["model"]) for cell in study.cells})
     colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
-    if figures["parts"] or figures["speculation"]:  # a colour for each cell
+    if any(figures[name] for name in ("parts", "sessions", "speculation", "depth")):
+        # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)

@@ -1,4 +1,4 @@
-"""Parts of a cell (stages, turns, prefixes, servers): a table of them, and drawings along them."""
+"""Parts of a cell (stages, turns, prefixes, adapters, servers): a table of them, and drawings along them."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ HEADINGS = (
     "tokens/s",
     "prompt tokens",
     "cached",
+    "anew",
     "TTFT p50",
     "TTFT p95",
     "latency p50",
@@ -52,14 +53,20 @@ HEADINGS = (
 
 
 def part_rows(study: Study) -> list[PartRow]:
-    """A row for each stage, turn, prefix or server of each cell."""
+    """A row for each stage, turn, prefix, adapter or server of each cell."""
     names = study.varying or ["model"]
+    adapters = [adapter.name for adapter in study.config.run.adapters]
     return [
-        PartRow(label(cell, names), f"{_NAMES.get(kind, kind)} {part.number}", _figures(part))
+        PartRow(label(cell, names), _part_name(kind, part, adapters), _figures(part))
         for cell in study.cells
         for kind, parts in cell.parts.items()
         for part in parts
     ]
+
+
+def _part_name(kind: str, part: Part, adapters: list[str]) -> str:
+    own = adapters[part.number - 1] if kind == "adapter" else part.number
+    return f"{_NAMES.get(kind, kind)} {own}"
 
 
 def _figures(part: Part) -> list[str]:
@@ -76,6 +83,7 @@ def _figures(part: Part) -> list[str]:
         count(part.completion_tokens_per_s),
         count(part.prompt_tokens),
         count(part.cached_tokens),
+        count(part.anew_tokens),
         time(part.ttft_ms.p50),
         time(part.ttft_ms.p95),
         time(part.latency_ms.p50),

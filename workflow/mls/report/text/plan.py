@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
+from mls.config.cells import CANCEL_SHARE
 from mls.config.config import Config
+from mls.config.sections.load import think_time
+from mls.config.sections.run import Between
+from mls.config.sections.workload import Durations
+from mls.core.units import MIB
 
 _KINDS = {
     "constant": "requests at equal distances",
@@ -24,14 +30,15 @@ def load_words(config: Config) -> str:
         rate = f" at {load.rate:g} requests/s" if load.rate else ""
         how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
     else:
-        pause = load.think_s or config.workload.think_s
-        when = f"{pause:g} s after" if pause else "as soon as"
+        think = think_time(load, config.workload)
+        pause = "" if think.never else _pause_words(think)
+        when = f"{pause} after" if pause else "as soon as"
         how = (
             f"A closed loop: each of the inflight places sends its next request {when} the reply to "
             f"the last one {'was' if pause else 'is'} complete."
         )
     count = load.requests(run)
-    what = "conversations" if config.workload.turns_apart else "requests"
+    what = "conversations" if config.workload.converses else "requests"
     if run.rounds:
         many = f"{run.rounds} × inflight {what}"
         many += f", but at least {run.iters}," if run.iters else ""
@@ -42,6 +49,16 @@ def load_words(config: Config) -> str:
     else:
         many = "As many requests as the load has"
     return f"{how} {many} a repeat,"
+
+
+def _pause_words(think: Durations) -> str:
+    if think.value is not None:
+        return f"{think.value:g} s"
+    if think.distribution == "uniform":
+        return f"{think.min:g} to {think.max:g} s"
+    if think.distribution == "lognormal":
+        return f"{think.mean:g} s on average (lognormal, standard deviation {think.std:g} s)"
+    return f"{fmean(think.values):g} s on average (of {len(think.values)} durations)"
 
 
 def loop_words(config: Config) -> str:
@@ -59,7 +76,22 @@ def reply_words(study: Study) -> str:
     tokens = "as the workload says" if config.workload.output_tokens else "asked for"
     count = "" if config.workload.output_tokens else f"{run.max_tokens} "
     early = ", without stopping early" if run.ignore_eos else ""
-    return f"{count}completion tokens {tokens}{early}; prompt cache {_cache_words(study)}"
+    left = _cancel_words(config)
+    return f"{count}completion tokens {tokens}{early}{left}; prompt cache {_cache_words(study)}"
+
+
+def _cancel_words(config: Config) -> str:
+    """The requests that users leave, as a clause."""
+    cancel = config.run.cancel
+    if cancel is None:
+        return ""
+    after_s = cancel.after_s
+    if isinstance(after_s, Between):
+        when = f"after {after_s.min:g} to {after_s.max:g} s"
+    else:
+        when = f"after {after_s:g} s"
+    shares = config.sweep.get(CANCEL_SHARE) or [cancel.share]
+    return f"; the client hung up on {' or '.join(f'{share:.0%}' for share in shares)} of the requests {when}"
 
 
 def _cache_words(study: Study) -> str:
@@ -86,29 +118,44 @@ def prompt_words(config: Config) -> str:
         case "shared_prefix":
             groups = f"{workload.groups} groups that share their first {workload.prefix_tokens}"
             return f"prompts of {tokens} in {groups}"
+        case "depth":
+            return f"prompts of {tokens} after others that are in the cache, {differ}"
         case "blocks":
             return (
                 f"prompts that share blocks of {workload.block_tokens} tokens as the trace has them"
             )
+        case "conversation" if workload.file:
+            own = "the server's own" if workload.history == "own" else "the file's"
+            return (
+                f"the conversations of {workload.file}, with {own} replies in what was said before"
+            )
         case "conversation":
             return f"conversations of {workload.turns} turns, {tokens} each"
         case "dataset":
-            return f"prompts from {workload.file}"
+            return f"prompts from {workload.file}{_media_words(workload.media)}"
         case "replay":
             return f"the prompts of {workload.file}"
         case _:
             assert_never(workload.kind)
 
 
+def _media_words(folder: str | None) -> str:
+    return f" with images and audio of {folder}" if folder else ""
+
+
 def workload_notes(study: Study) -> list[str]:
     """Sentences on the workload's files, such as how many rows were left out; each once."""
-    notes = (
-        note
-        for cell in study.cells
-        for repeat in cell.ok
-        if repeat.result
-        for note in repeat.result.workload.get("notes") or ()
-    )
+    results = [r.result for cell in study.cells for r in cell.ok if r.result]
+    notes = [note for result in results for note in result.workload.get("notes") or ()]
+    media = [result.summary.media for result in results if result.summary.media.parts]
+    if media:
+        sizes = [each.bytes for each in media]
+        size = "" if None in sizes else f", {sum(filter(None, sizes)) / MIB:.3g} MiB"
+        notes.append(
+            f"{sum(each.requests or 0 for each in media)} of "
+            f"{sum(result.summary.requests.ok for result in results)} successful requests had "
+            f"images or audio: {sum(each.parts or 0 for each in media)} in all{size}."
+        )
     return list(dict.fromkeys(notes))
 
 

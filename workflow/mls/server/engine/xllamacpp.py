@@ -77,12 +77,27 @@ def assign(parameters: Any, name: str, value: Any, *, from_text: bool = False) -
     holder, last = _walk(parameters, name)
     now = getattr(holder, last)
     try:
+        if last == "lora_adapters":
+            holder.lora_adapters = _loras(value)
+            return
         setattr(holder, last, _read(value, now) if from_text else _as_type(value, now))
     except (TypeError, ValueError, SyntaxError, OverflowError, AssertionError) as error:
         raise UserError(
             f"server.extra_args: {name}={value} can't be set ({error}); "
             f"expected a value of type {type(now).__name__}."
         ) from None
+
+
+def _loras(text: str) -> list[Any]:
+    """Adapters of a Python list of their files, each with its whole effect unless a request says."""
+    from xllamacpp import CommonAdapterLoraInfo
+
+    adapters = []
+    for path in ast.literal_eval(text):
+        adapter = CommonAdapterLoraInfo()
+        adapter.path, adapter.scale = path, 1.0
+        adapters.append(adapter)
+    return adapters
 
 
 def _walk(parameters: Any, name: str) -> tuple[Any, str]:

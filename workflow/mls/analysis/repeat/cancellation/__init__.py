@@ -1,0 +1,1 @@
+"""What became of requests that the client hung up on."""

@@ -1,0 +1,30 @@
+"""The LoRA adapters that a llama.cpp has, against those that requests are to ask for."""
+
+from __future__ import annotations
+
+from mls.config.sections.run import Run
+from mls.core.errors import UserError
+from mls.server.api import ServerApi
+
+
+def check_adapters(api: ServerApi, run: Run) -> None:
+    """Raise `UserError` where the server would leave an adapter out, silently.
+
+    A server that doesn't say which adapters it has is taken to have them.
+    """
+    there = api.lora_adapters() if any(adapter.lora for adapter in run.adapters) else None
+    if there is None:
+        return
+    if run.api == "messages":
+        raise UserError(
+            f"run.adapters: llama.cpp passes lora on from every endpoint but {run.endpoint}; use "
+            "another one, such as /v1/chat/completions."
+        )
+    for adapter in run.adapters:
+        for lora in adapter.lora or ():
+            if lora.id not in there:
+                known = ", ".join(f"{number} ({path})" for number, path in there.items())
+                raise UserError(
+                    f"run.adapters: {adapter.name} asks for LoRA {lora.id}, and the server has "
+                    f"{known or 'none'}; correct the id, or load it (--lora in server.extra_args)."
+                )
