@@ -1,6 +1,5 @@
 """Servers that say under load what they don't say alone: what `replies_alike` says of each."""
 
-import json
 import threading
 from dataclasses import replace
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 from tests.faults.driving import harvest, spec
 from tests.servers.honest import Turns
-from tests.servers.speaking import Asking, Said, Speaking, Speech, sound
+from tests.servers.speaking import Asking, Said, Speaking, Speech, Uncached, sound
 
 from mls.analysis.checks.replies_alike import replies_alike
 from mls.analysis.repeat.evidence import Evidence
@@ -22,24 +21,6 @@ from mls.protocol.request import Target
 from mls.server.api import ServerApi
 
 REQUESTS = 32
-
-
-class Uncached(Speaking):
-    """It says of each reply how much of the prompt came from a cache."""
-
-    cached = 0
-
-    def __init__(self, speech: Speech) -> None:
-        super().__init__(speech)
-        said = self.RequestHandlerClass.event
-
-        class Handler(self.RequestHandlerClass):  # type: ignore[name-defined, misc]
-            def event(self, data: dict[str, Any]) -> None:
-                if usage := data.get("usage"):
-                    usage["prompt_tokens_details"] = {"cached_tokens": self.server.cached}
-                said(self, json.loads(json.dumps(data)))
-
-        self.RequestHandlerClass = Handler
 
 
 def verdict_on(speech: Speech, cached: int = 0, **run: Any) -> Verdict:

@@ -69,3 +69,21 @@ class _Speaker(Handler):
             "utf-8", "surrogateescape"
         )
         self.wfile.write(f"{len(text):x}\r\n".encode() + text + b"\r\n")
+
+
+class Uncached(Speaking):
+    """It says of each reply how much of the prompt came from a cache."""
+
+    cached = 0
+
+    def __init__(self, speech: Speech) -> None:
+        super().__init__(speech)
+        said = self.RequestHandlerClass.event
+
+        class Handler(self.RequestHandlerClass):  # type: ignore[name-defined, misc]
+            def event(self, data: dict[str, Any]) -> None:
+                if usage := data.get("usage"):
+                    usage["prompt_tokens_details"] = {"cached_tokens": self.server.cached}
+                said(self, json.loads(json.dumps(data)))
+
+        self.RequestHandlerClass = Handler
