@@ -126,6 +126,8 @@ def test_tables_and_page_name_the_tests_as_llama_bench_does(tmp_path: Path) -> N
     deep = cell_rows(read_study(sweep, tmp_path))[1]
     assert deep["depth.pp_per_s"] == pytest.approx((50 / 0.051 + 50 / 0.052) / 2)
     assert deep["depth.pp_per_s.ci95_low"] < deep["depth.pp_per_s"]
-    text = " ".join(Page(page(sweep, tmp_path)).text)
+    html = page(sweep, tmp_path)
+    assert "Prompt processing by depth" in html and "Generation by depth" in html
+    text = " ".join(Page(html).text)
     for name in ("pp50", "tg11", "pp50 @ d100", "tg11 @ d100"):
         assert name in text

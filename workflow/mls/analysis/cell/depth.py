@@ -56,8 +56,7 @@ def depth_figures(table: pa.Table) -> dict[str, float]:
 def _of_requests(table: pa.Table) -> dict[str, Floats]:
     """One value a request, NaN where unknown."""
     prompt, cached = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
-    counted = prompt.valid & cached.valid
-    new = np.where(counted, prompt.values - cached.values, np.nan)
+    new = np.where(prompt.valid & cached.valid, prompt.values - cached.values, np.nan)
     completion = ints(table, "completion_tokens")
     # The first token comes from the prompt's own pass, and takes no step
     steps = np.where(completion.valid & (completion.values > 1), completion.values - 1, np.nan)

@@ -32,7 +32,7 @@ def depth_as_asked(evidence: Evidence) -> Verdict | None:
     shallow = int((own < depth * (1 - most_missing)).sum())
     # What is new is what the prompt has beyond the depth, by the server's own count
     beyond = np.maximum(prompt.values[known] - depth, 1)
-    repeated = int((prompt.values[known] - own < _LEAST_NEW * beyond).sum())
+    stale = int((prompt.values[known] - own < _LEAST_NEW * beyond).sum())
     status: Status = "fail"
     if shallow:
         message = (
@@ -40,9 +40,9 @@ def depth_as_asked(evidence: Evidence) -> Verdict | None:
             "they were not processed at that depth. Is the context of a slot long enough, and does the "
             "model's cache allow for going back (sliding windows and recurrent states don't)?"
         )
-    elif repeated:
+    elif stale:
         message = (
-            f"Of {repeated} of {count} prompts the new tokens came mostly from the cache, too: the server "
+            f"Of {stale} of {count} prompts the new tokens came mostly from the cache, too: the server "
             "has had them before, or the chat template is most of them. What it read is too little to tell its "
             "speed: start it anew, choose another seed, or ask for more prompt_tokens."
         )

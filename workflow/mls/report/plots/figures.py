@@ -17,6 +17,7 @@ from mls.report.plots.parts import part_plots
 from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
+from mls.report.plots.workloads.depth import depth_plots
 from mls.report.text.chunks import chunk_note
 
 MOST_DETAILED = 4
@@ -54,6 +55,8 @@ class Figures:
     """What users get and what it takes; empty where no figure of it is known."""
     speculation: list[Plot]
     """The speedup of speculation; empty where none was measured with it and without."""
+    depth: list[Plot]
+    """Prompt processing and generation over the depth; empty for other workloads."""
     along: list[Plot]
     latency_parts: list[Plot]
     """Mean latency in parts; empty where no server tells its own times."""
@@ -100,6 +103,7 @@ def draw(study: Study) -> Figures:
             ],
             "efficiency": [*efficiency_plots(study, main)],
             "speculation": [*speedup_plots(study)],
+            "depth": [*depth_plots(study)],
             "along": _along(main, study.config.load.open, left_out),
             "latency_parts": [
                 latency_bars(f"where{i}", one, main.x) for i, one in enumerate(detail_series)
@@ -125,7 +129,7 @@ def draw(study: Study) -> Figures:
     colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
-    if figures["parts"] or figures["speculation"]:  # a colour for each cell
+    if figures["parts"] or figures["speculation"] or figures["depth"]:  # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)

@@ -22,11 +22,11 @@ class DepthRow:
 
 
 HEADINGS = (
-    "tokens/s, client’s clock",
-    "tokens/s, server’s clock",
+    "client’s clock, tokens/s",
+    "server’s clock, tokens/s",
     "new tokens",
     "from the cache",
-    "ms before the first token outside the server’s clock",
+    "outside, ms",
 )
 _PP = ("pp_per_s", "server_pp_per_s", "new_tokens", "cached_tokens", "outside_ms")
 _TG = ("tg_per_s", "server_tg_per_s")
