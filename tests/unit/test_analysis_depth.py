@@ -129,5 +129,5 @@ def test_tables_and_page_name_the_tests_as_llama_bench_does(tmp_path: Path) -> N
     html = page(sweep, tmp_path)
     assert "Prompt processing by depth" in html and "Generation by depth" in html
     text = " ".join(Page(html).text)
-    for name in ("pp50", "tg11", "pp50 @ d100", "tg11 @ d100"):
+    for name in ("pp50 @ d0", "tg11 @ d50", "pp50 @ d100", "tg11 @ d150"):
         assert name in text

@@ -146,6 +146,25 @@ def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, requests
 
 
 @pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
+def test_drawn_pauses_are_those_between_a_reply_and_the_next_request(late_ms, status):
+    """The mean of the pauses that were drawn counts, not that of their distribution (10 s)."""
+    records = rows(Load(places=6, requests=240, late_ms=400.0 + late_ms))
+    by_place = {}
+    for row in records:
+        before = by_place.get(row["slot"])
+        row["after_done_ns"] = 0
+        if before is not None:
+            row["scheduled_ns"] = before["end_ns"] + 400 * NS_PER_MS
+        by_place[row["slot"]] = row
+    think = {"distribution": "lognormal", "mean": 10, "std": 5}
+    by_check = verdicts(
+        to_table(records), model.Load.model_validate({"think_s": think}), inflight=6
+    )
+    assert by_check["concurrency_held"].status == status, by_check["concurrency_held"]
+    assert "pause of 0.4 s" in by_check["concurrency_held"].message
+
+
+@pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
 def test_users_who_leave_are_in_flight_until_then(late_ms, status):
     """Half of the requests are cancelled after 50 of 200 ms: by the latency of the others more users
     would be in flight than there can be."""

@@ -84,6 +84,31 @@ def test_the_longest_request_is_known_beforehand():
             "workload.prompt_tokens: expected more than the 100 tokens of prefix_tokens",
         ),
         (
+            {"workload": {"kind": "conversation", "file": "a.jsonl", "turns": 3}},
+            "turns goes with kind conversation, not with kind conversation with file",
+        ),
+        (
+            {"workload": {"kind": "conversation", "history": "dataset"}},
+            "history goes with kind conversation with file, not with kind conversation",
+        ),
+        (
+            {"workload": {"kind": "conversation", "file": "a", "columns": {"output_tokens": "n"}}},
+            "columns.output_tokens goes with kind dataset, not with a conversation",
+        ),
+        (
+            {"workload": {"kind": "conversation", "think_s": -1}},
+            "workload.think_s: expected a number of seconds of at least 0",
+        ),
+        (
+            {"workload": {"kind": "conversation", "think_s": {"distribution": "lognormal", "mean": 1}}},
+            "workload.think_s: distribution lognormal needs std",
+        ),
+        ({"load": {"think_s": {"min": 3, "max": 1}}}, "load.think_s: max must not be less than min"),
+        (
+            {"workload": {"kind": "synthetic", "think_s": {"min": 1, "max": 3}}},
+            "think_s goes with kind conversation or conversation with file, not with kind synthetic",
+        ),
+        (
             {"workload": {"kind": "depth"}},
             "run.cache_prompt: workload.kind depth reaches its depth through the server's prompt cache",
         ),
@@ -123,6 +148,7 @@ def test_bad_input_is_one_sentence(keys, words):
 LOADS = [
     {},
     {"think_s": 1},
+    {"think_s": {"min": 1, "max": 3}},
     {"kind": "poisson", "rate": 2, "max_inflight": 4, "drain_s": 1},
     {"kind": "burst", "burst": 2, "every_s": 1},
     {"kind": "stages", "stages": [{"kind": "constant", "rate": 1, "rate_to": 2, "duration_s": 1}]},
@@ -134,7 +160,10 @@ WORKLOADS = [
     {"kind": "shared_prefix", "prompt_tokens": 600, "output_tokens": 3},
     {"kind": "depth", "depth": 0, "prompt_tokens": 64},
     {"kind": "conversation", "turns": 2, "think_s": 1, "system": ""},
+    {"kind": "conversation", "think_s": {"distribution": "lognormal", "mean": 2, "std": 3}},
+    {"kind": "conversation", "think_s": {"distribution": "empirical", "values": [0.0, 2.5]}},
     {"kind": "dataset", "file": "a.jsonl", "columns": {"prompt": "q"}, "replace": True},
+    {"kind": "conversation", "file": "a.jsonl", "history": "dataset", "replace": True},
     {"kind": "replay", "file": "a.zip"},
 ]
 

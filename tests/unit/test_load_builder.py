@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.core.errors import UserError
-from mls.load.workload.bodies import WorkloadBodies
+from mls.load.workload.bodies import NextTurn, WorkloadBodies
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import Calibration, least_tokens
 from mls.load.workload.tokenizer_trials import calibrate
@@ -107,16 +107,14 @@ def test_prompts_at_a_depth_share_it_with_the_warm_up_and_nothing_else(seed, dep
 
 def test_a_conversation_says_all_that_was_said_before():
     workload = Workload(kind="conversation", turns=3, system="Be brief.")
-    bodies = WorkloadBodies(
-        RUN, workload, "m", make_prompts(RUN, workload, 1, Materials(CALIBRATION))
-    )
+    bodies = WorkloadBodies(RUN, "m", make_prompts(RUN, workload, 1, Materials(CALIBRATION)))
     first = orjson.loads(bodies.body(6))
     assert [m["role"] for m in first["messages"]] == ["system", "user"]
-    assert bodies.next_turn(6, "Yes.") == 7
+    assert bodies.next_turn(6, "Yes.") == NextTurn(7, None)
     second = orjson.loads(bodies.body(7))["messages"]
     assert second[:2] == first["messages"]
     assert second[2] == {"role": "assistant", "content": "Yes."} and second[3]["role"] == "user"
-    assert bodies.next_turn(7, "No.") == 8
+    assert bodies.next_turn(7, "No.") == NextTurn(8, None)
     assert len(orjson.loads(bodies.body(8))["messages"]) == 6
     assert bodies.next_turn(8, "So.") is None
     assert (bodies.attributes(8).session, bodies.attributes(8).turn) == (2, 2)
@@ -132,9 +130,9 @@ def test_a_conversation_goes_on_by_responses_and_messages(endpoint, field, syste
     workload = Workload(kind="conversation", turns=3, system="Be brief.")
     run = RUN.model_copy(update={"endpoint": endpoint})
     prompts = make_prompts(run, workload, 1, Materials(CALIBRATION))
-    bodies = WorkloadBodies(run, workload, "m", prompts)
+    bodies = WorkloadBodies(run, "m", prompts)
     first = orjson.loads(bodies.body(6))
-    assert bodies.next_turn(6, "Yes.") == 7 and bodies.next_turn(7, "No.") == 8
+    assert bodies.next_turn(6, "Yes.").job == 7 and bodies.next_turn(7, "No.").job == 8
     third = orjson.loads(bodies.body(8))
     assert first[system] == third[system] == "Be brief."
     assert [turn["role"] for turn in third[field]] == ["user", "assistant"] * 2 + ["user"]

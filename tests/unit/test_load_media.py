@@ -68,7 +68,7 @@ def drawn(folder, rows, requests=None, **keys):
 def bodies(folder, row, endpoint="/v1/chat/completions"):
     rows, workload = drawn(folder, [row]), Workload(kind="dataset", file="d.jsonl")
     run = Run(endpoint=endpoint, max_tokens=9)
-    return WorkloadBodies(run, workload, "m", make_prompts(run, workload, 1, Materials(rows=rows)))
+    return WorkloadBodies(run, "m", make_prompts(run, workload, 1, Materials(rows=rows)))
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,7 @@ def test_what_is_asked_stands_after_the_passage():
         if (prompt := make(job)).attributes.category == "chat"
     )
     assert len(asked) == 6 and set(asked.values()) == {4}
-    workload = Workload(kind="text", prompt_tokens=100)
-    bodies = WorkloadBodies(RUN, workload, "m", make)
+    bodies = WorkloadBodies(RUN, "m", make)
     for job in range(4):
         prompt, opening = make(job), bodies.opening(job)
         is_copy = prompt.attributes.category == "copy"  # to which an echo is the right reply

@@ -14,7 +14,7 @@ from mls.config.command_axes import check_axis, names_in_commands, with_axes
 from mls.config.config import Config, ModelSource
 from mls.config.parse import explain
 from mls.config.sections.adaptive import DIGITS, Search
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, think_time
 from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
@@ -79,7 +79,7 @@ class Settings:
     @property
     def thinks(self) -> bool:
         """Whether places of a closed loop pause between two requests."""
-        return bool(self.load.think_s or self.workload.think_s)
+        return not think_time(self.load, self.workload).never
 
     @property
     def files(self) -> list[Path]:
@@ -236,19 +236,19 @@ def _check_load(candidate: Settings) -> None:
         raise UserError(
             "run.iters and run.duration_s: stages end by their own durations; leave these out."
         )
-    if run.transport != "epoll" and (load.open or candidate.thinks or workload.turns_apart):
+    if run.transport != "epoll" and (load.open or candidate.thinks or workload.converses):
         what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
         raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
-    if workload.kind == "conversation" and (load.open or not run.chats):
+    if workload.converses and (load.open or not run.chats):
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
-    if workload.kind == "conversation" and run.cancel:
+    if workload.converses and run.cancel:
         raise UserError(
             "run.cancel: a conversation would end at its first cancelled turn, with fewer turns than "
-            "workload.turns says; leave run.cancel out, or choose another workload.kind."
+            "it is to have; leave run.cancel out, or choose another workload.kind."
         )
-    if candidate.server.policy == "sticky" and not workload.turns_apart:
+    if candidate.server.policy == "sticky" and not workload.converses:
         raise UserError("server.policy: sticky goes with workload.kind conversation.")
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
         raise UserError(

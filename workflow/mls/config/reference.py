@@ -21,7 +21,7 @@ from mls.config.sections.price import Price
 from mls.config.sections.replies import Replies
 from mls.config.sections.run import Adapter, Between, Cancel, Lora, Run
 from mls.config.sections.server import Server
-from mls.config.sections.workload import Lengths, Workload
+from mls.config.sections.workload import Durations, Lengths, Workload
 from mls.core.digest import PACKAGE
 from mls.core.run_result import RunResult
 
@@ -42,6 +42,7 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("load.stages[]", Stage),
     ("workload", Workload),
     ("workload.prompt_tokens", Lengths),
+    ("workload.think_s", Durations),
     ("replies", Replies),
     ("precision", Precision),
     ("search", Search),

@@ -242,6 +242,28 @@ class Cpu(Part):
     energy_j_per_1000_tokens: float | None
 
 
+class Sessions(Part):
+    """Conversations. Tokens are those of turns after the first; null where a count is unknown."""
+
+    total: int
+    failed: int = Field(description="Ended by a request that failed; in no figure of time.")
+    duration_ms: Distribution = Field(
+        description="From a conversation's first request to the end of its last reply."
+    )
+    waiting_ms: Distribution = Field(description="Of that, waiting for replies.")
+    cached_share: float | None = Field(
+        None, description="Share of the prompts' tokens that the server took from its cache."
+    )
+    anew_tokens: float | None = Field(
+        None,
+        description="Tokens a turn that had been in the conversation's context before, and that the "
+        "server processed once more.",
+    )
+    anew_share: float | None = Field(
+        None, description="The same, as a share of the tokens that had been there before."
+    )
+
+
 class Summary(Part):
     requests: Requests
     wall_s: float
@@ -286,6 +308,7 @@ class Summary(Part):
     speculation: Speculation = Field(
         Speculation(), description="Of the successful requests, by the `timings` of their replies."
     )
+    sessions: Sessions | None = Field(None, description="Null without conversations.")
     media: Media = Media()
     inflight: Inflight
     hang_ups: HangUps | None = Field(

@@ -34,6 +34,7 @@ from mls.load.transport.pacing import ClosedLoop, OpenLoop, Users
 from mls.load.transport.spool import ExchangeSpool
 from mls.load.workload.arrivals import Arrivals
 from mls.load.workload.bodies import WorkloadBodies
+from mls.load.workload.conversations.pauses import Pauses
 from mls.load.workload.schedule import Schedule
 from mls.protocol.request import RequestBuilder
 
@@ -254,8 +255,8 @@ def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:
     if spec.run.duration_s is not None:
         source = UntilTime(source, start_ns + int(spec.run.duration_s * NS_PER_S))
     starts_ns = starts(start_ns, spec.run, role, plan.places)
-    if spec.think_s or spec.turns > 1:
-        return Users(source, starts_ns, spec.think_s, plan.bodies)
+    if spec.turns > 1 or not spec.think_time.never:
+        return Users(source, starts_ns, Pauses(spec.think_time, spec.seed), plan.bodies)
     return ClosedLoop(source, starts_ns)
 
 

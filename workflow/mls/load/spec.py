@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mls.config.cells import Settings
+from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
+from mls.config.sections.workload import Durations
 from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.requests import MixedRequests
@@ -46,12 +48,12 @@ class RunSpec:
 
     @property
     def turns(self) -> int:
-        """Requests of each conversation; 1 without conversations."""
-        return self.settings.workload.turns_apart or 1
+        """Most requests of a conversation; 1 without conversations."""
+        return self.materials.turns or self.settings.workload.turns_apart or 1
 
     @property
-    def think_s(self) -> float:
-        return self.settings.load.think_s or self.settings.workload.think_s
+    def think_time(self) -> Durations:
+        return think_time(self.settings.load, self.settings.workload)
 
     def bodies(self) -> WorkloadBodies | None:
         """The bodies of the workload's requests; None for the built-in prompts."""
@@ -61,7 +63,7 @@ class RunSpec:
         prompts = make_prompts(self.run, workload, self.seed, self.materials)
         adapters = self.adapters()
         served_as = None if adapters and adapters.names_models else self.served_as
-        return WorkloadBodies(self.run, workload, served_as, prompts)
+        return WorkloadBodies(self.run, served_as, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""

@@ -21,8 +21,6 @@ CacheBetween = Literal["reset", "off", "salted", "other prompts"]
 `other prompts`: the seed makes all of them anew."""
 
 _REST_S = 60
-_OF_A_FILE = ("dataset", "replay")
-"""Workloads whose prompts are the same in each repeat."""
 
 
 def keep_apart(
@@ -55,7 +53,7 @@ def keep_apart(
             return "salted", candidate
         except BodyRefusedError:
             pass
-    if workload.kind not in _OF_A_FILE:
+    if workload.file is None:  # prompts of a file are the same in each repeat
         return "other prompts", run
     raise UserError(
         f"server.reuse: cell: prompts of workload.kind {workload.kind} are the same in each repeat, and "

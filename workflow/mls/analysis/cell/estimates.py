@@ -68,7 +68,10 @@ def cell_result(config: Config, cell: Cell, repeats: list[Repeat]) -> CellResult
         course=course(result.ok[0].number, first.assessment.timeline),
         telemetry=series(telemetry) if telemetry is not None else {},
         dots=dots(first.table),
-        parts={column: parts([r.table for r in data], column) for column in PARTS},
+        parts={
+            column: parts([r.table for r in data], column, config.workload.own_replies)
+            for column in PARTS
+        },
         categories=by_category([r.table for r in data]),
         replies=tuple(first.table.column("output").drop_null().slice(0, REPLIES).to_pylist()),
         canaries=canary_replies(

@@ -37,8 +37,8 @@ def depth_as_asked(evidence: Evidence) -> Verdict | None:
     if shallow:
         message = (
             f"{shallow} of {count} prompts had less than the {depth} tokens in the cache (least {least}): "
-            "they were not processed at that depth. Is the context of a slot long enough, and does the "
-            "model's cache allow for going back (sliding windows and recurrent states don't)?"
+            "they were not processed at that depth. Is a slot's context long enough, was each slot warmed up, "
+            "and can the model's cache go back so far (with a sliding window or a recurrent state it may not)?"
         )
     elif stale:
         message = (

@@ -10,10 +10,10 @@ import numpy as np
 from mls.analysis.repeat.columns import Floats, cancelled, ints
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.analysis.sample_size import longer
-from mls.config.sections.load import Load
+from mls.config.sections.load import Load, think_time
 from mls.config.sections.workload import Workload
 from mls.core.run_result import Verdict
-from mls.core.units import NS_PER_MS, NS_PER_S
+from mls.core.units import MS_PER_S, NS_PER_MS, NS_PER_S
 
 _LEAST_REQUESTS = 8
 _QUARTERS = 4
@@ -23,7 +23,7 @@ Z_MISS = 1.645
 
 def keeps_full(load: Load, workload: Workload) -> bool:
     """Whether all places are always taken: a closed loop without pauses."""
-    return not (load.open or load.think_s or workload.think_s)
+    return not load.open and not workload.file_pauses and think_time(load, workload).never
 
 
 def cap_reached(evidence: Evidence) -> bool:
@@ -195,6 +195,26 @@ def _mean_between(due: Floats, end: Floats, begin: float, until: float) -> float
     return float(np.clip(inside, 0, None).sum() / (until - begin))
 
 
+def _mean_pause_ms(evidence: Evidence) -> float:
+    """The mean pause of the config, or, where pauses are drawn or a file's, of these themselves.
+
+    The latter is from the end of a place's request until its next one was due. Both are without the
+    client's delay, which the check is about.
+    """
+    think = think_time(evidence.load, evidence.workload)
+    if think.value is not None and not evidence.workload.file_pauses:
+        return think.value * MS_PER_S
+    table = evidence.table
+    rank, slot, due, end = (
+        ints(table, name).values for name in ("rank", "slot", "scheduled_ns", "end_ns")
+    )
+    free = end + ints(table, "after_done_ns").values
+    order = np.lexsort((due, slot, rank))
+    same = (np.diff(rank[order]) == 0) & (np.diff(slot[order]) == 0)
+    pauses = (due[order][1:] - free[order][:-1])[same]
+    return float(pauses.mean() / NS_PER_MS) if len(pauses) else 0.0
+
+
 def _users_held(evidence: Evidence) -> Verdict:
     """Whether requests in flight are users × latency / (latency + think time).
 
@@ -206,14 +226,14 @@ def _users_held(evidence: Evidence) -> Verdict:
     if latency_ms is None or inflight.achieved_time_weighted is None:
         message = "No request succeeded, or there is no time to look at."
         return verdict("concurrency_held", "unknown", None, None, message)
-    think_ms = (evidence.load.think_s or evidence.workload.think_s) * NS_PER_S / NS_PER_MS
+    think_ms = _mean_pause_ms(evidence)
     nominal = inflight.asked * latency_ms / (latency_ms + think_ms)
     tolerance = evidence.checks.inflight_tolerance * nominal
     # users begin and end at the window's edges, in the middle of their cycles
     edge = inflight.asked * latency_ms / (2 * max(evidence.summary.wall_s, 1e-9) * 1000)
     least = nominal - tolerance - edge
     message = (
-        f"{inflight.asked} users with a pause of {think_ms / 1000:g} s had "
+        f"{inflight.asked} users with a pause of {think_ms / 1000:.3g} s had "
         f"{inflight.achieved_time_weighted:.2f} requests in flight on average, of {nominal:.2f} that "
         "their latency allows"
     )

@@ -80,6 +80,7 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.telemetry,
         steady=observation.places is not None,
         server_here=observation.host.get("server") != "elsewhere",
+        own_replies=observation.workload.own_replies,
         slots=observation.slots,
         reply_tokens=observation.run.max_tokens if observation.run.goes_on else None,
     )

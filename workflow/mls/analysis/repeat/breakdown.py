@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from mls.analysis.repeat.columns import Bools, Floats, cancelled, ints, succeeded, total
 from mls.analysis.repeat.samples import distribution, samples
+from mls.analysis.repeat.sessions.context import Context, context
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_S
 
@@ -23,7 +24,8 @@ class Part:
     number: counts from 1, as people do. arrivals_per_s: rate of the scheduled times, a mean over
     repeats; None when no repeat has two. completion_tokens_per_s: tokens received over the wall
     time of all repeats; None when unknown. prompt_tokens, cached_tokens: means over the successful
-    requests for which the server gives the count; None when there are none.
+    requests for which the server gives the count; None when there are none. context_tokens,
+    anew_tokens: likewise, see `Context`.
     """
 
     number: int
@@ -33,25 +35,38 @@ class Part:
     completion_tokens_per_s: float | None
     prompt_tokens: float | None
     cached_tokens: float | None
+    context_tokens: float | None
+    anew_tokens: float | None
     ttft_ms: Distribution
     latency_ms: Distribution
     latency_from_scheduled_ms: Distribution
     lateness_ms: Distribution
 
 
-def parts(tables: list[pa.Table], column: str) -> list[Part]:
+def parts(tables: list[pa.Table], column: str, own_replies: bool = True) -> list[Part]:
     """The parts that a column of the records numbers; none when the column is empty.
 
-    tables: the records of each repeat (schema `mls.core.record.REQUESTS`).
+    tables: the records of each repeat (schema `mls.core.record.REQUESTS`). own_replies: whether
+    later turns of a conversation hold the server's own replies.
     """
     pooled = pa.concat_tables(tables)
     number = ints(pooled, column)
     values = np.unique(number.values[number.valid])
-    return [_part(pooled, tables, column, int(value)) for value in values]
+    if not len(values):
+        return []
+    contexts = [context(table, own_replies) for table in tables]
+    pooled_context = Context(
+        np.concatenate([each.before for each in contexts]),
+        np.concatenate([each.anew for each in contexts]),
+    )
+    return [_part(pooled, pooled_context, tables, column, int(value)) for value in values]
 
 
-def _part(pooled: pa.Table, tables: list[pa.Table], column: str, value: int) -> Part:
-    rows = pooled.filter(_is(pooled, column, value))
+def _part(
+    pooled: pa.Table, contexts: Context, tables: list[pa.Table], column: str, value: int
+) -> Part:
+    own = _is(pooled, column, value)
+    rows = pooled.filter(own)
     ok = succeeded(rows)
     distributions = samples(rows)
     rates = [_rate(table.filter(_is(table, column, value))) for table in tables]
@@ -64,6 +79,8 @@ def _part(pooled: pa.Table, tables: list[pa.Table], column: str, value: int) -> 
         completion_tokens_per_s=_token_rate(rows, tables),
         prompt_tokens=_mean(rows, "prompt_tokens"),
         cached_tokens=_mean(rows, "cached_tokens"),
+        context_tokens=_mean_of_known(contexts.before[own]),
+        anew_tokens=_mean_of_known(contexts.anew[own]),
         ttft_ms=distribution(distributions["ttft_ms"]),
         latency_ms=distribution(distributions["latency_ms"]),
         latency_from_scheduled_ms=distribution(distributions["latency_from_scheduled_ms"]),
@@ -97,3 +114,8 @@ def _mean(table: pa.Table, column: str) -> float | None:
     tokens = ints(table, column)
     counts: Floats = tokens.values[tokens.valid & succeeded(table)].astype(np.float64)
     return float(counts.mean()) if len(counts) else None
+
+
+def _mean_of_known(tokens: Floats) -> float | None:
+    known = tokens[~np.isnan(tokens)]
+    return float(known.mean()) if len(known) else None

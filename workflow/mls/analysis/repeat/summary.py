@@ -28,6 +28,7 @@ from mls.analysis.repeat.hardware.series import Series, series
 from mls.analysis.repeat.in_flight import InFlight, Timeline, timeline
 from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
+from mls.analysis.repeat.sessions.figures import sessions
 from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.record import CANCELLED
 from mls.core.run_result import (
@@ -55,7 +56,8 @@ class RunFacts:
     is off. telemetry: schema `TELEMETRY`, None when there is none. steady: whether the load keeps
     all places full (a closed loop without pauses). server_here: whether the server is on the host
     of the telemetry. slots: of the server, None where it doesn't say. reply_tokens: of replies that
-    are made to go on, None where they end by themselves.
+    are made to go on, None where they end by themselves. own_replies: whether later turns of a
+    conversation hold the server's own.
     """
 
     inflight: int
@@ -69,6 +71,7 @@ class RunFacts:
     server_here: bool = True
     slots: int | None = None
     reply_tokens: int | None = None
+    own_replies: bool = True
 
 
 def summarize(
@@ -115,6 +118,7 @@ def summarize(
             requests_per_s=float(ok.sum() * NS_PER_S / wall_ns) if wall_ns else 0.0,
             completion_tokens_per_s=_rate_over(tokens, wall_ns),
         ),
+        sessions=sessions(table, facts.own_replies),
         inflight=Inflight(
             asked=facts.inflight,
             achieved_littles_law=request_ns / wall_ns if wall_ns else None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from mls.config.sections.base import Section, refuse_keys_of_other_kinds
+from mls.config.sections.workload import NO_PAUSE, Duration, Durations, Workload
 
 if TYPE_CHECKING:
     from mls.config.sections.run import Run
@@ -93,11 +94,10 @@ class Load(Arrivals):
         "`gamma`), `burst` requests at once every `every_s`, `stages` one after another, or the "
         "times of a `trace`.",
     )
-    think_s: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="`closed`: pause of a place between a reply and its next request.",
+    think_s: Duration = Field(
+        NO_PAUSE,
+        description="`closed`: pause of a place between a reply and its next request, in the forms of "
+        "`workload.think_s`. Default: none.",
     )
     stages: list[Stage] = Field(
         [],
@@ -168,6 +168,11 @@ class Load(Arrivals):
     def missing_keys(self) -> list[str]:
         """Keys that its kind needs and that are not set (an axis of the sweep may set them)."""
         return missing_keys(self, self.kind)
+
+
+def think_time(load: Load, workload: Workload) -> Durations:
+    """The pause of a place between a reply and its next request."""
+    return workload.think_s if load.think_s.never else load.think_s
 
 
 def recorded(load: Any) -> Any:

@@ -112,7 +112,12 @@ class Adapter(Section):
 class Run(Section):
     """Parameters of one run. Each may be an axis of the sweep."""
 
-    inflight: int = Field(8, ge=1, le=65536, description="Requests outstanding, over all ranks.")
+    inflight: int = Field(
+        8,
+        ge=1,
+        le=65536,
+        description="Requests outstanding, over all ranks; of conversations, sessions in flight.",
+    )
     ranks: int = Field(
         2,
         ge=1,

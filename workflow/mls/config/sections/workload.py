@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mls.config.sections.base import Section, refuse_keys_of_other_kinds
 
+_FILE_CONVERSATION = "conversation with file"
 _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
     "synthetic": ("prompt_tokens",),
     "shared_prefix": ("prompt_tokens", "prefix_tokens", "groups"),
     "depth": ("prompt_tokens", "depth"),
     "conversation": ("prompt_tokens", "turns", "think_s"),
+    _FILE_CONVERSATION: (
+        "think_s",
+        "file",
+        "history",
+        "columns",
+        "replace",
+        "min_prompt_tokens",
+        "max_prompt_tokens",
+    ),
     "dataset": (
         *("file", "columns", "replace", "media"),
         *("min_prompt_tokens", "max_prompt_tokens"),
@@ -25,6 +36,16 @@ _KEYS: dict[str, tuple[str, ...]] = {
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
 _TEMPLATE_ROOM = 64  # tokens that a chat template may add to each turn
+
+
+_LENGTHS_NEED: dict[str, tuple[str, ...]] = {
+    "fixed": ("value",),
+    "uniform": ("max",),
+    "normal": ("mean", "std", "max"),
+    "lognormal": ("mean", "std", "max"),
+    "empirical": ("values",),
+}
+_DURATIONS_NEED = _LENGTHS_NEED | {"lognormal": ("mean", "std")}
 
 
 class Lengths(Section):
@@ -51,20 +72,9 @@ class Lengths(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Lengths:
-        needs = {
-            "fixed": ("value",),
-            "uniform": ("max",),
-            "normal": ("mean", "std", "max"),
-            "lognormal": ("mean", "std", "max"),
-            "empirical": ("values",),
-        }
-        for key in needs.get(self.distribution, ()):
-            if getattr(self, key) in (None, []):
-                raise ValueError(f"distribution {self.distribution} needs {key}")
+        _require(self, _LENGTHS_NEED)
         if self.values and min(self.values) < 1:
             raise ValueError("values must be at least 1")
-        if self.max is not None and self.max < self.min:
-            raise ValueError("max must not be less than min")
         return self
 
     @property
@@ -77,6 +87,15 @@ class Lengths(Section):
         return self.value if self.distribution == "fixed" else self.max
 
 
+def _require(section: Lengths | Durations, needs: dict[str, tuple[str, ...]]) -> None:
+    """Raise `ValueError` unless the section has what its distribution needs, in the right order."""
+    for key in needs.get(section.distribution, ()):
+        if getattr(section, key) in (None, []):
+            raise ValueError(f"distribution {section.distribution} needs {key}")
+    if section.max is not None and section.max < section.min:
+        raise ValueError("max must not be less than min")
+
+
 def _short_form(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         if value < 1:
@@ -87,6 +106,61 @@ def _short_form(value: Any) -> Any:
             raise ValueError("expected a number, `trace`, or a mapping with `distribution`")
         return Lengths(distribution="trace")
     return value
+
+
+class Durations(Section):
+    """Durations in seconds, drawn for each pause. A number is short for `fixed`, `{min, max}` for `uniform`.
+
+    A duration below `min` is set to `min`, one above `max` to `max`.
+    """
+
+    distribution: Literal["fixed", "uniform", "lognormal", "empirical"] = Field(
+        "uniform",
+        description="`fixed` (`value`), `uniform` (`min`, `max`), `lognormal` (`mean`, `std`: those of "
+        "the durations themselves), or `empirical` (`values`).",
+    )
+    value: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="`fixed`: the duration."
+    )
+    mean: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="`lognormal`: mean in seconds."
+    )
+    std: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="`lognormal`: standard deviation in seconds."
+    )
+    min: float = Field(0, ge=0, allow_inf_nan=False, description="Shortest duration.")
+    max: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="Longest duration. Default: no limit."
+    )
+    values: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        [], description="`empirical`: durations to draw from, each as often as it is listed."
+    )
+
+    @model_validator(mode="after")
+    def _complete(self) -> Durations:
+        _require(self, _DURATIONS_NEED)
+        return self
+
+    @property
+    def never(self) -> bool:
+        """Whether all durations are 0."""
+        if self.distribution == "empirical":
+            return not any(self.values)
+        return self.distribution == "fixed" and not self.value
+
+
+def _short_duration(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not 0 <= value < math.inf:
+            raise ValueError("expected a number of seconds of at least 0")
+        return Durations(distribution="fixed", value=value)
+    return value
+
+
+Duration = Annotated[
+    Durations, BeforeValidator(_short_duration, json_schema_input_type=float | Durations)
+]
+NO_PAUSE = Durations(distribution="fixed", value=0)
 
 
 Length = Annotated[
@@ -119,7 +193,8 @@ class Workload(Section):
         "`depth` tokens that are in the server's cache, as `llama-bench -d` has them); `blocks` (of the trace's `hash_ids`: "
         "equal ids are equal tokens, so prompts share their beginnings as those of the trace did; "
         "needs `prompt_tokens: trace`); `conversation` "
-        "(`turns` requests one after another, each with all that was said before); `dataset`; "
+        "(`turns` requests one after another, each with all that was said before; with `file` all "
+        "turns of its rows); `dataset`; "
         "`replay` (the prompts of an earlier run).",
     )
     prompt_tokens: Length = Field(
@@ -168,25 +243,31 @@ class Workload(Section):
         4,
         ge=1,
         le=1000,
-        description="`conversation`: turns. `run.iters` and `run.rounds` count conversations.",
+        description="`conversation`: turns, where they aren't of a `file`. `run.iters` and "
+        "`run.rounds` count conversations.",
     )
-    think_s: float = Field(
-        0,
-        ge=0,
-        allow_inf_nan=False,
-        description="`conversation`: pause between a reply and the next turn.",
+    think_s: Duration = Field(
+        NO_PAUSE,
+        description="`conversation`: pause between a reply and the next turn, as of a user who thinks or "
+        "a tool that works: a number, or a mapping, see below. Default: none.",
     )
     file: str | None = Field(
         None,
         min_length=1,
-        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `replay`: "
+        description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
+        "likewise, one row a conversation with all its turns. `replay`: "
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
+    )
+    history: Literal["dataset", "own"] = Field(
+        "own",
+        description="`conversation` with `file`: what a turn holds of the earlier replies: the "
+        "server's `own`, or those of the `dataset`.",
     )
     columns: dict[Literal["prompt", "output_tokens"], str] = Field(
         {},
         description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
         "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
-        "understood, with images (`image_url`) and audio (`input_audio`) in the user's message. A row with an empty length has that of `workload.output_tokens`.",
+        "understood (in `conversation` with `file`, too), with images (`image_url`) and audio (`input_audio`) in the user's message. A row with an empty length has that of `workload.output_tokens`.",
     )
     media: str | None = Field(
         None,
@@ -195,18 +276,30 @@ class Workload(Section):
         "`file:cat.png`; of no other files any is read. Base64 and URLs of the web need none.",
     )
     replace: bool = Field(
-        False, description="`dataset`: the same row may be drawn more than once in a run."
+        False,
+        description="`dataset`, `conversation` with `file`: the same row may be drawn more than once "
+        "in a run.",
     )
     min_prompt_tokens: int = Field(
-        1, ge=1, description="`dataset`: rows with fewer tokens of text are left out."
+        1,
+        ge=1,
+        description="`dataset`, `conversation` with `file`: rows with fewer tokens of text are left out.",
     )
     max_prompt_tokens: int | None = Field(
-        None, ge=1, description="`dataset`: rows with more tokens of text are left out."
+        None,
+        ge=1,
+        description="`dataset`, `conversation` with `file`: rows with more tokens of text are left out. Of a "
+        "conversation all that its last turn says counts, but for the server's own replies.",
     )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Workload:
-        refuse_keys_of_other_kinds(self, self.kind, _KEYS, _ALWAYS)
+        kind = _FILE_CONVERSATION if self.converses and self.file else self.kind
+        refuse_keys_of_other_kinds(self, kind, _KEYS, _ALWAYS)
+        if self.converses and "output_tokens" in self.columns:
+            raise ValueError(
+                "columns.output_tokens goes with kind dataset, not with a conversation"
+            )
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")
         if self.kind == "blocks" and self.prompt_tokens.distribution != "trace":
@@ -216,21 +309,30 @@ class Workload(Section):
         return self
 
     @property
+    def converses(self) -> bool:
+        """Whether requests are turns of conversations."""
+        return self.kind == "conversation"
+
+    @property
+    def own_replies(self) -> bool:
+        """Whether later turns of a conversation hold the server's own replies."""
+        return self.converses and (self.file is None or self.history == "own")
+
+    @property
+    def file_pauses(self) -> bool:
+        """Whether a file may have pauses between turns."""
+        return self.converses and self.file is not None
+
+    @property
     def turns_apart(self) -> int:
-        """Requests of one conversation; 0 when requests are independent of each other."""
-        return self.turns if self.kind == "conversation" else 0
+        """Requests of one conversation; 0 without conversations, and where a file has them."""
+        return self.turns if self.converses and not self.file else 0
 
     @property
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
-        return self.kind in (
-            "synthetic",
-            "text",
-            "shared_prefix",
-            "depth",
-            "blocks",
-            "conversation",
-        )
+        made = ("synthetic", "text", "shared_prefix", "depth", "blocks", "conversation")
+        return self.kind in made and not self.file
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.

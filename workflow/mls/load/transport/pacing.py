@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from mls.core.units import NS_PER_S
 from mls.load.replies import parse
 from mls.load.transport.base import Sender
 from mls.load.transport.connection import Connection
@@ -13,7 +12,8 @@ from mls.load.transport.exchange import Exchange, JobSource
 from mls.load.transport.limits import NEVER_NS
 from mls.load.transport.unframe import unframe
 from mls.load.workload.arrivals import Arrivals
-from mls.load.workload.bodies import WorkloadBodies
+from mls.load.workload.bodies import NextTurn, WorkloadBodies
+from mls.load.workload.conversations.pauses import Pauses
 
 
 class ClosedLoop:
@@ -57,25 +57,25 @@ class Users(ClosedLoop):
         self,
         source: JobSource,
         starts_ns: list[int],
-        think_s: float,
+        pauses: Pauses,
         conversations: WorkloadBodies | None,
     ) -> None:
         """conversations: the bodies that continue conversations; None without conversations."""
         super().__init__(source, starts_ns)
-        self._think_ns = int(think_s * NS_PER_S)
+        self._pauses = pauses
         self._conversations = conversations
 
     def free(self, connection: Connection, exchange: Exchange, since_ns: int) -> None:
-        job = self._next_turn(exchange)
-        due_ns = since_ns + self._think_ns
-        if job is not None:
-            action = partial(self._sender.start, connection, job, due_ns)
+        turn = self._next_turn(exchange)
+        due_ns = since_ns + self._pauses.after_ns(exchange.job, turn.delay_s if turn else None)
+        if turn:
+            action = partial(self._sender.start, connection, turn.job, due_ns)
         else:
             action = partial(self._next, connection, due_ns)
         self._sender.timers.at(due_ns, action)
 
-    def _next_turn(self, exchange: Exchange) -> int | None:
-        """The job of the conversation's next turn; None after the last turn, or a failure."""
+    def _next_turn(self, exchange: Exchange) -> NextTurn | None:
+        """The conversation's next turn; None after the last turn, or a failure."""
         if self._conversations is None or exchange.error is not None:
             return None
         unframe(exchange)

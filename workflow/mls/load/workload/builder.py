@@ -17,6 +17,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
+from mls.load.workload.conversations.dialogues import Dialogue, text_of
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -31,6 +32,9 @@ class Prompt:
     """The prompt of a request: the user's text, or `messages` of a dataset.
 
     media_sha256: of the images and audio in these; None without any.
+    goes_on: whether the conversation has another turn after it. reply: said there instead of the
+    server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
+    dataset has one.
     """
 
     text: str
@@ -38,6 +42,9 @@ class Prompt:
     messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
     media_sha256: str | None = None
+    goes_on: bool = False
+    reply: Messages | None = None
+    delay_s: float | None = None
 
     @property
     def sha256(self) -> str:
@@ -61,16 +68,26 @@ Prompts = Callable[[int], Prompt]
 class Materials:
     """The materials of prompts, gathered on rank 0 before the load and sent to every rank.
 
-    canary_rows: rows of the dataset for the canaries. notes: sentences for the user.
+    dialogues: conversations of a file. canary_rows: rows of the dataset for the canaries. notes:
+    sentences for the user.
     """
 
     calibration: Calibration | None = None
     rows: list[Row] | None = None
+    dialogues: list[Dialogue] | None = None
     trace: Trace | None = None
     earlier: Earlier | None = None
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
+
+    @property
+    def turns(self) -> int:
+        """Turns of the longest conversation of the file; 0 without one.
+
+        The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
+        """
+        return max((len(each.turns) for each in self.dialogues or ()), default=0)
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -94,6 +111,8 @@ def make_prompts(run: Run, workload: Workload, seed: int, materials: Materials) 
             return _Dataset(run, workload, seed, materials)
         case "text":
             return _Text(run, workload, seed, materials)
+        case "conversation" if materials.dialogues is not None:
+            return _Dialogues(run, workload, seed, materials)
         case "synthetic" | "shared_prefix" | "depth" | "conversation":
             return _Synthetic(run, workload, seed, materials)
         case "blocks":
@@ -135,6 +154,7 @@ class _Synthetic:
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
         session = turn = group = None
+        goes_on = False
         room = tokens - calibration.overhead
         prefix = ""
         prompt_tokens: int | None = tokens
@@ -147,11 +167,12 @@ class _Synthetic:
             prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
+            goes_on = turn + 1 < workload.turns
             if turn:  # a turn's length also depends on what the server said before
                 prompt_tokens, room = None, tokens
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
         attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, attributes=attributes)
+        return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
 
     def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
@@ -217,10 +238,7 @@ class _Dataset:
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
-        index = job
-        if self._replace:
-            index = int(random.Random(f"{self._seed}/{job}/row").random() * len(self._rows))
-        row = self._rows[index]
+        row = self._rows[_index(job, self._seed, len(self._rows)) if self._replace else job]
         media = row.media
         attributes = Attributes(
             output_tokens=row.output_tokens or self._output(job),
@@ -230,6 +248,41 @@ class _Dataset:
         return Prompt(
             row.text, self._system, row.messages, attributes, media.sha256 if media else None
         )
+
+
+class _Dialogues:
+    """The turns of a file's conversations. See `Materials.turns` for the numbers of their jobs."""
+
+    def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
+        self._dialogues = materials.dialogues or []
+        self._turns = materials.turns
+        self._workload = workload
+        self._seed = seed
+        self._warm_up = _Words(run, workload, seed, materials.trace)
+        self._output = _Output(run, workload, seed, materials.trace)
+
+    def __call__(self, job: int) -> Prompt:
+        if job < 0:
+            return self._warm_up(job)
+        session, number = divmod(job, self._turns)
+        count = len(self._dialogues)
+        index = _index(session, self._seed, count) if self._workload.replace else session
+        turns = self._dialogues[index].turns
+        turn, later = turns[number], turns[number + 1 :]
+        return Prompt(
+            text_of(turn.messages),
+            self._workload.system,
+            turn.messages,
+            Attributes(output_tokens=self._output(job), session=session, turn=number),
+            goes_on=bool(later),
+            reply=turn.reply if self._workload.history == "dataset" else None,
+            delay_s=later[0].delay_s if later else None,
+        )
+
+
+def _index(number: int, seed: int, rows: int) -> int:
+    """The row that a job (conversation) draws with replacement."""
+    return int(random.Random(f"{seed}/{number}/row").random() * rows)
 
 
 class _Output:
@@ -265,10 +318,20 @@ def draw(lengths: Lengths, seed: int, job: int, what: str, trace: NDArray[np.int
     if lengths.distribution == "uniform":
         return lengths.min + int(u * (high - lengths.min + 1))
     assert lengths.mean is not None and lengths.std is not None
-    standard = NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))
+    standard = standard_normal(u)
     if lengths.distribution == "normal":
         value = lengths.mean + lengths.std * standard
     else:
-        sigma2 = math.log(1 + (lengths.std / lengths.mean) ** 2)
-        value = math.exp(math.log(lengths.mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+        value = lognormal(lengths.mean, lengths.std, standard)
     return min(max(round(value), lengths.min), high)
+
+
+def lognormal(mean: float, std: float, standard: float) -> float:
+    """The lognormal value of this mean and deviation for a value of the standard normal."""
+    sigma2 = math.log(1 + (std / mean) ** 2)
+    return math.exp(math.log(mean) - sigma2 / 2 + math.sqrt(sigma2) * standard)
+
+
+def standard_normal(u: float) -> float:
+    """The value that the standard normal distribution falls below with probability `u`."""
+    return NormalDist().inv_cdf(min(max(u, 1e-12), 1 - 1e-12))

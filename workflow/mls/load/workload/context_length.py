@@ -9,6 +9,7 @@ import numpy as np
 
 from mls.config.cells import Settings
 from mls.core.errors import UserError
+from mls.load.workload.conversations.dialogues import Dialogue
 from mls.load.workload.datasets import Row
 from mls.load.workload.traces import Trace
 from mls.server.api import ServerApi
@@ -18,14 +19,18 @@ _QUOTED = 40  # characters of a prompt
 
 
 def check_files(
-    settings: Settings, trace: Trace | None, rows: list[Row] | None, api: ServerApi
+    settings: Settings,
+    trace: Trace | None,
+    rows: list[Row] | None,
+    dialogues: list[Dialogue] | None,
+    api: ServerApi,
 ) -> None:
     """Raise `UserError` for a request that doesn't fit into a slot of the server.
 
     Tokens of the chat template, of images and of audio aren't counted, so a request that passes may
     be too long.
     """
-    if trace is None and rows is None:
+    if trace is None and rows is None and dialogues is None:
         return
     context = snapshot(api)["ctx_per_slot"]
     if context is None:
@@ -34,6 +39,8 @@ def check_files(
         _check_trace(settings, trace, context)
     if rows is not None:
         _check_rows(settings, rows, context, api)
+    if dialogues is not None:
+        _check_dialogues(settings, dialogues, context, api)
 
 
 def _check_trace(settings: Settings, trace: Trace, context: int) -> None:
@@ -72,4 +79,25 @@ def _check_rows(settings: Settings, rows: list[Row], context: int, api: ServerAp
                 f"workload.file: {settings.workload.file} has a prompt of {tokens} tokens "
                 f"({row.text[:_QUOTED]!r}…), which with a reply of {reply} needs {tokens + reply}, "
                 f"and a slot has {context}; raise the context, or set workload.max_prompt_tokens."
+            )
+
+
+def _check_dialogues(
+    settings: Settings, dialogues: list[Dialogue], context: int, api: ServerApi
+) -> None:
+    _, reply = settings.workload.longest(settings.run.max_tokens)
+    for dialogue in dialogues:
+        replies = len(dialogue.turns) if settings.workload.history == "own" else 1
+        text = dialogue.text
+        if len(text.encode()) + replies * reply <= context:  # no token is shorter than a byte
+            continue
+        tokens = api.tokenize(text)
+        if tokens is None:
+            return
+        if tokens + replies * reply > context:
+            raise UserError(
+                f"workload.file: row {dialogue.row} of {settings.workload.file} has a conversation of "
+                f"{tokens} tokens, which with {replies} × {reply} of replies needs "
+                f"{tokens + replies * reply}, and a slot has {context}; raise the context, or set "
+                "workload.max_prompt_tokens."
             )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,8 +22,8 @@ _ROLES = {
     **dict.fromkeys(("user", "human"), "user"),
     **dict.fromkeys(("system", "developer"), "system"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
-    **dict.fromkeys(("tool", "function", "observation"), "tool"),
-    **dict.fromkeys(("function_call", "function_response"), "tool"),
+    "function_call": "assistant",
+    **dict.fromkeys(("tool", "function", "observation", "function_response"), "tool"),
 }
 _QUOTE_CHARACTERS = 40
 
@@ -43,6 +43,16 @@ class Row:
     def text(self) -> str:
         texts = (text_of(message["content"]) for message in self.messages)
         return "\n\n".join(text for text in texts if text)
+
+
+class Text(Protocol):
+    """A row with a text, by whose tokens rows are chosen."""
+
+    @property
+    def text(self) -> str: ...
+
+
+T = TypeVar("T", bound=Text)
 
 
 @dataclass(frozen=True)
@@ -70,13 +80,25 @@ def draw_rows(
     requests: int | None,
     count: Callable[[str], int | None],
 ) -> list[Row]:
-    """The rows of the jobs 0, 1, … of a run, by seed, with the files that they name. With
-    `replace`: all rows to draw from.
+    """The rows of the jobs 0, 1, … of a run, by seed, with the files that they name; see `choose`."""
+    rows = choose(dataset.path, dataset.rows, workload, seed, requests, count)
+    return [_loaded(row, dataset.media) for row in rows]
+
+
+def choose(
+    path: Path,
+    rows: Sequence[T],
+    workload: Workload,
+    seed: int,
+    requests: int | None,
+    count: Callable[[str], int | None],
+) -> list[T]:
+    """The rows of the jobs (conversations) 0, 1, … of a run, by seed. With `replace`: all rows to
+    draw from.
 
     requests: of the run; None when time ends it. count: tokens of a text by the server.
     Raises `UserError`.
     """
-    path, rows = dataset.path, dataset.rows
     if requests is None and not workload.replace:
         raise UserError(
             "workload.replace: must be true in a run that time ends, as it may need any number of "
@@ -95,7 +117,7 @@ def draw_rows(
             else f"workload.file: none of the {len(rows)} usable rows of {path} has a length between "
             "workload.min_prompt_tokens and workload.max_prompt_tokens."
         )
-    return [_loaded(row, dataset.media) for row in sample]
+    return sample
 
 
 def _loaded(row: Row, media: Media) -> Row:
@@ -106,10 +128,10 @@ def _loaded(row: Row, media: Media) -> Row:
 
 
 def _of_length(
-    rows: Iterable[Row], workload: Workload, count: Callable[[str], int | None], limit: int
-) -> list[Row]:
+    rows: Iterable[T], workload: Workload, count: Callable[[str], int | None], limit: int
+) -> list[T]:
     least, most = workload.min_prompt_tokens, workload.max_prompt_tokens
-    fitting: list[Row] = []
+    fitting: list[T] = []
     for row in rows:
         if len(fitting) == limit:
             break
@@ -125,19 +147,30 @@ def _of_length(
     return fitting
 
 
+def prompt_cell(
+    file: RowFile, number: int, row: dict[str, Any], workload: Workload
+) -> tuple[str, Any]:
+    """(column, cell) of a row's prompt. Raises `UserError`."""
+    name = workload.columns.get("prompt")
+    column = name or next((key for key in _PROMPTS if key in row), "prompt")
+    return column, _cell(file, number, row, column)
+
+
+def _cell(file: RowFile, number: int, row: dict[str, Any], column: str) -> Any:
+    if column not in row:
+        raise UserError(
+            f"workload.columns: row {number} of {file.path} has no column {column!r}; "
+            f"it has {', '.join(map(str, row))}."
+        )
+    return row[column]
+
+
 def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload, media: Media) -> Row:
-    columns = workload.columns
-    prompt = columns.get("prompt") or next((key for key in _PROMPTS if key in row), "prompt")
-    for column in (prompt, columns.get("output_tokens")):
-        if column is not None and column not in row:
-            raise UserError(
-                f"workload.columns: row {number} of {file.path} has no column {column!r}; "
-                f"it has {', '.join(map(str, row))}."
-            )
+    column, cell = prompt_cell(file, number, row, workload)
     tokens = None
-    if name := columns.get("output_tokens"):
-        tokens = _output_tokens(file, number, name, row[name])
-    return Row(_messages(row[prompt], prompt, media), tokens)
+    if name := workload.columns.get("output_tokens"):
+        tokens = _output_tokens(file, number, name, _cell(file, number, row, name))
+    return Row(_messages(cell, column, media), tokens)
 
 
 def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | None:
@@ -156,25 +189,26 @@ def _messages(cell: Any, column: str, media: Media) -> Messages:
     Replies before the user's first message are left out. Raises `UnusableRowError`.
     """
     if isinstance(cell, str):
-        return [{"role": "user", "content": _sendable(cell, column)}]
+        return [{"role": "user", "content": sendable(cell, column)}]
     if not isinstance(cell, list):
         raise UnusableRowError(
             f"{column} is {'empty' if cell is None else 'neither a text nor a list of messages'}"
         )
     messages: Messages = []
     for turn in cell:
-        role = _role(turn)
+        role = role_of(turn)
         if role not in ("user", "system"):
             continue
         place = f"the first {role} message"
-        content = _content(turn, place, media if role == "user" else None)
+        content = content_of(turn, place, media if role == "user" else None)
         messages.append({"role": role, "content": content})
         if role == "user":
             return messages
     raise UnusableRowError(f"{column} has no message of a user" if cell else f"{column} is empty")
 
 
-def _role(turn: Any) -> str:
+def role_of(turn: Any) -> str:
+    """The role of a message in OpenAI's words. Raises `UnusableRowError`."""
     speaker = (turn.get("role") or turn.get("from")) if isinstance(turn, dict) else None
     role = _ROLES.get(str(speaker).lower())
     if role is None:
@@ -182,28 +216,30 @@ def _role(turn: Any) -> str:
     return role
 
 
-def _content(turn: dict[str, Any], place: str, media: Media | None) -> Content:
-    """The content of a message: one text, or parts where one is not text. media: None allows none."""
+def content_of(turn: dict[str, Any], place: str, media: Media | None) -> Content:
+    """The content of a message: one text, or parts where one is not text.
+
+    media: None allows none. Raises `UnusableRowError`.
+    """
     content: Any = turn.get("content")
     if content is None:
         content = turn.get("value")
     if not isinstance(content, list):
-        return _sendable(content, place)
+        return sendable(content, place)
     texts = [part.get("text") if isinstance(part, dict) else None for part in content]
     if all(isinstance(text, str) for text in texts):
-        return _sendable("\n".join(map(str, texts)), place)
+        return sendable("\n".join(map(str, texts)), place)
     if media is None:
         raise UnusableRowError(f"{place} has parts other than text")
     return [
-        media.part(part, place)
-        if text is None
-        else {"type": "text", "text": _sendable(text, place)}
+        media.part(part, place) if text is None else {"type": "text", "text": sendable(text, place)}
         for part, text in zip(content, texts, strict=True)
         if text is None or text.strip()
     ]
 
 
-def _sendable(text: Any, place: str) -> str:
+def sendable(text: Any, place: str) -> str:
+    """The text, which isn't empty and can be encoded. Raises `UnusableRowError`."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise UnusableRowError(f"{place} is empty")
     if not isinstance(text, str):

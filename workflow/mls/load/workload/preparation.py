@@ -14,7 +14,8 @@ from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
-from mls.load.workload.datasets import draw_rows, read_dataset
+from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.datasets import choose, draw_rows, read_dataset
 from mls.load.workload.media.parts import check_endpoint
 from mls.load.workload.replay import check_same, read_earlier
 from mls.load.workload.text.corpus import read_corpus
@@ -43,7 +44,7 @@ def prepare(
     blocks = workload.kind == "blocks"
     trace = read_trace(settings.load, blocks) if settings.load.kind == "trace" else None
     _check_lengths(settings, trace)
-    calibration = rows = earlier = canary_rows = texts = None
+    calibration = rows = dialogues = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
     if workload.kind == "replay":
         earlier = read_earlier(workload)
@@ -88,8 +89,14 @@ def prepare(
             canary_rows = draw_rows(
                 dataset, own, canary_seed, settings.replies.canaries, api.tokenize
             )
-    check_files(settings, trace, rows, api)
-    materials = Materials(calibration, rows, trace, earlier, notes, canary_rows, texts)
+    if workload.converses and workload.file:
+        conversations = read_dialogues(workload, run)
+        path, notes = conversations.path, notes + conversations.notes
+        dialogues = choose(
+            path, conversations.rows, workload, seed, settings.requests, api.tokenize
+        )
+    check_files(settings, trace, rows, dialogues, api)
+    materials = Materials(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts)
     if texts is None and earlier is None:
         return materials
     prompts = make_prompts(run, settings.workload, seed, materials)

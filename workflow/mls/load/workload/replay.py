@@ -51,7 +51,7 @@ def read_earlier(workload: Workload) -> Earlier:
             f"workload.file: {path} is not a repeat of this version of mls; expected a folder with "
             f"{_RUN} and {_RECORDS}, or an archive of one repeat."
         ) from None
-    if earlier.workload.turns_apart or earlier.workload.kind in ("replay", "blocks"):
+    if earlier.workload.converses or earlier.workload.kind in ("replay", "blocks"):
         raise UserError(
             f"workload.file: {path} is a repeat of workload.kind {earlier.workload.kind}, whose prompts "
             "are not its own; replay one of another kind."

@@ -33,6 +33,8 @@ from mls.report.pages.templating import templates
 from mls.report.pages.tree import Node, node
 from mls.report.pages.workloads.depth import HEADINGS as DEPTH_HEADINGS
 from mls.report.pages.workloads.depth import depth_table
+from mls.report.pages.workloads.sessions import HEADINGS as SESSION_HEADINGS
+from mls.report.pages.workloads.sessions import session_table
 from mls.report.plots.activity import activity
 from mls.report.plots.figures import draw
 from mls.report.plots.parts import HEADINGS, part_rows
@@ -41,6 +43,7 @@ from mls.report.plots.svg import style
 from mls.report.text.answer import sentences
 from mls.report.text.citation import cite
 from mls.report.text.cost import cost_sentences
+from mls.report.text.leavers import leavers_sentences
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -163,6 +166,8 @@ def page(study: Study, results: Path, so_far: str = "") -> str:
         prompt_words=prompt_words,
         reply_words=reply_words,
         workload_notes=workload_notes(study),
+        sessions=session_table(study, names),
+        session_headings=SESSION_HEADINGS,
         parts=part_rows(study),
         part_headings=HEADINGS,
         config_text=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
@@ -206,6 +211,7 @@ def _range(study: Study) -> str:
 def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> AnswerText:
     lead, *rest = sentences(model_answer, whole.rate, study.naming, len(whole.models) > 1)
     rest += speculation_sentences(study, model_answer.model)
+    rest += leavers_sentences(study, model_answer.model)
     rest += cost_sentences(model_answer, study)
     rest += search_sentences(study, model_answer.model, study.varying)
     rest += process_sentences(study, model_answer.model)

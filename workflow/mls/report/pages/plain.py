@@ -9,6 +9,7 @@ from mls.analysis.study import Study
 from mls.host.text import one_line
 from mls.report.pages.rows import MARKS, checks
 from mls.report.text.answer import sentences
+from mls.report.text.leavers import leavers_sentences
 from mls.report.text.processes import process_sentences
 from mls.report.text.speculation import speculation_sentences
 from mls.report.text.stopping import search_sentences
@@ -21,6 +22,7 @@ def plain(study: Study) -> str:
     for each in whole.models:
         texts = sentences(each, whole.rate, study.naming, len(whole.models) > 1)
         texts += speculation_sentences(study, each.model)
+        texts += leavers_sentences(study, each.model)
         texts += search_sentences(study, each.model, study.varying)
         texts += process_sentences(study, each.model)
         lines += [_text(text) for text in texts]

@@ -18,6 +18,7 @@ from mls.report.plots.series import MOST_LINES, Layout, layout
 from mls.report.plots.speculation.speedup import speedup_plots
 from mls.report.plots.svg import style
 from mls.report.plots.workloads.depth import depth_plots
+from mls.report.plots.workloads.turns import turn_plots
 from mls.report.text.chunks import chunk_note
 
 MOST_DETAILED = 4
@@ -66,6 +67,8 @@ class Figures:
     ranks: list[Plot]
     parts: list[Plot]
     """Figures along the stages of a load and the turns of conversations."""
+    sessions: list[Plot]
+    """What the cache had of conversations; empty where no server tells."""
     x: str
     hidden: int
     """Lines that no drawing shows."""
@@ -123,13 +126,15 @@ def draw(study: Study) -> Figures:
             ],
             "ranks": _ranks(by_ranks, rate) if by_ranks else [],
             "parts": [*part_plots(study)],
+            "sessions": [*turn_plots(study)],
         }
     colors = max(main.colors, by_ranks.colors if by_ranks else 0, activity.COLORS)
     models = len({str(cell.cell["model"]) for cell in study.cells})
     colors = max(colors, min(models, MOST_LINES))
     if any(figures["latency_parts"]):
         colors = max(colors, latency_parts.COLORS)
-    if figures["parts"] or figures["speculation"] or figures["depth"]:  # a colour for each cell
+    if any(figures[name] for name in ("parts", "sessions", "speculation", "depth")):
+        # a colour for each cell
         colors = max(colors, min(len(study.cells), MOST_LINES))
     longest = max((len(one.cells) for one in series), default=1)
     light, dark = palette.variables(colors, longest)

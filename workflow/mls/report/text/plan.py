@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
 from mls.config.cells import CANCEL_SHARE
 from mls.config.config import Config
+from mls.config.sections.load import think_time
 from mls.config.sections.run import Between
+from mls.config.sections.workload import Durations
 from mls.core.units import MIB
 
 _KINDS = {
@@ -27,14 +30,15 @@ def load_words(config: Config) -> str:
         rate = f" at {load.rate:g} requests/s" if load.rate else ""
         how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
     else:
-        pause = load.think_s or config.workload.think_s
-        when = f"{pause:g} s after" if pause else "as soon as"
+        think = think_time(load, config.workload)
+        pause = "" if think.never else _pause_words(think)
+        when = f"{pause} after" if pause else "as soon as"
         how = (
             f"A closed loop: each of the inflight places sends its next request {when} the reply to "
             f"the last one {'was' if pause else 'is'} complete."
         )
     count = load.requests(run)
-    what = "conversations" if config.workload.turns_apart else "requests"
+    what = "conversations" if config.workload.converses else "requests"
     if run.rounds:
         many = f"{run.rounds} × inflight {what}"
         many += f", but at least {run.iters}," if run.iters else ""
@@ -45,6 +49,16 @@ def load_words(config: Config) -> str:
     else:
         many = "As many requests as the load has"
     return f"{how} {many} a repeat,"
+
+
+def _pause_words(think: Durations) -> str:
+    if think.value is not None:
+        return f"{think.value:g} s"
+    if think.distribution == "uniform":
+        return f"{think.min:g} to {think.max:g} s"
+    if think.distribution == "lognormal":
+        return f"{think.mean:g} s on average (lognormal, standard deviation {think.std:g} s)"
+    return f"{fmean(think.values):g} s on average (of {len(think.values)} durations)"
 
 
 def loop_words(config: Config) -> str:
@@ -109,6 +123,11 @@ def prompt_words(config: Config) -> str:
         case "blocks":
             return (
                 f"prompts that share blocks of {workload.block_tokens} tokens as the trace has them"
+            )
+        case "conversation" if workload.file:
+            own = "the server's own" if workload.history == "own" else "the file's"
+            return (
+                f"the conversations of {workload.file}, with {own} replies in what was said before"
             )
         case "conversation":
             return f"conversations of {workload.turns} turns, {tokens} each"

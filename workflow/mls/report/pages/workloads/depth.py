@@ -1,4 +1,4 @@
-"""The page's table of depths: `pp512 @ d4096` and `tg128 @ d4096`, as llama-bench names its tests."""
+"""The page's table of depths: `pp512 @ d4096` and `tg128 @ d4608`, as llama-bench names its tests."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def _rows(study: Study, cell: CellResult, names: list[str]) -> list[DepthRow]:
     if not any(name.startswith("depth.") for name in cell.estimates):
         return []
     own = settings(study.config, cell.cell, repeat=1)
+    depth, prompt = own.workload.depth, own.workload.prompt_tokens
     reply = own.workload.output_tokens or Lengths(distribution="fixed", value=own.run.max_tokens)
-    at = f" @ d{own.workload.depth}" if own.workload.depth else ""
+    # A reply is generated behind the prompt, new tokens and all
+    behind = f"d{depth + prompt.value}" if prompt.value else f"d{depth} + prompt"
     name = label_or_load(cell, names)
     return [
+        DepthRow(name, f"pp{_length(prompt)} @ d{depth}", [_figure(cell, f) for f in _PP]),
         DepthRow(
-            name, f"pp{_length(own.workload.prompt_tokens)}{at}", [_figure(cell, f) for f in _PP]
+            name, f"tg{_length(reply)} @ {behind}", [*(_figure(cell, f) for f in _TG), "", "", ""]
         ),
-        DepthRow(name, f"tg{_length(reply)}{at}", [*(_figure(cell, f) for f in _TG), "", "", ""]),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Conversations: how long they take, and what of their context is processed anew."""

@@ -1,0 +1,1 @@
+"""Conversations: what is said by whom, and the pauses between."""
