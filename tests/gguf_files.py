@@ -59,3 +59,45 @@ def write_adapter(model: Path, path: Path, strength: float) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_projector(path: Path, model: Path) -> None:
+    """Write an encoder of images for the model, small and of random weights.
+
+    It is of Gemma 3's kind: an image of any size becomes 4 embeddings.
+    """
+    width, feed, side, patch = 32, 64, 64, 8
+    into = next(int(t.shape[0]) for t in GGUFReader(model).tensors if t.name == "token_embd.weight")
+    writer = GGUFWriter(path, "clip")
+    writer.add_type("mmproj")
+    writer.add_file_type(0)
+    writer.add_clip_has_vision_encoder(True)
+    writer.add_clip_projector_type("gemma3")
+    writer.add_vision_embedding_length(width)
+    writer.add_vision_head_count(2)
+    writer.add_vision_feed_forward_length(feed)
+    writer.add_vision_block_count(1)
+    writer.add_vision_projection_dim(into)
+    writer.add_vision_image_size(side)
+    writer.add_vision_patch_size(patch)
+    writer.add_vision_attention_layernorm_eps(1e-6)
+    writer.add_vision_use_gelu(True)
+    writer.add_vision_image_mean([0.5] * 3)
+    writer.add_vision_image_std([0.5] * 3)
+    draw = np.random.default_rng(1).standard_normal
+    matrices = {
+        "v.patch_embd": (width, 3, patch, patch),
+        "v.position_embd": ((side // patch) ** 2, width),
+        **{f"v.blk.0.attn_{name}": (width, width) for name in ("q", "k", "v", "out")},
+        "v.blk.0.ffn_up": (feed, width),
+        "v.blk.0.ffn_down": (width, feed),
+        "mm.input_projection": (width, into),
+    }
+    for name, shape in matrices.items():
+        writer.add_tensor(f"{name}.weight", (draw(shape) * 0.5).astype(np.float32))
+    for name in ("v.blk.0.ln1", "v.blk.0.ln2", "v.post_ln", "mm.soft_emb_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
