@@ -117,6 +117,14 @@ def test_prefixes_that_are_not_shared_are_said(tmp_path):
     )
 
 
+def test_a_header_with_two_meanings_is_read_as_the_one_that_is_said(tmp_path):
+    """guidellm has Mooncake's names for times in s."""
+    text = '{"timestamp": 0, "input_length": 9, "output_length": 1}\n' * 2
+    (note,) = read_trace(trace_load(tmp_path, text, "t.jsonl")).notes
+    assert "is read as ms" in note and "set load.time_unit to s" in note
+    assert read_trace(trace_load(tmp_path, text, "t.jsonl", time_unit="s")).notes == ()
+
+
 @given(
     st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)),
     st.lists(st.integers(0, 10**12), max_size=10),

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from mls.analysis.repeat.columns import Bools, Floats, cancelled, ints, succeeded, total
 from mls.analysis.repeat.samples import distribution, samples
-from mls.analysis.repeat.sessions.context import Context, context
+from mls.analysis.repeat.sessions.context import context
 from mls.core.run_result import Distribution
 from mls.core.units import NS_PER_S
 
@@ -24,8 +24,8 @@ class Part:
     number: counts from 1, as people do. arrivals_per_s: rate of the scheduled times, a mean over
     repeats; None when no repeat has two. completion_tokens_per_s: tokens received over the wall
     time of all repeats; None when unknown. prompt_tokens, cached_tokens: means over the successful
-    requests for which the server gives the count; None when there are none. context_tokens,
-    anew_tokens: likewise, see `Context`.
+    requests for which the server gives the count; None when there are none. anew_tokens: likewise, see
+    `Context`.
     """
 
     number: int
@@ -35,7 +35,6 @@ class Part:
     completion_tokens_per_s: float | None
     prompt_tokens: float | None
     cached_tokens: float | None
-    context_tokens: float | None
     anew_tokens: float | None
     ttft_ms: Distribution
     latency_ms: Distribution
@@ -55,16 +54,11 @@ def parts(tables: list[pa.Table], column: str, own_replies: bool = True) -> list
     if not len(values):
         return []
     contexts = [context(table, own_replies) for table in tables]
-    pooled_context = Context(
-        np.concatenate([each.before for each in contexts]),
-        np.concatenate([each.anew for each in contexts]),
-    )
-    return [_part(pooled, pooled_context, tables, column, int(value)) for value in values]
+    anew = np.concatenate([each.anew for each in contexts])
+    return [_part(pooled, anew, tables, column, int(value)) for value in values]
 
 
-def _part(
-    pooled: pa.Table, contexts: Context, tables: list[pa.Table], column: str, value: int
-) -> Part:
+def _part(pooled: pa.Table, anew: Floats, tables: list[pa.Table], column: str, value: int) -> Part:
     own = _is(pooled, column, value)
     rows = pooled.filter(own)
     ok = succeeded(rows)
@@ -79,8 +73,7 @@ def _part(
         completion_tokens_per_s=_token_rate(rows, tables),
         prompt_tokens=_mean(rows, "prompt_tokens"),
         cached_tokens=_mean(rows, "cached_tokens"),
-        context_tokens=_mean_of_known(contexts.before[own]),
-        anew_tokens=_mean_of_known(contexts.anew[own]),
+        anew_tokens=_mean_of_known(anew[own]),
         ttft_ms=distribution(distributions["ttft_ms"]),
         latency_ms=distribution(distributions["latency_ms"]),
         latency_from_scheduled_ms=distribution(distributions["latency_from_scheduled_ms"]),

@@ -57,6 +57,8 @@ class _Format:
 _HASHED: dict[str, str] = dict(
     zip(_KEYS, ("timestamp", "input_length", "output_length"), strict=True)
 )
+_MOONCAKE = _Format(_HASHED, "ms")
+"""Also AIPerf's, which may lack hash ids."""
 _PUBLISHED = (
     # Azure's inference traces of 2023 and 2024
     _Format(dict(zip(_KEYS, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"), strict=True))),
@@ -64,8 +66,7 @@ _PUBLISHED = (
     _Format(dict(zip(_KEYS, ("Timestamp", "Request tokens", "Response tokens"), strict=True))),
     # Bailian, Qwen's traces
     _Format(_HASHED, "s", ("chat_id",)),
-    # Mooncake, and what AIPerf reads as such
-    _Format(_HASHED, "ms"),
+    _MOONCAKE,
 )
 
 
@@ -151,6 +152,11 @@ class _Parser:
             self.notes = (
                 f"load.file: {COLUMN} of {file.path} are not used: prompts don't share their "
                 "beginnings as those of the trace did (workload.kind blocks makes them do).",
+            )
+        elif layout is _MOONCAKE and load.time_unit is None:
+            self.notes = (
+                f"load.file: {name} of {file.path} is read as ms, as in Mooncake's and AIPerf's traces; "
+                "set load.time_unit to s where it is in s, as in guidellm's.",
             )
 
     def _time(self, number: int, row: dict[str, Any]) -> float:

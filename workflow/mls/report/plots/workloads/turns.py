@@ -1,6 +1,8 @@
-"""Drawing of what the cache had of each turn's prompt, and of what it could have had."""
+"""Drawings along the turns of conversations: what the cache had, and what was processed anew."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -16,60 +18,70 @@ from mls.report.plots.series import MOST_LINES, label
 from mls.report.plots.svg import inline
 from mls.report.text.numbers import number
 
-_NAME, _TITLE = "turns-cached", "Cached share of the prompt by turn"
-_NOTE = (
-    "Solid: tokens that the server took from its cache; dashed: tokens that had been in the "
-    "conversation's context before. What lies between was processed anew."
-)
-_KINDS = ("cached", "in context before")
+_Value = Callable[[Part], float | None]
 
 
 def turn_plots(study: Study) -> list[Plot]:
-    """Empty where no server counts what it had cached. Call it within `svg.style`."""
-    cells = [
-        cell
-        for cell in study.cells
-        if any(part.cached_tokens is not None for part in cell.parts.get("turn", ()))
+    """Each without lines is left out. Call it within `svg.style`."""
+    plots = [
+        _plot(
+            study,
+            "turns-cached",
+            "Cached share of the prompt by turn",
+            "%",
+            "",
+            _cached_percent,
+        ),
+        _plot(
+            study,
+            "turns-anew",
+            "Tokens processed anew by turn",
+            "tokens",
+            "Of those that had been in the conversation's context before: 0 with a cache that keeps all.",
+            lambda part: part.anew_tokens,
+        ),
     ]
-    return [_plot(study, cells[:MOST_LINES])] if cells else []
+    return [plot for plot in plots if plot]
 
 
-def _plot(study: Study, cells: list[CellResult]) -> Plot:
+def _cached_percent(part: Part) -> float | None:
+    if part.cached_tokens is None or not part.prompt_tokens:
+        return None
+    return 100 * part.cached_tokens / part.prompt_tokens
+
+
+def _plot(study: Study, name: str, title: str, unit: str, note: str, value: _Value) -> Plot | None:
+    """A line for each cell that has values."""
+    points = [(cell, own) for cell in study.cells if (own := _points(cell, value))][:MOST_LINES]
+    if not points:
+        return None
     figure = Figure(figsize=SIZE)
     axes = figure.subplots()
     texts, rows, lines = [], [], []
-    for i, cell in enumerate(cells):
-        name = label(cell, study.varying)
-        for kind, dash in zip(_KINDS, DASHES, strict=False):
-            points = [
-                (part.number, share)
-                for part in cell.parts["turn"]
-                if (share := _percent(part, kind)) is not None
-            ]
-            if not points:
-                continue
-            of_legend = f"{name} {kind}".strip()
-            artists = axes.plot(
-                *zip(*points, strict=True),
-                color=line(i),
-                linestyle=dash,
-                marker=MARKERS[i % len(MARKERS)],
-                label=of_legend,
-            )
-            words = [(float(at), share, f"turn {at}: {number(share)} %") for at, share in points]
-            lines.append(Line(of_legend, axes, artists, words))
-            rows += [(name, kind, at, share) for at, share in points]
-            texts += [f"{of_legend} turn {at}: {number(share)} %" for at, share in points]
-    axes.set_ylim(0, 105)
+    for i, (cell, own) in enumerate(points):
+        of_legend = label(cell, study.varying) or "conversations"
+        artists = axes.plot(
+            *zip(*own, strict=True),
+            color=line(i),
+            linestyle=DASHES[i % len(DASHES)],
+            marker=MARKERS[i % len(MARKERS)],
+            label=of_legend,
+        )
+        words = [(float(at), y, f"turn {at}: {number(y)} {unit}") for at, y in own]
+        lines.append(Line(of_legend, axes, artists, words))
+        rows += [(of_legend, at, y) for at, y in own]
+        texts += [f"{of_legend} turn {at}: {number(y)} {unit}" for at, y in own]
+    axes.set_ylim(bottom=0)
     axes.set_xlabel("turn")
-    axes.set_ylabel("% of the prompt")
+    axes.set_ylabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     legend(figure, axes)
-    drawing = inline(figure, _NAME, _TITLE, "; ".join(texts) + ".", lines)
-    data = as_csv(("line", "tokens", "turn", "percent"), rows)
-    return Plot(_TITLE, _NOTE, drawing, _NAME, data)
+    drawing = inline(figure, name, title, "; ".join(texts) + ".", lines)
+    data = as_csv(("line", "turn", unit.replace("%", "percent")), rows)
+    return Plot(title, note, drawing, name, data)
 
 
-def _percent(part: Part, kind: str) -> float | None:
-    tokens = part.cached_tokens if kind == "cached" else part.context_tokens
-    return None if tokens is None or not part.prompt_tokens else 100 * tokens / part.prompt_tokens
+def _points(cell: CellResult, value: _Value) -> list[tuple[int, float]]:
+    """(turn, value) of each turn that has one."""
+    pairs = ((part.number, value(part)) for part in cell.parts.get("turn", ()))
+    return [(turn, y) for turn, y in pairs if y is not None]
