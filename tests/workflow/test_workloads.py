@@ -2,62 +2,15 @@
 
 import itertools
 import json
-import subprocess
-import sys
-from collections import defaultdict
-from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
-from tests.gguf_files import write_adapter, write_projector
-from tests.pictures import png
+from tests.workflow.one_repeat import measure
 
 from mls.load.workload.text import stored
 from mls.load.workload.text.corpus import read_corpus
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(240)
 PREFIX_TOKENS = 100
-
-
-def measure(folder, model, cell=(), **keys):
-    """(records, verdicts by check) of one repeat: `mls serve` around one rank."""
-    config = {
-        "name": "real",
-        "results": str(folder / "results"),
-        "models": {"smollm2": {"path": str(model)}},
-        "server": {"parallel": 1, "ctx": 2048},
-        "repeats": 1,
-    } | keys
-    config["server"]["threads"] = 1  # two threads on busy cores wait for each other
-    path = folder / "config.json"
-    path.write_text(json.dumps(config))
-    mls, out = [sys.executable, "-m", "mls"], folder / "out"
-    description = folder / "results" / "models" / "smollm2.json"
-    options = ["--config", path, *(word for pair in cell for word in ("--cell", pair))]
-    worker = ["mpirun", "-n", "1", sys.executable, "-m", "mpi4py", "-m", "mls.worker"]
-    for command in (
-        [*mls, "model", "smollm2", "--config", path, "--output", description],
-        [
-            *mls,
-            "serve",
-            *options,
-            "--log",
-            folder / "log",
-            "--",
-            *worker,
-            *options,
-            "--output",
-            out,
-        ],
-    ):
-        process = subprocess.run(
-            list(map(str, command)), cwd=ROOT, capture_output=True, text=True, timeout=200
-        )
-        assert process.returncode == 0, process.stdout + process.stderr
-    result = json.loads((out / "run.json").read_text())
-    checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
-    return pq.read_table(out / "requests.parquet").to_pylist(), checks
 
 
 @pytest.mark.parametrize(
@@ -340,92 +293,3 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
             assert before["prompt_tokens"] - 8 <= after["cached_tokens"] < after["prompt_tokens"]
     assert checks["work_as_asked"]["status"] == "pass"
     assert checks["cache_as_asked"]["status"] == "pass"
-
-
-@pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
-def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, endpoint):
-    files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
-    for file, strength in zip(files, (0.0, 1.0), strict=True):
-        write_adapter(smollm2, file, strength)
-    (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
-    rows, checks = measure(
-        tmp_path,
-        smollm2,
-        server={
-            "parallel": 1,  # replies of one batch may differ in their last bits
-            "ctx": 512,
-            "extra_args": [f"lora_adapters={list(map(str, files))}"],
-        },
-        run={
-            "endpoint": endpoint,
-            "ranks": 1,
-            "inflight": 1,
-            "iters": 12,
-            "max_tokens": 12,
-            "temperature": 0,
-            "keep_output": True,
-            "adapters": [
-                {"name": "model-alone", "lora": [{"id": 0, "scale": 0}]},
-                {"name": "without-effect", "lora": [{"id": 0}]},
-                {"name": "strong", "lora": [{"id": 1}]},
-            ],
-        },
-        workload={"kind": "dataset", "file": str(tmp_path / "d.jsonl"), "replace": True},
-    )
-    texts = defaultdict(set)
-    for row in rows:
-        assert row["error"] is None and row["adapter"] is not None
-        texts[row["adapter"]].add(row["output"])
-    assert len(texts[0]) == len(texts[2]) == 1
-    assert texts[0] == texts[1] != texts[2]
-    assert checks["books_agree"]["status"] == "pass", checks["books_agree"]
-
-
-@pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
-def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, smollm2, endpoint):
-    write_projector(tmp_path / "projector.gguf", smollm2)
-    black, white = (png(20, 20, shade) for shade in (0, 255))
-    (tmp_path / "black.png").write_bytes(black)
-    (tmp_path / "white.png").write_bytes(white)
-    shown = [(), ("black",), ("white",), ("black", "white")]
-    rows = [
-        [
-            {"type": "text", "text": "What is this?"},
-            *({"type": "image_url", "image_url": {"url": f"{name}.png"}} for name in names),
-        ]
-        for names in shown
-    ]
-    lines = [json.dumps({"messages": [{"role": "user", "content": row}]}) for row in rows]
-    (tmp_path / "d.jsonl").write_text("\n".join(lines * 3))
-    records, checks = measure(
-        tmp_path,
-        smollm2,
-        server={
-            "parallel": 2,
-            "ctx": 1024,
-            "extra_args": [f"mmproj.path={tmp_path}/projector.gguf"],
-        },
-        run={
-            "endpoint": endpoint,
-            "ranks": 1,
-            "inflight": 2,
-            "iters": 12,
-            "max_tokens": 12,
-            "temperature": 0,
-            "keep_output": True,
-        },
-        workload={"kind": "dataset", "file": str(tmp_path / "d.jsonl"), "media": str(tmp_path)},
-    )
-    tokens, texts = defaultdict(set), defaultdict(set)
-    for row in records:
-        assert row["error"] is None, row["error_text"]
-        kind = row["prompt_sha256"], row["media_parts"], row["media_bytes"]
-        tokens[row["media_parts"] or 0].add(row["prompt_tokens"])
-        texts[kind].add(row["output"])
-    sizes = sorted(size or 0 for _, _, size in texts)
-    assert sizes == sorted([0, len(black), len(white), len(black) + len(white)])
-    (none,), (one,), (two,) = (tokens[parts] for parts in range(3))
-    assert two - one == one - none >= 4
-    assert len(texts) == len(shown) and all(len(each) == 1 for each in texts.values())
-    assert len({next(iter(each)) for each in texts.values()}) == len(shown)
-    assert checks["books_agree"]["status"] == "pass", checks["books_agree"]
