@@ -37,7 +37,8 @@ def turn_plots(study: Study) -> list[Plot]:
             "turns-anew",
             "Tokens processed anew by turn",
             "tokens",
-            "Of those that had been in the conversation's context before: 0 with a cache that keeps all.",
+            "Of those that had been in the conversation's context before. A cache that keeps all leaves "
+            "a reply's last token.",
             lambda part: part.anew_tokens,
         ),
     ]
