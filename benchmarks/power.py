@@ -34,7 +34,8 @@ from mls.analysis.repeat.summary import RunFacts, summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.load import Load
 from mls.config.sections.run import Run
-from mls.core.run_result import RankCost, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import RankCost
 from mls.core.units import NS_PER_S
 
 SEED = 20_261_127

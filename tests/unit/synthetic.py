@@ -19,7 +19,8 @@ from mls.config.config import Config
 from mls.config.parse import parse_config
 from mls.core.digest import file_sha256
 from mls.core.record import REQUESTS
-from mls.core.run_result import CanaryReference, CanaryReport, Failure, RankCost, RunResult
+from mls.core.run_result import CanaryReference, CanaryReport, Failure, RunResult
+from mls.core.summary import RankCost
 from mls.core.units import NS_PER_MS, NS_PER_US
 
 EPOCH_NS = 8_000_000_000_000_000  # a monotonic clock after 92 days: not exact as a float

@@ -18,7 +18,8 @@ from mls.commands.printout import first_tokens
 from mls.config.cells import cells
 from mls.config.sections.checks import Checks, Slo
 from mls.core.record import KIND_COLUMNS
-from mls.core.run_result import Summary, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import Summary
 
 THINKING = Load(places=4, requests=40, tokens=16, thinking=8)
 SILENT = {"first_answer_ns": None}

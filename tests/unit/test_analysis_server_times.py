@@ -19,7 +19,7 @@ from mls.analysis.study import read_study
 from mls.analysis.tables import aggregate
 from mls.config.cells import cells
 from mls.core.run_folder import RUN
-from mls.core.run_result import ServerSide, Summary
+from mls.core.summary import ServerSide, Summary
 from mls.protocol.engines.registry import by_name
 from mls.protocol.engines.vllm import VLLM
 from mls.protocol.metrics import read_metrics

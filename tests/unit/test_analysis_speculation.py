@@ -13,7 +13,8 @@ from mls.analysis.repeat.speculation import by_category
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
-from mls.core.run_result import Speculation, Summary, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import Speculation, Summary
 
 LOAD = Load()
 TOKENS = LOAD.requests * LOAD.tokens

@@ -13,7 +13,7 @@ from mls.config.sections import load as model
 from mls.config.sections.checks import Checks
 from mls.config.sections.run import Run
 from mls.core.record import CANCELLED
-from mls.core.run_result import RankCost
+from mls.core.summary import RankCost
 from mls.core.units import NS_PER_MS
 
 

@@ -126,7 +126,7 @@ def test_every_dependency_is_explained():
 
 
 def test_every_key_of_the_summary_is_defined():
-    from mls.core.run_result import Distribution, Summary
+    from mls.core.summary import Distribution, Summary
 
     text = (ROOT / "docs" / "METHODS.md").read_text()
     for name, field in Summary.model_fields.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from mls.core.record import CANCELLED
-from mls.core.run_result import Summary
+from mls.core.summary import Summary
 from mls.load.rank import Harvest
 
 

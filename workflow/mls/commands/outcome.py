@@ -27,7 +27,8 @@ from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.core.files import read_json, write
 from mls.core.run_folder import FAILURE, PARTIAL, RECORDS, RUN, TELEMETRY, discard_parts
-from mls.core.run_result import CanaryReport, RankCost, RunResult, Summary, Verdict
+from mls.core.run_result import CanaryReport, RunResult, Verdict
+from mls.core.summary import RankCost, Summary
 from mls.core.units import NS_PER_S
 from mls.host.pinning import pinning_record
 from mls.host.usage.counters import Noise, serves_here

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mls.core.run_result import Summary
+from mls.core.summary import Summary
 
 
 def seed_block(summary: Summary, llama_cpp: bool) -> str:

@@ -14,7 +14,7 @@ from mls.config.sections.secrets import has_key_option
 from mls.config.sections.server import PLACEHOLDERS, Server
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError, nearest
-from mls.core.run_result import Summary
+from mls.core.summary import Summary
 
 _COLUMNS = (
     *("name", "repeat", "status", "message", "verdict", "verdict_failed"),

@@ -19,7 +19,8 @@ from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeats import Repeat
 from mls.config.cells import Cell
-from mls.core.run_result import Speculation, Summary, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import Speculation, Summary
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mls.analysis import intervals
 from mls.analysis.intervals import Estimate
-from mls.core.run_result import Summary
+from mls.core.summary import Summary
 from mls.core.units import S_PER_HOUR
 
 MILLION = 1_000_000

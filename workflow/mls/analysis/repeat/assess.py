@@ -20,7 +20,8 @@ from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
-from mls.core.run_result import CanaryReport, RankCost, Summary, Verdict
+from mls.core.run_result import CanaryReport, Verdict
+from mls.core.summary import RankCost, Summary
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from mls.analysis.repeat.columns import Bools, Floats, cancelled, ints, succeeded, total
 from mls.analysis.repeat.samples import distribution, samples
 from mls.analysis.repeat.sessions.context import context
-from mls.core.run_result import Distribution
+from mls.core.summary import Distribution
 from mls.core.units import NS_PER_S
 
 PARTS = ("stage", "turn", "prefix_group", "adapter", "server")

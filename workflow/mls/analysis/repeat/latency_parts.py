@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mls.core.run_result import ServerSide, Summary
+from mls.core.summary import ServerSide, Summary
 
 CONNECT, OUTSIDE, REST, QUEUE, OTHERWISE, PREFILL, DECODE = LATENCY_PARTS = (
     "connect",

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from mls.analysis.repeat.columns import Bools, Floats, Ints64, floats, ints, lists, succeeded
-from mls.core.run_result import Distribution
+from mls.core.summary import Distribution
 from mls.core.units import NS_PER_MS
 from mls.protocol.replies.reply import MOST_A_CHUNK
 

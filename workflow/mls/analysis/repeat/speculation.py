@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from mls.analysis.repeat.columns import floats, ints, succeeded, total
 from mls.analysis.repeat.server_figures import ServerFigures
-from mls.core.run_result import Speculation
+from mls.core.summary import Speculation
 
 
 def by_requests(table: pa.Table, named: bool = False) -> Speculation:

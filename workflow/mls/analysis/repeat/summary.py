@@ -31,7 +31,7 @@ from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
 from mls.analysis.repeat.sessions.figures import sessions
 from mls.analysis.repeat.speculation import by_counters, by_requests
 from mls.core.record import CANCELLED
-from mls.core.run_result import (
+from mls.core.summary import (
     Cache,
     Client,
     Inflight,

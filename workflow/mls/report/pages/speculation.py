@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mls.analysis.cell.result import CellResult
 from mls.analysis.speculation.speedup import speedups
 from mls.analysis.study import Study
-from mls.core.run_result import Speculation
+from mls.core.summary import Speculation
 from mls.report.plots.series import label_or_load
 from mls.report.text.numbers import interval, number
 

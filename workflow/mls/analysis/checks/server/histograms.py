@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mls.analysis.repeat.evidence import Evidence, verdict
-from mls.core.run_result import Distribution, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import Distribution
 from mls.protocol.engines.profile import Figure
 
 _PARTS: tuple[tuple[Figure, str], ...] = (

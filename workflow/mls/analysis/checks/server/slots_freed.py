@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mls.analysis.repeat.evidence import WORSE, Evidence, Status, excess, verdict
-from mls.core.run_result import HangUps, Verdict
+from mls.core.run_result import Verdict
+from mls.core.summary import HangUps
 
 _TELLING: tuple[Status, ...] = ("unknown", "pass", "warn", "fail")
 """Statuses of one sign, each of which tells more than the one before."""

@@ -9,7 +9,7 @@ from mls.analysis.repeat.cancellation.generated import generated_share
 from mls.analysis.repeat.cancellation.rests import rests
 from mls.analysis.repeat.columns import cancelled, ints, lists
 from mls.analysis.repeat.server_figures import ServerFigures
-from mls.core.run_result import HangUps
+from mls.core.summary import HangUps
 
 
 def hang_ups(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from mls.analysis.checks.student import quantile
 from mls.analysis.repeat.cancellation.rests import Rests
 from mls.analysis.repeat.columns import Bools, Floats, Ints, cancelled, ints, lists, succeeded
-from mls.core.run_result import Freed
+from mls.core.summary import Freed
 from mls.core.units import NS_PER_MS
 
 _LEAST = 3

@@ -12,7 +12,7 @@ from mls.analysis.repeat.columns import Ints, floats
 from mls.analysis.repeat.hardware.energy import energy_j, per_1000_tokens
 from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeat.samples import distribution
-from mls.core.run_result import Distribution, Gpu, Post
+from mls.core.summary import Distribution, Gpu, Post
 
 POWER_CAP = "power cap"
 SLOWED = {
@@ -30,7 +30,7 @@ IDLE = 0x01
 
 @dataclass(frozen=True)
 class PostFacts:
-    """Facts of the post-processing that the records lack, see `core.run_result.Post`."""
+    """Facts of the post-processing that the records lack, see `core.summary.Post`."""
 
     mode: Literal["on", "auto"]
     work: int

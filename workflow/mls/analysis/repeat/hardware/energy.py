@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mls.analysis.repeat.hardware.series import Series
-from mls.core.run_result import Cpu
+from mls.core.summary import Cpu
 from mls.core.units import NS_PER_S
 
 TOKENS = 1000

@@ -8,7 +8,7 @@ import pyarrow as pa
 from mls.analysis.repeat.columns import Floats, ints, succeeded
 from mls.analysis.repeat.samples import distribution
 from mls.analysis.repeat.sessions.context import context
-from mls.core.run_result import Sessions
+from mls.core.summary import Sessions
 from mls.core.units import NS_PER_MS
 
 
