@@ -146,6 +146,24 @@ def test_users_who_think_are_in_flight_as_their_latency_allows(late_ms, requests
 
 
 @pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
+def test_users_without_a_conversation_left_are_none(late_ms, status):
+    """Three conversations have 60 turns, the fourth has 10, and there is no fifth."""
+    records = []
+    row = rows(Load(places=1, requests=1))[0]
+    for place, turns in enumerate((60, 60, 10, 60)):
+        free = EPOCH_NS
+        for turn in range(turns):
+            due = free + 400 * NS_PER_MS * (turn > 0)
+            start = due + round(late_ms * NS_PER_MS)
+            free = start + 200 * NS_PER_MS
+            times = {"scheduled_ns": due, "start_ns": start, "end_ns": free, "after_done_ns": 0}
+            records.append(row | times | {"slot": place, "session": place, "turn": turn})
+    by_check = verdicts(to_table(records), model.Load(think_s=0.4), inflight=4)
+    assert by_check["concurrency_held"].status == status, by_check["concurrency_held"]
+    assert "as conversations ran out" in by_check["concurrency_held"].message
+
+
+@pytest.mark.parametrize("late_ms, status", [(0.0, "pass"), (400.0, "fail")])
 def test_drawn_pauses_are_those_between_a_reply_and_the_next_request(late_ms, status):
     """The mean of the pauses that were drawn counts, not that of their distribution (10 s)."""
     records = rows(Load(places=6, requests=240, late_ms=400.0 + late_ms))

@@ -6,6 +6,7 @@ import itertools
 import math
 
 import numpy as np
+import pyarrow as pa
 
 from mls.analysis.repeat.columns import Floats, cancelled, ints
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
@@ -219,7 +220,8 @@ def _users_held(evidence: Evidence) -> Verdict:
     """Whether requests in flight are users × latency / (latency + think time).
 
     That is the interactive response time law (Denning and Buzen, Computing Surveys 10, 1978). The
-    think time of a conversation comes before each turn, like a user's before each request.
+    think time of a conversation comes before each turn, like a user's before each request. Users for
+    whom no conversation is left, while others are still at theirs, are none.
     """
     inflight = evidence.summary.inflight
     latency_ms = _mean_in_flight_ms(evidence)
@@ -227,13 +229,19 @@ def _users_held(evidence: Evidence) -> Verdict:
         message = "No request succeeded, or there is no time to look at."
         return verdict("concurrency_held", "unknown", None, None, message)
     think_ms = _mean_pause_ms(evidence)
-    nominal = inflight.asked * latency_ms / (latency_ms + think_ms)
+    users = _mean_users(evidence.table, inflight.asked)
+    nominal = users * latency_ms / (latency_ms + think_ms)
     tolerance = evidence.checks.inflight_tolerance * nominal
     # users begin and end at the window's edges, in the middle of their cycles
     edge = inflight.asked * latency_ms / (2 * max(evidence.summary.wall_s, 1e-9) * 1000)
     least = nominal - tolerance - edge
+    left = (
+        f" ({users:.2f} on average, as conversations ran out)"
+        if users < inflight.asked * (1 - evidence.checks.inflight_tolerance)
+        else ""
+    )
     message = (
-        f"{inflight.asked} users with a pause of {think_ms / 1000:.3g} s had "
+        f"{inflight.asked} users{left} with a pause of {think_ms / 1000:.3g} s had "
         f"{inflight.achieved_time_weighted:.2f} requests in flight on average, of {nominal:.2f} that "
         "their latency allows"
     )
@@ -250,6 +258,23 @@ def _users_held(evidence: Evidence) -> Verdict:
     return verdict(
         "concurrency_held", "pass", inflight.achieved_time_weighted, least, f"{message}."
     )
+
+
+def _mean_users(table: pa.Table, asked: int) -> float:
+    """The mean number of users from the first start to the last.
+
+    A user is none from the end of the last conversation on if no other one was begun after that.
+    """
+    start, turn = ints(table, "start_ns").values, ints(table, "turn")
+    begun = start[~turn.valid | (turn.values == 0)]
+    first, last = start.min(), start.max()
+    if not len(begun) or last <= begun.max():
+        return float(asked)
+    ends = ints(
+        table.group_by(["rank", "slot"]).aggregate([("end_ns", "max")]), "end_ns_max"
+    ).values
+    idle_ns = np.clip(last - np.maximum(ends, begun.max()), 0, None).sum()
+    return asked - float(idle_ns / (last - first))
 
 
 def _mean_in_flight_ms(evidence: Evidence) -> float | None:
