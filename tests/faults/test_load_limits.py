@@ -67,7 +67,9 @@ def test_connection_that_takes_too_long(transport):
     late = records[2]
     assert (late["error"], late["status"], late["connected_ns"]) == ("timeout_connect", None, None)
     assert late["error_text"] == "no connection within 0.3 s"
-    assert late["attempts"] == 1  # a limit that strikes ends the request
+    # a limit that strikes ends the request; `requests` may first have sent it on the connection that
+    # was about to close, which it can't tell from an attempt
+    assert late["attempts"] <= (2 if transport == "requests" else 1)
     assert late["end_ns"] - late["start_ns"] >= 300 * NS_PER_MS
 
 
