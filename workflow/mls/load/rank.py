@@ -228,20 +228,17 @@ def _close(
 
 def _transport(plan: _Plan, posting: Posting) -> Transport:
     spec = plan.spec
+    parts = (spec.targets, plan.builder, spec.run, posting, spec.router(), spec.cancellations())
     if spec.run.transport == "requests":
         # Its import takes a quarter of a rank's start
         from mls.load.transport.threaded.threads import ThreadsTransport
 
-        return ThreadsTransport(
-            *(spec.targets, plan.builder, spec.run, posting, spec.router(), spec.cancellations())
-        )
+        return ThreadsTransport(*parts)
     if not hasattr(select, "epoll"):
         raise UserError(
             "run.transport: epoll needs Linux, and this is another system: set it to requests."
         )
-    return EpollTransport(
-        *(spec.targets, plan.builder, spec.run, posting, spec.router(), spec.cancellations())
-    )
+    return EpollTransport(*parts)
 
 
 def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:

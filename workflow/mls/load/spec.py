@@ -11,6 +11,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Durations
 from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
+from mls.load.canaries.plan import CanaryPlan
 from mls.load.canaries.requests import MixedRequests
 from mls.load.cancellation import Cancellations
 from mls.load.transport.routing import Router
@@ -50,6 +51,10 @@ class RunSpec:
     def turns(self) -> int:
         """Most requests of a conversation; 1 without conversations."""
         return self.materials.turns or self.settings.workload.turns_apart or 1
+
+    @property
+    def _canary_plan(self) -> CanaryPlan | None:
+        return self.canaries.plan if self.canaries else None
 
     @property
     def think_time(self) -> Durations:
@@ -92,15 +97,13 @@ class RunSpec:
         """The choice of each request's adapter; None without any."""
         if not self.run.adapters:
             return None
-        canaries = self.canaries.plan if self.canaries else None
-        return Adapters(self.run.adapters, self.seed, self.turns, self.served_as, canaries)
+        return Adapters(self.run.adapters, self.seed, self.turns, self.served_as, self._canary_plan)
 
     def cancellations(self) -> Cancellations | None:
         """The choice of the requests that the client hangs up on; None for none of them."""
         if self.run.cancel is None:
             return None
-        canaries = self.canaries.plan if self.canaries else None
-        return Cancellations(self.run.cancel, self.seed, canaries)
+        return Cancellations(self.run.cancel, self.seed, self._canary_plan)
 
     def ideal_hits(self) -> IdealHits | None:
         """The tokens that an ideal cache has of each job's prompt; None without blocks."""

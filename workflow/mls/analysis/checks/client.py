@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mls.analysis.checks.pace import cap_reached
-from mls.analysis.repeat.columns import ints, succeeded
+from mls.analysis.repeat.columns import succeeded, successions
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.analysis.repeat.samples import of_requests
 from mls.analysis.sample_size import unseen_share
@@ -87,12 +87,8 @@ def _mean_lateness(evidence: Evidence) -> float | None:
     """
     table, rows = evidence.table, succeeded(evidence.table)
     if not evidence.load.open:
-        place = ints(table, "rank").values << 32 | ints(table, "slot").values
-        start = ints(table, "start_ns").values
-        order = np.lexsort((start, place))
-        first = np.ones(len(order), np.bool_)
-        first[1:] = place[order][1:] != place[order][:-1]
-        rows[order[first]] = False
+        _, later = successions(table)
+        rows &= np.isin(np.arange(len(rows)), later)
     lateness = of_requests(table)["lateness_ms"][rows]
     values = lateness[~np.isnan(lateness)]
     return float(values.mean()) if len(values) else None

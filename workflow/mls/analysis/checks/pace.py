@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Floats, cancelled, ints
+from mls.analysis.repeat.columns import Floats, cancelled, ints, successions
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.analysis.sample_size import longer
 from mls.config.sections.load import Load, think_time
@@ -206,13 +206,10 @@ def _mean_pause_ms(evidence: Evidence) -> float:
     if think.value is not None and not evidence.workload.file_pauses:
         return think.value * MS_PER_S
     table = evidence.table
-    rank, slot, due, end = (
-        ints(table, name).values for name in ("rank", "slot", "scheduled_ns", "end_ns")
-    )
+    due, end = (ints(table, name).values for name in ("scheduled_ns", "end_ns"))
     free = end + ints(table, "after_done_ns").values
-    order = np.lexsort((due, slot, rank))
-    same = (np.diff(rank[order]) == 0) & (np.diff(slot[order]) == 0)
-    pauses = (due[order][1:] - free[order][:-1])[same]
+    here, there = successions(table)
+    pauses = due[there] - free[here]
     return float(pauses.mean() / NS_PER_MS) if len(pauses) else 0.0
 
 

@@ -49,6 +49,15 @@ def ints(table: pa.Table, name: str) -> Ints64:
     return Ints64(values, pc.is_valid(column).to_numpy())
 
 
+def successions(table: pa.Table) -> tuple[Ints, Ints]:
+    """(rows, the row of the request that followed each of them at its place); the last ones have none."""
+    place = ints(table, "rank").values << 32 | ints(table, "slot").values
+    order = np.lexsort((ints(table, "start_ns").values, place))
+    here, there = order[:-1], order[1:]
+    same = place[here] == place[there]
+    return here[same], there[same]
+
+
 def total(column: Ints64, rows: Bools) -> int | None:
     """Sum over the rows; None when one of them is null."""
     return int(column.values[rows].sum()) if column.valid[rows].all() else None

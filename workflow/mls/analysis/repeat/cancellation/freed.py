@@ -9,7 +9,16 @@ import pyarrow as pa
 
 from mls.analysis.checks.student import quantile
 from mls.analysis.repeat.cancellation.rests import Rests
-from mls.analysis.repeat.columns import Bools, Floats, Ints, cancelled, ints, lists, succeeded
+from mls.analysis.repeat.columns import (
+    Bools,
+    Floats,
+    Ints,
+    cancelled,
+    ints,
+    lists,
+    succeeded,
+    successions,
+)
 from mls.core.summary import Freed
 from mls.core.units import NS_PER_MS
 
@@ -85,12 +94,9 @@ def _waits(table: pa.Table) -> tuple[Floats, Ints]:
     begin = np.where(connected.valid, connected.values, start.values)
     wait_ms = (first.values - begin) / NS_PER_MS
     usable = first.valid & succeeded(table) & ~ints(table, "cancel_after_ns").valid
-    place = ints(table, "rank").values << 32 | ints(table, "slot").values
-    order = np.lexsort((start.values, place))
-    follower = np.full(len(order), -1)
-    here, there = order[:-1], order[1:]
-    pairs = (place[here] == place[there]) & usable[there]
-    follower[here[pairs]] = there[pairs]
+    here, there = successions(table)
+    follower = np.full(len(usable), -1)
+    follower[here[usable[there]]] = there[usable[there]]
     return wait_ms, follower
 
 
