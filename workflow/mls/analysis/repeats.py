@@ -18,6 +18,7 @@ from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run
 from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
+from mls.core.arrow import read_parquet
 from mls.core.digest import file_sha256
 from mls.core.files import read_json
 from mls.core.integrity import DamagedError, intact_result
@@ -87,11 +88,6 @@ def _read(config: Config, results: Path, cell: Cell, number: int) -> Repeat:
     return Repeat(cell, number, folder, "ok", "", result, digest, data)
 
 
-def _table(path: Path) -> pa.Table:
-    # without threads of its own: cells are read side by side, on all cores
-    return pq.ParquetFile(path).read(use_threads=False)
-
-
 def _with_new_columns(records: pa.Table) -> pa.Table:
     """The records with null columns added for those that an earlier version didn't write."""
     for name in LATER_COLUMNS:
@@ -107,8 +103,8 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
     A changed definition or threshold therefore needs no new measurement, and applies to all
     repeats.
     """
-    records = _with_new_columns(_table(folder / RECORDS))
-    telemetry = _table(folder / TELEMETRY) if TELEMETRY in result.files else None
+    records = _with_new_columns(read_parquet(folder / RECORDS))
+    telemetry = read_parquet(folder / TELEMETRY) if TELEMETRY in result.files else None
     before, after = (result.server.get(when, {}).get("metrics") for when in ("before", "after"))
     client = result.summary.client
     post = result.summary.gpu.post if result.summary.gpu else None

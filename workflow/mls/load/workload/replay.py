@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -10,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
+from mls.core.arrow import read_parquet
 from mls.core.errors import UserError
 
 _RUN, _RECORDS = "run.json", "requests.parquet"
@@ -36,7 +35,7 @@ def read_earlier(workload: Workload) -> Earlier:
     try:
         data, records = _files(path)
         config = json.loads(data)["config"]
-        table = pq.read_table(io.BytesIO(records), columns=["job", "prompt_sha256"])
+        table = read_parquet(records, ["job", "prompt_sha256"])
         earlier = Earlier(
             config["seed"],
             Run.model_validate(config["run"]),

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from mls.analysis.study import Study
 from mls.analysis.tables import TABLES, tables
 from mls.config.cells import axes
+from mls.core.arrow import read_parquet
 
 TOLERANCE = 1e-9
 """Relative tolerance of floating-point figures: processors differ in the last digits."""
@@ -53,7 +54,7 @@ def _columns(name: str, data: bytes) -> dict[str, list[Any]]:
     Raises `ArrowException`, `csv.Error` or `UnicodeDecodeError` for anything but such a table.
     """
     if name.endswith(".parquet"):
-        columns: dict[str, list[Any]] = pq.read_table(pa.BufferReader(data)).to_pydict()
+        columns: dict[str, list[Any]] = read_parquet(data).to_pydict()
         return columns
     rows = list(csv.reader(io.StringIO(data.decode(), newline=""), strict=True))
     header = rows.pop(0) if rows else []
