@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from mls.config.sections.base import Section
 from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
 from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName, Slug
+from mls.config.sections.workload import Duration
 
 STOPPING = ("iters", "rounds", "duration_s")
 """Keys that say when a run has sent enough."""
@@ -39,19 +40,6 @@ _BY_LAST_WORD: tuple[Api, ...] = (
 )
 
 
-class Between(Section):
-    """A moment that is drawn evenly between two others."""
-
-    min: float = Field(ge=0, description="Earliest moment, in seconds after the request's start.")
-    max: float = Field(gt=0, description="Latest moment.")
-
-    @model_validator(mode="after")
-    def _min_first(self) -> Between:
-        if self.min > self.max:
-            raise ValueError(f"expected min of at most max ({self.max:g}), not {self.min:g}")
-        return self
-
-
 class Cancel(Section):
     """Requests that the client hangs up on, as users do who close a page.
 
@@ -64,15 +52,15 @@ class Cancel(Section):
         le=1,
         description="Share of the requests, drawn one by one. Its axis is `cancel_share`.",
     )
-    after_s: float | Between = Field(
-        description="Seconds from a request's start to the hanging up, or `{min, max}`. A request "
-        "that is complete by then is like any other.",
+    after_s: Duration = Field(
+        description="Seconds from a request's start to the hanging up: a number, or a mapping as of "
+        "`workload.think_s`. A request that is complete by then is like any other.",
     )
 
     @model_validator(mode="after")
     def _later_than_the_start(self) -> Cancel:
-        if not isinstance(self.after_s, Between) and self.after_s <= 0:
-            raise ValueError(f"expected after_s above 0, not {self.after_s:g}")
+        if self.after_s.never:
+            raise ValueError("expected after_s above 0")
         return self
 
 
