@@ -50,6 +50,16 @@ LOAD_AXES = frozenset({"rate", "burstiness", "max_inflight", "speed"})
 WORKLOAD_AXES = frozenset(
     {"prompt_tokens", "output_tokens", "prefix_tokens", "depth", "groups", "turns"}
 )
+ASKED_AXES = WORKLOAD_AXES | {
+    CANCEL_SHARE,
+    "prompt_words",
+    "max_tokens",
+    "ignore_eos",
+    "temperature",
+    "burstiness",
+    "speed",
+}
+"""Axes of what users ask of a server: none of their values is a better choice than another."""
 _KEY_AXES = {"model"} | RUN_AXES | SERVER_AXES | LOAD_AXES | WORKLOAD_AXES
 
 Cell = dict[str, Any]
