@@ -12,7 +12,8 @@ from tests.unit.synthetic import Load, table, write_failure, write_repeat
 
 from mls.analysis.answer import Answer
 from mls.analysis.study import Study, read_study
-from mls.config.cells import Cell, cells
+from mls.config.axes import Cell
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.report.text.answer import sentences
 

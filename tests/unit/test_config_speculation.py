@@ -11,10 +11,11 @@ import xllamacpp
 import yaml
 from pydantic import ValidationError
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.parse import parse_config
 from mls.config.sections.server import Server
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.server.engine.command import engine
 from mls.server.engine.speculation import check_log

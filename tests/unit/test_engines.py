@@ -12,8 +12,9 @@ from tests.engines.catalogue import ENGINES, KNOWLEDGE, Engine
 from tests.engines.outcome import outcome
 from tests.engines.pipeline import LOAD, server_section
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
+from mls.config.settings import settings
 
 REQUIREMENTS = Path(__file__).parents[1] / "engines" / "requirements"
 PINNED = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")

@@ -35,15 +35,9 @@ from mls.core.integrity import set_aside_damaged
 from mls.core.run_folder import RUN, restore_kept
 from mls.core.sweep_folder import ANSWER, PAGE, has_runs, sweep_folder
 from mls.config.decisions import adaptive, line_of, planned_runs, repeats_of
-from mls.config.cells import (
-    axes,
-    cell_key,
-    cells,
-    parse_cell,
-    run_order,
-    run_path,
-    settings,
-)
+from mls.config.axes import axes, cell_key
+from mls.config.cells import cells, parse_cell, run_order, run_path
+from mls.config.settings import settings
 from mls.config.owner import check_owner, record_owner
 from mls.config.parse import parse_config
 from mls.server.weights.model_files import local_sha256

@@ -12,7 +12,7 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
 from mls.analysis.study import Rate, Study
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 
 LATENCY = "latency_ms.p95"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mls.config.cells import Settings
 from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Durations
+from mls.config.settings import Settings
 from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.plan import CanaryPlan

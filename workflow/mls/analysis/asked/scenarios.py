@@ -9,7 +9,7 @@ from mls.analysis import intervals
 from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
-from mls.config.cells import ASKED_AXES, Cell
+from mls.config.axes import ASKED_AXES, Cell
 
 
 @dataclass(frozen=True)

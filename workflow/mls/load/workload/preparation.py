@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from mls.config.cells import Settings
 from mls.config.sections.load import Load
+from mls.config.settings import Settings
 from mls.core.errors import UserError
 from mls.core.files import read_json
 from mls.load.workload.blocks.prompts import check_blocks

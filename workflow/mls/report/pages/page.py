@@ -16,7 +16,7 @@ from mls.analysis.differences import differences
 from mls.analysis.repeats import Repeat
 from mls.analysis.result_sets import Results, opened
 from mls.analysis.study import Study, read_study
-from mls.config.cells import axes
+from mls.config.axes import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
