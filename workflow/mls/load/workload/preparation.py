@@ -60,7 +60,7 @@ def prepare(
         jobs = range(min(settings.requests or _MOST_JOBS, _MOST_JOBS))
         lengths = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
         if workload.kind == "text":
-            corpus = read_corpus()
+            corpus = read_corpus(folder if sha256 else None)
             texts = measure(api, run, workload.system, served_as, corpus, folder, sha256)
             check_lengths(texts, workload, lengths)
         else:
