@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.load import Load
 from mls.config.sections.workload import Workload
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.report.text.plan import load_words, prompt_words
 

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.unit.synthetic import config
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.sections.run import Cancel, Run
+from mls.config.settings import settings
 from mls.core.units import NS_PER_S
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.cancellation import Cancellations

@@ -237,8 +237,10 @@ def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model
     corpus = read_corpus()
     assert workload["corpus"] == corpus.facts
     # what was measured once serves the next repeat
-    (path,) = (tmp_path / "results" / "tokens").iterdir()
+    folder = tmp_path / "results" / "tokens"
+    kept, path = sorted(folder.iterdir())
     assert stored.read(path, corpus) is not None
+    assert read_corpus(folder) == corpus and json.loads(kept.read_text())["prose"] == corpus.prose
 
 
 def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smollm2):

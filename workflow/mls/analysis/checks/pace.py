@@ -119,7 +119,7 @@ def _server_kept_up(evidence: Evidence) -> Verdict:
     fill_s = float((end - due)[due <= edges[1]].min())
     if edges[1] < fill_s:
         requests = math.ceil(2 * len(due) * fill_s / edges[1])
-        more = longer(requests, evidence.run, evidence.load, evidence.workload)
+        more = longer(requests, evidence)
         message = (
             f"Requests arrived for {due[-1]:.3g} s only, which at their latency is hardly more than "
             f"filling the server takes: {more}."
@@ -147,9 +147,7 @@ def _server_kept_up(evidence: Evidence) -> Verdict:
         return verdict("server_kept_up", "warn", share, threshold, message)
     behind = _most_behind(due, end)
     if share > threshold or behind >= 2 * threshold:
-        more = longer(
-            _arrivals(len(due), behind, threshold), evidence.run, evidence.load, evidence.workload
-        )
+        more = longer(_arrivals(len(due), behind, threshold), evidence)
         message = (
             f"{len(due)} arrivals can't tell whether the server kept up with {rate:.3g} requests/s, "
             f"or fell behind by {behind:.0%} of them: {more}."
@@ -247,7 +245,7 @@ def _users_held(evidence: Evidence) -> Verdict:
         return verdict("concurrency_held", "fail", inflight.achieved_time_weighted, least, message)
     if edge > tolerance:  # twice the tolerance would not have shown
         requests = math.ceil(len(evidence.table) * edge / tolerance)
-        more = longer(requests, evidence.run, evidence.load, evidence.workload)
+        more = longer(requests, evidence)
         message = f"{message}; that can't be told better in so short a run: {more}."
         return verdict(
             "concurrency_held", "unknown", inflight.achieved_time_weighted, least, message

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mls.config.cells import Settings
+from mls.config.settings import Settings
 from mls.core.errors import UserError
 from mls.load.workload.conversations.dialogues import Dialogue
 from mls.load.workload.datasets import Row

@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from mls.config.cells import Settings
 from mls.config.sections.load import Load
+from mls.config.settings import Settings
 from mls.core.errors import UserError
 from mls.core.files import read_json
 from mls.load.workload.blocks.prompts import check_blocks
@@ -60,7 +60,7 @@ def prepare(
         jobs = range(min(settings.requests or _MOST_JOBS, _MOST_JOBS))
         lengths = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
         if workload.kind == "text":
-            corpus = read_corpus()
+            corpus = read_corpus(folder if sha256 else None)
             texts = measure(api, run, workload.system, served_as, corpus, folder, sha256)
             check_lengths(texts, workload, lengths)
         else:

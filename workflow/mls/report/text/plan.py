@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
-from mls.config.cells import CANCEL_SHARE
+from mls.config.axes import CANCEL_SHARE
 from mls.config.config import Config
 from mls.config.sections.load import think_time
 from mls.config.sections.workload import Durations
