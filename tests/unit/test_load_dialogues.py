@@ -14,7 +14,8 @@ from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
-from mls.load.workload.conversations.dialogues import Dialogue, Turn, read_dialogues
+from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.conversations.turns import Dialogue, Turn
 from mls.load.workload.datasets import choose
 
 CALL = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
@@ -65,10 +66,12 @@ def conversation(dialogues, replies, **keys):
     job, requests, turns = 0, [], []
     for reply in replies:
         requests.append(orjson.loads(bodies.body(job))["messages"])
-        turns.append(bodies.next_turn(job, reply))
-        if turns[-1] is None:
+        due = bodies.next_turns(job, reply)
+        turns += due
+        if not due:
             break
-        job = turns[-1].job
+        (turn,) = due
+        job = turn.job
     return requests, turns
 
 
@@ -102,7 +105,7 @@ def test_results_of_tools_are_turns_of_their_own_after_the_longest_delay(tmp_pat
     requests, nexts = conversation(dataset.rows, ["x", "y", "z"], history="dataset")
     sent = [{k: v for k, v in message.items() if k != "delay_s"} for message in AGENT]
     assert requests == [sent[:2], sent[:5], sent[:7]]
-    assert [turn and turn.delay_s for turn in nexts] == [1.5, None, None]
+    assert [turn.delay_s for turn in nexts] == [1.5, None]
 
 
 def test_the_servers_own_replies_take_the_place_of_the_datasets(tmp_path):
@@ -164,7 +167,7 @@ def test_each_job_is_a_turn_of_one_session_whatever_the_others_have(counts, seed
             assert prompt.text == f"{row}/{turn}" and job not in seen
             assert (prompt.attributes.session, prompt.attributes.turn) == (session, turn)
             seen.add(job)
-            if not prompt.goes_on:
+            if not prompt.later:
                 break
             job, turn = job + 1, turn + 1
         assert turn + 1 == counts[row]

@@ -17,7 +17,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.dialogues import Dialogue, text_of
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, text_of
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -31,10 +31,9 @@ from mls.protocol.request import OPENING_CHARACTERS, Attributes
 class Prompt:
     """The prompt of a request: the user's text, or `messages` of a dataset.
 
-    media_sha256: of the images and audio in these; None without any.
-    goes_on: whether the conversation has another turn after it. reply: said there instead of the
-    server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
-    dataset has one.
+    media_sha256: of the images and audio in these; None without any. later: the conversation's turns
+    that wait for its reply. reply: said in these instead of the server's own reply, where the
+    dataset's counts.
     """
 
     text: str
@@ -42,9 +41,8 @@ class Prompt:
     messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
     media_sha256: str | None = None
-    goes_on: bool = False
+    later: tuple[NextTurn, ...] = ()
     reply: Messages | None = None
-    delay_s: float | None = None
 
     @property
     def sha256(self) -> str:
@@ -83,11 +81,11 @@ class Materials:
 
     @property
     def turns(self) -> int:
-        """Turns of the longest conversation of the file; 0 without one.
+        """Turns of the longest conversation of the file, with its branches; 0 without one.
 
         The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
         """
-        return max((len(each.turns) for each in self.dialogues or ()), default=0)
+        return max((each.size for each in self.dialogues or ()), default=0)
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -153,8 +151,8 @@ class _Synthetic:
         workload, calibration = self._workload, self._calibration
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
-        session = turn = group = None
-        goes_on = False
+        session = turn = group = previous = None
+        later: tuple[NextTurn, ...] = ()
         room = tokens - calibration.overhead
         prefix = ""
         prompt_tokens: int | None = tokens
@@ -167,12 +165,15 @@ class _Synthetic:
             prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
-            goes_on = turn + 1 < workload.turns
+            if turn + 1 < workload.turns:
+                later = (NextTurn(job + 1, job),)
             if turn:  # a turn's length also depends on what the server said before
-                prompt_tokens, room = None, tokens
+                prompt_tokens, room, previous = None, tokens, job - 1
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
-        attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
+        attributes = Attributes(
+            prompt_tokens, output, session=session, turn=turn, previous=previous, group=group
+        )
+        return Prompt(text, workload.system, attributes=attributes, later=later)
 
     def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
@@ -254,7 +255,7 @@ class _Dialogues:
     """The turns of a file's conversations. See `Materials.turns` for the numbers of their jobs."""
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
-        self._dialogues = materials.dialogues or []
+        self._steps = [dialogue.steps for dialogue in materials.dialogues or []]
         self._turns = materials.turns
         self._workload = workload
         self._seed = seed
@@ -265,18 +266,33 @@ class _Dialogues:
         if job < 0:
             return self._warm_up(job)
         session, number = divmod(job, self._turns)
-        count = len(self._dialogues)
+        count = len(self._steps)
         index = _index(session, self._seed, count) if self._workload.replace else session
-        turns = self._dialogues[index].turns
-        turn, later = turns[number], turns[number + 1 :]
+        steps, first = self._steps[index], job - number
+        step = steps[number]
+        later = (
+            NextTurn(
+                first + each,
+                first + (steps[each].previous or 0),
+                steps[each].turn.delay_s,
+                tuple(first + end for end in steps[each].joins),
+            )
+            for each in step.later
+        )
+        attributes = Attributes(
+            output_tokens=self._output(job),
+            session=session,
+            turn=step.depth,
+            branch=step.branch,
+            previous=None if step.previous is None else first + step.previous,
+        )
         return Prompt(
-            text_of(turn.messages),
+            text_of(step.turn.messages),
             self._workload.system,
-            turn.messages,
-            Attributes(output_tokens=self._output(job), session=session, turn=number),
-            goes_on=bool(later),
-            reply=turn.reply if self._workload.history == "dataset" else None,
-            delay_s=later[0].delay_s if later else None,
+            step.turn.messages,
+            attributes,
+            later=tuple(later),
+            reply=step.turn.reply if self._workload.history == "dataset" else None,
         )
 
 
