@@ -255,7 +255,9 @@ class Workload(Section):
         None,
         min_length=1,
         description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
-        "likewise, one row a conversation with all its turns. `replay`: "
+        "likewise, one row a conversation with all its turns; among its messages "
+        '`{"branches": [[message, …], …]}` has sub-agents, that go on side by side from there and are '
+        'waited for, but with `"background": true`. `replay`: '
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
     )
     history: Literal["dataset", "own"] = Field(
