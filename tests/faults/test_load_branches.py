@@ -24,8 +24,8 @@ def turn(text, delay_s=None, forks=()):
     return Turn([{"role": "user", "content": text}], [], delay_s, list(forks))
 
 
-def dialogue(row, background=False):
-    branches = (turn("left"), turn("left on", DELAY_MS / 1000)), (turn("right"),), (turn("third"),)
+def dialogue(row, background=False, delay_s=DELAY_MS / 1000):
+    branches = (turn("left"), turn("left on", delay_s)), (turn("right"),), (turn("third"),)
     forks = [Fork(branches, background)]
     return Dialogue(row, (turn("fork", forks=forks), turn("join"), turn("last")))
 
@@ -35,13 +35,13 @@ def slow(talk, request):
     good(talk, request)
 
 
-def measure(servers, background=False, policy="round_robin", inflight=2):
-    """(records by job, messages by job) of four conversations."""
+def measure(servers, *forms, policy="round_robin", inflight=2):
+    """(records by job, messages by job) of four conversations. forms: of `dialogue`."""
     run_spec = spec(
         [Target(server.url) for server in servers],
         Run(inflight=inflight, ranks=1, iters=SESSIONS, warmup=1, timeout_s=10),
         workload=Workload(kind="conversation", file="f", think_s=THINK_MS / 1000),
-        materials=Materials(dialogues=[dialogue(row, background) for row in range(SESSIONS)]),
+        materials=Materials(dialogues=[dialogue(row, *forms) for row in range(SESSIONS)]),
         policy=policy,
     )
     records = harvest(run_spec).table.to_pylist()
@@ -95,7 +95,7 @@ def test_branches_overlap_after_the_fork_and_the_join_waits_for_the_last_of_them
 def test_a_place_takes_its_next_conversation_once_all_lines_have_ended():
     """In the background, the left branch is the last to end."""
     with Misbehaving(default=slow) as server:
-        records, sent = measure([server], background=True, inflight=1)
+        records, sent = measure([server], True, inflight=1)
     for first in range(0, 7 * SESSIONS, 7):
         rows = [records[first + number] for number in range(7)]
         assert overlap(rows[LEFT], rows[JOIN])
@@ -110,7 +110,7 @@ def test_connections_are_no_more_than_lines_at_once_and_are_used_again():
         measure([server], inflight=1)
     assert server.connections == 3
     with Misbehaving(default=slow) as server:
-        records, _ = measure([server], background=True, inflight=1)
+        records, _ = measure([server], True, inflight=1)
     assert server.connections == 4
     opened = [row["job"] // 7 for row in records.values() if row["connected_ns"]]
     assert opened == [0, 0, 0]
@@ -137,13 +137,17 @@ def test_a_branch_that_fails_ends_its_conversation_and_no_other(number):
 
 
 def test_a_turn_that_is_due_is_not_sent_once_another_branch_has_failed():
+    """The left branch waits for 1 s; the right one fails within that."""
+
     def refuse_late(talk, request):
-        talk.server.over.wait(REPLY_S + DELAY_MS / 2000)  # within the left branch's pause
+        talk.server.over.wait(0.3)
         refuse(talk, request)
 
     with Misbehaving({RIGHT: refuse_late}, default=slow) as server:
-        records, _ = measure([server], inflight=1)
+        records, _ = measure([server], False, 1.0, inflight=1)
     assert [job for job in records if job < 7] == [FORK, LEFT, RIGHT, THIRD]
+    waited_ns = records[7]["scheduled_ns"] - free_ns(records[LEFT])
+    assert waited_ns // NS_PER_MS == 1000 + THINK_MS  # as long as it would have taken
     assert len(records) == 7 * (SESSIONS - 1) + 4
 
 

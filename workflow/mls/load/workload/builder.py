@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, assert_never
 
@@ -17,7 +18,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.turns import Dialogue, NextTurn, text_of
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -79,7 +80,7 @@ class Materials:
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
 
-    @property
+    @cached_property
     def turns(self) -> int:
         """Turns of the longest conversation of the file, with its branches; 0 without one.
 
@@ -255,7 +256,8 @@ class _Dialogues:
     """The turns of a file's conversations. See `Materials.turns` for the numbers of their jobs."""
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
-        self._steps = [dialogue.steps for dialogue in materials.dialogues or []]
+        self._dialogues = materials.dialogues or []
+        self._steps: dict[int, list[Step]] = {}  # by row: of a large file few are drawn
         self._turns = materials.turns
         self._workload = workload
         self._seed = seed
@@ -266,8 +268,10 @@ class _Dialogues:
         if job < 0:
             return self._warm_up(job)
         session, number = divmod(job, self._turns)
-        count = len(self._steps)
+        count = len(self._dialogues)
         index = _index(session, self._seed, count) if self._workload.replace else session
+        if index not in self._steps:
+            self._steps[index] = self._dialogues[index].steps
         steps, first = self._steps[index], job - number
         step = steps[number]
         later = (
