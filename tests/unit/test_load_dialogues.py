@@ -234,3 +234,73 @@ def test_messages_of_tools_go_with_chat_completions_alone(tmp_path, endpoint):
         load(tmp_path / "d.jsonl", rows, Run(endpoint=endpoint))
     dataset, _ = load(tmp_path / "d.jsonl", rows[:1], Run(endpoint=endpoint))
     assert len(dataset.rows) == 1
+
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def bodies_of_rows(rows, **run):
+    workload = Workload(kind="conversation", file="f")
+    own = Run(**run)
+    prompts = make_prompts(own, workload, 1, Materials(dialogues=rows))
+    bodies = WorkloadBodies(own, "m", prompts)
+    return [orjson.loads(bodies.body(session * len(rows[0].turns))) for session in range(len(rows))]
+
+
+@pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])])
+def test_tools_of_a_row_are_sent_with_each_of_its_turns_and_no_other(tmp_path, tools):
+    dataset, workload = load(
+        tmp_path / "d.jsonl", [{"messages": AGENT, "tools": tools}, {"messages": AGENT}]
+    )
+    first, second = bodies_of_rows(dataset.rows)
+    assert first["tools"] == [TOOL] and "tools" not in second
+    bodies = WorkloadBodies(
+        Run(), "m", make_prompts(Run(), workload, 1, Materials(dialogues=dataset.rows))
+    )
+    bodies.body(0)
+    bodies.next_turns(0, "x")
+    assert orjson.loads(bodies.body(1))["tools"] == [TOOL]
+
+
+@pytest.mark.parametrize("own", [[], [{"type": "own"}], None])
+def test_tools_of_the_config_take_the_place_of_a_rows(tmp_path, own):
+    dataset, _ = load(tmp_path / "d.jsonl", [{"messages": AGENT, "tools": [TOOL]}])
+    (body,) = bodies_of_rows(dataset.rows, request_extra={"tools": own})
+    assert body.get("tools") == own
+
+
+@pytest.mark.parametrize("tools", [None, [], "", " "])
+def test_a_row_may_have_no_tools(tmp_path, tools):
+    dataset, _ = load(tmp_path / "d.jsonl", [{"messages": AGENT, "tools": tools}])
+    assert dataset.rows[0].tools is None and dataset.notes == ()
+
+
+@pytest.mark.parametrize(
+    "tools, reason",
+    [
+        ("look()", "tools is a text that is no JSON"),
+        (3, "tools is no list of objects"),
+        (["look"], "tools is no list of objects"),
+        ('{"look": 1}', "tools is no list of objects"),
+    ],
+)
+def test_tools_that_are_none_make_a_row_unusable(tmp_path, tools, reason):
+    rows = [{"messages": AGENT}, {"messages": AGENT, "tools": tools}]
+    dataset, _ = load(tmp_path / "d.jsonl", rows)
+    assert f"row 2, {reason})" in dataset.notes[0] and len(dataset.rows) == 1
+
+
+def test_tools_go_with_chat_completions_alone(tmp_path):
+    rows = [{"messages": AGENT[:2], "tools": [TOOL]}]
+    with pytest.raises(UserError, match=r"row 1 of .* has tools, which go with /v1/chat/comp"):
+        load(tmp_path / "d.jsonl", rows, Run(endpoint="/v1/messages"))
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**64])
+def test_what_no_request_can_hold_makes_a_row_unusable(tmp_path, value):
+    """Python reads both, and a request with either can't be built, which would end the run."""
+    call = [*AGENT[:2], {"role": "assistant", "content": "A", "tool_calls": [{"id": value}]}]
+    rows = [{"messages": AGENT}, {"messages": AGENT, "tools": [{"a": value}]}]
+    for row, place in ((rows[1], "tools"), ({"messages": call}, "message 3")):
+        dataset, _ = load(tmp_path / "d.jsonl", [rows[0], row], history="dataset")
+        assert f"row 2, {place} has what can't be sent as JSON" in dataset.notes[0]

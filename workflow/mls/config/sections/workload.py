@@ -257,7 +257,7 @@ class Workload(Section):
         description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
         "likewise, one row a conversation with all its turns; among its messages "
         '`{"branches": [[message, …], …]}` has sub-agents, that go on side by side from there and are '
-        'waited for, but with `"background": true`. `replay`: '
+        'waited for, but with `"background": true`; its `tools` are sent as they are. `replay`: '
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
     )
     history: Literal["dataset", "own"] = Field(

@@ -37,6 +37,8 @@ class WorkloadBodies:
         if prompt.attributes.output_tokens is not None:
             lengths = length_fields(self._run, prompt.attributes.output_tokens)
             fields = with_extra(self._run, self._fields | lengths)
+        if prompt.tools and "tools" not in self._run.request_extra:
+            field["tools"] = prompt.tools
         return orjson.dumps(fields | field)
 
     def prompt_sha256(self, job: int) -> str:

@@ -34,7 +34,7 @@ class Prompt:
 
     media_sha256: of the images and audio in these; None without any. later: the conversation's turns
     that wait for its reply. reply: said in these instead of the server's own reply, where the
-    dataset's counts.
+    dataset's counts. tools: that its request offers, unless the config has its own.
     """
 
     text: str
@@ -44,6 +44,7 @@ class Prompt:
     media_sha256: str | None = None
     later: tuple[NextTurn, ...] = ()
     reply: Messages | None = None
+    tools: list[dict[str, Any]] | None = None
 
     @property
     def sha256(self) -> str:
@@ -297,6 +298,7 @@ class _Dialogues:
             attributes,
             later=tuple(later),
             reply=step.turn.reply if self._workload.history == "dataset" else None,
+            tools=self._dialogues[index].tools,
         )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.load.workload.conversations.turns import Dialogue, Fork, Turn
@@ -16,6 +18,7 @@ from mls.load.workload.unusable import UnusableRowError, usable_rows
 from mls.protocol.content import Messages
 
 _DELAY, _BRANCHES, _BACKGROUND = "delay_s", "branches", "background"
+_TOOLS = "tools"
 _OF_TOOLS = ("name", "tool_calls", "tool_call_id")
 """Keys of a message that are sent as they are."""
 _DEEPEST = 8
@@ -35,18 +38,20 @@ def read_dialogues(workload: Workload, run: Run) -> Dialogues:
     """Read `workload.file`. Raises `UserError` that names the row not as expected."""
     file = RowFile("workload.file", Path(workload.file or "").expanduser())
     rows, notes = usable_rows(
-        file, lambda number, row: Dialogue(number, _turns(file, number, row, workload))
+        file,
+        lambda number, row: Dialogue(number, _turns(file, number, row, workload), _tools(row)),
     )
     if run.api != "chat":
         for dialogue in rows:
-            if any(
+            what = "tools" if dialogue.tools else "a tool's message"
+            if dialogue.tools or any(
                 _of_tools(message)
                 for step in dialogue.steps
                 for message in (*step.turn.messages, *step.turn.reply)
             ):
                 raise file.row_error(
                     dialogue.row,
-                    f"has a tool's message, which goes with /v1/chat/completions, not with "
+                    f"has {what}, which go{'' if dialogue.tools else 'es'} with /v1/chat/completions, not with "
                     f"{run.endpoint}; change run.endpoint, or leave such rows out.",
                 )
     return Dialogues(file.path, rows, notes)
@@ -54,6 +59,22 @@ def read_dialogues(workload: Workload, run: Run) -> Dialogues:
 
 def _of_tools(message: dict[str, Any]) -> bool:
     return message["role"] == "tool" or "tool_calls" in message
+
+
+def _tools(row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The tools of a row, which some files have as the JSON of a list. Raises `UnusableRowError`."""
+    tools = row.get(_TOOLS)
+    if isinstance(tools, str):
+        try:
+            tools = orjson.loads(tools) if tools.strip() else None
+        except orjson.JSONDecodeError:
+            raise UnusableRowError(f"{_TOOLS} is a text that is no JSON") from None
+    if not tools:
+        return None
+    if not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise UnusableRowError(f"{_TOOLS} is no list of objects")
+    _check_json(tools, _TOOLS)
+    return tools
 
 
 def _turns(file: RowFile, number: int, row: dict[str, Any], workload: Workload) -> tuple[Turn, ...]:
@@ -169,12 +190,21 @@ class _Line:
 
 def _message(said: dict[str, Any], role: str, place: str) -> dict[str, Any]:
     of_tools = {key: said[key] for key in _OF_TOOLS if said.get(key) is not None}
+    _check_json(of_tools, place)
     content = said.get("content", said.get("value"))
     if role == "tool" and content in (None, ""):
         return {"role": role, "content": ""} | of_tools  # a tool may have nothing to say
     if role == "assistant" and "tool_calls" in of_tools and content in (None, ""):
         return {"role": role, "content": None} | of_tools
     return {"role": role, "content": content_of(said, place, None)} | of_tools
+
+
+def _check_json(value: Any, place: str) -> None:
+    """Raise `UnusableRowError` for what no request can hold, though Python reads it."""
+    try:
+        orjson.dumps(value)
+    except TypeError as error:
+        raise UnusableRowError(f"{place} has what can't be sent as JSON ({error})") from None
 
 
 def _delay_s(file: RowFile, number: int, place: str, said: dict[str, Any]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mls.protocol.content import Messages
 
@@ -68,10 +69,14 @@ class NextTurn:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """A conversation, of the row with this number in the file."""
+    """A conversation, of the row with this number in the file.
+
+    tools: those that its requests offer; None for none.
+    """
 
     row: int
     turns: tuple[Turn, ...]
+    tools: list[dict[str, Any]] | None = None
 
     @property
     def steps(self) -> list[Step]:
