@@ -156,6 +156,18 @@ def test_agents_with_branches_are_in_flight_as_their_waiting_allows(late_ms, sta
     assert summary.inflight.max == 8
 
 
+def test_a_branch_that_starts_late_makes_no_negative_pause():
+    """Due at 200 ms as the left one ended, it starts at 300 ms, after the right one's end at 210 ms."""
+    late = {"scheduled_ns": FORKS[0]["end_ns"]}
+    records = agent(0, (0, 0, 0, 0, None, 9, 0), (10, 1, 0, 1, None, 9, 0), (300, 2, 1, 0, 0, 9, 0))
+    records[2] |= late
+    table = to_table(records)
+    summary = summarize(table, facts(1, steady=False))
+    workload = Workload(kind="conversation", file="f")
+    evidence = Evidence(summary, table, Run(inflight=1), Checks(), workload=workload)
+    assert "with a pause of 0 s" in load_held(evidence).message
+
+
 def test_table_and_page_tell_of_branches(tmp_path):
     sweep = config(workload={"kind": "conversation", "file": "f"}, sweep={"inflight": [1]})
     for cell in cells(sweep):

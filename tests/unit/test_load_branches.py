@@ -1,11 +1,10 @@
 """Branches of conversations: how a file writes them, and which turns come after which."""
 
-import json
-
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.conversations import AGENT, read, says, user
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
@@ -13,46 +12,7 @@ from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
 from mls.load.workload.context_length import check_files
-from mls.load.workload.conversations.dialogues import read_dialogues
 from mls.load.workload.conversations.turns import Dialogue, Fork, Turn
-
-
-def user(text, **keys):
-    return {"role": "user", "content": text} | keys
-
-
-def says(text):
-    return {"role": "assistant", "content": text}
-
-
-AGENT = [
-    {"role": "system", "content": "S"},
-    user("Q"),
-    says("A"),
-    {
-        "branches": [
-            [user("1", delay_s=0.5), says("a"), user("2"), says("b")],
-            [
-                user("3"),
-                says("c"),
-                {"branches": [[user("4"), says("d")], [user("5"), says("e")]]},
-                user("6"),
-                says("f"),
-            ],
-        ]
-    },
-    user("J"),
-    says("B"),
-    {"branches": [[user("7"), says("g")]], "background": True},
-    user("L"),
-    says("C"),
-]
-
-
-def read(path, *rows, run=None, **keys):
-    path.write_text("\n".join(json.dumps({"messages": row}) for row in rows))
-    workload = Workload.model_validate({"kind": "conversation", "file": str(path)} | keys)
-    return read_dialogues(workload, run or Run())
 
 
 def bodies_of(dialogue, **keys):
@@ -255,7 +215,7 @@ def test_the_longest_line_of_a_conversation_has_to_fit_with_the_replies_in_it(
     row = [user("a b c"), {"branches": [[user("w " * words)], [user("x")]]}, user("y")]
     (dialogue,) = read(tmp_path / "d.jsonl", row).rows
     assert dialogue.text.split() == ["a", "b", "c", *["w"] * words]
-    assert sorted(replies for _, replies in dialogue.requests) == [2, 2, 4]
+    assert sorted(ending.replies for ending in dialogue.endings) == [2, 2, 4]
 
     class Settings:
         workload = Workload(kind="conversation", file="f", output_tokens=2)

@@ -335,3 +335,28 @@ def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, smollm2,
         assert fork["prompt_tokens"] - 8 <= cached < left["prompt_tokens"]
         assert fork["prompt_tokens"] - 8 <= join["cached_tokens"] < join["prompt_tokens"]
     assert checks["cache_as_asked"]["status"] == "pass"
+
+
+def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, smollm2):
+    texts = ["Yes.", "It is warm, and it will be so tomorrow.", "one two three four five six seven"]
+    talk = [
+        {"role": role, "content": content}
+        for text in texts
+        for role, content in (("user", "And then?"), ("assistant", text))
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"messages": [*talk, {"role": "user", "content": "And?"}]}))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 1, "max_tokens": 5},
+        workload={
+            "kind": "conversation",
+            "file": str(path),
+            "history": "dataset",
+            "output_tokens": "dataset",
+        },
+    )
+    asked = [row["completion_tokens_asked"] for row in rows]
+    assert asked == [row["completion_tokens"] for row in rows] == [2, 11, 7, 5]
+    assert checks["work_as_asked"]["status"] == "pass"

@@ -210,7 +210,8 @@ def _mean_pause_ms(evidence: Evidence, table: pa.Table) -> float:
     due, end = (ints(table, name).values for name in ("scheduled_ns", "end_ns"))
     free = end + ints(table, "after_done_ns").values
     here, there = successions(table)
-    pauses = due[there] - free[here]
+    # of a branch's request that starts late, another branch may have ended after it was due
+    pauses = np.maximum(due[there] - free[here], 0)
     return float(pauses.mean() / NS_PER_MS) if len(pauses) else 0.0
 
 

@@ -285,7 +285,7 @@ class _Dialogues:
             for each in step.later
         )
         attributes = Attributes(
-            output_tokens=self._output(job),
+            output_tokens=step.turn.output_tokens or self._output(job),
             session=session,
             turn=step.depth,
             branch=step.branch,
@@ -317,7 +317,7 @@ class _Output:
         self._trace = trace.output_tokens if trace else None
 
     def __call__(self, job: int) -> int | None:
-        if self._lengths is None:
+        if self._lengths is None or self._lengths.distribution == "dataset":
             return self._default
         return draw(self._lengths, self._seed, job, "output", self._trace)
 

@@ -85,11 +85,12 @@ def _check_rows(settings: Settings, rows: list[Row], context: int, api: ServerAp
 def _check_dialogues(
     settings: Settings, dialogues: list[Dialogue], context: int, api: ServerApi
 ) -> None:
-    _, reply = settings.workload.longest(settings.run.max_tokens)
+    _, usual = settings.workload.longest(settings.run.max_tokens)
     own = settings.workload.history == "own"
     for dialogue in dialogues:
-        for text, in_it in dialogue.requests:
-            replies = in_it if own else 1
+        for ending in dialogue.endings:
+            text, replies = ending.text, ending.replies if own else 1
+            reply = ending.output_tokens or usual
             if len(text.encode()) + replies * reply <= context:  # no token is shorter than a byte
                 continue
             tokens = api.tokenize(text)

@@ -16,13 +16,14 @@ class Turn:
 
     messages: what it adds to all that was said. reply: the file's reply to it, empty where the file
     has none or the server's own is to count. delay_s: the pause before it, by the file. forks:
-    branches that begin after its reply.
+    branches that begin after its reply. output_tokens: of the file's reply, where that is asked for.
     """
 
     messages: Messages
     reply: Messages
     delay_s: float | None = None
     forks: list[Fork] = field(default_factory=list)
+    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,19 @@ class NextTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Ending:
+    """A request that no other one goes on from.
+
+    text: all that it says, but for the server's own replies. replies: the number of these where they
+    are sent, with the one to it. output_tokens: of the file's reply to it, see `Turn`.
+    """
+
+    text: str
+    replies: int
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Dialogue:
     """A conversation, of the row with this number in the file.
 
@@ -97,18 +111,14 @@ class Dialogue:
     @property
     def text(self) -> str:
         """All that the longest request says, but for the server's own replies."""
-        return max((text for text, _ in self.requests), key=len)
+        return max((ending.text for ending in self.endings), key=len)
 
     @property
-    def requests(self) -> list[tuple[str, int]]:
-        """(text, replies) of each request that no other one goes on from.
-
-        The text is all that it says but for the server's own replies, which number `replies` where
-        they are sent, with the one to itself.
-        """
+    def endings(self) -> list[Ending]:
+        """The requests that no other one goes on from."""
         steps = self.steps
         gone_on_from = {step.previous for step in steps}
-        return [_request(steps, n) for n in range(len(steps)) if n not in gone_on_from]
+        return [_ending(steps, n) for n in range(len(steps)) if n not in gone_on_from]
 
 
 def text_of(messages: Messages) -> str:
@@ -147,11 +157,11 @@ def _all(line: Sequence[Turn]) -> Iterator[Turn]:
                 yield from _all(branch)
 
 
-def _request(steps: Sequence[Step], number: int) -> tuple[str, int]:
-    step = steps[number]
+def _ending(steps: Sequence[Step], number: int) -> Ending:
+    step = last = steps[number]
     said, replies = [*step.turn.messages], 1 + len(step.joins)
     while step.previous is not None:
         step = steps[step.previous]
         said = [*step.turn.messages, *step.turn.reply, *said]
         replies += 1 + len(step.joins)
-    return text_of(said), replies
+    return Ending(text_of(said), replies, last.turn.output_tokens)
