@@ -1,5 +1,7 @@
 """Branches of conversations: how a file writes them, and which turns come after which."""
 
+import json
+
 import orjson
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
 from mls.load.workload.context_length import check_files
+from mls.load.workload.conversations.dialogues import read_dialogues
 from mls.load.workload.conversations.turns import Dialogue, Fork, Turn
 
 
@@ -229,3 +232,45 @@ def test_the_longest_line_of_a_conversation_has_to_fit_with_the_replies_in_it(
     else:
         with pytest.raises(UserError, match="17 tokens, which with 2 × 2 of replies needs 21"):
             check()
+
+
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.floats())
+junk = st.recursive(
+    scalars,
+    lambda deeper: st.one_of(
+        st.lists(deeper, max_size=3), st.dictionaries(st.text(max_size=3), deeper, max_size=2)
+    ),
+    max_leaves=4,
+)
+messages = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "assistant", "system", "tool"]) | junk},
+    optional={
+        "content": st.text(max_size=3) | junk,
+        "tool_calls": junk,
+        "name": junk,
+        "delay_s": st.none() | st.floats(0, 1),
+    },
+)
+entries = st.recursive(
+    messages,
+    lambda deeper: st.fixed_dictionaries(
+        {"branches": st.lists(st.lists(deeper, max_size=3), max_size=3) | junk},
+        optional={"background": st.booleans() | junk},
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.lists(entries | junk, max_size=6), junk, st.sampled_from(["own", "dataset"]))
+def test_whatever_a_row_holds_it_is_a_conversation_that_can_be_sent_or_is_named(
+    tmp_path_factory, row, tools, history
+):
+    path = tmp_path_factory.getbasetemp() / "junk.jsonl"
+    rows = [{"messages": AGENT}, {"messages": row, "tools": tools}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    keys = {"kind": "conversation", "file": str(path), "history": history}
+    dialogues = read_dialogues(Workload.model_validate(keys), Run())
+    assert len(dialogues.rows) + len(dialogues.notes) == 2
+    for dialogue in dialogues.rows:
+        sent, _ = play(dialogue, lambda count: 0, history=history)
+        assert len(sent) == dialogue.size
