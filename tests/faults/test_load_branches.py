@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from random import Random
 
 import pytest
 from tests.faults.driving import assert_good, harvest, spec
@@ -169,3 +170,52 @@ def test_a_server_that_goes_away_in_branches_ends_the_run():
         records, _ = measure([server], inflight=1)
     assert {row["session"] for row in records.values() if row["error"] is None} == {0}
     assert all(row["error"] for row in records.values() if row["job"] != FORK)
+
+
+def random_line(random, depth):
+    """One to three turns, with up to three branches after each, two deep."""
+    turns = []
+    for _ in range(random.randint(1, 3)):
+        forks = [
+            Fork(
+                tuple(random_line(random, depth - 1) for _ in range(random.randint(1, 3))),
+                random.random() < 0.3,
+            )
+            for _ in range(random.choice([0, 0, 1, 2]) if depth else 0)
+        ]
+        turns.append(turn("?", random.choice([None, 0.0, 0.02]), forks))
+    return tuple(turns)
+
+
+@pytest.mark.parametrize("failing", [0.0, 0.05])
+@pytest.mark.parametrize("seed", range(3))
+def test_conversations_of_any_form_run_to_their_ends(seed, failing):
+    """Eight places with forty conversations: each turn once, after all that it waits for."""
+    random = Random(seed)
+    dialogues = [Dialogue(row, random_line(random, 2)) for row in range(40)]
+    materials = Materials(dialogues=dialogues)
+    jobs = [
+        session * materials.turns + number
+        for session, each in enumerate(dialogues)
+        for number in range(each.size)
+    ]
+    bad = {job: refuse for job in jobs if random.random() < failing}
+    run = Run(inflight=8, ranks=1, iters=40, warmup=0, timeout_s=20)
+    workload = Workload(kind="conversation", file="f")
+    with Misbehaving(bad) as server:
+        run_spec = spec([Target(server.url)], run, workload=workload, materials=materials)
+        records = {row["job"]: row for row in harvest(run_spec).table.to_pylist()}
+    assert sorted(server.jobs) == sorted(records) and len(set(server.jobs)) == len(server.jobs)
+    assert set(records) <= set(jobs)
+    for session, each in enumerate(dialogues):
+        first = session * materials.turns
+        rows = {n: records[first + n] for n in range(each.size) if first + n in records}
+        failed = {number for number, row in rows.items() if row["error"]}
+        assert failed or len(rows) == each.size
+        assert len({row["slot"] for row in rows.values()}) == 1
+        for number, step in enumerate(each.steps):
+            if number in rows and step.previous is not None:
+                for before in (step.previous, *step.joins):
+                    assert before not in failed
+                    assert rows[number]["scheduled_ns"] >= rows[before]["end_ns"]
+    assert bool(bad) == any(row["error"] for row in records.values())

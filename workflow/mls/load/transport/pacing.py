@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from mls.load.replies import parse
@@ -56,11 +56,12 @@ class ClosedLoop:
 class _Session:
     """What goes on at a place: a conversation, or a request by itself.
 
-    lines: those of it that have not ended, more than one while it has branches. failed: whether a
-    reply has failed, so that no further turn is sent.
+    lines: those of it that have not ended, more than one while it has branches. ends_ns: when the
+    replies to its jobs ended. failed: whether one of these has failed, so that no further turn is sent.
     """
 
     lines: int = 1
+    ends_ns: dict[int, int] = field(default_factory=dict)
     failed: bool = False
 
 
@@ -87,13 +88,16 @@ class Users(ClosedLoop):
 
     def free(self, connection: Connection, exchange: Exchange, since_ns: int) -> None:
         session = self._sessions[connection.slot]
+        session.ends_ns[exchange.job] = since_ns
         turns = self._next_turns(session, exchange)
         if not turns:
-            self._end_line(connection, exchange.job, since_ns)
+            self._end_line(connection, exchange.job)
             return
         session.lines += len(turns) - 1
         for number, turn in enumerate(turns):
-            due_ns = since_ns + self._pauses.after_ns(turn.previous, turn.delay_s)
+            # the reply that is read last need not be the one that came last
+            last_ns = max(session.ends_ns[job] for job in (turn.previous, *turn.joins))
+            due_ns = last_ns + self._pauses.after_ns(turn.previous, turn.delay_s)
             own = self._another(connection.slot) if number else connection
             self._sender.timers.at(due_ns, partial(self._take_turn, own, turn.job, due_ns))
 
@@ -112,12 +116,14 @@ class Users(ClosedLoop):
         return self._conversations.next_turns(exchange.job, reply.content)
 
     def _take_turn(self, connection: Connection, job: int, due_ns: int) -> None:
-        if self._sessions[connection.slot].failed:  # in another branch, meanwhile
-            self._end_line(connection, job, due_ns)
+        session = self._sessions[connection.slot]
+        if session.failed:  # in another branch, meanwhile
+            session.ends_ns[job] = due_ns
+            self._end_line(connection, job)
         else:
             self._sender.start(connection, job, due_ns)
 
-    def _end_line(self, connection: Connection, job: int, since_ns: int) -> None:
+    def _end_line(self, connection: Connection, job: int) -> None:
         """End a line after this job, and with the last one its conversation."""
         session = self._sessions[connection.slot]
         session.lines -= 1
@@ -125,7 +131,7 @@ class Users(ClosedLoop):
             self._idle.append(connection)
             return
         self._sessions[connection.slot] = _Session()
-        due_ns = since_ns + self._pauses.after_ns(job)
+        due_ns = max(session.ends_ns.values()) + self._pauses.after_ns(job)
         self._sender.timers.at(due_ns, partial(self._next, connection, due_ns))
 
     def _another(self, place: int) -> Connection:
