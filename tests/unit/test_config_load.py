@@ -96,6 +96,17 @@ def test_the_longest_request_is_known_beforehand():
             {"workload": {"kind": "conversation", "file": "a", "columns": {"output_tokens": "n"}}},
             "columns.output_tokens goes with kind dataset, not with a conversation",
         ),
+        *(
+            ({"workload": keys | {"output_tokens": "dataset"}}, "output_tokens: dataset goes with kind conversation, file and history")
+            for keys in (
+                {"kind": "conversation", "file": "a"},
+                {"kind": "conversation"},
+                {"kind": "dataset", "file": "a"},
+                {},
+            )
+        ),
+        ({"workload": {"kind": "synthetic", "prompt_tokens": "dataset"}}, "prompt_tokens: dataset is no length of prompts"),
+        ({"workload": {"output_tokens": "data"}}, "expected a number, `trace`, `dataset`, or a mapping"),
         (
             {"workload": {"kind": "conversation", "think_s": -1}},
             "workload.think_s: expected a number of seconds of at least 0",

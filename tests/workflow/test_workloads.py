@@ -294,3 +294,70 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
             assert before["prompt_tokens"] - 8 <= after["cached_tokens"] < after["prompt_tokens"]
     assert checks["work_as_asked"]["status"] == "pass"
     assert checks["cache_as_asked"]["status"] == "pass"
+
+
+@pytest.mark.parametrize("history", ["dataset", "own"])
+def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, smollm2, history):
+    """On two slots, of which one has the fork's context: the other branch is on the other one."""
+
+    def said(role, text):
+        return {"role": role, "content": text}
+
+    branches = [
+        [said("user", f"Look after lamp {number}."), said("assistant", "It is on.")]
+        for number in (1, 2)
+    ]
+    talk = [
+        *(said("system", "You keep the lights of a harbour. " * 12), said("user", "Begin.")),
+        *(said("assistant", "I ask two others."), {"branches": branches}),
+        *(said("user", "What did they find?"), said("assistant", "All is well.")),
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("\n".join(json.dumps({"messages": talk}) for _ in range(2)))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 2, "ctx": 2048},
+        run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 16, "cache_prompt": True},
+        workload={"kind": "conversation", "file": str(path), "history": history},
+    )
+    assert all(row["error"] is None for row in rows), [row["error_text"] for row in rows]
+    assert [(row["turn"], row["branch"]) for row in rows] == 2 * [
+        (0, None),
+        (1, 0),
+        (1, 1),
+        (1, None),
+    ]
+    for fork, left, right, join in (rows[:4], rows[4:]):
+        assert left["start_ns"] < right["end_ns"] and right["start_ns"] < left["end_ns"]
+        assert join["start_ns"] > max(left["end_ns"], right["end_ns"])
+        # the template ends a prompt with what begins the reply
+        cached = max(left["cached_tokens"], right["cached_tokens"])
+        assert fork["prompt_tokens"] - 8 <= cached < left["prompt_tokens"]
+        assert fork["prompt_tokens"] - 8 <= join["cached_tokens"] < join["prompt_tokens"]
+    assert checks["cache_as_asked"]["status"] == "pass"
+
+
+def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, smollm2):
+    texts = ["Yes.", "It is warm, and it will be so tomorrow.", "one two three four five six seven"]
+    talk = [
+        {"role": role, "content": content}
+        for text in texts
+        for role, content in (("user", "And then?"), ("assistant", text))
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"messages": [*talk, {"role": "user", "content": "And?"}]}))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 1, "max_tokens": 5},
+        workload={
+            "kind": "conversation",
+            "file": str(path),
+            "history": "dataset",
+            "output_tokens": "dataset",
+        },
+    )
+    asked = [row["completion_tokens_asked"] for row in rows]
+    assert asked == [row["completion_tokens"] for row in rows] == [2, 11, 7, 5]
+    assert checks["work_as_asked"]["status"] == "pass"

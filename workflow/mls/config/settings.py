@@ -191,7 +191,8 @@ def _check_load(candidate: Settings) -> None:
             f"not {load.max_inflight}."
         )
     lengths = (workload.prompt_tokens, workload.output_tokens)
-    if load.kind != "trace" and any(length and length.greatest is None for length in lengths):
+    from_trace = any(length and length.distribution == "trace" for length in lengths)
+    if load.kind != "trace" and from_trace:
         raise UserError("workload: lengths of a `trace` go with load.kind trace.")
 
 

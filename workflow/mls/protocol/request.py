@@ -124,6 +124,9 @@ class Attributes:
     output_tokens: int | None = None
     session: int | None = None
     turn: int | None = None
+    branch: int | None = None
+    previous: int | None = None
+    """The job whose request and reply its own goes on from."""
     group: int | None = None
     category: str | None = None
     media_parts: int | None = None

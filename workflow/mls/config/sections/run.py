@@ -104,7 +104,8 @@ class Run(Section):
         8,
         ge=1,
         le=65536,
-        description="Requests outstanding, over all ranks; of conversations, sessions in flight.",
+        description="Requests outstanding, over all ranks; of conversations, sessions in flight, "
+        "whose branches are further requests.",
     )
     ranks: int = Field(
         2,

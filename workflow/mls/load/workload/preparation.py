@@ -15,6 +15,7 @@ from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.conversations.reply_lengths import with_reply_lengths
 from mls.load.workload.datasets import choose, draw_rows, read_dataset
 from mls.load.workload.media.parts import check_endpoint
 from mls.load.workload.replay import check_same, read_earlier
@@ -95,6 +96,8 @@ def prepare(
         dialogues = choose(
             path, conversations.rows, workload, seed, settings.requests, api.tokenize
         )
+        if workload.output_tokens and workload.output_tokens.distribution == "dataset":
+            dialogues = [with_reply_lengths(dialogue, api.tokenize) for dialogue in dialogues]
     check_files(settings, trace, rows, dialogues, api)
     materials = Materials(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts)
     if texts is None and earlier is None:
