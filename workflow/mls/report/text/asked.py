@@ -30,19 +30,21 @@ def asked_sentences(answer: ModelAnswer, rate: Rate, names: list[str]) -> list[M
 
 def _change(change: Change, rate: Rate) -> Markup:
     what, unit = _named(change.metric, rate)
+    ends = label(change.cells[0], [change.axis]), change.cells[-1].cell[change.axis]
+    values = ", ".join(_at(one, change, unit) for one in spread(change.cells, _MOST))
     span = interval(change.ratio)
-    doubt = ""
-    if change.resolved is False:
-        why = ", as they were not measured together" if change.apart else ": the interval holds 1"
-        doubt = f" <b>Not resolved</b>{why}."
+    if change.resolved is False and not change.apart:
+        return Markup(
+            "From {} to {}, {} is {}. <b>Not resolved:</b> the {} interval of the factor between the two, "
+            "{}, holds 1; more repeats would narrow it."
+        ).format(*ends, what, values, P95, span)
     return Markup("<b>From {} to {}, {} changes by a factor of {}</b>{}: {}.{}").format(
-        label(change.cells[0], [change.axis]),
-        change.cells[-1].cell[change.axis],
+        *ends,
         what,
         number(change.ratio.value),
         f" ({P95} interval {span})" if span else "",
-        ", ".join(_at(one, change, unit) for one in spread(change.cells, _MOST)),
-        Markup(doubt),
+        values,
+        Markup(" <b>Not resolved</b>, as they were not measured together.") if change.apart else "",
     )
 
 
