@@ -5,7 +5,9 @@ import json
 import pytest
 
 from mls.config.cells import cells
+from mls.config.config import Config
 from mls.config.parse import parse_config
+from mls.config.sections import types
 from mls.config.sections.load import Load
 from mls.config.sections.workload import Workload
 from mls.config.settings import settings
@@ -202,3 +204,25 @@ def test_a_missing_file_is_one_sentence():
     sweep = config(load={"kind": "trace", "file": "nowhere.csv"})
     with pytest.raises(UserError, match=r"load\.file: nowhere\.csv is not there"):
         _ = settings(sweep, cells(sweep)[0], 1).files
+
+
+def patterns(schema):
+    """All patterns of a JSON Schema, those of keys too."""
+    if isinstance(schema, dict):
+        if isinstance(own := schema.get("pattern"), str):
+            yield own
+        yield from schema.get("patternProperties", {})
+    if isinstance(schema, dict | list):
+        for part in schema.values() if isinstance(schema, dict) else schema:
+            yield from patterns(part)
+
+
+def test_each_pattern_is_explained_in_words():
+    """A regular expression is no answer to somebody who wrote a model's name with a colon."""
+    every = {*patterns(Config.model_json_schema())}
+    own = {one for one in every if one != types._VARIABLE.pattern}  # explained by its validator
+    assert own == {*types.EXPECTED}
+    with pytest.raises(UserError, match=r"models: expected a name of letters, .* not 'Qwen/Q:4'"):
+        parse_config({"models": {"Qwen/Q:4": {}}})
+    with pytest.raises(UserError, match=r"run\.endpoint: expected a path that begins with /"):
+        config(run={"endpoint": "v1/completions"})

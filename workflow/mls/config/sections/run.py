@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
 from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
-from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName, Slug
+from mls.config.sections.types import PATH, HeaderValue, OnOffAuto, PublicHeaderName, Slug
 from mls.config.sections.workload import Duration
 
 STOPPING = ("iters", "rounds", "duration_s")
@@ -133,7 +133,7 @@ class Run(Section):
     )
     endpoint: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/v1/chat/completions",
-        pattern=r"^/\S*$",
+        pattern=PATH,
         description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, "
         "`/v1/messages`, `/completion`, `/infill`, or one whose replies have no tokens, so that throughput is "
         "in requests/s: `/v1/embeddings`, `/v1/rerank`, `/v1/score`. It may have a prefix "
