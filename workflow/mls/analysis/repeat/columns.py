@@ -45,6 +45,12 @@ class Lists:
 def ints(table: pa.Table, name: str) -> Ints64:
     """An integer column. Nanoseconds stay integers, since floats would lose digits."""
     column = table.column(name)
+    rows = len(column)
+    # most columns have no null or nothing else, and a hundred are read for each repeat
+    if column.null_count == rows:
+        return Ints64(np.zeros(rows, np.int64), np.zeros(rows, np.bool_))
+    if not column.null_count:
+        return Ints64(column.to_numpy().astype(np.int64, copy=False), np.ones(rows, np.bool_))
     values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
     return Ints64(values, pc.is_valid(column).to_numpy())
 
@@ -65,13 +71,21 @@ def total(column: Ints64, rows: Bools) -> int | None:
 
 def floats(table: pa.Table, name: str) -> Floats:
     """A numeric column as float64, NaN where null."""
-    return pc.fill_null(table.column(name).cast(pa.float64()), np.nan).to_numpy()
+    column = table.column(name)
+    if column.null_count == len(column):
+        return np.full(len(column), np.nan)
+    if not column.null_count:
+        return column.to_numpy().astype(np.float64, copy=False)
+    return pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy()
 
 
 def lists(table: pa.Table, name: str) -> Lists:
     """A list column; a null list counts as empty."""
     column = table.column(name)
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    counts = pc.list_value_length(column)
+    if counts.null_count:
+        counts = pc.fill_null(counts, 0)
+    lengths = counts.to_numpy().astype(np.int64)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return Lists(pc.list_flatten(column).to_numpy(), offsets)
 
