@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
+from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
 from mls.load.workload.conversations.dialogues import Dialogue, text_of
@@ -80,6 +81,7 @@ class Materials:
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
+    template: Template = field(default_factory=Template)
 
     @property
     def turns(self) -> int:

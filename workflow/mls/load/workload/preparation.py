@@ -10,11 +10,13 @@ from mls.config.cells import Settings
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
 from mls.core.files import read_json
+from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.conversations.template import keeps_history
 from mls.load.workload.datasets import choose, draw_rows, read_dataset
 from mls.load.workload.media.parts import check_endpoint
 from mls.load.workload.replay import check_same, read_earlier
@@ -96,7 +98,15 @@ def prepare(
             path, conversations.rows, workload, seed, settings.requests, api.tokenize
         )
     check_files(settings, trace, rows, dialogues, api)
-    materials = Materials(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts)
+    template = Template(
+        tokens=calibration.overhead if calibration and calibration.exact else None,
+        keeps_history=keeps_history(api, run, workload.system, served_as, dialogues)
+        if workload.converses and run.cache_prompt
+        else None,
+    )
+    materials = Materials(
+        *(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts, template)
+    )
     if texts is None and earlier is None:
         return materials
     prompts = make_prompts(run, settings.workload, seed, materials)
