@@ -54,11 +54,13 @@ class WorkloadBodies:
         return self._facts_of(job)[1]
 
     def next_turn(self, job: int, reply: str) -> NextTurn | None:
-        """The conversation's next turn, after this reply; None after the last turn."""
+        """The conversation's (session's) next turn, after this reply; None after the last turn."""
         prompt = self._prompts(job)
         if not prompt.goes_on:
             self._history.pop(job, None)
             return None
+        if prompt.whole:
+            return NextTurn(job + 1, prompt.delay_s)
         messages = messages_of(prompt.text, prompt.system, self._messages(job, prompt))
         self._history.pop(job, None)
         said = prompt.reply or [{"role": "assistant", "content": reply}]

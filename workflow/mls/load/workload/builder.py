@@ -35,7 +35,7 @@ class Prompt:
     media_sha256: of the images and audio in these; None without any.
     goes_on: whether the conversation has another turn after it. reply: said there instead of the
     server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
-    dataset has one.
+    dataset has one. whole: whether its text has all that is sent, whatever was said before.
     """
 
     text: str
@@ -46,6 +46,7 @@ class Prompt:
     goes_on: bool = False
     reply: Messages | None = None
     delay_s: float | None = None
+    whole: bool = False
 
     @property
     def sha256(self) -> str:
@@ -85,10 +86,12 @@ class Materials:
 
     @property
     def turns(self) -> int:
-        """Turns of the longest conversation of the file; 0 without one.
+        """Turns of the longest conversation (session) of the file; 0 without one.
 
         The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
         """
+        if self.trace and self.trace.sessions:
+            return self.trace.sessions.longest
         return max((len(each.turns) for each in self.dialogues or ()), default=0)
 
 
@@ -184,7 +187,10 @@ class _Synthetic:
 
 
 class _Blocks:
-    """Prompts of a trace's blocks. Those of the warm-up share none with any other."""
+    """Prompts of a trace's blocks. Those of the warm-up share none with any other.
+
+    With sessions of agents those of one are its turns, and each has all of its prompt.
+    """
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
         trace = materials.trace
@@ -196,16 +202,28 @@ class _Blocks:
         )
         self._warm_up = _Synthetic(run, workload, seed, materials)
         self._tokens = trace.prompt_tokens
+        self._sessions = trace.sessions
         self._output = _Output(run, workload, seed, trace)
 
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
         assert self._tokens is not None
-        row = job % len(self._blocks)
+        session = turn = delay_s = None
+        number, goes_on = job, False
+        if self._sessions:
+            session, turn, number = self._sessions.place(job)
+            goes_on, delay_s = self._sessions.delay_after(job)
+        row = number % len(self._blocks)
         tokens = int(self._tokens[row])
-        attributes = Attributes(tokens, self._output(job))
-        return Prompt(self._text(self._blocks[row], tokens), self._system, attributes=attributes)
+        return Prompt(
+            self._text(self._blocks[row], tokens),
+            self._system,
+            attributes=Attributes(tokens, self._output(number), session=session, turn=turn),
+            goes_on=goes_on,
+            delay_s=delay_s,
+            whole=True,
+        )
 
 
 class _Text:

@@ -11,6 +11,7 @@ from mls.config.sections.load import Load
 from mls.core.errors import UserError
 from mls.core.files import read_json
 from mls.core.run_result import Template
+from mls.load.workload.blocks.agents import read_agents
 from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
@@ -45,6 +46,8 @@ def prepare(
     workload, run = settings.workload, settings.run
     blocks = workload.kind == "blocks"
     trace = read_trace(settings.load, blocks) if settings.load.kind == "trace" else None
+    if blocks and workload.file:
+        trace = read_agents(workload, settings.requests)
     _check_lengths(settings, trace)
     calibration = rows = dialogues = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
@@ -71,7 +74,7 @@ def prepare(
             least_tokens(calibration, [tokens - prefix for tokens in lengths])
             if blocks and trace is not None and trace.prompt_tokens is not None:
                 check_blocks(
-                    settings.load.file,
+                    settings.load.file or workload.file,
                     trace.row.tolist(),
                     trace.blocks,
                     trace.prompt_tokens.tolist(),
