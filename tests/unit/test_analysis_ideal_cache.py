@@ -237,3 +237,57 @@ def test_other_workloads_know_nothing_of_what_their_prompts_share():
         verdicts, cache = judged(prompts([0] * 40), Workload(kind=kind))
         assert "cache_hits_as_possible" not in verdicts and cache.ideal_share is None
         assert verdicts["cache_as_asked"].status == "warn"
+
+
+def cached_of(tokens, known, block):
+    """What a server has that caches whole blocks of what it has processed, never the last token."""
+    return min(known, tokens - 1) // block * block
+
+
+@given(
+    st.sampled_from([1, 16, 32, 64, 128]),
+    st.integers(0, AROUND),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 400)), min_size=3, max_size=20),
+    st.integers(1, 300),
+)
+def test_no_server_that_keeps_all_in_blocks_falls_short_of_prefixes(
+    block, before, requests, prefix
+):
+    """before: the template's tokens before the user's text; the others end the prompt."""
+    workload = Workload(kind="shared_prefix", prompt_tokens=999, prefix_tokens=prefix, groups=4)
+    records, seen = prompts([0] * len(requests)), set()
+    for row, (group, own) in zip(records, requests, strict=True):
+        tokens = AROUND + prefix + own
+        known = before + (prefix if group in seen else 0) if row["job"] else 0
+        seen.add(group)
+        row |= {"prefix_group": group, "prompt_tokens": tokens, "prompt_tokens_asked": tokens}
+        row["cached_tokens"] = cached_of(tokens, known, block)
+    verdict = hits(records, workload)
+    nothing = not any(row["cached_tokens"] for row in records)  # the blocks may be too long for it
+    assert verdict.status == "pass" or (nothing and "are the blocks" in verdict.message)
+
+
+turn_lengths = st.tuples(
+    st.integers(1, 300), st.integers(1, 80), st.floats(0, 1), st.integers(0, 8)
+)
+
+
+@given(
+    st.sampled_from([1, 16, 32, 64, 128]),
+    st.lists(st.lists(turn_lengths, min_size=1, max_size=6), min_size=1, max_size=5),
+)
+def test_no_server_that_keeps_all_in_blocks_falls_short_of_conversations(block, talks):
+    """A turn is (tokens that it adds, of its reply, share of that whose tokens stay, end rewritten)."""
+    records = []
+    for session, talk in enumerate(talks):
+        said = known = 0
+        for turn, (new, reply, kept, end) in enumerate(talk):
+            prompt = said + AROUND + new
+            (row,) = turns([(prompt, cached_of(prompt, known, block))])
+            records.append(row | {"job": 100 * session + turn, "session": session, "turn": turn})
+            records[-1]["completion_tokens"] = reply
+            said = prompt + reply
+            known = prompt + int(kept * (reply - 1)) if kept == 1 or end == 0 else prompt - end
+    verdict = hits(records, TALK, Template(tokens=AROUND))
+    nothing = not any(row["cached_tokens"] for row in records)
+    assert verdict.status == "pass" or (nothing and "are the blocks" in verdict.message)

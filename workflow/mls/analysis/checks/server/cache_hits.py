@@ -12,6 +12,10 @@ _CHECK = "cache_hits_as_possible"
 _STEPS = (16, 32, 64, 128)
 """Tokens of a block in which servers cache: vLLM's are 16 on a GPU, and 128 elsewhere."""
 
+_NOTHING = (
+    " Is its cache on, and are the blocks in which it caches no longer than what prompts share?"
+)
+
 
 def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     """The server's cached tokens against those of an ideal cache.
@@ -51,7 +55,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     )
     lacking_text = f"{lacking} of {len(had)} requests lack {unit} or more"
     if short > threshold:
-        message = f"{shares}: {lacking_text}. {_help(evidence)}"
+        nothing = "" if had.any() else _NOTHING
+        message = f"{shares}: {lacking_text}.{nothing} {_help(evidence)}"
         return verdict(_CHECK, "warn", short, threshold, message)
     if short < -threshold and size is None:
         message = (
