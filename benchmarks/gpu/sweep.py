@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from mls.config.cells import Cell, cells, run_path
+from mls.config.axes import Cell
+from mls.config.cells import cells, run_path
 from mls.config.config import Config
 from mls.config.parse import load_config
 from mls.core.run_folder import RUN

@@ -9,7 +9,8 @@ from tests.unit.synthetic import config, write_results
 
 from mls.analysis.cell.result import CellResult
 from mls.analysis.study import Study, read_study
-from mls.config.cells import Cell, cells
+from mls.config.axes import Cell
+from mls.config.cells import cells
 
 FEW = {"inflight": [2, 4, 8, 16]}
 

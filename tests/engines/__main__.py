@@ -10,15 +10,23 @@ import sys
 import time
 
 from tests.engines.catalogue import ENGINES
-from tests.engines.environments import MissingError, programs
+from tests.engines.environments import BUILD, MissingError, programs
 from tests.engines.outcome import outcome
 from tests.engines.pipeline import run
+
+from mls.core.errors import UserError
+from mls.host.lock import only_one
 
 
 def main(names: list[str]) -> int:
     known = {engine.name: engine for engine in ENGINES}
     if unknown := [name for name in names if name not in known]:
         print(f"No engine {', '.join(unknown)}; there are {', '.join(known)}.", file=sys.stderr)
+        return 2
+    try:  # two at once would build environments in one folder, and measure each other
+        only_one(BUILD / "lock", "`make test-engines`")
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 2
     rows, failed = [], False
     for name in names or known:

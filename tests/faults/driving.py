@@ -9,13 +9,13 @@ import pytest
 from mpi4py import MPI
 from tests.servers.misbehaving import TOKENS
 
-from mls.config.cells import Settings
 from mls.config.config import ModelSource
 from mls.config.sections.load import Load
 from mls.config.sections.replies import Replies
 from mls.config.sections.run import Run
 from mls.config.sections.server import Policy, Server
 from mls.config.sections.workload import Workload
+from mls.config.settings import Settings
 from mls.load.rank import Harvest, perform
 from mls.load.spec import RunSpec
 from mls.load.workload.builder import Materials

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.load.workload.preparation import prepare
 from mls.server.api import ServerApi

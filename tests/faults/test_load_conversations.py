@@ -12,7 +12,7 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
 from mls.core.units import NS_PER_MS
 from mls.load.workload.builder import Materials
-from mls.load.workload.conversations.dialogues import Dialogue, Turn
+from mls.load.workload.conversations.turns import Dialogue, Turn
 from mls.protocol.request import Target
 
 pytestmark = pytest.mark.timeout(60)

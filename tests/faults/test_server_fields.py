@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from mls.commands.outcome import Outcome
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.protocol.body import OPTIONAL, body_fields, without
 from mls.protocol.request import Target

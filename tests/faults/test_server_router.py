@@ -11,9 +11,10 @@ from tests.servers.router import MODEL, OF_MODEL, ROUTER, Router
 from tests.unit.engine_pages import answer
 
 from mls.commands.outcome import Outcome
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.protocol.request import Target
 from mls.server.api import ServerApi

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from tests.unit.synthetic import load_of, rows, to_table
 
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 from mls.config.config import Config
 
 ALONE = "Alone it says <b>this</b> & goes on for a while."

@@ -14,9 +14,11 @@ import pyarrow.parquet as pq
 from mls.analysis.checks.registry import judge
 from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.summary import RunFacts, summarize
-from mls.config.cells import Cell, cells, run_path, settings
+from mls.config.axes import Cell
+from mls.config.cells import cells, run_path
 from mls.config.config import Config
 from mls.config.parse import parse_config
+from mls.config.settings import settings
 from mls.core.digest import file_sha256
 from mls.core.record import REQUESTS
 from mls.core.run_result import CanaryReference, CanaryReport, Failure, RunResult

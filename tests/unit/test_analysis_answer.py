@@ -1,36 +1,17 @@
 """The answer for sweeps whose best cell is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from tests.unit.answers import answer_text
-from tests.unit.synthetic import Load, config, load_of, table, write_failure, write_repeat
+from tests.unit.answers import answer_text, measure
+from tests.unit.synthetic import Load, config, load_of, table, write_repeat
 
 from mls.analysis import intervals
 from mls.analysis.answer import answer
 from mls.analysis.study import read_study
 from mls.config.cells import cells
-
-
-def measure(sweep, results, itl_ms, skip=(), **fields):
-    """A study of repeats with the pace itl_ms(cell, repeat).
-
-    skip: indices of the cells that fail. fields: other fields of every `Load`.
-    """
-    for index, cell in enumerate(cells(sweep)):
-        for repeat in range(1, sweep.repeats + 1):
-            if index in skip:
-                write_failure(sweep, results, cell, repeat, "The server died.")
-                continue
-            load = Load(
-                places=cell["inflight"], requests=40, tokens=32, itl_ms=itl_ms(cell, repeat)
-            )
-            write_repeat(sweep, results, cell, repeat, table(replace(load, **fields)))
-    return read_study(sweep, results)
 
 
 def knee_at_4(cell, repeat):

@@ -185,6 +185,17 @@ def test_a_later_turn_has_the_prompt_before_and_the_reply_but_for_its_last_token
     assert ideal.most.tolist() == [AROUND, 120, 180, AROUND, 70]
 
 
+def test_branches_share_what_was_said_before_they_began():
+    """So does the turn that joins them: what they replied is new there."""
+    rows = turns([(100, 0), (160, 118), (170, 0), (300, 0)])
+    rows[2] |= {"turn": 1, "branch": 1, "previous_job": 0}
+    rows[1] |= {"branch": 0, "previous_job": 0}
+    rows[3] |= {"turn": 1, "previous_job": 0}
+    ideal = ideal_cache(to_table(rows), FILE_TALK.model_copy(update={"history": "own"}), TEMPLATE)
+    assert ideal.tokens.tolist() == [AROUND, 119, 119, 119]
+    assert ideal.due.tolist() == [0, 92, 92, 92]
+
+
 def test_replies_that_are_not_sent_again_are_not_in_it():
     thinks = to_table([row | {"reasoning_chunks": 3} for row in TALKS])
     for table, workload in ((thinks, TALK), (to_table(TALKS), FILE_TALK)):

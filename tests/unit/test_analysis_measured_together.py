@@ -362,3 +362,14 @@ def test_a_search_says_that_its_values_were_measured_at_different_times(tmp_path
     (sentence,) = search_sentences(study, "smollm2", ["inflight"])
     assert "Not all of this was measured together: 2 h 1 min lie in between." in sentence
     assert "measured together" in stops(study, ["inflight"])[0].message
+
+
+def test_a_change_along_what_is_asked_is_not_resolved_between_days(tmp_path):
+    sweep = config(
+        repeats=3, sweep={"prompt_words": [8, 32]}, run={"inflight": 2, "max_tokens": 32}
+    )
+    study = measure(sweep, tmp_path, lambda place, repeat: DAY * place + LENGTH * repeat)
+    (model_answer,) = answer(study).models
+    assert all(one.apart and one.resolved is False for one in model_answer.changes)
+    text = answer_text(answer(study), study)
+    assert "Not resolved, as they were not measured together." in text

@@ -10,6 +10,8 @@ from tests.unit.synthetic import Load, rows, table, to_table
 from tests.unit.verdicts import CLEAN, verdicts
 
 from mls.analysis.repeat.server_figures import ServerFigures
+from mls.config.sections.run import Run
+from mls.core.record import CANCELLED
 from mls.protocol.engines.profile import Profile
 from mls.protocol.engines.registry import PROFILES
 from mls.protocol.metrics import read_metrics
@@ -98,6 +100,36 @@ def test_a_counter_that_others_share_tells_nothing_of_the_cache() -> None:
     before, after = vllm(prompt_tokens_cached_total=1200)
     after["vllm:prompt_tokens_total"] += 500
     assert verdicts(silent(), before, after)["cache_as_asked"].status == "unknown"
+
+
+def hung_up_on(tokens: int | None) -> object:
+    """Silent records of which every fourth was hung up on; tokens: those asked for of each prompt."""
+    lost = {"error": CANCELLED, "prompt_tokens": None, "completion_tokens": None}
+    silence = {"cached_tokens": None, "prompt_tokens_asked": tokens}
+    return to_table([row | silence | (lost if row["job"] % 4 == 0 else {}) for row in rows(CLEAN)])
+
+
+@pytest.mark.parametrize("tokens", [None, CLEAN.prompt])
+def test_no_growth_tells_of_the_cache_whoever_used_it(tokens: int | None) -> None:
+    """It was unknown once where requests were cancelled, as the counter of prompts has theirs."""
+    before, after = vllm(prompt_tokens_cached_total=0)
+    check = verdicts(hung_up_on(tokens), before, after)["cache_as_asked"]
+    assert (check.status, check.measured) == ("pass", 0)
+    after["vllm:prompt_tokens_total"] += 500
+    assert verdicts(hung_up_on(tokens), before, after)["cache_as_asked"].status == "pass"
+
+
+def test_prompts_of_requests_that_were_hung_up_on_count_where_their_lengths_are_known() -> None:
+    before, after = vllm(prompt_tokens_cached_total=600)
+    check = verdicts(hung_up_on(CLEAN.prompt), before, after)["cache_as_asked"]
+    assert (check.status, check.measured) == ("fail", 0.25)
+    run = Run(inflight=4, iters=40, max_tokens=16, cache_prompt=True)
+    check = verdicts(hung_up_on(CLEAN.prompt), before, after, run=run)["cache_as_asked"]
+    assert check.status == "pass"
+    assert verdicts(hung_up_on(None), before, after)["cache_as_asked"].status == "unknown"
+    after["vllm:prompt_tokens_total"] += 1  # of somebody else
+    check = verdicts(hung_up_on(CLEAN.prompt), before, after)["cache_as_asked"]
+    assert check.status == "unknown"
 
 
 def test_histograms_are_a_second_opinion() -> None:

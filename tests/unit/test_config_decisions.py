@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.config.cells import cells, parse_cell, settings
+from mls.config.cells import cells, parse_cell
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.report.text.plan import load_words
 

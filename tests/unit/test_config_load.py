@@ -4,10 +4,13 @@ import json
 
 import pytest
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
+from mls.config.config import Config
 from mls.config.parse import parse_config
+from mls.config.sections import types
 from mls.config.sections.load import Load
 from mls.config.sections.workload import Workload
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.report.text.plan import load_words, prompt_words
 
@@ -95,6 +98,17 @@ def test_the_longest_request_is_known_beforehand():
             {"workload": {"kind": "conversation", "file": "a", "columns": {"output_tokens": "n"}}},
             "columns.output_tokens goes with kind dataset, not with a conversation",
         ),
+        *(
+            ({"workload": keys | {"output_tokens": "dataset"}}, "output_tokens: dataset goes with kind conversation, file and history")
+            for keys in (
+                {"kind": "conversation", "file": "a"},
+                {"kind": "conversation"},
+                {"kind": "dataset", "file": "a"},
+                {},
+            )
+        ),
+        ({"workload": {"kind": "synthetic", "prompt_tokens": "dataset"}}, "prompt_tokens: dataset is no length of prompts"),
+        ({"workload": {"output_tokens": "data"}}, "expected a number, `trace`, `dataset`, or a mapping"),
         (
             {"workload": {"kind": "conversation", "think_s": -1}},
             "workload.think_s: expected a number of seconds of at least 0",
@@ -190,3 +204,25 @@ def test_a_missing_file_is_one_sentence():
     sweep = config(load={"kind": "trace", "file": "nowhere.csv"})
     with pytest.raises(UserError, match=r"load\.file: nowhere\.csv is not there"):
         _ = settings(sweep, cells(sweep)[0], 1).files
+
+
+def patterns(schema):
+    """All patterns of a JSON Schema, those of keys too."""
+    if isinstance(schema, dict):
+        if isinstance(own := schema.get("pattern"), str):
+            yield own
+        yield from schema.get("patternProperties", {})
+    if isinstance(schema, dict | list):
+        for part in schema.values() if isinstance(schema, dict) else schema:
+            yield from patterns(part)
+
+
+def test_each_pattern_is_explained_in_words():
+    """A regular expression is no answer to somebody who wrote a model's name with a colon."""
+    every = {*patterns(Config.model_json_schema())}
+    own = {one for one in every if one != types._VARIABLE.pattern}  # explained by its validator
+    assert own == {*types.EXPECTED}
+    with pytest.raises(UserError, match=r"models: expected a name of letters, .* not 'Qwen/Q:4'"):
+        parse_config({"models": {"Qwen/Q:4": {}}})
+    with pytest.raises(UserError, match=r"run\.endpoint: expected a path that begins with /"):
+        config(run={"endpoint": "v1/completions"})

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.config.cells import cell_key, cells, settings
+from mls.config.axes import cell_key
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.placeholders import fill, fill_some, placeholders
+from mls.config.settings import settings
 from mls.core.errors import UserError
 
 NAMES = st.sampled_from(["model", "port", "seqs", "a_1"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
+from mls.config.settings import settings
 from mls.core.errors import UserError
 
 COMMAND = {"engine": "command", "command": ["serve", "{port}"], "reuse": "cell"}

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.synthetic import config
 
-from mls.config.cells import cell_key, cells, run_order
+from mls.config.axes import cell_key
+from mls.config.cells import cells, run_order
 
 INFLIGHTS = st.lists(st.integers(1, 64), min_size=1, max_size=8, unique=True)
 

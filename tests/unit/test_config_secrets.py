@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import ModelSource
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.config.sections.secrets import may_show, without_secrets
 from mls.config.sections.server import Server
+from mls.config.settings import settings
 from mls.core.errors import UserError
 
 WITH_PASSWORD = "http://me:s3cret@127.0.0.1:8090"

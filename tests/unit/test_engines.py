@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 from pathlib import Path
 from string import Template
 
 import pytest
+from tests.engines import __main__ as engines
 from tests.engines.catalogue import ENGINES, KNOWLEDGE, Engine
 from tests.engines.outcome import outcome
 from tests.engines.pipeline import LOAD, server_section
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
+from mls.config.settings import settings
 
 REQUIREMENTS = Path(__file__).parents[1] / "engines" / "requirements"
 PINNED = re.compile(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.!+-]+")
@@ -91,3 +94,19 @@ def test_what_is_not_as_expected_is_said(
 
 def test_all_that_is_expected_can_be_known() -> None:
     assert all(engine.knows <= {*KNOWLEDGE} for engine in ENGINES)
+
+
+def test_a_second_one_at_once_is_told_so_before_it_builds_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both once filled one folder below build/engines."""
+    monkeypatch.setattr(engines, "BUILD", tmp_path)
+    monkeypatch.setattr(engines, "programs", lambda engine: pytest.fail("it builds"))
+    path = tmp_path / "lock"
+    path.write_text("4711\n")
+    with path.open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert engines.main([]) == 2
+    assert capsys.readouterr().err.startswith(
+        "Another `make test-engines` (process 4711) is at work in "
+    )

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.unit.request_parser import ParsedRequest
 
-from mls.config.cells import Settings
 from mls.config.config import ModelSource
 from mls.config.sections.load import Load
 from mls.config.sections.run import Adapter, Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Workload
+from mls.config.settings import Settings
 from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries, References
 from mls.load.canaries.plan import CanaryPlan

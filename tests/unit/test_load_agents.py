@@ -16,8 +16,9 @@ from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
 from mls.load.workload.blocks.agents import read_agents
 from mls.load.workload.blocks.sessions import SessionRows
-from mls.load.workload.bodies import NextTurn, WorkloadBodies
+from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
+from mls.load.workload.conversations.turns import NextTurn
 
 
 def request(tokens, ids, output=5, **keys):
@@ -194,16 +195,17 @@ def test_a_sessions_requests_follow_each_other_and_have_all_of_their_own_prompt(
     prompts = make_prompts(Run(), workload("x.jsonl"), 1, Materials(CALIBRATION, trace=trace))
     first, second, other = prompts(0), prompts(1), prompts(2)
     assert second.text.startswith(first.text) and not other.text.startswith(first.text[:40])
-    assert (first.goes_on, first.delay_s) == (True, 2.0) and not (second.goes_on or other.goes_on)
+    assert first.later == (NextTurn(1, 0, 2.0),) and not (second.later or other.later)
+    assert (first.attributes.previous, second.attributes.previous) == (None, 0)
     places = [(each.attributes.session, each.attributes.turn) for each in (first, second, other)]
     assert places == [(0, 0), (0, 1), (1, 0)]
     assert second.attributes.output_tokens == 7
     assert prompts(4).text == first.text  # the third session is the first one again
     bodies = WorkloadBodies(Run(), None, prompts)
     bodies.body(0)
-    assert bodies.next_turn(0, "a reply that the trace has already") == NextTurn(1, 2.0)
+    assert bodies.next_turns(0, "a reply that the trace has already") == [NextTurn(1, 0, 2.0)]
     assert json.loads(bodies.body(1))["messages"] == [{"role": "user", "content": second.text}]
-    assert bodies.next_turn(1, "the last one") is None
+    assert bodies.next_turns(1, "the last one") == []
 
 
 def config(**keys):

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.core.errors import UserError
-from mls.load.workload.bodies import NextTurn, WorkloadBodies
+from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import Calibration, least_tokens
+from mls.load.workload.conversations.turns import NextTurn
 from mls.load.workload.tokenizer_trials import calibrate
 from mls.protocol.prompts import WORDS
 from mls.server.api import ServerApi
@@ -110,13 +111,13 @@ def test_a_conversation_says_all_that_was_said_before():
     bodies = WorkloadBodies(RUN, "m", make_prompts(RUN, workload, 1, Materials(CALIBRATION)))
     first = orjson.loads(bodies.body(6))
     assert [m["role"] for m in first["messages"]] == ["system", "user"]
-    assert bodies.next_turn(6, "Yes.") == NextTurn(7, None)
+    assert bodies.next_turns(6, "Yes.") == [NextTurn(7, 6)]
     second = orjson.loads(bodies.body(7))["messages"]
     assert second[:2] == first["messages"]
     assert second[2] == {"role": "assistant", "content": "Yes."} and second[3]["role"] == "user"
-    assert bodies.next_turn(7, "No.") == NextTurn(8, None)
+    assert bodies.next_turns(7, "No.") == [NextTurn(8, 7)]
     assert len(orjson.loads(bodies.body(8))["messages"]) == 6
-    assert bodies.next_turn(8, "So.") is None
+    assert bodies.next_turns(8, "So.") == []
     assert (bodies.attributes(8).session, bodies.attributes(8).turn) == (2, 2)
     assert bodies.attributes(6).prompt_tokens == 128 and bodies.attributes(7).prompt_tokens is None
     assert second[3]["content"][:64] == bodies.opening(7) != bodies.opening(6)
@@ -132,7 +133,7 @@ def test_a_conversation_goes_on_by_responses_and_messages(endpoint, field, syste
     prompts = make_prompts(run, workload, 1, Materials(CALIBRATION))
     bodies = WorkloadBodies(run, "m", prompts)
     first = orjson.loads(bodies.body(6))
-    assert bodies.next_turn(6, "Yes.").job == 7 and bodies.next_turn(7, "No.").job == 8
+    assert bodies.next_turns(6, "Yes.") and bodies.next_turns(7, "No.")
     third = orjson.loads(bodies.body(8))
     assert first[system] == third[system] == "Be brief."
     assert [turn["role"] for turn in third[field]] == ["user", "assistant"] * 2 + ["user"]

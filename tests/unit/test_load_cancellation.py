@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.unit.synthetic import config
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.sections.run import Cancel, Run
+from mls.config.settings import settings
 from mls.core.units import NS_PER_S
 from mls.load.canaries.plan import CanaryPlan
 from mls.load.cancellation import Cancellations
@@ -24,6 +25,16 @@ def test_the_order_of_the_requests_changes_nothing(seed, share, jobs):
     drawn = [moment for moment in moments.values() if moment is not None]
     assert all(0.5 * NS_PER_S <= moment <= 2 * NS_PER_S for moment in drawn)
     assert len(drawn) == 40 or share < 1
+
+
+def test_moments_are_drawn_as_think_times_are():
+    after_s = {"distribution": "lognormal", "mean": 1.0, "std": 0.5, "max": 3.0}
+    drawn = [
+        Cancellations(Cancel.model_validate({"share": 1.0, "after_s": after_s}), 7).after_ns(job)
+        for job in range(2000)
+    ]
+    assert all(0 < moment <= 3 * NS_PER_S for moment in drawn)
+    assert abs(sum(drawn) / len(drawn) / NS_PER_S - 1) < 0.05
 
 
 def test_the_share_is_what_the_config_says_and_another_seed_draws_others():
@@ -61,7 +72,7 @@ def test_the_share_is_an_axis_and_none_are_cancelled_where_it_is_0():
         ({"share": 1.5, "after_s": 1.0}, "share"),
         ({"share": 0.5}, "after_s"),
         ({"share": 0.5, "after_s": 0.0}, "expected after_s above 0"),
-        ({"share": 0.5, "after_s": {"min": 2.0, "max": 1.0}}, "expected min of at most max"),
+        ({"share": 0.5, "after_s": {"min": 2.0, "max": 1.0}}, "max must not be less than min"),
     ],
 )
 def test_a_wrong_key_is_named(cancel, problem):

@@ -14,7 +14,8 @@ from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
-from mls.load.workload.conversations.dialogues import Dialogue, Turn, read_dialogues
+from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.conversations.turns import Dialogue, Turn
 from mls.load.workload.datasets import choose
 
 CALL = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
@@ -65,10 +66,12 @@ def conversation(dialogues, replies, **keys):
     job, requests, turns = 0, [], []
     for reply in replies:
         requests.append(orjson.loads(bodies.body(job))["messages"])
-        turns.append(bodies.next_turn(job, reply))
-        if turns[-1] is None:
+        due = bodies.next_turns(job, reply)
+        turns += due
+        if not due:
             break
-        job = turns[-1].job
+        (turn,) = due
+        job = turn.job
     return requests, turns
 
 
@@ -102,7 +105,7 @@ def test_results_of_tools_are_turns_of_their_own_after_the_longest_delay(tmp_pat
     requests, nexts = conversation(dataset.rows, ["x", "y", "z"], history="dataset")
     sent = [{k: v for k, v in message.items() if k != "delay_s"} for message in AGENT]
     assert requests == [sent[:2], sent[:5], sent[:7]]
-    assert [turn and turn.delay_s for turn in nexts] == [1.5, None, None]
+    assert [turn.delay_s for turn in nexts] == [1.5, None]
 
 
 def test_the_servers_own_replies_take_the_place_of_the_datasets(tmp_path):
@@ -164,7 +167,7 @@ def test_each_job_is_a_turn_of_one_session_whatever_the_others_have(counts, seed
             assert prompt.text == f"{row}/{turn}" and job not in seen
             assert (prompt.attributes.session, prompt.attributes.turn) == (session, turn)
             seen.add(job)
-            if not prompt.goes_on:
+            if not prompt.later:
                 break
             job, turn = job + 1, turn + 1
         assert turn + 1 == counts[row]
@@ -231,3 +234,73 @@ def test_messages_of_tools_go_with_chat_completions_alone(tmp_path, endpoint):
         load(tmp_path / "d.jsonl", rows, Run(endpoint=endpoint))
     dataset, _ = load(tmp_path / "d.jsonl", rows[:1], Run(endpoint=endpoint))
     assert len(dataset.rows) == 1
+
+
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+
+def bodies_of_rows(rows, **run):
+    workload = Workload(kind="conversation", file="f")
+    own = Run(**run)
+    prompts = make_prompts(own, workload, 1, Materials(dialogues=rows))
+    bodies = WorkloadBodies(own, "m", prompts)
+    return [orjson.loads(bodies.body(session * len(rows[0].turns))) for session in range(len(rows))]
+
+
+@pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])])
+def test_tools_of_a_row_are_sent_with_each_of_its_turns_and_no_other(tmp_path, tools):
+    dataset, workload = load(
+        tmp_path / "d.jsonl", [{"messages": AGENT, "tools": tools}, {"messages": AGENT}]
+    )
+    first, second = bodies_of_rows(dataset.rows)
+    assert first["tools"] == [TOOL] and "tools" not in second
+    bodies = WorkloadBodies(
+        Run(), "m", make_prompts(Run(), workload, 1, Materials(dialogues=dataset.rows))
+    )
+    bodies.body(0)
+    bodies.next_turns(0, "x")
+    assert orjson.loads(bodies.body(1))["tools"] == [TOOL]
+
+
+@pytest.mark.parametrize("own", [[], [{"type": "own"}], None])
+def test_tools_of_the_config_take_the_place_of_a_rows(tmp_path, own):
+    dataset, _ = load(tmp_path / "d.jsonl", [{"messages": AGENT, "tools": [TOOL]}])
+    (body,) = bodies_of_rows(dataset.rows, request_extra={"tools": own})
+    assert body.get("tools") == own
+
+
+@pytest.mark.parametrize("tools", [None, [], "", " "])
+def test_a_row_may_have_no_tools(tmp_path, tools):
+    dataset, _ = load(tmp_path / "d.jsonl", [{"messages": AGENT, "tools": tools}])
+    assert dataset.rows[0].tools is None and dataset.notes == ()
+
+
+@pytest.mark.parametrize(
+    "tools, reason",
+    [
+        ("look()", "tools is a text that is no JSON"),
+        (3, "tools is no list of objects"),
+        (["look"], "tools is no list of objects"),
+        ('{"look": 1}', "tools is no list of objects"),
+    ],
+)
+def test_tools_that_are_none_make_a_row_unusable(tmp_path, tools, reason):
+    rows = [{"messages": AGENT}, {"messages": AGENT, "tools": tools}]
+    dataset, _ = load(tmp_path / "d.jsonl", rows)
+    assert f"row 2, {reason})" in dataset.notes[0] and len(dataset.rows) == 1
+
+
+def test_tools_go_with_chat_completions_alone(tmp_path):
+    rows = [{"messages": AGENT[:2], "tools": [TOOL]}]
+    with pytest.raises(UserError, match=r"row 1 of .* has tools, which go with /v1/chat/comp"):
+        load(tmp_path / "d.jsonl", rows, Run(endpoint="/v1/messages"))
+
+
+@pytest.mark.parametrize("value", ["\ud800", 2**64])
+def test_what_no_request_can_hold_makes_a_row_unusable(tmp_path, value):
+    """Python reads both, and a request with either can't be built, which would end the run."""
+    call = [*AGENT[:2], {"role": "assistant", "content": "A", "tool_calls": [{"id": value}]}]
+    rows = [{"messages": AGENT}, {"messages": AGENT, "tools": [{"a": value}]}]
+    for row, place in ((rows[1], "tools"), ({"messages": call}, "message 3")):
+        dataset, _ = load(tmp_path / "d.jsonl", [rows[0], row], history="dataset")
+        assert f"row 2, {place} has what can't be sent as JSON" in dataset.notes[0]

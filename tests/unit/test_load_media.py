@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts

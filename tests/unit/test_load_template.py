@@ -3,8 +3,8 @@
 import pytest
 
 from mls.config.sections.run import Run
-from mls.load.workload.conversations.dialogues import Dialogue, Turn
 from mls.load.workload.conversations.template import keeps_history
+from mls.load.workload.conversations.turns import Dialogue, Turn
 
 CHAT = Run(inflight=1, iters=1)
 LONG = "a question of the user, " * 8
@@ -56,6 +56,13 @@ def of_tools():
         Turn([{"role": "user", "content": LONG}], []),
     )
     return [Dialogue(1, (turns[0],)), Dialogue(2, turns)]
+
+
+def test_tools_of_a_conversation_are_part_of_what_is_tried():
+    server = Server(plain)
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    assert kept(server, dialogues=[Dialogue(1, of_tools()[1].turns, tools)]) is True
+    assert all(each == {"tools": tools} for each in server.fields)
 
 
 def kept(server, run=CHAT, system=None, dialogues=None):

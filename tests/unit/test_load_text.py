@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.load.canaries.plan import plan, ruled_out
 from mls.load.workload.bodies import WorkloadBodies
@@ -113,6 +114,41 @@ def test_a_python_without_its_texts_is_one_sentence(monkeypatch, part, words):
     monkeypatch.setattr(corpus_module, part, list)
     with pytest.raises(UserError, match=f"workload.kind: .* has no {words}.*kind to dataset"):
         read_corpus()
+
+
+def kept_corpus(folder, monkeypatch):
+    """(the corpus with this folder, whether it was read out anew)."""
+    calls = []
+    read = corpus_module._read
+    monkeypatch.setattr(corpus_module, "_read", lambda *args: calls.append(0) or read(*args))
+    corpus = read_corpus(folder)
+    monkeypatch.setattr(corpus_module, "_read", read)
+    return corpus, bool(calls)
+
+
+def test_the_corpus_is_read_out_once(tmp_path, monkeypatch):
+    assert kept_corpus(tmp_path, monkeypatch) == (CORPUS, True)
+    assert kept_corpus(tmp_path, monkeypatch) == (CORPUS, False)
+
+
+@pytest.mark.parametrize("part", ["_topics", "_sources"])
+def test_another_pythons_texts_have_another_corpus(tmp_path, monkeypatch, part):
+    """Also under the same version, as distributions patch it."""
+    kept_corpus(tmp_path, monkeypatch)
+    texts = list(getattr(corpus_module, part)())
+    monkeypatch.setattr(corpus_module, part, lambda: texts[1:])
+    corpus, anew = kept_corpus(tmp_path, monkeypatch)
+    assert anew and corpus != CORPUS
+
+
+def test_a_damaged_corpus_is_read_out_anew(tmp_path, monkeypatch):
+    kept_corpus(tmp_path, monkeypatch)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_text()
+    for damaged in (whole[:-9], whole.replace("raised", "braised", 1), "[]", '{"prose": ""}'):
+        path.write_text(damaged)
+        assert kept_corpus(tmp_path, monkeypatch) == (CORPUS, True)
+        assert path.read_text() == whole
 
 
 # --- lengths ---

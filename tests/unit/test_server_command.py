@@ -13,9 +13,10 @@ import pytest
 import xllamacpp
 import yaml
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.parse import parse_config
 from mls.config.sections.server import CacheType, Server
+from mls.config.settings import settings
 from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.server.engine.command import engine

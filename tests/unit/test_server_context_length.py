@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from mls.config.cells import Settings, cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.parse import parse_config
+from mls.config.settings import Settings, settings
 from mls.core.errors import UserError
 from mls.server.context_length import check_context, slots_warning
 

@@ -8,7 +8,8 @@ import time
 import pytest
 from tests.workflow.checkout import SMALL, descendants, survivors
 
-from mls.config.cells import cell_key, run_order
+from mls.config.axes import cell_key
+from mls.config.cells import run_order
 from mls.config.decisions import planned_runs
 from mls.config.parse import load_config
 from mls.report.text.stopping import REASONS

@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 from tests.workflow.checkout import BUILT, ROOT
 
-from mls.config.cells import cell_key, cells, run_order, run_path
+from mls.config.axes import cell_key
+from mls.config.cells import cells, run_order, run_path
 from mls.config.parse import load_config
 from mls.host.machine import usable_cores
 from mls.host.pinning import CORES_FOR_EACH_RANK

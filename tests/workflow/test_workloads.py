@@ -10,7 +10,7 @@ from mls.load.workload.text import stored
 from mls.load.workload.text.corpus import read_corpus
 
 pytestmark = pytest.mark.timeout(240)
-PREFIX_TOKENS = 100
+PREFIX_TOKENS = 60
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,15 @@ PREFIX_TOKENS = 100
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_prompt_tokens_are_those_asked_for(tmp_path, request, model, endpoint, workload):
-    lengths = {"distribution": "empirical", "values": [16, 90, 400]}
+    lengths = {"distribution": "empirical", "values": [16, 60, 200]}
     rows, checks = measure(
         tmp_path,
         request.getfixturevalue(model),
-        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 2, "warmup": 0},
+        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 2},
         workload={"kind": "synthetic", "prompt_tokens": lengths, **workload},
         seed=1,
     )  # fmt: skip
-    assert {row["prompt_tokens_asked"] for row in rows} == {16, 90, 400}
+    assert {row["prompt_tokens_asked"] for row in rows} == {16, 60, 200}
     assert [row["prompt_tokens"] for row in rows] == [row["prompt_tokens_asked"] for row in rows]
     for check in ("prompts_as_asked", "work_as_asked", "books_agree"):
         assert checks[check]["status"] == "pass", checks[check]
@@ -91,7 +91,7 @@ def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, smollm2, e
         tmp_path,
         smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 8, "ignore_eos": False,
-             "request_extra": extra, "keep_output": True},
+             "prompt_words": 8, "request_extra": extra, "keep_output": True},
     )  # fmt: skip
     outputs = {row["output"].strip().strip('"') for row in rows}  # JSON may end in blanks
     assert outputs <= {"yes", "no"}
@@ -106,7 +106,7 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
         tmp_path,
         smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 3, "max_tokens": 2, "cache_prompt": cache},
-        workload={"kind": "shared_prefix", "prompt_tokens": 160, "prefix_tokens": PREFIX_TOKENS},
+        workload={"kind": "shared_prefix", "prompt_tokens": 100, "prefix_tokens": PREFIX_TOKENS},
     )
     cached_tokens = [row["cached_tokens"] for row in rows]
     template = 40  # most tokens of the chat template before the prefix
@@ -142,7 +142,7 @@ def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
 
 def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
     """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
-    block, arrivals_ms = 64, 1500  # apart, so that one has ended when the next one comes
+    block, arrivals_ms = 48, 1500  # apart, so that one has ended when the next one comes
     prompts = [[1, 2, 3], [1, 2, 4], [1, 2, 4, 5], [1, 6], [7, 8, 9], [7, 8, 9, 10]]
     lengths = [len(ids) * block - 20 for ids in prompts]
     trace = tmp_path / "trace.jsonl"
@@ -280,7 +280,7 @@ def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answe
     rows, checks = measure(
         tmp_path,
         smollm2,
-        run={"ranks": 1, "inflight": 1, "iters": 6, "max_tokens": 16, "warmup": 0,
+        run={"ranks": 1, "inflight": 1, "iters": 6, "max_tokens": 16, "prompt_words": 8,
              "cancel": {"share": 0.5, "after_s": {"min": 0.02, "max": 0.05}}},
         seed=1,
     )  # fmt: skip
@@ -307,8 +307,7 @@ def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model
     rows, checks = measure(
         tmp_path,
         request.getfixturevalue(model),
-        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 16, "max_tokens": 2,
-             "warmup": 1},
+        run={"endpoint": endpoint, "ranks": 1, "inflight": 1, "iters": 16, "max_tokens": 2},
         workload={"kind": "text", "prompt_tokens": lengths},
         replies={"canaries": 2},
         seed=1,
@@ -324,8 +323,10 @@ def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model
     corpus = read_corpus()
     assert workload["corpus"] == corpus.facts
     # what was measured once serves the next repeat
-    (path,) = (tmp_path / "results" / "tokens").iterdir()
+    folder = tmp_path / "results" / "tokens"
+    kept, path = sorted(folder.iterdir())
     assert stored.read(path, corpus) is not None
+    assert read_corpus(folder) == corpus and json.loads(kept.read_text())["prose"] == corpus.prose
 
 
 def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smollm2):
@@ -333,7 +334,7 @@ def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smoll
         tmp_path,
         smollm2,
         server={"parallel": 1, "ctx": 2048, "speculation": "ngram-simple"},
-        run={"iters": 6, "inflight": 1, "ranks": 1, "max_tokens": 48, "temperature": 0},
+        run={"iters": 4, "inflight": 1, "ranks": 1, "max_tokens": 40, "temperature": 0},
         workload={"kind": "text", "prompt_tokens": 128, "categories": ["copy"]},
     )
     drafted = sum(row["draft_tokens"] or 0 for row in rows)
@@ -380,3 +381,70 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
     assert checks["work_as_asked"]["status"] == "pass"
     assert checks["cache_as_asked"]["status"] == "pass"
     assert checks["cache_hits_as_possible"]["status"] == "pass", checks["cache_hits_as_possible"]
+
+
+@pytest.mark.parametrize("history", ["dataset", "own"])
+def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, smollm2, history):
+    """On two slots, of which one has the fork's context: the other branch is on the other one."""
+
+    def said(role, text):
+        return {"role": role, "content": text}
+
+    branches = [
+        [said("user", f"Look after lamp {number}."), said("assistant", "It is on.")]
+        for number in (1, 2)
+    ]
+    talk = [
+        *(said("system", "You keep the lights of a harbour. " * 12), said("user", "Begin.")),
+        *(said("assistant", "I ask two others."), {"branches": branches}),
+        *(said("user", "What did they find?"), said("assistant", "All is well.")),
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text("\n".join(json.dumps({"messages": talk}) for _ in range(2)))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": 2, "ctx": 2048},
+        run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 16, "cache_prompt": True},
+        workload={"kind": "conversation", "file": str(path), "history": history},
+    )
+    assert all(row["error"] is None for row in rows), [row["error_text"] for row in rows]
+    assert [(row["turn"], row["branch"]) for row in rows] == 2 * [
+        (0, None),
+        (1, 0),
+        (1, 1),
+        (1, None),
+    ]
+    for fork, left, right, join in (rows[:4], rows[4:]):
+        assert left["start_ns"] < right["end_ns"] and right["start_ns"] < left["end_ns"]
+        assert join["start_ns"] > max(left["end_ns"], right["end_ns"])
+        # the template ends a prompt with what begins the reply
+        cached = max(left["cached_tokens"], right["cached_tokens"])
+        assert fork["prompt_tokens"] - 8 <= cached < left["prompt_tokens"]
+        assert fork["prompt_tokens"] - 8 <= join["cached_tokens"] < join["prompt_tokens"]
+    assert checks["cache_as_asked"]["status"] == "pass"
+
+
+def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, smollm2):
+    texts = ["Yes.", "It is warm, and it will be so tomorrow.", "one two three four five six seven"]
+    talk = [
+        {"role": role, "content": content}
+        for text in texts
+        for role, content in (("user", "And then?"), ("assistant", text))
+    ]
+    path = tmp_path / "talks.jsonl"
+    path.write_text(json.dumps({"messages": [*talk, {"role": "user", "content": "And?"}]}))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        run={"ranks": 1, "inflight": 1, "iters": 1, "max_tokens": 5},
+        workload={
+            "kind": "conversation",
+            "file": str(path),
+            "history": "dataset",
+            "output_tokens": "dataset",
+        },
+    )
+    asked = [row["completion_tokens_asked"] for row in rows]
+    assert asked == [row["completion_tokens"] for row in rows] == [2, 11, 7, 5]
+    assert checks["work_as_asked"]["status"] == "pass"

@@ -28,25 +28,20 @@ from mls.host.launch.launchers import command, hosts
 from mls.host.lock import only_one
 from mls.host.run_environment import PYTHON, RunEnvironment
 from mls.host.processes.signals import handle_in_thread
-from mls.core.digest import data_sha256, file_sha256, sources_sha256, state_sha256
+from mls.core.digest import KeptDigests, data_sha256, file_sha256, sources_sha256
 from mls.core.errors import UserError
 from mls.core.files import check_writable, write, write_json
 from mls.core.integrity import set_aside_damaged
 from mls.core.run_folder import RUN, restore_kept
 from mls.core.sweep_folder import ANSWER, PAGE, has_runs, sweep_folder
 from mls.config.decisions import adaptive, line_of, planned_runs, repeats_of
-from mls.config.cells import (
-    axes,
-    cell_key,
-    cells,
-    parse_cell,
-    run_order,
-    run_path,
-    settings,
-)
+from mls.config.axes import axes, cell_key
+from mls.config.cells import cells, parse_cell, run_order, run_path
+from mls.config.settings import settings
 from mls.config.owner import check_owner, record_owner
 from mls.config.parse import parse_config
 from mls.server.weights.model_files import local_sha256
+from mls.server.weights.named_files import named_files
 
 # Containers often set it: each job would compile again all that it imports
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -69,6 +64,8 @@ SWEEP = str(sweep_folder(Path(RESULTS), CONFIG.name))
 LATEST = ["summary.csv", "cells.csv", "summary.parquet", "cells.parquet", "report.html"]
 # Neither a rule's output nor a param: what depends on the config says so in params of its own.
 CONFIG_JSON = f".snakemake/mls/config-{data_sha256(config)[:16]}.json"
+# of files that the config names, large ones among them
+DIGESTS = KeptDigests(Path(".snakemake/mls/digests.json"))
 ENVIRONMENT = f"{RESULTS}/environment/environment.json"
 LOCKS = (
     [ROOT / "environment.yml"]
@@ -312,7 +309,12 @@ def settings_digest(wildcards):
             resolved.workload.model_dump(),
             resolved.replies.model_dump(),
             hosts(CONFIG.mpi),
-            [state_sha256(path) for path in resolved.files if path.is_file()],
+            DIGESTS.of(
+                [
+                    *(path for path in resolved.files if path.is_file()),
+                    *named_files(resolved.server),
+                ]
+            ),
         ]
     )
 
@@ -333,6 +335,7 @@ def probe_digest(model):
                     s.server.model_dump(),
                     s.run.model_dump(),
                     s.workload.model_dump(),
+                    *DIGESTS.of(named_files(s.server)),
                 ]
                 for s in settings_of(model)
             ],

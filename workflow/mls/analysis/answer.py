@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mls.analysis import intervals
+from mls.analysis.asked.scenarios import Change, changes, scenarios
 from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.knee import Knee, alike, knee
 from mls.analysis.objectives import UnderSlo, under_slo
 from mls.analysis.study import Rate, Study
+from mls.config.axes import Cell
 
 LATENCY = "latency_ms.p95"
 
@@ -47,11 +49,32 @@ class Best:
 
 
 @dataclass(frozen=True)
+class Scenario:
+    """The answer among the cells that are asked the same: a choice where there are several."""
+
+    asked: Cell
+    """Axes of what is asked, with their values here."""
+    throughput: Best
+    latency: Best
+    under_slo: UnderSlo | None
+
+
+@dataclass(frozen=True)
 class ModelAnswer:
-    """The answer for one model. The bests are None when none of its cells has a result."""
+    """The answer for one model. The bests are None when none of its cells has a result.
+
+    Where cells differ in what is asked of the server, bests, knee and objectives are those of the
+    first scenario: between scenarios there is nothing to choose, and figures change.
+    """
 
     model: str
     cells: list[CellResult]
+    asked: Cell
+    """Axes of what is asked that vary, with their values in the first scenario."""
+    changes: list[Change]
+    """How figures change from the best cell for throughput along these axes."""
+    scenarios: list[Scenario]
+    """The other scenarios."""
     throughput: Best | None
     latency: Best | None
     knee: Knee | None
@@ -91,14 +114,15 @@ def answer(study: Study) -> Answer:
 
 
 def _model(study: Study, name: str) -> ModelAnswer:
-    rate = study.rate.metric
+    rate, good = study.rate.metric, f"{study.rates}.good_requests_per_s"
     cells = [cell for cell in study.cells if cell.cell["model"] == name]
     complete = [cell for cell in cells if cell.ok and LATENCY in cell.estimates]
     suspect = [cell for cell in complete if cell.checks("fail")]
     trustworthy = [cell for cell in complete if not cell.checks("fail")]
     candidates = trustworthy or complete
-    throughput = _best(rate, candidates, highest=True, tie_break=LATENCY)
-    latency = _best(LATENCY, candidates, highest=False, tie_break=rate)
+    (asked, first), *others = scenarios(candidates) or [({}, [])]
+    throughput = _best(rate, first, highest=True, tie_break=LATENCY)
+    latency = _best(LATENCY, first, highest=False, tie_break=rate)
     gain = cost = None
     if throughput and latency and throughput.cell is not latency.cell:
         gain = intervals.ratio(throughput.cell.values(rate), latency.cell.values(rate))
@@ -107,19 +131,30 @@ def _model(study: Study, name: str) -> ModelAnswer:
     return ModelAnswer(
         model=name,
         cells=cells,
+        asked=asked,
+        changes=changes(throughput.cell, candidates, [rate, LATENCY, good]) if throughput else [],
+        scenarios=[one for values, own in others if (one := _scenario(study, values, own))],
         throughput=throughput,
         latency=latency,
-        knee=knee(_line(throughput.cell, candidates), rate) if throughput else None,
-        under_slo=under_slo(study.config.slo, candidates, rate),
-        goodput=_best(
-            f"{study.rates}.good_requests_per_s", candidates, highest=True, tie_break=LATENCY
-        ),
+        knee=knee(_line(throughput.cell, first), rate) if throughput else None,
+        under_slo=under_slo(study.config.slo, first, rate),
+        goodput=_best(f"{study.rates}.good_requests_per_s", first, highest=True, tie_break=LATENCY),
         gain=gain,
         cost=cost,
         distrusted=suspect if trustworthy else [],
         trusted=bool(trustworthy),
         apart=apart(candidates),
     )
+
+
+def _scenario(study: Study, asked: Cell, cells: list[CellResult]) -> Scenario | None:
+    """The answer among these cells; None where their throughput isn't known."""
+    rate = study.rate.metric
+    throughput = _best(rate, cells, highest=True, tie_break=LATENCY)
+    latency = _best(LATENCY, cells, highest=False, tie_break=rate)
+    if not throughput or not latency:
+        return None
+    return Scenario(asked, throughput, latency, under_slo(study.config.slo, cells, rate))
 
 
 def _line(through: CellResult, cells: list[CellResult]) -> list[CellResult]:

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from mls.analysis.repeat.assess import Assessment, Observation, assess
 from mls.analysis.repeat.hardware.cards import PostFacts
-from mls.config.cells import Cell, run_path
+from mls.config.axes import Cell
+from mls.config.cells import run_path
 from mls.config.config import Config
 from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from mls.analysis.study import Study, read_study
-from mls.config.cells import Cell, cell_key
+from mls.config.axes import Cell, cell_key
 from mls.config.decisions import PLAN, Runs
 from mls.config.parse import load_config, parse_config
 from mls.core.errors import UserError

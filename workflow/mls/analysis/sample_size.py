@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from mls.config.sections.load import Load
-from mls.config.sections.run import Run
-from mls.config.sections.workload import Workload
+import numpy as np
+
+from mls.analysis.repeat.columns import ints
+from mls.analysis.repeat.evidence import Evidence
 
 CONFIDENCE = 0.95
 
@@ -28,13 +29,28 @@ def unseen_share(samples: int) -> float:
     return 1.0 - (1 - CONFIDENCE) ** (1 / samples)
 
 
-def longer(requests: int, run: Run, load: Load, workload: Workload) -> str:
+def longer(requests: int, evidence: Evidence) -> str:
     """Advice to measure about this many requests, in terms of config keys."""
-    units = math.ceil(requests / max(1, workload.turns_apart))
-    if load.open:
+    units = math.ceil(requests / _requests_each(evidence))
+    if evidence.load.open:
         return f"measure about {_round_up(units)} arrivals (run.iters or run.duration_s)"
-    rounds = _round_up(math.ceil(units / run.inflight))
+    rounds = _round_up(math.ceil(units / evidence.run.inflight))
     return f"measure about {rounds} rounds (run.rounds, or a longer run.duration_s)"
+
+
+def _requests_each(evidence: Evidence) -> float:
+    """The requests of one of the units that `run` counts: 1, or those of a conversation (session).
+
+    A file's conversations have as many turns as they have: those of the run say how many on average.
+    """
+    workload = evidence.workload
+    if not workload.in_sessions:
+        return 1
+    if workload.turns_apart:
+        return workload.turns_apart
+    session = ints(evidence.table, "session")
+    conversations = len(np.unique(session.values[session.valid]))
+    return session.valid.sum() / conversations if conversations else 1
 
 
 def _round_up(count: int) -> int:

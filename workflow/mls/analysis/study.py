@@ -15,7 +15,8 @@ from mls.analysis.checks.cells.ranks_alike import ranks_alike
 from mls.analysis.checks.cells.references_alike import references_alike
 from mls.analysis.parallel import on_cores
 from mls.analysis.repeats import read_cell
-from mls.config.cells import Cell, axes, cell_key, cells
+from mls.config.axes import Cell, axes, cell_key
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.decisions import (
     Decision,

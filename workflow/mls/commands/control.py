@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from mls.commands.outcome import Outcome
-from mls.config.cells import Settings
 from mls.config.config import Config
+from mls.config.settings import Settings
 from mls.core.run_result import CanaryReport
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.plan import obstacle, plan, ruled_out

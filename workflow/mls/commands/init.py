@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.core.files import write
 from mls.core.sweep_folder import sweep_folder

@@ -20,9 +20,10 @@ from mls.analysis.repeat.assess import Observation, assess
 from mls.analysis.repeat.hardware.cards import PostFacts
 from mls.commands.no_result import no_result
 from mls.commands.printout import first_tokens, seed_block
-from mls.config.cells import Settings, run_path
+from mls.config.cells import run_path
 from mls.config.config import Config
 from mls.config.sections.run import Run
+from mls.config.settings import Settings
 from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.core.files import read_json, write

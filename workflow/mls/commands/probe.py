@@ -6,9 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.core.files import write_json
 from mls.load.trial import UNREADABLE, trial

@@ -14,10 +14,11 @@ import typer
 from mpi4py import MPI
 
 from mls.commands.progress import Progress
-from mls.config.cells import parse_cell, settings
+from mls.config.cells import parse_cell
 from mls.config.config import Config
 from mls.config.parse import load_config, parse_config
 from mls.config.sections.run import STOPPING, Run
+from mls.config.settings import settings
 from mls.core.arrow import without_pandas
 from mls.core.errors import UserError
 from mls.core.run_folder import write_failure

@@ -6,10 +6,12 @@ import os
 import signal
 from pathlib import Path
 
-from mls.config.cells import Cell, cells, parse_cell, settings
+from mls.config.axes import Cell
+from mls.config.cells import cells, parse_cell
 from mls.config.config import Config
 from mls.config.parse import load_config
 from mls.config.sections.server import Server
+from mls.config.settings import settings
 from mls.core.errors import UserError
 from mls.core.run_folder import RUN, begin, end, write_failure
 from mls.host.address import reachable_address

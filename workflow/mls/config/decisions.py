@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mls.config.cells import Cell, cell_key, cells
+from mls.config.axes import Cell, cell_key
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.core.digest import data_sha256
 

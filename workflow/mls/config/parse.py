@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from mls.config.config import Config
 from mls.config.sections.secrets import SECRET_INPUT, may_show
+from mls.config.sections.types import EXPECTED
 from mls.core.errors import UserError, nearest
 
 _MAY_BE_SECRET = frozenset(
@@ -78,6 +79,8 @@ def explain(error: ValidationError, kind: type[BaseModel], where: str = "") -> s
     if first["type"] == "missing":
         return f"{path}: this key is missing{more}."
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        message = f"expected {EXPECTED[first['ctx']['pattern']]}"
     value = first["input"]
     plain = isinstance(value, str | int | float | bool) or value is None
     is_secret = first["type"] == SECRET_INPUT or not _MAY_BE_SECRET.isdisjoint(first["loc"])

@@ -19,7 +19,7 @@ from mls.config.sections.load import Load, Stage
 from mls.config.sections.pin import Pin
 from mls.config.sections.price import Price
 from mls.config.sections.replies import Replies
-from mls.config.sections.run import Adapter, Between, Cancel, Lora, Run
+from mls.config.sections.run import Adapter, Cancel, Lora, Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Durations, Lengths, Workload
 from mls.core.digest import PACKAGE
@@ -35,7 +35,6 @@ _SECTIONS: list[tuple[str, type[Section]]] = [
     ("server", Server),
     ("run", Run),
     ("run.cancel", Cancel),
-    ("run.cancel.after_s", Between),
     ("run.adapters", Adapter),
     ("run.adapters.lora", Lora),
     ("load", Load),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from mls.core.files import read_json, write_json
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -17,15 +19,34 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def state_sha256(path: Path) -> str:
-    """`file_sha256`, computed once in this process for each size and time of the file."""
-    state = path.stat()
-    return _state_sha256(path, state.st_size, state.st_mtime_ns)
+class KeptDigests:
+    """SHA-256 of files, in a file of their own: one of the same size and time isn't read again."""
 
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        content = read_json(store)
+        self._kept: dict[str, Any] = content if isinstance(content, dict) else {}
 
-@cache
-def _state_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    return file_sha256(path)
+    def of(self, files: Iterable[Path]) -> list[str | None]:
+        """The hex SHA-256 of each file; None for one that can't be read. Raises `UserError`."""
+        before = dict(self._kept)
+        digests = [self._sha256(file) for file in files]
+        if self._kept != before:
+            write_json(self._store, self._kept)
+        return digests
+
+    def _sha256(self, file: Path) -> str | None:
+        try:
+            state = file.stat()
+            now = [state.st_size, state.st_mtime_ns]
+            match self._kept.get(str(file)):
+                case [size, time, str(sha256)] if [size, time] == now:
+                    return sha256
+            digest = file_sha256(file)
+        except OSError:
+            return None
+        self._kept[str(file)] = [*now, digest]
+        return digest
 
 
 def data_sha256(data: Any) -> str:

@@ -76,6 +76,9 @@ REQUESTS = pa.schema(
         ("stage", pa.int32()),  # Stage of the load, 0… (`load.kind: stages`)
         ("session", pa.int64()),  # Number of the conversation, and of its turn, 0…
         ("turn", pa.int32()),
+        ("branch", pa.int32()),  # Its branch (a sub-agent's), 0…; null on the main line
+        # Job of the turn whose prompt and reply its own prompt goes on from; null of first turns
+        ("previous_job", pa.int64()),
         ("prefix_group", pa.int32()),  # Prompts of one group begin alike
         ("category", pa.string()),  # What kind of text the prompt is; null where it has no kind
         ("adapter", pa.int32()),  # That it asks for (`run.adapters`), 0…; null without
@@ -156,6 +159,8 @@ LATER_COLUMNS = (
     "media_bytes",
     "adapter",
     "ideal_cached_tokens",
+    "branch",
+    "previous_job",
 )
 """Columns that earlier versions didn't write; null in their records."""
 

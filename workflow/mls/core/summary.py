@@ -248,10 +248,13 @@ class Sessions(Part):
 
     total: int
     failed: int = Field(description="Ended by a request that failed; in no figure of time.")
+    branches: int = Field(0, description="Begun within them, as by agents that start others.")
     duration_ms: Distribution = Field(
         description="From a conversation's first request to the end of its last reply."
     )
-    waiting_ms: Distribution = Field(description="Of that, waiting for replies.")
+    waiting_ms: Distribution = Field(
+        description="Of that, waiting for replies: for one at least, where branches are."
+    )
     cached_share: float | None = Field(
         None, description="Share of the prompts' tokens that the server took from its cache."
     )

@@ -8,8 +8,9 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config, Mpi
+from mls.config.settings import settings
 from mls.core.digest import PACKAGE, data_sha256, sources_sha256
 from mls.gpu import inventory as gpu
 from mls.host import git, machine, packages

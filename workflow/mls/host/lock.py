@@ -16,8 +16,10 @@ from mls.core.files import unwritable
 _handles: list[int] = []
 
 
-def only_one(path: Path) -> None:
+def only_one(path: Path, what: str = "`make report` or snakemake") -> None:
     """Lock a file for as long as this process lives. Its children don't hold the lock.
+
+    what: this process, and another one that may hold the lock, in words.
 
     Raises `UserError` when another process holds the lock, or when the file can't be written. On a
     file system without locks the function warns on stderr and returns.
@@ -29,7 +31,7 @@ def only_one(path: Path) -> None:
         holder = os.read(handle, 32).decode(errors="replace").strip()
         os.close(handle)
         raise UserError(
-            f"Another `make report` or snakemake (process {holder or 'unknown'}) is at work in "
+            f"Another {what} (process {holder or 'unknown'}) is at work in "
             f"{Path.cwd()}: wait until it is done, or stop it with Ctrl-C where it runs."
         ) from None
     except OSError as error:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 
-from mls.config.sections.run import Between, Cancel
+from mls.config.sections.run import Cancel
 from mls.core.units import NS_PER_S
 from mls.load.canaries.plan import CanaryPlan
+from mls.load.workload.conversations.pauses import duration_s
 
 CANCELLED_TEXT = "the client hung up, as run.cancel says"
 
@@ -16,10 +17,7 @@ class Cancellations:
 
     def __init__(self, cancel: Cancel, seed: int, canaries: CanaryPlan | None = None) -> None:
         self._share = cancel.share
-        after_s = cancel.after_s
-        self._span_s = (
-            (after_s.min, after_s.max) if isinstance(after_s, Between) else (after_s, after_s)
-        )
+        self._after_s = cancel.after_s
         self._seed = seed
         self._canaries = canaries
 
@@ -30,4 +28,4 @@ class Cancellations:
         source = random.Random(f"{self._seed}/{job}/cancel")
         if source.random() >= self._share:
             return None
-        return int(source.uniform(*self._span_s) * NS_PER_S)
+        return int(duration_s(self._after_s, source.random()) * NS_PER_S)

@@ -81,6 +81,7 @@ def records(
         row["prompt_tokens_asked"] = attributes.prompt_tokens
         row["completion_tokens_asked"] = attributes.output_tokens
         row["session"], row["turn"] = attributes.session, attributes.turn
+        row["branch"], row["previous_job"] = attributes.branch, attributes.previous
         row["prefix_group"] = attributes.group
         row["category"] = attributes.category
         row["media_parts"] = attributes.media_parts

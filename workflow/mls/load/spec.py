@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mls.config.cells import Settings
 from mls.config.sections.load import think_time
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Durations
+from mls.config.settings import Settings
 from mls.load.adapters import Adapters
 from mls.load.canaries.known import Canaries
 from mls.load.canaries.plan import CanaryPlan
@@ -62,22 +62,26 @@ class RunSpec:
     def think_time(self) -> Durations:
         return think_time(self.settings.load, self.settings.workload)
 
+    @property
+    def _model_of_all(self) -> str | None:
+        """The model that all bodies name; None where each names that of its adapter."""
+        adapters = self.adapters()
+        return None if adapters and adapters.names_models else self.served_as
+
     def bodies(self) -> WorkloadBodies | None:
         """The bodies of the workload's requests; None for the built-in prompts."""
         workload = self.settings.workload
         if not needs_bodies(workload):
             return None
         prompts = make_prompts(self.run, workload, self.seed, self.materials)
-        adapters = self.adapters()
-        served_as = None if adapters and adapters.names_models else self.served_as
-        return WorkloadBodies(self.run, served_as, prompts)
+        return WorkloadBodies(self.run, self._model_of_all, prompts)
 
     def builder(self, bodies: WorkloadBodies | None) -> RequestBuilder:
         """The builder of requests. bodies: see `bodies`."""
         options: dict[str, Any] = {
             "targets": self.targets,
             "run": self.run,
-            "served_as": self.served_as,
+            "served_as": self._model_of_all,
             "seed": self.seed,
             "run_id": self.run_id,
             "bodies": bodies,
@@ -85,7 +89,7 @@ class RunSpec:
             "adapters": self.adapters(),
         }
         if self.canaries:
-            return MixedRequests(self.canaries.plan, **options)
+            return MixedRequests(self.canaries.plan, canaries_as=self.served_as, **options)
         return RequestBuilder(**options)
 
     def schedule(self) -> Schedule | None:

@@ -22,7 +22,7 @@ AUDIO_APIS: tuple[Api, ...] = ("chat",)
 _DATA_URL = re.compile(r"data:(?P<type>[^;,]+)(?:;[^,]*)?,(?P<data>.*)", re.DOTALL)
 
 
-def text_of(content: Content) -> str:
+def content_text(content: Content) -> str:
     """The text of a message: its parts of text, a line each."""
     if isinstance(content, str):
         return content

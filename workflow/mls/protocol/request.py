@@ -124,6 +124,9 @@ class Attributes:
     output_tokens: int | None = None
     session: int | None = None
     turn: int | None = None
+    branch: int | None = None
+    previous: int | None = None
+    """The job whose request and reply its own goes on from."""
     group: int | None = None
     category: str | None = None
     media_parts: int | None = None
@@ -149,8 +152,6 @@ class Bodies(Protocol):
 class Adapters(Protocol):
     """The adapters that requests ask for."""
 
-    names_models: bool
-
     def number(self, job: int) -> int | None: ...
 
     def fields(self, job: int) -> bytes: ...
@@ -173,9 +174,9 @@ class RequestBuilder:
     ) -> None:
         """targets: one server or several, all with one key.
 
-        served_as: the model's name in each request; None sends none. bodies: the workload's; None
-        stands for the built-in prompts, spliced into one body. salted: whether each request has a
-        `cache_salt` of its own (see `body.salts`). adapters: where these name models, `bodies` doesn't.
+        served_as: the model's name in each body; None sends none, as where adapters name models.
+        bodies: the workload's; None stands for the built-in prompts, spliced into one body. salted:
+        whether each request has a `cache_salt` of its own (see `body.salts`).
         """
         self._bodies = bodies
         self._salted = salted
@@ -191,8 +192,7 @@ class RequestBuilder:
         self._urls = [endpoint_url(target.url, run.endpoint) for target in targets]
         self._heads = [self._head_for(*each) for each in zip(targets, self._urls, strict=True)]
         self._head = self._heads[0]
-        shared_model = None if adapters and adapters.names_models else served_as
-        self._before, self._after = _around_prompt(body_fields(run, shared_model), run)
+        self._before, self._after = _around_prompt(body_fields(run, served_as), run)
         self._ready: dict[int, bytes] = {}
 
     def build_ahead(self, jobs: Sequence[int]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mls.config.cells import Settings, axes, cell_key
+from mls.config.axes import axes, cell_key
 from mls.config.config import Config
+from mls.config.settings import Settings
 from mls.core.errors import UserError
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mls.config.cells import Settings, cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config
 from mls.config.sections.run import Run
+from mls.config.settings import Settings, settings
 from mls.core.errors import UserError, nearest
 from mls.protocol.body import sample_body, without
 from mls.protocol.prompts import prompt

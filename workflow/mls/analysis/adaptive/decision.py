@@ -14,7 +14,8 @@ from mls.analysis.adaptive.search import limit_search
 from mls.analysis.adaptive.steps import Step, affordable, half_width, observation, one_more
 from mls.analysis.cell.result import CellResult
 from mls.analysis.study import Study, read_study
-from mls.config.cells import Cell, run_path
+from mls.config.axes import Cell
+from mls.config.cells import run_path
 from mls.config.config import Config
 from mls.config.decisions import (
     Decision,

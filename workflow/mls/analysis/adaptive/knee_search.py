@@ -7,7 +7,7 @@ from mls.analysis.adaptive.steps import Step, at, observation, one_more
 from mls.analysis.cell.result import CellResult
 from mls.analysis.knee import Knee, knee
 from mls.analysis.study import Study
-from mls.config.cells import Cell, tidy
+from mls.config.axes import Cell, tidy
 from mls.config.config import Config
 from mls.config.decisions import repeats_of
 from mls.config.sections.adaptive import Search

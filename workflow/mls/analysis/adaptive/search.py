@@ -9,7 +9,7 @@ from mls.analysis.adaptive.steps import Step, at, half_width, observation, one_m
 from mls.analysis.cell.result import CellResult
 from mls.analysis.objectives import Objective, objectives, standing, within_limits
 from mls.analysis.study import Study
-from mls.config.cells import Cell, tidy
+from mls.config.axes import Cell, tidy
 from mls.config.config import Config
 from mls.config.decisions import Observation, Reason, Standing, repeats_of
 from mls.config.sections.adaptive import Search

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from mls.analysis.cell.result import CellResult
 from mls.analysis.intervals import Estimate
-from mls.config.cells import Cell, axes
+from mls.config.axes import Cell, axes
 from mls.config.config import Config
 from mls.config.decisions import Observation, PlannedRun, Reason, Standing
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mls.analysis.canaries.references import NO_MATTER, as_key, parting, references, request
 from mls.analysis.cell.result import CellResult
-from mls.config.cells import LOAD_AXES, RUN_AXES, WORKLOAD_AXES
+from mls.config.axes import LOAD_AXES, RUN_AXES, WORKLOAD_AXES
 from mls.core.run_result import CanaryReference
 
 OF_THE_LOAD = RUN_AXES | LOAD_AXES | WORKLOAD_AXES | NO_MATTER

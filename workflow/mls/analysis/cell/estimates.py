@@ -29,7 +29,7 @@ from mls.analysis.repeat.in_flight import timeline
 from mls.analysis.repeat.speculation import by_category
 from mls.analysis.repeats import Repeat, RepeatData
 from mls.analysis.sample_size import least_samples
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 from mls.config.config import Config
 
 REPLIES = 2

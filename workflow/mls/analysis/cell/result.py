@@ -18,7 +18,7 @@ from mls.analysis.repeat.downsample import Course, Curve, Dots
 from mls.analysis.repeat.evidence import worst
 from mls.analysis.repeat.hardware.series import Series
 from mls.analysis.repeats import Repeat
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 from mls.core.run_result import Verdict
 from mls.core.summary import Speculation, Summary
 

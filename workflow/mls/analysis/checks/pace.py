@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from mls.analysis.repeat.columns import Floats, cancelled, ints, successions
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
+from mls.analysis.repeat.in_flight import in_flight, timeline
+from mls.analysis.repeat.sessions.spans import at_places
 from mls.analysis.sample_size import longer
 from mls.config.sections.load import Load, think_time
 from mls.config.sections.workload import Workload
@@ -119,7 +121,7 @@ def _server_kept_up(evidence: Evidence) -> Verdict:
     fill_s = float((end - due)[due <= edges[1]].min())
     if edges[1] < fill_s:
         requests = math.ceil(2 * len(due) * fill_s / edges[1])
-        more = longer(requests, evidence.run, evidence.load, evidence.workload)
+        more = longer(requests, evidence)
         message = (
             f"Requests arrived for {due[-1]:.3g} s only, which at their latency is hardly more than "
             f"filling the server takes: {more}."
@@ -147,9 +149,7 @@ def _server_kept_up(evidence: Evidence) -> Verdict:
         return verdict("server_kept_up", "warn", share, threshold, message)
     behind = _most_behind(due, end)
     if share > threshold or behind >= 2 * threshold:
-        more = longer(
-            _arrivals(len(due), behind, threshold), evidence.run, evidence.load, evidence.workload
-        )
+        more = longer(_arrivals(len(due), behind, threshold), evidence)
         message = (
             f"{len(due)} arrivals can't tell whether the server kept up with {rate:.3g} requests/s, "
             f"or fell behind by {behind:.0%} of them: {more}."
@@ -196,20 +196,20 @@ def _mean_between(due: Floats, end: Floats, begin: float, until: float) -> float
     return float(np.clip(inside, 0, None).sum() / (until - begin))
 
 
-def _mean_pause_ms(evidence: Evidence) -> float:
+def _mean_pause_ms(evidence: Evidence, table: pa.Table) -> float:
     """The mean pause of the config, or, where pauses are drawn or a file's, of these themselves.
 
     The latter is from the end of a place's request until its next one was due. Both are without the
-    client's delay, which the check is about.
+    client's delay, which the check is about. table: see `at_places`.
     """
     think = think_time(evidence.load, evidence.workload)
     if think.value is not None and not evidence.workload.file_pauses:
         return think.value * MS_PER_S
-    table = evidence.table
     due, end = (ints(table, name).values for name in ("scheduled_ns", "end_ns"))
     free = end + ints(table, "after_done_ns").values
     here, there = successions(table)
-    pauses = due[there] - free[here]
+    # of a branch's request that starts late, another branch may have ended after it was due
+    pauses = np.maximum(due[there] - free[here], 0)
     return float(pauses.mean() / NS_PER_MS) if len(pauses) else 0.0
 
 
@@ -218,15 +218,20 @@ def _users_held(evidence: Evidence) -> Verdict:
 
     That is the interactive response time law (Denning and Buzen, Computing Surveys 10, 1978). The
     think time of a conversation comes before each turn, like a user's before each request. Users for
-    whom no conversation is left, while others are still at theirs, are none.
+    whom no conversation is left, while others are still at theirs, are none. Requests of a
+    conversation's branches that are in flight at once count as one.
     """
-    inflight = evidence.summary.inflight
-    latency_ms = _mean_in_flight_ms(evidence)
-    if latency_ms is None or inflight.achieved_time_weighted is None:
+    inflight, table = evidence.summary.inflight, at_places(evidence.table)
+    latency_ms, achieved = _mean_in_flight_ms(evidence), inflight.achieved_time_weighted
+    if latency_ms is None or achieved is None:
         message = "No request succeeded, or there is no time to look at."
         return verdict("concurrency_held", "unknown", None, None, message)
-    think_ms = _mean_pause_ms(evidence)
-    users = _mean_users(evidence.table, inflight.asked)
+    requests = "requests"
+    if table is not evidence.table:
+        latency_ms, achieved = _spans_in_flight(evidence, table)
+        requests = "conversations with requests"
+    think_ms = _mean_pause_ms(evidence, table)
+    users = _mean_users(table, inflight.asked)
     nominal = users * latency_ms / (latency_ms + think_ms)
     tolerance = evidence.checks.inflight_tolerance * nominal
     # users begin and end at the window's edges, in the middle of their cycles
@@ -239,22 +244,26 @@ def _users_held(evidence: Evidence) -> Verdict:
     )
     message = (
         f"{inflight.asked} users{left} with a pause of {think_ms / 1000:.3g} s had "
-        f"{inflight.achieved_time_weighted:.2f} requests in flight on average, of {nominal:.2f} that "
+        f"{achieved:.2f} {requests} in flight on average, of {nominal:.2f} that "
         "their latency allows"
     )
-    if inflight.achieved_time_weighted < least:
+    if achieved < least:
         message = f"{message}: the client did not send them in time."
-        return verdict("concurrency_held", "fail", inflight.achieved_time_weighted, least, message)
+        return verdict("concurrency_held", "fail", achieved, least, message)
     if edge > tolerance:  # twice the tolerance would not have shown
-        requests = math.ceil(len(evidence.table) * edge / tolerance)
-        more = longer(requests, evidence.run, evidence.load, evidence.workload)
+        enough = math.ceil(len(evidence.table) * edge / tolerance)
+        more = longer(enough, evidence)
         message = f"{message}; that can't be told better in so short a run: {more}."
-        return verdict(
-            "concurrency_held", "unknown", inflight.achieved_time_weighted, least, message
-        )
-    return verdict(
-        "concurrency_held", "pass", inflight.achieved_time_weighted, least, f"{message}."
-    )
+        return verdict("concurrency_held", "unknown", achieved, least, message)
+    return verdict("concurrency_held", "pass", achieved, least, f"{message}.")
+
+
+def _spans_in_flight(evidence: Evidence, table: pa.Table) -> tuple[float, float]:
+    """(mean length in ms, mean number at once in the window) of the spans of `at_places`."""
+    over_time = evidence.over_time or timeline(evidence.table, None)
+    assert over_time.window is not None  # there are requests in flight over time
+    start, end = (ints(table, name).values for name in ("start_ns", "end_ns"))
+    return float((end - start).mean() / NS_PER_MS), in_flight(table).mean(*over_time.window)
 
 
 def _mean_users(table: pa.Table, asked: int) -> float:

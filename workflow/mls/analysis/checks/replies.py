@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mls.analysis.repeat.columns import Ints, ints, succeeded
+import numpy as np
+
+from mls.analysis.repeat.columns import Ints, cancelled, ints, succeeded
 from mls.analysis.repeat.evidence import Evidence, Status, verdict
 from mls.core.record import FINISHED_BY_LENGTH
 from mls.core.run_result import Verdict
@@ -60,7 +62,7 @@ def cache_as_asked(evidence: Evidence) -> Verdict | None:
     prompt = int(ints(evidence.table, "prompt_tokens").values[ok].sum())
     by_counter = False
     if silent and not cached:
-        growth = _cached_growth(evidence, prompt)
+        growth, prompt = _cached_growth(evidence, prompt)
         if growth is None:
             message = f"The server doesn't say how much of {silent} prompts it took from its cache"
             if "cache_prompt" in evidence.left_out:
@@ -95,13 +97,26 @@ def _shares_nothing(evidence: Evidence) -> bool:
     return ideal is not None and bool(rows.any()) and not ideal.due[rows].any()
 
 
-def _cached_growth(evidence: Evidence, prompt: int) -> int | None:
-    """Prompt tokens from the cache by the server's counter; None without one, or of others too."""
+def _cached_growth(evidence: Evidence, prompt: int) -> tuple[int | None, int]:
+    """(prompt tokens from the cache by the server's counter, those of all prompts that it may be of).
+
+    prompt: tokens of the prompts of successful requests. The counter has those of requests that were
+    hung up on, too. None without one, and where it may have some of others; 0 is 0 whoever used it.
+    """
     server = evidence.server_figures
+    growth = server.growth(server.profile.cached_tokens)
+    hung_up = cancelled(evidence.table)
+    if not growth:
+        return growth, prompt
+    counted, asked = (
+        ints(evidence.table, name) for name in ("prompt_tokens", "prompt_tokens_asked")
+    )
+    sizes = np.where(counted.valid, counted.values, asked.values)[hung_up]
+    if not (counted.valid | asked.valid)[hung_up].all():
+        return None, prompt
+    sent = prompt + int(sizes.sum())
     read = server.growth(server.profile.prompt_tokens)
-    if read is not None and read > prompt:  # Somebody else used it
-        return None
-    return server.growth(server.profile.cached_tokens)
+    return (None if read is not None and read > sent else growth), sent
 
 
 def work_as_asked(evidence: Evidence) -> Verdict:

@@ -173,9 +173,7 @@ def _more(batches: Batches, effect: Effect, threshold: float, evidence: Evidence
     """Advice to measure until the doubt is as small as the effect that has to be told from none."""
     goal = max(threshold, abs(effect.value) / 2)
     factor = max(1.5, (effect.doubt / goal) ** 2)
-    return longer(
-        math.ceil(factor * len(evidence.table)), evidence.run, evidence.load, evidence.workload
-    )
+    return longer(math.ceil(factor * len(evidence.table)), evidence)
 
 
 def _too_few(check: str, threshold: float, batches: Batches, evidence: Evidence) -> Verdict:
@@ -186,6 +184,6 @@ def _too_few(check: str, threshold: float, batches: Batches, evidence: Evidence)
         enough = evidence.run.inflight * (ENOUGH_BATCHES + 2)
     message = (
         f"Requests that lie whole within the window begin at {count} moments, and {LEAST_BATCHES} "
-        f"are needed to tell: {longer(enough, evidence.run, evidence.load, evidence.workload)}."
+        f"are needed to tell: {longer(enough, evidence)}."
     )
     return verdict(check, "unknown", None, threshold, message)

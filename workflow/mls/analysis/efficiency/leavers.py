@@ -10,7 +10,7 @@ from mls.analysis.cell.result import CellResult
 from mls.analysis.checks.cells.measured_together import apart
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import Study
-from mls.config.cells import CANCEL_SHARE
+from mls.config.axes import CANCEL_SHARE
 
 TIMES = {"ttft_ms.mean": "TTFT", "tpot_ms.mean": "TPOT"}
 """Figure of `Summary` that is compared → its name."""

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mls.config.sections.base import Section
 from mls.config.sections.secrets import no_key_in_query, no_secret_fields, no_secret_values
-from mls.config.sections.types import HeaderValue, OnOffAuto, PublicHeaderName, Slug
+from mls.config.sections.types import PATH, HeaderValue, OnOffAuto, PublicHeaderName, Slug
+from mls.config.sections.workload import Duration
 
 STOPPING = ("iters", "rounds", "duration_s")
 """Keys that say when a run has sent enough."""
@@ -39,19 +40,6 @@ _BY_LAST_WORD: tuple[Api, ...] = (
 )
 
 
-class Between(Section):
-    """A moment that is drawn evenly between two others."""
-
-    min: float = Field(ge=0, description="Earliest moment, in seconds after the request's start.")
-    max: float = Field(gt=0, description="Latest moment.")
-
-    @model_validator(mode="after")
-    def _min_first(self) -> Between:
-        if self.min > self.max:
-            raise ValueError(f"expected min of at most max ({self.max:g}), not {self.min:g}")
-        return self
-
-
 class Cancel(Section):
     """Requests that the client hangs up on, as users do who close a page.
 
@@ -64,15 +52,15 @@ class Cancel(Section):
         le=1,
         description="Share of the requests, drawn one by one. Its axis is `cancel_share`.",
     )
-    after_s: float | Between = Field(
-        description="Seconds from a request's start to the hanging up, or `{min, max}`. A request "
-        "that is complete by then is like any other.",
+    after_s: Duration = Field(
+        description="Seconds from a request's start to the hanging up: a number, or a mapping as of "
+        "`workload.think_s`. A request that is complete by then is like any other.",
     )
 
     @model_validator(mode="after")
     def _later_than_the_start(self) -> Cancel:
-        if not isinstance(self.after_s, Between) and self.after_s <= 0:
-            raise ValueError(f"expected after_s above 0, not {self.after_s:g}")
+        if self.after_s.never:
+            raise ValueError("expected after_s above 0")
         return self
 
 
@@ -116,7 +104,8 @@ class Run(Section):
         8,
         ge=1,
         le=65536,
-        description="Requests outstanding, over all ranks; of conversations, sessions in flight.",
+        description="Requests outstanding, over all ranks; of conversations, sessions in flight, "
+        "whose branches are further requests.",
     )
     ranks: int = Field(
         2,
@@ -144,7 +133,7 @@ class Run(Section):
     )
     endpoint: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/v1/chat/completions",
-        pattern=r"^/\S*$",
+        pattern=PATH,
         description="Path that is POSTed to: `/v1/chat/completions`, `/v1/completions`, `/v1/responses`, "
         "`/v1/messages`, `/completion`, `/infill`, or one whose replies have no tokens, so that throughput is "
         "in requests/s: `/v1/embeddings`, `/v1/rerank`, `/v1/score`. It may have a prefix "

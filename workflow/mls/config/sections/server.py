@@ -11,6 +11,8 @@ from mls.config.sections.base import Section, refuse_keys_of_other_kinds
 from mls.config.sections.placeholders import placeholders, with_clear_braces
 from mls.config.sections.secrets import no_key_in_query, no_key_options, no_secret_variables
 from mls.config.sections.types import (
+    PATH,
+    PROPORTIONS,
     EnvName,
     HeaderName,
     HostName,
@@ -93,7 +95,7 @@ class Server(Section):
     )
     ready: Annotated[str, AfterValidator(no_key_in_query)] = Field(
         "/health",
-        pattern=r"^/\S*$",
+        pattern=PATH,
         description="Path that the server answers with 200 when it is ready (`engine: command`).",
     )
     environment: Annotated[dict[EnvName, str], AfterValidator(no_secret_variables)] = Field(
@@ -145,7 +147,7 @@ class Server(Section):
     gpu_layers: int = Field(0, ge=-1, description="Layers on the GPU; -1: all.")
     tensor_split: str | None = Field(
         None,
-        pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$",
+        pattern=PROPORTIONS,
         description="How much of the model each card gets, in proportion: `3,1`. Default: by free memory.",
     )
     flash_attn: OnOffAuto = Field(

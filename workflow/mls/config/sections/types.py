@@ -18,14 +18,31 @@ from mls.config.sections.secrets import (
     no_user,
 )
 
-Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-HeaderValue = Annotated[str, Field(pattern=r"^[ -~]*$")]
+_SLUG = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_SHA256 = r"^[0-9a-f]{64}$"
+_HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+_HEADER_VALUE = r"^[ -~]*$"
+_HOST_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+PATH = r"^/\S*$"
+PROPORTIONS = r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$"
+
+EXPECTED = {
+    _SLUG: "a name of letters, digits, dots, underscores and hyphens that begins with a letter or digit",
+    _SHA256: "64 hexadecimal digits in lower case",
+    _HEADER_NAME: "a header's name, without blanks and colon",
+    _HEADER_VALUE: "printable ASCII",
+    _HOST_NAME: "a host's name or its IPv4 address",
+    PATH: "a path that begins with / and has no blanks",
+    PROPORTIONS: "numbers with commas between, such as 3,1",
+}
+"""Pattern → what it says, for people."""
+
+Slug = Annotated[str, Field(pattern=_SLUG)]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
+HeaderName = Annotated[str, Field(pattern=_HEADER_NAME)]
+HeaderValue = Annotated[str, Field(pattern=_HEADER_VALUE)]
+HostName = Annotated[str, Field(pattern=_HOST_NAME)]
 Share = Annotated[float, Field(ge=0, le=1)]
-HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")]
-
-
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
 PublicHeaderName = Annotated[HeaderName, AfterValidator(no_secret_header)]
 
 

@@ -53,15 +53,18 @@ _DURATIONS_NEED = _LENGTHS_NEED | {"lognormal": ("mean", "std")}
 
 
 class Lengths(Section):
-    """Lengths in tokens. A number is short for `fixed`, the word `trace` for that distribution.
+    """Lengths in tokens. A number is short for `fixed`, `trace` and `dataset` for these distributions.
 
     A length below `min` is set to `min`, one above `max` to `max`.
     """
 
-    distribution: Literal["fixed", "uniform", "normal", "lognormal", "empirical", "trace"] = Field(
+    distribution: Literal[
+        "fixed", "uniform", "normal", "lognormal", "empirical", "trace", "dataset"
+    ] = Field(
         description="`fixed` (`value`), `uniform` (`min`, `max`), `normal` or `lognormal` (`mean`, "
-        "`std`: those of the lengths themselves), `empirical` (`values`), or `trace`: each "
-        "request's own of `load.file`."
+        "`std`: those of the lengths themselves), `empirical` (`values`), `trace`: each "
+        "request's own of `load.file`, or `dataset`: of replies, as long as those of a conversation's "
+        "`file` (`history: dataset`)."
     )
     value: int | None = Field(None, ge=1, description="`fixed`: the length.")
     mean: float | None = Field(None, gt=0, allow_inf_nan=False, description="Mean in tokens.")
@@ -83,8 +86,8 @@ class Lengths(Section):
 
     @property
     def greatest(self) -> int | None:
-        """The greatest length that may occur; None when a trace decides."""
-        if self.distribution == "trace":
+        """The greatest length that may occur; None when a file decides."""
+        if self.distribution in ("trace", "dataset"):
             return None
         if self.distribution == "empirical":
             return max(self.values)
@@ -106,9 +109,11 @@ def _short_form(value: Any) -> Any:
             raise ValueError("expected at least 1 token")
         return Lengths(distribution="fixed", value=value)
     if isinstance(value, str):
-        if value != "trace":
-            raise ValueError("expected a number, `trace`, or a mapping with `distribution`")
-        return Lengths(distribution="trace")
+        if value not in ("trace", "dataset"):
+            raise ValueError(
+                "expected a number, `trace`, `dataset`, or a mapping with `distribution`"
+            )
+        return Lengths.model_validate({"distribution": value})
     return value
 
 
@@ -168,7 +173,10 @@ NO_PAUSE = Durations(distribution="fixed", value=0)
 
 
 Length = Annotated[
-    Lengths, BeforeValidator(_short_form, json_schema_input_type=int | Literal["trace"] | Lengths)
+    Lengths,
+    BeforeValidator(
+        _short_form, json_schema_input_type=int | Literal["trace", "dataset"] | Lengths
+    ),
 ]
 
 
@@ -209,7 +217,9 @@ class Workload(Section):
     )
     output_tokens: Length | None = Field(
         None,
-        description="Tokens of each reply, in the same forms. Default: `run.max_tokens`.",
+        description="Tokens of each reply, in the same forms, or `dataset`: of a conversation's `file` with "
+        "`history: dataset`, those of the file's own reply, counted by the server's `/tokenize`; of a "
+        "turn without one `run.max_tokens`. Default: `run.max_tokens`.",
     )
     system: str | None = Field(
         None,
@@ -260,9 +270,11 @@ class Workload(Section):
         None,
         min_length=1,
         description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
-        "likewise, one row a conversation with all its turns. `blocks`: a trace of agents, of "
-        "kv-cache-tester or with a `session_id` in each row, instead of `load.file`: the requests of a session are sent "
-        "one after another, in a closed loop; `run.iters` and `run.rounds` count sessions. `replay`: "
+        "likewise, one row a conversation with all its turns; among its messages "
+        '`{"branches": [[message, …], …]}` has sub-agents, that go on side by side from there and are '
+        'waited for, but with `"background": true`; its `tools` are sent as they are. `blocks`: a trace of '
+        "agents, of kv-cache-tester or with a `session_id` in each row, instead of `load.file`: the requests of "
+        "a session are sent one after another, in a closed loop; `run.iters` and `run.rounds` count sessions. `replay`: "
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
     )
     max_pause_s: float | None = Field(
@@ -316,6 +328,16 @@ class Workload(Section):
         if self.converses and "output_tokens" in self.columns:
             raise ValueError(
                 "columns.output_tokens goes with kind dataset, not with a conversation"
+            )
+        if self.prompt_tokens.distribution == "dataset":
+            raise ValueError(
+                "prompt_tokens: dataset is no length of prompts; it goes with output_tokens"
+            )
+        replies = self.output_tokens and self.output_tokens.distribution
+        in_file = kind == _FILE_CONVERSATION and self.history == "dataset"
+        if replies == "dataset" and not in_file:
+            raise ValueError(
+                "output_tokens: dataset goes with kind conversation, file and history: dataset"
             )
         if self.kind in ("dataset", "replay") and not self.file:
             raise ValueError(f"kind {self.kind} needs file")

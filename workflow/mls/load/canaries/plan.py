@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 
-from mls.config.cells import Settings
+from mls.config.settings import Settings
 from mls.load.workload.builder import Materials, Prompt, make_prompts
 from mls.load.workload.text.texts import CANARY_JOBS
 

@@ -46,12 +46,17 @@ def canary_body(
 class MixedRequests(RequestBuilder):
     """A `RequestBuilder` whose canaries take the place of some jobs' own requests."""
 
-    def __init__(self, plan: CanaryPlan, run: Run, served_as: str | None, **options: Any) -> None:
-        """options: the other arguments of `RequestBuilder`."""
-        super().__init__(run=run, served_as=served_as, **options)
+    def __init__(
+        self, plan: CanaryPlan, run: Run, *, canaries_as: str | None, **options: Any
+    ) -> None:
+        """canaries_as: the model's name in canaries, which have no adapter's.
+
+        options: the other arguments of `RequestBuilder`.
+        """
+        super().__init__(run=run, **options)
         self._plan = plan
         self._bodies_of_canaries = [
-            orjson.dumps(canary_body(run, served_as, prompt)) for prompt in plan.prompts
+            orjson.dumps(canary_body(run, canaries_as, prompt)) for prompt in plan.prompts
         ]
 
     def own_body(self, job: int) -> bytes:

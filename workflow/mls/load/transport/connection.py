@@ -57,7 +57,7 @@ class Connection:
     )
 
     def __init__(self, slot: int, server: int = 0) -> None:
-        self.slot = slot  # its number on this rank, as in the records
+        self.slot = slot  # the number of its place on this rank, as in the records
         self.server = server  # number of its server
         self.state = State.CLOSED
         self.sock: socket.socket | None = None

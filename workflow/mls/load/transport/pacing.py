@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from functools import partial
 
 from mls.load.replies import parse
@@ -12,8 +13,9 @@ from mls.load.transport.exchange import Exchange, JobSource
 from mls.load.transport.limits import NEVER_NS
 from mls.load.transport.unframe import unframe
 from mls.load.workload.arrivals import Arrivals
-from mls.load.workload.bodies import NextTurn, WorkloadBodies
+from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.conversations.pauses import Pauses
+from mls.load.workload.conversations.turns import NextTurn
 
 
 class ClosedLoop:
@@ -50,8 +52,25 @@ class ClosedLoop:
             self.waiting.append((connection, free_since_ns))
 
 
+@dataclass(slots=True)
+class _Session:
+    """What goes on at a place: a conversation, or a request by itself.
+
+    lines: those of it that have not ended, more than one while it has branches. ends_ns: when the
+    replies to its jobs ended. failed: whether one of these has failed, so that no further turn is sent.
+    """
+
+    lines: int = 1
+    ends_ns: dict[int, int] = field(default_factory=dict)
+    failed: bool = False
+
+
 class Users(ClosedLoop):
-    """A closed loop of users, who think between requests and stay on their connection."""
+    """A closed loop of users, who think between requests and stay on their connection.
+
+    Branches of a conversation go on side by side: the first on its connection, each further one on
+    another, which has the number of its place meanwhile.
+    """
 
     def __init__(
         self,
@@ -64,25 +83,62 @@ class Users(ClosedLoop):
         super().__init__(source, starts_ns)
         self._pauses = pauses
         self._conversations = conversations
+        self._sessions = [_Session() for _ in starts_ns]
+        self._idle: list[Connection] = []  # of branches that have ended
 
     def free(self, connection: Connection, exchange: Exchange, since_ns: int) -> None:
-        turn = self._next_turn(exchange)
-        due_ns = since_ns + self._pauses.after_ns(exchange.job, turn.delay_s if turn else None)
-        if turn:
-            action = partial(self._sender.start, connection, turn.job, due_ns)
-        else:
-            action = partial(self._next, connection, due_ns)
-        self._sender.timers.at(due_ns, action)
+        session = self._sessions[connection.slot]
+        session.ends_ns[exchange.job] = since_ns
+        turns = self._next_turns(session, exchange)
+        if not turns:
+            self._end_line(connection, exchange.job)
+            return
+        session.lines += len(turns) - 1
+        for number, turn in enumerate(turns):
+            # the reply that is read last need not be the one that came last
+            last_ns = max(session.ends_ns[job] for job in (turn.previous, *turn.joins))
+            due_ns = last_ns + self._pauses.after_ns(turn.previous, turn.delay_s)
+            own = self._another(connection.slot) if number else connection
+            self._sender.timers.at(due_ns, partial(self._take_turn, own, turn.job, due_ns))
 
-    def _next_turn(self, exchange: Exchange) -> NextTurn | None:
-        """The conversation's next turn; None after the last turn, or a failure."""
-        if self._conversations is None or exchange.error is not None:
-            return None
-        unframe(exchange)
-        reply = parse(exchange)
-        if reply.error:
-            return None
-        return self._conversations.next_turn(exchange.job, reply.content)
+    def _next_turns(self, session: _Session, exchange: Exchange) -> list[NextTurn]:
+        """The conversation's turns after a reply; none after the last turn, or a failure."""
+        if self._conversations is None:
+            return []
+        if exchange.error is None:
+            unframe(exchange)
+            reply = parse(exchange)
+            session.failed |= reply.error is not None
+        else:
+            session.failed = True
+        if session.failed:
+            return []
+        return self._conversations.next_turns(exchange.job, reply.content)
+
+    def _take_turn(self, connection: Connection, job: int, due_ns: int) -> None:
+        session = self._sessions[connection.slot]
+        if session.failed:  # in another branch, meanwhile
+            session.ends_ns[job] = due_ns
+            self._end_line(connection, job)
+        else:
+            self._sender.start(connection, job, due_ns)
+
+    def _end_line(self, connection: Connection, job: int) -> None:
+        """End a line after this job, and with the last one its conversation."""
+        session = self._sessions[connection.slot]
+        session.lines -= 1
+        if session.lines:
+            self._idle.append(connection)
+            return
+        self._sessions[connection.slot] = _Session()
+        due_ns = max(session.ends_ns.values()) + self._pauses.after_ns(job)
+        self._sender.timers.at(due_ns, partial(self._next, connection, due_ns))
+
+    def _another(self, place: int) -> Connection:
+        """A connection for a branch. The one used last is used first, since it is warm."""
+        connection = self._idle.pop() if self._idle else self._sender.add_connection()
+        connection.slot = place
+        return connection
 
 
 class OpenLoop:

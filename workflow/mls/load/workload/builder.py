@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, assert_never
 
@@ -18,7 +19,7 @@ from mls.config.sections.workload import Lengths, Workload
 from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.dialogues import Dialogue, text_of
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -32,10 +33,10 @@ from mls.protocol.request import OPENING_CHARACTERS, Attributes
 class Prompt:
     """The prompt of a request: the user's text, or `messages` of a dataset.
 
-    media_sha256: of the images and audio in these; None without any.
-    goes_on: whether the conversation has another turn after it. reply: said there instead of the
-    server's own reply, where the dataset's counts. delay_s: the pause before that turn, where the
-    dataset has one. whole: whether its text has all that is sent, whatever was said before.
+    media_sha256: of the images and audio in these; None without any. later: the conversation's turns
+    that wait for its reply. reply: said in these instead of the server's own reply, where the
+    dataset's counts. tools: that its request offers, unless the config has its own.
+    whole: whether its text has all that is sent, whatever was said before.
     """
 
     text: str
@@ -43,9 +44,9 @@ class Prompt:
     messages: Messages | None = None
     attributes: Attributes = field(default_factory=Attributes)
     media_sha256: str | None = None
-    goes_on: bool = False
+    later: tuple[NextTurn, ...] = ()
     reply: Messages | None = None
-    delay_s: float | None = None
+    tools: list[dict[str, Any]] | None = None
     whole: bool = False
 
     @property
@@ -84,15 +85,15 @@ class Materials:
     texts: Texts | None = None
     template: Template = field(default_factory=Template)
 
-    @property
+    @cached_property
     def turns(self) -> int:
-        """Turns of the longest conversation (session) of the file; 0 without one.
+        """Turns of the longest conversation (session) of the file, with its branches; 0 without one.
 
         The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
         """
         if self.trace and self.trace.sessions:
             return self.trace.sessions.longest
-        return max((len(each.turns) for each in self.dialogues or ()), default=0)
+        return max((each.size for each in self.dialogues or ()), default=0)
 
 
 def needs_bodies(workload: Workload) -> bool:
@@ -158,8 +159,8 @@ class _Synthetic:
         workload, calibration = self._workload, self._calibration
         tokens = draw(workload.prompt_tokens, self._seed, job, "prompt", self._trace)
         output = self._output(job)
-        session = turn = group = None
-        goes_on = False
+        session = turn = group = previous = None
+        later: tuple[NextTurn, ...] = ()
         room = tokens - calibration.overhead
         prefix = ""
         prompt_tokens: int | None = tokens
@@ -172,12 +173,15 @@ class _Synthetic:
             prompt_tokens = tokens + workload.depth
         elif workload.kind == "conversation" and job >= 0:
             session, turn = divmod(job, workload.turns)
-            goes_on = turn + 1 < workload.turns
+            if turn + 1 < workload.turns:
+                later = (NextTurn(job + 1, job),)
             if turn:  # a turn's length also depends on what the server said before
-                prompt_tokens, room = None, tokens
+                prompt_tokens, room, previous = None, tokens, job - 1
         text = prefix + calibration.text(random.Random(f"{self._seed}/{job}/text"), max(1, room))
-        attributes = Attributes(prompt_tokens, output, session=session, turn=turn, group=group)
-        return Prompt(text, workload.system, attributes=attributes, goes_on=goes_on)
+        attributes = Attributes(
+            prompt_tokens, output, session=session, turn=turn, previous=previous, group=group
+        )
+        return Prompt(text, workload.system, attributes=attributes, later=later)
 
     def _prefix(self, group: int, tokens: int) -> str:
         if group not in self._prefixes:
@@ -209,19 +213,23 @@ class _Blocks:
         if job < 0:
             return self._warm_up(job)
         assert self._tokens is not None
-        session = turn = delay_s = None
-        number, goes_on = job, False
+        session = turn = previous = None
+        later: tuple[NextTurn, ...] = ()
+        number = job
         if self._sessions:
             session, turn, number = self._sessions.place(job)
+            previous = job - 1 if turn else None
             goes_on, delay_s = self._sessions.delay_after(job)
+            later = (NextTurn(job + 1, job, delay_s),) if goes_on else ()
         row = number % len(self._blocks)
         tokens = int(self._tokens[row])
         return Prompt(
             self._text(self._blocks[row], tokens),
             self._system,
-            attributes=Attributes(tokens, self._output(number), session=session, turn=turn),
-            goes_on=goes_on,
-            delay_s=delay_s,
+            attributes=Attributes(
+                tokens, self._output(number), session=session, turn=turn, previous=previous
+            ),
+            later=later,
             whole=True,
         )
 
@@ -275,6 +283,7 @@ class _Dialogues:
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
         self._dialogues = materials.dialogues or []
+        self._steps: dict[int, list[Step]] = {}  # by row: of a large file few are drawn
         self._turns = materials.turns
         self._workload = workload
         self._seed = seed
@@ -287,16 +296,34 @@ class _Dialogues:
         session, number = divmod(job, self._turns)
         count = len(self._dialogues)
         index = _index(session, self._seed, count) if self._workload.replace else session
-        turns = self._dialogues[index].turns
-        turn, later = turns[number], turns[number + 1 :]
+        if index not in self._steps:
+            self._steps[index] = self._dialogues[index].steps
+        steps, first = self._steps[index], job - number
+        step = steps[number]
+        later = (
+            NextTurn(
+                first + each,
+                first + (steps[each].previous or 0),
+                steps[each].turn.delay_s,
+                tuple(first + end for end in steps[each].joins),
+            )
+            for each in step.later
+        )
+        attributes = Attributes(
+            output_tokens=step.turn.output_tokens or self._output(job),
+            session=session,
+            turn=step.depth,
+            branch=step.branch,
+            previous=None if step.previous is None else first + step.previous,
+        )
         return Prompt(
-            text_of(turn.messages),
+            text_of(step.turn.messages),
             self._workload.system,
-            turn.messages,
-            Attributes(output_tokens=self._output(job), session=session, turn=number),
-            goes_on=bool(later),
-            reply=turn.reply if self._workload.history == "dataset" else None,
-            delay_s=later[0].delay_s if later else None,
+            step.turn.messages,
+            attributes,
+            later=tuple(later),
+            reply=step.turn.reply if self._workload.history == "dataset" else None,
+            tools=self._dialogues[index].tools,
         )
 
 
@@ -315,7 +342,7 @@ class _Output:
         self._trace = trace.output_tokens if trace else None
 
     def __call__(self, job: int) -> int | None:
-        if self._lengths is None:
+        if self._lengths is None or self._lengths.distribution == "dataset":
             return self._default
         return draw(self._lengths, self._seed, job, "output", self._trace)
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mls.config.cells import Settings
+from mls.config.settings import Settings
 from mls.core.errors import UserError
-from mls.load.workload.conversations.dialogues import Dialogue
+from mls.load.workload.conversations.turns import Dialogue
 from mls.load.workload.datasets import Row
 from mls.load.workload.traces import Trace
 from mls.server.api import ServerApi
@@ -89,19 +89,21 @@ def _check_rows(settings: Settings, rows: list[Row], context: int, api: ServerAp
 def _check_dialogues(
     settings: Settings, dialogues: list[Dialogue], context: int, api: ServerApi
 ) -> None:
-    _, reply = settings.workload.longest(settings.run.max_tokens)
+    _, usual = settings.workload.longest(settings.run.max_tokens)
+    own = settings.workload.history == "own"
     for dialogue in dialogues:
-        replies = len(dialogue.turns) if settings.workload.history == "own" else 1
-        text = dialogue.text
-        if len(text.encode()) + replies * reply <= context:  # no token is shorter than a byte
-            continue
-        tokens = api.tokenize(text)
-        if tokens is None:
-            return
-        if tokens + replies * reply > context:
-            raise UserError(
-                f"workload.file: row {dialogue.row} of {settings.workload.file} has a conversation of "
-                f"{tokens} tokens, which with {replies} × {reply} of replies needs "
-                f"{tokens + replies * reply}, and a slot has {context}; raise the context, or set "
-                "workload.max_prompt_tokens."
-            )
+        for ending in dialogue.endings:
+            text, replies = ending.text, ending.replies if own else 1
+            reply = ending.output_tokens or usual
+            if len(text.encode()) + replies * reply <= context:  # no token is shorter than a byte
+                continue
+            tokens = api.tokenize(text)
+            if tokens is None:
+                return
+            if tokens + replies * reply > context:
+                raise UserError(
+                    f"workload.file: row {dialogue.row} of {settings.workload.file} has a "
+                    f"conversation of {tokens} tokens, which with {replies} × {reply} of replies "
+                    f"needs {tokens + replies * reply}, and a slot has {context}; raise the context, "
+                    "or set workload.max_prompt_tokens."
+                )

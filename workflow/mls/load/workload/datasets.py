@@ -14,7 +14,7 @@ from mls.core.errors import UserError
 from mls.load.workload.media.parts import Media, MediaFacts
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
-from mls.protocol.content import Content, Messages, text_of
+from mls.protocol.content import Content, Messages, content_text
 
 _PROMPTS = ("messages", "conversations", "conversation", "prompt")
 # OpenAI's roles, and those of ShareGPT and its descendants
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def text(self) -> str:
-        texts = (text_of(message["content"]) for message in self.messages)
+        texts = (content_text(message["content"]) for message in self.messages)
         return "\n\n".join(text for text in texts if text)
 
 

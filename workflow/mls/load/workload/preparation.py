@@ -6,8 +6,8 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from mls.config.cells import Settings
 from mls.config.sections.load import Load
+from mls.config.settings import Settings
 from mls.core.errors import UserError
 from mls.core.files import read_json
 from mls.core.run_result import Template
@@ -17,6 +17,7 @@ from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.conversations.dialogues import read_dialogues
+from mls.load.workload.conversations.reply_lengths import with_reply_lengths
 from mls.load.workload.conversations.template import keeps_history
 from mls.load.workload.datasets import choose, draw_rows, read_dataset
 from mls.load.workload.media.parts import check_endpoint
@@ -65,7 +66,7 @@ def prepare(
         jobs = range(min(settings.requests or _MOST_JOBS, _MOST_JOBS))
         lengths = [draw(workload.prompt_tokens, seed, job, "prompt", values) for job in jobs]
         if workload.kind == "text":
-            corpus = read_corpus()
+            corpus = read_corpus(folder if sha256 else None)
             texts = measure(api, run, workload.system, served_as, corpus, folder, sha256)
             check_lengths(texts, workload, lengths)
         else:
@@ -100,6 +101,8 @@ def prepare(
         dialogues = choose(
             path, conversations.rows, workload, seed, settings.requests, api.tokenize
         )
+        if workload.output_tokens and workload.output_tokens.distribution == "dataset":
+            dialogues = [with_reply_lengths(dialogue, api.tokenize) for dialogue in dialogues]
     check_files(settings, trace, rows, dialogues, api)
     template = Template(
         tokens=calibration.overhead if calibration and calibration.exact else None,

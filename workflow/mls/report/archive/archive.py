@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from mls.analysis.repeats import Repeat
 from mls.analysis.study import Study, read_study
 from mls.analysis.tables import tables
-from mls.config.cells import cell_key
+from mls.config.axes import cell_key
 from mls.config.config import Config
 from mls.core.digest import PACKAGE, data_sha256
 from mls.core.errors import UserError

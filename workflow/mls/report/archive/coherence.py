@@ -10,13 +10,15 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from mls.config.cells import Cell, Settings, run_path, settings
+from mls.config.axes import Cell
+from mls.config.cells import run_path
 from mls.config.config import Config, ModelSource
 from mls.config.decisions import Runs
 from mls.config.sections.load import Load, recorded
 from mls.config.sections.run import Run
 from mls.config.sections.server import Server
 from mls.config.sections.workload import Workload
+from mls.config.settings import Settings, settings
 from mls.core.digest import file_sha256
 from mls.core.files import read_json
 from mls.core.run_folder import RUN

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from mls.analysis.study import Study
 from mls.analysis.tables import TABLES, tables
-from mls.config.cells import axes
+from mls.config.axes import axes
 from mls.core.arrow import read_parquet
 
 TOLERANCE = 1e-9

@@ -16,7 +16,7 @@ from mls.analysis.differences import differences
 from mls.analysis.repeats import Repeat
 from mls.analysis.result_sets import Results, opened
 from mls.analysis.study import Study, read_study
-from mls.config.cells import axes
+from mls.config.axes import axes
 from mls.config.config import Config
 from mls.core.files import read_json, write
 from mls.report.pages import rows
@@ -221,16 +221,21 @@ def _answer_text(model_answer: ModelAnswer, whole: Answer, study: Study) -> Answ
 def _cards(model_answer: ModelAnswer, study: Study) -> list[Card]:
     if not model_answer.throughput or not model_answer.latency:
         return []
-    names = [axis for axis in study.naming if axis != "model"]
+    asked = model_answer.asked
+    names = [axis for axis in study.naming if axis != "model" and axis not in asked]
     fast, prompt = model_answer.throughput, model_answer.latency
+    at = f" at {label(fast.cell, [*asked])}" if asked else ""
+    most, least = ("Highest throughput", "Lowest p95 latency")
+    if asked and not fast.compared:
+        most, least = ("Throughput", "p95 latency")
     cards = [
         Card(
-            "Highest throughput",
+            f"{most}{at}",
             number(fast.value.value),
             study.rate.unit,
             _at(fast.cell, names, interval(fast.value)),
         ),
-        _time_card("Lowest p95 latency", prompt.cell, names, "latency_ms.p95"),
+        _time_card(f"{least}{at}", prompt.cell, names, "latency_ms.p95"),
     ]
     if "ttft_ms.p95" in prompt.cell.estimates:
         cards.append(_time_card("p95 TTFT there", prompt.cell, names, "ttft_ms.p95"))

@@ -11,7 +11,9 @@ from mls.analysis.intervals import Estimate
 from mls.analysis.knee import ALIKE
 from mls.analysis.study import Rate
 from mls.core.units import duration
+from mls.report.plots.series import label as axes_label
 from mls.report.plots.series import label_or_load as label
+from mls.report.text.asked import asked_sentences
 from mls.report.text.numbers import (
     NARROW,
     P95,
@@ -27,22 +29,30 @@ def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -
 
     rate: the measure of throughput. axes: those that name a cell. several: whether there are more models.
     """
-    names = [axis for axis in axes if axis != "model"]
+    every = [axis for axis in axes if axis != "model"]
+    chosen = [axis for axis in every if axis not in answer.asked]
+    names = chosen or every
     who = answer.model if several else ""
     if not answer.throughput or not answer.latency:
         sentence = Markup("<b>No cell of {} has a result.</b>").format(answer.model)
-        return [sentence, *_caveats(answer, names)]
+        return [sentence, *_caveats(answer, every)]
     if not answer.throughput.compared:
-        texts = _single(answer.throughput, rate, names, who)
+        texts = _single(answer.throughput, rate, every, who)
         only = "Only one cell passed its checks" if answer.distrusted else "One cell was measured"
-        texts.append(Markup("{}, so there is nothing to choose from.").format(only))
-    elif answer.throughput.cell is answer.latency.cell:
-        texts = _one_best(answer.throughput, answer.latency, rate, names, who)
+        if not answer.changes:
+            texts.append(Markup("{}, so there is nothing to choose from.").format(only))
     else:
-        texts = _throughput(answer.throughput, rate, names, who)
-        texts += [*_latency(answer.latency, rate, names), *_price(answer, names)]
-    texts[1:1] = _apart(answer, names)
-    texts += [*_knee(answer), *_slo(answer, rate, names)]
+        where = axes_label(answer.throughput.cell, [*answer.asked])
+        whose = ", ".join(filter(None, [who, where]))
+        if answer.throughput.cell is answer.latency.cell:
+            texts = _one_best(answer.throughput, answer.latency, rate, names, whose)
+        else:
+            texts = _throughput(answer.throughput, rate, names, whose)
+            texts += [*_latency(answer.latency, rate, names), *_price(answer, names)]
+    texts[1:1] = _apart(answer, every)
+    if answer.throughput.compared or not answer.asked:
+        texts += [*_knee(answer), *_slo(answer, rate, names)]
+    texts += asked_sentences(answer, rate, names)
     if answer.throughput.value.low is None:
         texts.append(
             Markup(
@@ -50,7 +60,7 @@ def sentences(answer: ModelAnswer, rate: Rate, axes: list[str], several: bool) -
                 "nothing here tells a difference from chance."
             )
         )
-    return [*texts, *_caveats(answer, names)]
+    return [*texts, *_caveats(answer, every)]
 
 
 def _single(best: Best, rate: Rate, names: list[str], who: str) -> list[Markup]:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from mls.analysis.efficiency.leavers import TIMES, LeaversCost, leavers_costs
 from mls.analysis.intervals import Estimate
 from mls.analysis.study import Study
-from mls.config.cells import CANCEL_SHARE
+from mls.config.axes import CANCEL_SHARE
 from mls.report.plots.series import label
 from mls.report.text.numbers import P95, interval, milliseconds, milliseconds_interval, number
 

@@ -6,10 +6,9 @@ from statistics import fmean
 from typing import Any, assert_never
 
 from mls.analysis.study import Study
-from mls.config.cells import CANCEL_SHARE
+from mls.config.axes import CANCEL_SHARE
 from mls.config.config import Config
 from mls.config.sections.load import think_time
-from mls.config.sections.run import Between
 from mls.config.sections.workload import Durations
 from mls.core.units import MIB
 
@@ -31,7 +30,7 @@ def load_words(config: Config) -> str:
         how = f"An open loop: {_KINDS[load.kind]}{rate}, fixed beforehand, which wait for no reply."
     else:
         think = think_time(load, config.workload)
-        pause = "" if think.never else _pause_words(think)
+        pause = "" if think.never else _duration_words(think)
         when = f"{pause} after" if pause else "as soon as"
         how = (
             f"A closed loop: each of the inflight places sends its next request {when} the reply to "
@@ -53,14 +52,16 @@ def load_words(config: Config) -> str:
     return f"{how} {many} a repeat,"
 
 
-def _pause_words(think: Durations) -> str:
-    if think.value is not None:
-        return f"{think.value:g} s"
-    if think.distribution == "uniform":
-        return f"{think.min:g} to {think.max:g} s"
-    if think.distribution == "lognormal":
-        return f"{think.mean:g} s on average (lognormal, standard deviation {think.std:g} s)"
-    return f"{fmean(think.values):g} s on average (of {len(think.values)} durations)"
+def _duration_words(durations: Durations) -> str:
+    if durations.value is not None:
+        return f"{durations.value:g} s"
+    if durations.distribution == "uniform":
+        return f"{durations.min:g} to {durations.max:g} s"
+    if durations.distribution == "lognormal":
+        return (
+            f"{durations.mean:g} s on average (lognormal, standard deviation {durations.std:g} s)"
+        )
+    return f"{fmean(durations.values):g} s on average (of {len(durations.values)} durations)"
 
 
 def loop_words(config: Config) -> str:
@@ -87,13 +88,8 @@ def _cancel_words(config: Config) -> str:
     cancel = config.run.cancel
     if cancel is None:
         return ""
-    after_s = cancel.after_s
-    if isinstance(after_s, Between):
-        when = f"after {after_s.min:g} to {after_s.max:g} s"
-    else:
-        when = f"after {after_s:g} s"
     shares = config.sweep.get(CANCEL_SHARE) or [cancel.share]
-    return f"; the client hung up on {' or '.join(f'{share:.0%}' for share in shares)} of the requests {when}"
+    return f"; the client hung up on {' or '.join(f'{share:.0%}' for share in shares)} of the requests after {_duration_words(cancel.after_s)}"
 
 
 def _cache_words(study: Study) -> str:

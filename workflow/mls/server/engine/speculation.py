@@ -32,6 +32,7 @@ _OPTION_OF_LIMIT = {
     "synth_len": "--spec-synth-len",
 }
 _WITHOUT = re.compile(r"failed to initialize speculative decoding\w*(?: context)?: *(.+)")
+_VOCABULARY = "vocab type must match"
 _HEAD = 1024 * 1024
 
 
@@ -72,9 +73,15 @@ def check_log(server: Server, log: Path) -> None:
     with log.open("rb") as stream:
         refusal = _WITHOUT.search(stream.read(_HEAD).decode(errors="replace"))
     if refusal:
+        why = refusal[1].strip()
+        if _VOCABULARY in why:
+            # also said where the types are the same, and a single token or a special one differs
+            why = (
+                "the draft model's vocabulary is not the model's (their types, sizes, special tokens or "
+                "some other tokens differ); choose a draft model with the same tokenizer"
+            )
         raise UserError(
-            f"server.speculation: the engine goes on without {server.speculation}: "
-            f"{refusal[1].strip()}. A draft model needs the vocabulary of the model that it drafts for."
+            f"server.speculation: the engine goes on without {server.speculation}: {why}."
         )
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mls.config.cells import cells, settings
+from mls.config.cells import cells
 from mls.config.config import Config, ModelSource
+from mls.config.settings import settings
 from mls.core.errors import UserError, nearest
 from mls.core.files import read_json, unwritable, write_json
 from mls.server.weights.description import SCHEMA_VERSION, GgufFacts, ModelFile

@@ -15,7 +15,7 @@ from mls.analysis.repeat.columns import Floats
 from mls.analysis.repeat.evidence import excess, verdict
 from mls.analysis.repeats import Repeat
 from mls.analysis.sample_size import MISS, least_samples
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 from mls.config.sections.checks import Checks
 from mls.core.run_result import RunResult, Verdict
 from mls.server.several import differing

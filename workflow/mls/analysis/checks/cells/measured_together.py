@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from mls.analysis.repeat.evidence import verdict
 from mls.analysis.repeats import Repeat
-from mls.config.cells import Cell
+from mls.config.axes import Cell
 from mls.config.sections.checks import Checks
 from mls.core.run_result import RunResult, Verdict
 from mls.core.units import duration

@@ -58,9 +58,7 @@ def fair_servers(evidence: Evidence) -> list[Verdict]:
     if bounds and spread <= threshold and bounds[1] < 2 * threshold:
         return [verdict("fair_servers", "pass", spread, threshold, f"{message}.")]
     factor = max(2.0, ((bounds[1] - bounds[0]) / 2 / threshold) ** 2) if bounds else 4.0
-    more = longer(
-        math.ceil(factor * len(number.values)), evidence.run, evidence.load, evidence.workload
-    )
+    more = longer(math.ceil(factor * len(number.values)), evidence)
     message = f"{message}; so few can't tell whether that is chance: {more}."
     return [verdict("fair_servers", "unknown", spread, threshold, message)]
 

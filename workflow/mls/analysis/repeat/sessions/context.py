@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mls.analysis.repeat.columns import Floats, ints, succeeded, with_reasoning
+from mls.analysis.repeat.columns import Floats, Ints, ints, succeeded, with_reasoning
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,12 @@ def context(table: pa.Table, own_replies: bool) -> Context:
     reply with reasoning counts as none of it, as thoughts are not sent again. Of a trace's blocks it
     is what an ideal cache has.
     """
-    session, turn = ints(table, "session"), ints(table, "turn")
     prompt, cached = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
     completion = ints(table, "completion_tokens")
     stays = ~with_reasoning(table) if own_replies else np.zeros(table.num_rows, bool)
-    rows = np.flatnonzero(session.valid & turn.valid)
-    rows = rows[np.lexsort((turn.values[rows], session.values[rows]))]
-    earlier, later = rows[:-1], rows[1:]
-    follows = session.values[later] == session.values[earlier]
-    follows &= turn.values[later] == turn.values[earlier] + 1
+    earlier, later = _turns_before(table)
     ok = succeeded(table)
-    known = follows & ok[earlier] & ok[later] & prompt.valid[earlier] & prompt.valid[later]
+    known = ok[earlier] & ok[later] & prompt.valid[earlier] & prompt.valid[later]
     known &= completion.valid[earlier] | ~stays[earlier]
     said = np.where(stays, completion.values, 0)
     tokens = np.minimum(prompt.values[earlier] + said[earlier], prompt.values[later])
@@ -49,3 +44,16 @@ def context(table: pa.Table, own_replies: bool) -> Context:
     known &= cached.valid[later]
     anew[later[known]] = np.maximum(tokens - cached.values[later], 0)[known]
     return Context(before, anew)
+
+
+def _turns_before(table: pa.Table) -> tuple[Ints, Ints]:
+    """(rows of turns that others go on from, rows of these): of branches, the one they began after."""
+    job, previous = ints(table, "job").values, ints(table, "previous_job")
+    # earlier versions didn't write it, and gave a session's turns consecutive jobs
+    before = np.where(previous.valid, previous.values, job - 1)
+    later = np.flatnonzero(ints(table, "session").valid & (ints(table, "turn").values > 0))
+    order = np.argsort(job)
+    places = np.searchsorted(job, before[later], sorter=order)
+    earlier = order[np.minimum(places, len(order) - 1)]
+    is_there = job[earlier] == before[later]
+    return earlier[is_there], later[is_there]

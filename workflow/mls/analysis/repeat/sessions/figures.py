@@ -8,6 +8,7 @@ import pyarrow as pa
 from mls.analysis.repeat.columns import Floats, ints, succeeded
 from mls.analysis.repeat.samples import distribution
 from mls.analysis.repeat.sessions.context import context
+from mls.analysis.repeat.sessions.spans import spans
 from mls.core.summary import Sessions
 from mls.core.units import NS_PER_MS
 
@@ -17,20 +18,26 @@ def sessions(table: pa.Table, own_replies: bool) -> Sessions | None:
     session, ok = ints(table, "session"), succeeded(table)
     if not session.valid.any():
         return None
-    rows = np.flatnonzero(session.valid)
-    rows = rows[np.argsort(session.values[rows], kind="stable")]
-    firsts = np.flatnonzero(np.diff(session.values[rows], prepend=np.int64(-1)))
-    start, end = ints(table, "start_ns").values[rows], ints(table, "end_ns").values[rows]
+    valid = np.flatnonzero(session.valid)
+    times = (session.values, ints(table, "start_ns").values, ints(table, "end_ns").values)
+    number, start, end = (values[valid] for values in times)
+    order, begin = spans(number, start, end)
+    number, start, end, rows = number[order], start[order], end[order], valid[order]
+    firsts = np.flatnonzero(np.diff(number, prepend=np.int64(-1)))
     whole = np.logical_and.reduceat(ok[rows], firsts)
-    span = np.maximum.reduceat(end, firsts) - np.minimum.reduceat(start, firsts)
-    waits = np.add.reduceat(end - start, firsts)
+    duration = np.maximum.reduceat(end, firsts) - start[firsts]
+    waits = np.maximum.reduceat(end, begin) - start[begin]
+    waiting = np.add.reduceat(waits, np.searchsorted(begin, firsts))
+    branch = ints(table, "branch")
+    branches = np.unique(np.stack((session.values, branch.values))[:, branch.valid], axis=1)
     tokens = context(table, own_replies)
     later = ok & session.valid & (ints(table, "turn").values > 0)
     return Sessions(
         total=len(firsts),
         failed=int((~whole).sum()),
-        duration_ms=distribution(span[whole] / NS_PER_MS),
-        waiting_ms=distribution(waits[whole] / NS_PER_MS),
+        branches=branches.shape[1],
+        duration_ms=distribution(duration[whole] / NS_PER_MS),
+        waiting_ms=distribution(waiting[whole] / NS_PER_MS),
         cached_share=_share(
             _tokens(table, "cached_tokens"), _tokens(table, "prompt_tokens"), later
         ),

@@ -18,19 +18,23 @@ class Pauses:
 
     def after_ns(self, job: int, recorded_s: float | None = None) -> int:
         """recorded_s: a dataset's pause, which takes the place of the drawn one."""
-        return int((self._after_s(job) if recorded_s is None else recorded_s) * NS_PER_S)
+        if recorded_s is None:
+            recorded_s = duration_s(
+                self._durations, random.Random(f"{self._seed}/{job}/pause").random()
+            )
+        return int(recorded_s * NS_PER_S)
 
-    def _after_s(self, job: int) -> float:
-        durations = self._durations
-        if durations.distribution == "fixed":
-            return durations.value or 0.0
-        u = random.Random(f"{self._seed}/{job}/pause").random()
-        if durations.distribution == "empirical":
-            return durations.values[int(u * len(durations.values))]
-        if durations.distribution == "uniform":
-            assert durations.max is not None
-            return durations.min + u * (durations.max - durations.min)
-        assert durations.mean is not None and durations.std is not None
-        value = lognormal(durations.mean, durations.std, standard_normal(u))
-        most = value if durations.max is None else durations.max
-        return min(max(value, durations.min), most)
+
+def duration_s(durations: Durations, u: float) -> float:
+    """The duration in seconds that a random number `u` of [0, 1) draws."""
+    if durations.distribution == "fixed":
+        return durations.value or 0.0
+    if durations.distribution == "empirical":
+        return durations.values[int(u * len(durations.values))]
+    if durations.distribution == "uniform":
+        assert durations.max is not None
+        return durations.min + u * (durations.max - durations.min)
+    assert durations.mean is not None and durations.std is not None
+    value = lognormal(durations.mean, durations.std, standard_normal(u))
+    most = value if durations.max is None else durations.max
+    return min(max(value, durations.min), most)

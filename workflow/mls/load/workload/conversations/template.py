@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mls.config.sections.run import Run
-from mls.load.workload.conversations.dialogues import Dialogue, Turn
+from mls.load.workload.conversations.turns import Dialogue, Turn
 from mls.protocol.body import messages_of
 from mls.protocol.content import Messages
 from mls.server.api import ServerApi
@@ -40,16 +41,17 @@ def keeps_history(
     if not run.chats:
         return None
     extra = {key: run.request_extra[key] for key in _FIELDS if key in run.request_extra}
-    fields = extra if run.api == "chat" else {}
 
-    def render(messages: Messages) -> Rendering | None:
+    def render(dialogue: Dialogue, messages: Messages) -> Rendering | None:
+        own = {"tools": dialogue.tools} if dialogue.tools else {}
+        fields = own | extra if run.api == "chat" else {}
         whole = messages_of("", system, messages)
         text = api.apply_template(whole, fields)
         return api.message_tokens(whole, served_as, fields) if text is None else text
 
     several = [each for each in dialogues or (_BUILT_IN,) if len(each.turns) > 1]
     for dialogue in several[:_DIALOGUES]:
-        kept = _keeps(dialogue.turns[:_TURNS], render)
+        kept = _keeps(dialogue.turns[:_TURNS], partial(render, dialogue))
         if not kept:
             return kept
     return True

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 
-from mls.core.digest import data_sha256
+from mls.core.digest import data_sha256, file_sha256
 from mls.core.errors import UserError
+from mls.core.files import read_json, write_json
 from mls.load.workload.text.tasks import Kind
 
 PARAGRAPHS, FUNCTIONS = "\n\n", "\n\n\n"
@@ -63,8 +65,11 @@ class Corpus:
         return {"sha256": self.sha256, "python": platform.python_version()}
 
 
-def read_corpus() -> Corpus:
-    """The corpus of this interpreter. Raises `UserError` where it has no documentation or sources."""
+def read_corpus(folder: Path | None = None) -> Corpus:
+    """The corpus of this interpreter. Raises `UserError` where it has no documentation or sources.
+
+    folder: keeps it for the repeats that follow, as reading it out takes most of a second of CPU.
+    """
     topics, sources = _topics(), list(_sources())
     if not topics or not sources:
         missing = "pydoc_data.topics" if not topics else "sources of its standard library"
@@ -74,6 +79,28 @@ def read_corpus() -> Corpus:
             "Debian and Ubuntu the packages libpython3-stdlib and python3), or set workload.kind to "
             "dataset."
         )
+    if folder is None:
+        return _read(topics, sources)
+    # all that it depends on: the texts, the parser, and what is read out of them
+    origin = [topics, sources, platform.python_version(), file_sha256(Path(__file__))]
+    path = folder / f"corpus-{data_sha256(origin)[:32]}.json"
+    corpus = _kept(path)
+    if corpus is None:
+        corpus = _read(topics, sources)
+        write_json(path, {"sha256": corpus.sha256, "prose": corpus.prose, "code": corpus.code})
+    return corpus
+
+
+def _kept(path: Path) -> Corpus | None:
+    """The corpus in a file; None where there is none, or it is not as it was written."""
+    match read_json(path):
+        case {"sha256": sha256, "prose": str(prose), "code": str(code)}:
+            corpus = Corpus(prose, code)
+            return corpus if corpus.sha256 == sha256 else None
+    return None
+
+
+def _read(topics: list[str], sources: list[str]) -> Corpus:
     trees = [(source.splitlines(), ast.parse(source)) for source in sources]
     texts = [*topics, *(text for _, tree in trees for text in _docstrings(tree))]
     prose = _distinct(paragraph for text in texts for paragraph in paragraphs(text))

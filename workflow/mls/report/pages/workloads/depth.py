@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from mls.analysis.cell.result import CellResult
 from mls.analysis.study import Study
-from mls.config.cells import settings
 from mls.config.sections.workload import Lengths
+from mls.config.settings import settings
 from mls.report.plots.series import label_or_load
 from mls.report.text.numbers import interval, number
 

@@ -21,6 +21,7 @@ class SessionRow:
 HEADINGS = (
     "conversations",
     "failed",
+    "branches",
     "time",
     "of it waiting",
     "cached share",
@@ -39,6 +40,7 @@ def session_table(study: Study, names: list[str]) -> list[SessionRow]:
             figures = [
                 str(sum(sessions.total for sessions in known)),
                 str(sum(sessions.failed for sessions in known)),
+                str(sum(sessions.branches for sessions in known)),
                 _time(cell, "sessions.duration_ms.mean"),
                 _time(cell, "sessions.waiting_ms.mean"),
                 *(_number(cell, f"sessions.{name}") for name in _TOKENS),
