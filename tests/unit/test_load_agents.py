@@ -3,7 +3,6 @@
 import itertools
 import json
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from mls.load.workload.blocks.agents import read_agents
 from mls.load.workload.blocks.sessions import SessionRows
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
-from mls.load.workload.conversations.turns import NextTurn
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Turn
 
 
 def request(tokens, ids, output=5, **keys):
@@ -52,11 +51,15 @@ def read(tmp_path):
 
 def sessions(trace):
     """Blocks of each request, by session."""
-    first = trace.sessions.first
-    return [trace.blocks[begin:end] for begin, end in itertools.pairwise(first)]
+    ends = itertools.accumulate(map(len, trace.sessions.steps), initial=0)
+    return [trace.blocks[begin:end] for begin, end in itertools.pairwise(ends)]
 
 
-def test_a_session_of_kv_cache_tester_is_its_requests_with_the_sub_agents_where_they_began(read):
+def pauses(trace):
+    return [step.turn.delay_s for steps in trace.sessions.steps for step in steps]
+
+
+def test_a_session_of_kv_cache_tester_is_its_requests_with_sub_agents_as_branches(read):
     trace = read(
         [
             agent(
@@ -79,16 +82,46 @@ def test_a_session_of_kv_cache_tester_is_its_requests_with_the_sub_agents_where_
     assert trace.prompt_tokens.tolist() == [40, 48, 32, 48, 64, 64]
     assert trace.output_tokens.tolist() == [5] * 6
     # what the file says that requests took is no pause; the first one has none before it
-    delays = [np.nan, 8.0, 2.0, 0.25, 2.0, 1.5]
-    np.testing.assert_equal(trace.sessions.delay_s.tolist(), delays)
-    assert trace.sessions.first.tolist() == [0, 6]
+    assert pauses(trace) == [None, 8.0, 2.0, 0.25, 2.0, 1.5]
+    (steps,) = trace.sessions.steps
+    assert [step.branch for step in steps] == [None, None, 0, 0, None, None]
+    assert [step.previous for step in steps] == [None, 0, 1, 2, 1, 4]
+    assert [step.joins for step in steps] == [(), (), (), (), (3,), ()]
     blocks = trace.blocks
     assert blocks[1][:2] == blocks[0][:2] and blocks[4][:3] == blocks[1]
     assert blocks[4] == blocks[5]
     assert len(blocks[0]) == 3  # 40 tokens: a last block of 8, which has no id
     assert blocks[0][2] != blocks[1][2]
-    (note,) = trace.notes
-    assert "2 requests of sub-agents" in note and "one after another" in note
+    assert trace.notes == ()
+
+
+def subagent(at, *requests, **keys):
+    return {"type": "subagent", "t": at, "requests": list(requests)} | keys
+
+
+def test_sub_agents_go_on_side_by_side_and_are_waited_for_unless_in_the_background(read):
+    trace = read(
+        [
+            agent(
+                subagent(
+                    0, request(32, [9, 10], t=0)
+                ),  # before the first request: the first itself
+                request(32, [1, 2], t=1, api_time=1.0),
+                subagent(3, request(32, [3, 4], t=0), duration_ms=9000),
+                subagent(4, request(32, [5, 6], t=0), request(32, [5, 6], t=1), duration_ms=2000),
+                subagent(5, request(32, [7, 8], t=0), status="async_launched"),
+                subagent(6, request(0, [], t=0)),
+                request(48, [1, 2, 3], t=12.5),
+            )
+        ]
+    )
+    (steps,) = trace.sessions.steps
+    assert [step.branch for step in steps] == [None, None, 0, 1, 1, 2, None]
+    assert [step.previous for step in steps] == [None, 0, 1, 1, 3, 1, 1]
+    assert steps[-1].joins == (2, 4) and [step.depth for step in steps][-1] == 2
+    # each pauses since the reply before it began, the last one since the last sub-agent's end
+    assert pauses(trace) == [None, 1.0, 1.0, 2.0, 1.0, 3.0, 0.5]
+    assert "1 requests without tokens" in trace.notes[0]
 
 
 def test_ids_are_a_sessions_own_unless_their_scope_is_global(read):
@@ -109,7 +142,7 @@ def test_rows_with_a_session_are_put_together_in_the_order_of_their_first(read):
         ]
     )
     assert [[len(each) for each in session] for session in sessions(trace)] == [[2, 3, 4], [1, 2]]
-    np.testing.assert_equal(trace.sessions.delay_s[[1, 2, 4]].tolist(), [3.0, np.nan, 0.25])
+    assert pauses(trace) == [None, 3.0, None, None, 0.25]
     assert trace.row.tolist() == [1, 3, 5, 2, 4]
     assert trace.notes == ()
 
@@ -127,9 +160,12 @@ def test_one_session_may_be_a_json_document_of_its_own(read):
 def test_long_pauses_and_long_prompts_are_cut(read):
     talk = agent(*(request(BLOCK * n, list(range(n)), t=100.0 * n) for n in range(1, 6)))
     trace = read([talk], max_pause_s=7)
-    assert trace.sessions.delay_s[1:].tolist() == [7.0] * 4
+    assert pauses(trace)[1:] == [7.0] * 4
     trace = read([talk], max_prompt_tokens=3 * BLOCK)
-    assert trace.prompt_tokens.max() == 3 * BLOCK and "1 sessions end before" in trace.notes[0]
+    assert (
+        trace.prompt_tokens.max() == 3 * BLOCK
+        and "1 sessions or sub-agents end before" in trace.notes[0]
+    )
     with pytest.raises(UserError, match="no session that begins with a prompt of at most"):
         read([talk], max_prompt_tokens=BLOCK - 1)
 
@@ -170,19 +206,16 @@ def test_a_file_that_is_not_as_expected_is_one_sentence(read, rows, message):
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(1, 20))
 def test_each_request_of_each_session_is_sent_once_and_in_order(lengths, count):
-    first = np.cumsum([0, *lengths])
-    delays = np.arange(first[-1], dtype=np.float64)
-    rows = SessionRows(first, delays)
+    rows = SessionRows(
+        tuple(tuple(Dialogue(0, (Turn([], []),) * length).steps) for length in lengths)
+    )
     jobs = list(rows.jobs(count))
     numbers = [rows.place(job)[2] for job in jobs]
     assert numbers == list(range(len(jobs)))  # sessions again begin with the first one
     assert len(jobs) == sum(lengths[session % len(lengths)] for session in range(count))
     for job in jobs:
-        session, turn, number = rows.place(job)
-        goes_on, delay_s = rows.delay_after(job)
-        assert goes_on == (turn + 1 < lengths[session % len(lengths)])
-        assert not goes_on or job + 1 in jobs
-        assert delay_s == (delays[number % first[-1] + 1] if goes_on else None)
+        session, number, _ = rows.place(job)
+        assert number < len(rows.of(session)) == lengths[session % len(lengths)]
 
 
 def test_a_sessions_requests_follow_each_other_and_have_all_of_their_own_prompt(read):

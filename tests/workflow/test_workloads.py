@@ -171,18 +171,21 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
-@pytest.mark.parametrize(("slots", "status"), [(4, "pass"), (1, "warn")])
+@pytest.mark.parametrize(("slots", "status"), [(3, "pass"), (1, "warn")])
 def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, slots, status):
-    """Two agents at once, each with a sub-agent: four contexts, of which one slot keeps the last."""
+    """An agent with two sub-agents at once: three contexts, of which one slot keeps the last."""
     block = 64
 
     def request(at, tokens, ids):
         return {"t": at, "type": "s", "in": tokens, "out": 2, "hash_ids": ids, "api_time": 0.5}
 
-    helper = {"t": 1.1, "type": "subagent", "duration_ms": 900}
-    helper["requests"] = [request(0, 140, [7, 8]), request(0.6, 200, [7, 8, 9])]
+    def helper(at, *ids):
+        own = [request(0, 140, list(ids[:2])), request(0.6, 200, list(ids))]
+        return {"t": at, "type": "subagent", "duration_ms": 900, "requests": own}
+
     agent = {"block_size": block, "requests": [
-        request(0, 150, [1, 2]), helper, request(2.1, 230, [1, 2, 3]), request(2.6, 320, [1, 2, 3, 4, 5]),
+        request(0, 150, [1, 2]), helper(0.6, 7, 8, 9), helper(0.7, 17, 18, 19),
+        request(2.1, 230, [1, 2, 3]), request(2.6, 320, [1, 2, 3, 4, 5]),
     ]}  # fmt: skip
     path = tmp_path / "agents.jsonl"
     path.write_text("\n".join(json.dumps(agent) for _ in range(2)))
@@ -190,24 +193,28 @@ def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, sl
         tmp_path,
         smollm2,
         server={"parallel": slots, "ctx": 2048},
-        run={"ranks": 1, "inflight": 2, "iters": 2, "cache_prompt": True, "endpoint": "/completion"},
+        run={"ranks": 1, "inflight": 1, "iters": 2, "cache_prompt": True, "endpoint": "/completion"},
         workload={"kind": "blocks", "file": str(path), "block_tokens": block,
                   "prompt_tokens": "trace", "output_tokens": "trace"},
     )  # fmt: skip
     for session in range(2):
-        own = sorted((r for r in rows if r["session"] == session), key=lambda r: r["turn"])
-        assert [row["prompt_tokens"] for row in own] == [150, 140, 200, 230, 320]
-        assert [row["ideal_cached_tokens"] for row in own] == [0, 0, 128, 128, 192]
-        for before, after in itertools.pairwise(own):
-            assert after["scheduled_ns"] >= before["end_ns"]
-        if slots == 4:
+        own = sorted((r for r in rows if r["session"] == session), key=lambda r: r["job"])
+        assert [row["prompt_tokens"] for row in own] == [150, 140, 200, 140, 200, 230, 320]
+        assert [row["ideal_cached_tokens"] for row in own] == [0, 0, 128, 0, 128, 128, 192]
+        assert [row["branch"] for row in own] == [None, 0, 0, 1, 1, None, None]
+        first, left, left_end, right, right_end, join, last = own
+        assert left["start_ns"] < right["end_ns"] and right["start_ns"] < left["end_ns"]
+        ends = [(first, left), (first, right), (left, left_end), (right, right_end), (join, last)]
+        for before, after in [*ends, (left_end, join), (right_end, join)]:
+            assert after["start_ns"] >= before["end_ns"]
+        if slots == 3:
             for row in own:
                 assert abs(row["cached_tokens"] - row["ideal_cached_tokens"]) < 4
     assert checks["cache_hits_as_possible"]["status"] == status, checks["cache_hits_as_possible"]
     assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
-    summary = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]
-    assert summary["sessions"]["total"] == 2
-    assert (summary["sessions"]["anew_tokens"] < 1) == (slots == 4)
+    sessions = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]["sessions"]
+    assert (sessions["total"], sessions["branches"]) == (2, 4)
+    assert (sessions["anew_tokens"] < 1) == (slots == 3)
 
 
 def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_path, smollm2):

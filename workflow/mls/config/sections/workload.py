@@ -274,7 +274,7 @@ class Workload(Section):
         '`{"branches": [[message, …], …]}` has sub-agents, that go on side by side from there and are '
         'waited for, but with `"background": true`; its `tools` are sent as they are. `blocks`: a trace of '
         "agents, of kv-cache-tester or with a `session_id` in each row, instead of `load.file`: the requests of "
-        "a session are sent one after another, in a closed loop; `run.iters` and `run.rounds` count sessions. `replay`: "
+        "a session are sent one after another, those of sub-agents side by side, in a closed loop; `run.iters` and `run.rounds` count sessions. `replay`: "
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
     )
     max_pause_s: float | None = Field(

@@ -6,7 +6,7 @@ import hashlib
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, assert_never
@@ -18,8 +18,9 @@ from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
 from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import BlockText
+from mls.load.workload.blocks.sessions import SessionRows
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of, turns_after
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -193,7 +194,7 @@ class _Synthetic:
 class _Blocks:
     """Prompts of a trace's blocks. Those of the warm-up share none with any other.
 
-    With sessions of agents those of one are its turns, and each has all of its prompt.
+    With sessions of agents those of one are its turns, a sub-agent's a branch, and each is whole.
     """
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
@@ -212,23 +213,31 @@ class _Blocks:
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
-        assert self._tokens is not None
-        session = turn = previous = None
-        later: tuple[NextTurn, ...] = ()
-        number = job
         if self._sessions:
-            session, turn, number = self._sessions.place(job)
-            previous = job - 1 if turn else None
-            goes_on, delay_s = self._sessions.delay_after(job)
-            later = (NextTurn(job + 1, job, delay_s),) if goes_on else ()
-        row = number % len(self._blocks)
-        tokens = int(self._tokens[row])
+            return self._of_session(job, self._sessions)
+        return self._prompt(job, Attributes())
+
+    def _of_session(self, job: int, sessions: SessionRows) -> Prompt:
+        session, number, row = sessions.place(job)
+        steps, first = sessions.of(session), job - number
+        step = steps[number]
+        place = Attributes(
+            session=session,
+            turn=step.depth,
+            branch=step.branch,
+            previous=None if step.previous is None else first + step.previous,
+        )
+        return self._prompt(row, place, turns_after(steps, number, first))
+
+    def _prompt(self, row: int, place: Attributes, later: tuple[NextTurn, ...] = ()) -> Prompt:
+        """row: beyond the trace's these are its rows again. place: in a session."""
+        assert self._tokens is not None
+        own = row % len(self._blocks)
+        tokens = int(self._tokens[own])
         return Prompt(
-            self._text(self._blocks[row], tokens),
+            self._text(self._blocks[own], tokens),
             self._system,
-            attributes=Attributes(
-                tokens, self._output(number), session=session, turn=turn, previous=previous
-            ),
+            attributes=replace(place, prompt_tokens=tokens, output_tokens=self._output(row)),
             later=later,
             whole=True,
         )
@@ -300,15 +309,6 @@ class _Dialogues:
             self._steps[index] = self._dialogues[index].steps
         steps, first = self._steps[index], job - number
         step = steps[number]
-        later = (
-            NextTurn(
-                first + each,
-                first + (steps[each].previous or 0),
-                steps[each].turn.delay_s,
-                tuple(first + end for end in steps[each].joins),
-            )
-            for each in step.later
-        )
         attributes = Attributes(
             output_tokens=step.turn.output_tokens or self._output(job),
             session=session,
@@ -321,7 +321,7 @@ class _Dialogues:
             self._workload.system,
             step.turn.messages,
             attributes,
-            later=tuple(later),
+            later=turns_after(steps, number, first),
             reply=step.turn.reply if self._workload.history == "dataset" else None,
             tools=self._dialogues[index].tools,
         )

@@ -19,28 +19,34 @@ from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
 from mls.load.workload.blocks.hash_ids import COLUMN, BlockNumbers
 from mls.load.workload.blocks.sessions import SessionRows
+from mls.load.workload.conversations.turns import Dialogue, Fork, Turn
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.traces import Trace
 
-_SUBAGENT = "subagent"
+_SUBAGENT, _BACKGROUND = "subagent", "async_launched"
 _REQUESTS, _SESSION = "requests", "session_id"
 
 
-class _Request(NamedTuple):
-    """delay_s: the pause before it, NaN where the file has none."""
+@dataclass
+class _Request:
+    """A request, with the sub-agents that begin after it.
+
+    delay_s: the pause before it, NaN where the file has none.
+    """
 
     row: int
     tokens: int
     output: int
     blocks: tuple[int, ...]
     delay_s: float
+    subagents: list[_Subagent] = field(default_factory=list)
 
 
-class _Before(NamedTuple):
-    """When the request before was sent, and how long it took, in s; NaN where the file doesn't say."""
+class _Subagent(NamedTuple):
+    """background: whether the agent goes on without waiting for its end."""
 
-    at: float
-    took: float
+    line: list[_Request]
+    background: bool
 
 
 @dataclass
@@ -48,7 +54,6 @@ class _Left:
     """Counts for the notes of a run."""
 
     failed: int = 0
-    of_subagents: int = 0
     cut: int = 0
     elsewhere: int = 0
     """Requests whose ids don't go on from those of the one before, by rows of a session."""
@@ -56,9 +61,7 @@ class _Left:
     def notes(self, file: RowFile, workload: Workload) -> tuple[str, ...]:
         texts = {
             f"{self.failed} requests without tokens, as of ones that failed, are left out": self.failed,
-            f"{self.of_subagents} requests of sub-agents are sent in their session where it waits for "
-            "them, one after another, though they may have run side by side": self.of_subagents,
-            f"{self.cut} sessions end before their first prompt of more than "
+            f"{self.cut} sessions or sub-agents end before their first prompt of more than "
             f"workload.max_prompt_tokens ({workload.max_prompt_tokens})": self.cut,
             f"{self.elsewhere} rows don't begin with all blocks of the row before in their session; each "
             "is read as a whole prompt, never as what it adds": self.elsewhere,
@@ -95,7 +98,7 @@ def read_agents(workload: Workload, count: int | None) -> Trace:
             if reader.left.cut
             else "has no session with a request."
         )
-    requests = [request for session in kept for request in session]
+    requests = [request for session in kept for request in _all(session)]
     return Trace(
         np.zeros(len(requests)),
         np.array([each.tokens for each in requests], np.int64),
@@ -103,10 +106,28 @@ def read_agents(workload: Workload, count: int | None) -> Trace:
         np.array([each.row for each in requests], np.int64),
         reader.left.notes(file, workload),
         tuple(each.blocks for each in requests),
-        SessionRows(
-            np.cumsum([0, *map(len, kept)], dtype=np.int64),
-            np.array([each.delay_s for each in requests]),
-        ),
+        SessionRows(tuple(tuple(Dialogue(0, _turns(session)).steps) for session in kept)),
+    )
+
+
+def _all(line: list[_Request]) -> Iterator[_Request]:
+    """All requests in the order of a dialogue's steps."""
+    for request in line:
+        yield request
+        for subagent in request.subagents:
+            yield from _all(subagent.line)
+
+
+def _turns(line: list[_Request]) -> tuple[Turn, ...]:
+    """The requests as turns, which say when each is sent, and nothing of what it says."""
+    return tuple(
+        Turn(
+            [],
+            [],
+            None if math.isnan(request.delay_s) else request.delay_s,
+            [Fork((_turns(each.line),), each.background) for each in request.subagents],
+        )
+        for request in line
     )
 
 
@@ -126,12 +147,10 @@ class _Reader:
                 f"tokens, not of {own}; set it to the trace's."
             )
         scope = None if row.get("hash_id_scope") == "global" else number
-        return list(self._flat(number, row.get(_REQUESTS), scope, math.nan))
+        return self._line(number, row.get(_REQUESTS), scope, math.nan)
 
-    def _flat(
-        self, number: int, entries: Any, scope: int | None, lead_s: float
-    ) -> Iterator[_Request]:
-        """The requests in the order of the file, a sub-agent's where it was started.
+    def _line(self, number: int, entries: Any, scope: int | None, lead_s: float) -> list[_Request]:
+        """The requests of an agent. A sub-agent that begins before the first is a part of the line.
 
         lead_s: the pause before the first of them, unless that has one of its own.
         """
@@ -139,27 +158,36 @@ class _Reader:
             raise self.file.row_error(
                 number, f"has {_REQUESTS} {entries!r:.40}; expected a list of requests."
             )
-        before: _Before | None = None
-        for entry in entries:
+        line: list[_Request] = []
+        replied = waited = math.nan  # when the reply came, and the last of the sub-agents was done
+        for place, entry in enumerate(entries):
             at = self._seconds(number, entry, "t")
-            pause_s = self._seconds(number, entry, "think_time")
-            if math.isnan(pause_s):
-                pause_s = lead_s if before is None else _pause(before, at)
-            if entry.get("type") == _SUBAGENT:
-                inner = list(self._flat(number, entry.get(_REQUESTS), scope, pause_s))
-                self.left.of_subagents += len(inner)
-                yield from inner
-                before = _Before(at, self._seconds(number, entry, "duration_ms") / 1000)
+            if entry.get("type") != _SUBAGENT:
+                pause_s = self._seconds(number, entry, "think_time")
+                if math.isnan(pause_s):
+                    pause_s = _pause(at, waited) if place else lead_s
+                request = self._request(number, entry, ("in", "out"), scope, pause_s)
+                replied = waited = _end(at, self._seconds(number, entry, "api_time"))
+                line += [request] if request else []
                 continue
-            request = self._request(number, entry, ("in", "out"), scope, pause_s)
-            before = _Before(at, self._seconds(number, entry, "api_time"))
-            if request:
-                yield request
+            inner = self._line(
+                number, entry.get(_REQUESTS), scope, _pause(at, replied) if place else lead_s
+            )
+            background = entry.get("status") == _BACKGROUND
+            if not line:
+                line += inner
+            elif inner:
+                line[-1].subagents.append(_Subagent(inner, background))
+            if not background:
+                # NaN, an end that the file doesn't have, is none
+                ends = _end(at, self._seconds(number, entry, "duration_ms") / 1000), waited
+                waited = max((end for end in ends if not math.isnan(end)), default=math.nan)
+        return line
 
     def by_session(self, rows: Iterable[tuple[int, dict[str, Any]]]) -> list[list[_Request]]:
         """Sessions in the order of their first rows; their ids are those of the whole file."""
         sessions: dict[Any, list[_Request]] = {}
-        before: dict[Any, _Before] = {}
+        before: dict[Any, float] = {}
         for number, row in rows:
             name = row.get(_SESSION)
             if not isinstance(name, (str, int)):
@@ -169,8 +197,8 @@ class _Reader:
             at = self._seconds(number, row, "timestamp") / 1000
             pause_s = self._seconds(number, row, "delay") / 1000
             if math.isnan(pause_s) and name in before:
-                pause_s = _pause(before[name], at)
-            before[name] = _Before(at, math.nan)
+                pause_s = _pause(at, before[name])
+            before[name] = at
             request = self._request(number, row, ("input_length", "output_length"), None, pause_s)
             session = sessions.setdefault(name, [])
             if request is None:
@@ -236,17 +264,24 @@ class _Reader:
             )
         return float(value)
 
-    def cut(self, session: list[_Request]) -> list[_Request]:
-        """The session up to before its first prompt that is too long."""
+    def cut(self, line: list[_Request]) -> list[_Request]:
+        """The requests up to before the first prompt that is too long, and so of sub-agents."""
         most = self.workload.max_prompt_tokens
         if most is None:
-            return session
-        short = list(itertools.takewhile(lambda request: request.tokens <= most, session))
-        self.left.cut += len(short) < len(session)
+            return line
+        short = list(itertools.takewhile(lambda request: request.tokens <= most, line))
+        self.left.cut += len(short) < len(line)
+        for request in short:
+            cut = [_Subagent(self.cut(each.line), each.background) for each in request.subagents]
+            request.subagents = [each for each in cut if each.line]
         return short
 
 
-def _pause(before: _Before, at: float) -> float:
-    """The time since the request before, less what the file says that it took; else NaN."""
-    pause_s = at - before.at - (0 if math.isnan(before.took) else before.took)
-    return pause_s if math.isnan(pause_s) else max(pause_s, 0.0)
+def _pause(at: float, end: float) -> float:
+    """The time from an end to a request, at least 0; NaN where the file doesn't have both."""
+    return math.nan if math.isnan(at - end) else max(at - end, 0.0)
+
+
+def _end(at: float, took: float) -> float:
+    """When something ended, as far as the file says how long it took."""
+    return at if math.isnan(took) else at + took

@@ -1,52 +1,48 @@
-"""The sessions of a trace of agents: which of its rows are sent one after another."""
+"""The sessions of a trace of agents: which of its rows are sent after which."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
+from mls.load.workload.conversations.turns import Step
 
 
 @dataclass(frozen=True)
 class SessionRows:
-    """Sessions of consecutive rows: number `s` has those from `first[s]` to before `first[s + 1]`.
+    """Sessions of consecutive rows of a trace, a step for each.
 
-    delay_s: the pause before each row, NaN where the file has none. The jobs of a session begin at
-    a multiple of the longest one's length, so a shorter one leaves some numbers out. Sessions beyond
-    the file's are its sessions again.
+    The jobs of a session begin at a multiple of the longest one's length, so a shorter one leaves
+    some numbers out. Sessions beyond the file's are its sessions again.
     """
 
-    first: NDArray[np.int64]
-    delay_s: NDArray[np.float64]
+    steps: tuple[tuple[Step, ...], ...]
 
     def __len__(self) -> int:
-        return len(self.first) - 1
+        return len(self.steps)
 
-    @property
+    @cached_property
     def longest(self) -> int:
-        return int(np.diff(self.first).max())
+        return max(map(len, self.steps))
+
+    @cached_property
+    def _first(self) -> list[int]:
+        """The row with which each session begins, and the number of all rows."""
+        return list(itertools.accumulate(map(len, self.steps), initial=0))
 
     def place(self, job: int) -> tuple[int, int, int]:
-        """(session, turn, number of its row among those of all sessions so far) of a job."""
-        session, turn = divmod(job, self.longest)
-        again, number = divmod(session, len(self))
-        return session, turn, int(again * self.first[-1] + self.first[number]) + turn
+        """(session, number of the step, number of the row among those of all sessions so far)."""
+        session, number = divmod(job, self.longest)
+        again, own = divmod(session, len(self))
+        return session, number, again * self._first[-1] + self._first[own] + number
 
-    def delay_after(self, job: int) -> tuple[bool, float | None]:
-        """(whether the job's session goes on after it, the pause before that, if the file has one)."""
-        session, turn, _ = self.place(job)
-        number = session % len(self)
-        next_row = int(self.first[number]) + turn + 1
-        if next_row == self.first[number + 1]:
-            return False, None
-        delay = float(self.delay_s[next_row])
-        return True, None if np.isnan(delay) else delay
+    def of(self, session: int) -> tuple[Step, ...]:
+        return self.steps[session % len(self)]
 
     def jobs(self, sessions: int) -> Iterator[int]:
         """The jobs of the first so many sessions, in their order."""
         for session in range(sessions):
-            number = session % len(self)
-            turns = int(self.first[number + 1] - self.first[number])
-            yield from range(session * self.longest, session * self.longest + turns)
+            begin = session * self.longest
+            yield from range(begin, begin + len(self.of(session)))
