@@ -97,3 +97,23 @@ def test_what_the_server_itself_writes_does_not_count(tmp_path, words):
 def test_any_words_are_read(words):
     """A word that is no name at all, or longer than any, is no error."""
     assert all(file.is_file() for file in named_files(Server.model_construct(extra_args=words)))
+
+
+def test_the_program_and_the_libraries_beside_it_count(tmp_path, monkeypatch):
+    """A build of llama.cpp leaves its program as it is, and changes libllama.so."""
+    folder = tmp_path / "build" / "bin"
+    folder.mkdir(parents=True)
+    program, *libraries = (folder / n for n in ("llama-server", "libggml.so.0", "libllama.so"))
+    for each in (program, *libraries):
+        each.write_bytes(b"code")
+    program.chmod(0o755)
+    (folder / "notes.txt").write_text("")
+    files = [program, *libraries]
+    assert named_files(Server(engine="llama-server", binary=str(program))) == files
+    monkeypatch.setenv("PATH", str(folder))
+    words = ["llama-server", "--port={port}"]
+    assert named_files(Server(engine="command", command=words)) == files
+    link = tmp_path / "llama-server"
+    link.symlink_to(program)
+    assert named_files(Server(engine="llama-server", binary=str(link))) == [link, *libraries]
+    assert named_files(Server(engine="llama-server", binary="not-there")) == []

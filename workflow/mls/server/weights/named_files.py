@@ -1,8 +1,9 @@
-"""Files that a managed server's own words name: adapters, projectors, models that draft."""
+"""Files that a managed server's own words name: its program, adapters, projectors, models that draft."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from mls.config.sections.server import Server
@@ -17,7 +18,8 @@ _WRITTEN = re.compile(r"(?i)\blog\b|log_?file|lookup.cache.dynamic|^-lcd$")
 def named_files(server: Server) -> list[Path]:
     """Files that exist and that the words of a server that mls starts name, in their order.
 
-    They are those of `extra_args`, `command` and `environment`, alone or within a word
+    They are its program, with the shared libraries beside it, in which llama.cpp keeps most of a
+    build, and those of `extra_args`, `command` and `environment`, alone or within a word
     (`--lora=a.gguf:0.5`, `lora_adapters=['a.gguf']`, JSON). Of a model by gguf-split they are all
     parts, of a folder with a model's or an adapter's configuration all files. Whether a word is a
     file's name can't be told where there is none.
@@ -27,7 +29,15 @@ def named_files(server: Server) -> list[Path]:
     words = [*server.command, *server.extra_args]
     values = [*zip(["", *words], words, strict=False), *server.environment.items()]
     names = [name for option, word in values if not _is_written(option, word) for name in _in(word)]
-    return list(dict.fromkeys(file for name in names for file in _files(name)))
+    others = (file for name in names for file in _files(name))
+    return list(dict.fromkeys([*_program(server), *others]))
+
+
+def _program(server: Server) -> list[Path]:
+    program = shutil.which(server.command[0] if server.command else server.binary or "")
+    if program is None:
+        return []
+    return [Path(program), *sorted(Path(program).resolve().parent.glob("lib*.so*"))]
 
 
 def _is_written(option: str, word: str) -> bool:
