@@ -65,6 +65,13 @@ def test_prompts_that_differ_need_nothing(make_server: Any, reply: Any) -> None:
     assert apart(handle, CACHING) == ("other prompts", CACHING)
 
 
+def test_blocks_of_a_file_have_other_words_in_each_repeat(make_server: Any, reply: Any) -> None:
+    handle = server(make_server, reply, "cache_salt")
+    agents = {"kind": "blocks", "file": "agents.jsonl", "prompt_tokens": "trace"}
+    workload = Workload.model_validate(agents)
+    assert apart(handle, CACHING, workload) == ("other prompts", CACHING)
+
+
 @pytest.mark.parametrize("kind", ["dataset", "replay"])
 def test_the_same_prompts_again_are_refused_where_nothing_helps(
     make_server: Any, reply: Any, kind: str

@@ -151,3 +151,11 @@ def test_the_page_of_another_load_tells_of_none(tmp_path):
     for cell in cells(sweep):
         write_repeat(sweep, tmp_path, cell, 1, table(Load()))
     assert 'id="sessions"' not in page(sweep, tmp_path)
+
+
+def test_the_context_of_agents_is_what_an_ideal_cache_has():
+    """Their prompts need not go on from the one before."""
+    records = [row | {"ideal_cached_tokens": 64 if row["turn"] else 0} for row in TALKS]
+    figures = context(to_table(records), own_replies=False)
+    np.testing.assert_equal(figures.before.tolist(), [np.nan, 64, 64, np.nan, 64])
+    np.testing.assert_equal(figures.anew.tolist(), [np.nan, 0, 64, np.nan, 4])

@@ -120,7 +120,7 @@ def test_the_longest_request_is_known_beforehand():
         ({"load": {"think_s": {"min": 3, "max": 1}}}, "load.think_s: max must not be less than min"),
         (
             {"workload": {"kind": "synthetic", "think_s": {"min": 1, "max": 3}}},
-            "think_s goes with kind conversation or conversation with file, not with kind synthetic",
+            "think_s goes with kind conversation or conversation with file or blocks with file, not with kind synthetic",
         ),
         (
             {"workload": {"kind": "depth"}},

@@ -257,3 +257,15 @@ def test_a_bad_trace_is_one_sentence(tmp_path, name, text, keys, sentence):
 def test_a_missing_trace_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="can't be read"):
         read_trace(Load(kind="trace", file=str(tmp_path / "none.csv")))
+
+
+def test_requests_of_sessions_are_sent_by_their_times_and_the_run_says_so(tmp_path):
+    path = tmp_path / "t.jsonl"
+    row = {"timestamp": 0, "input_length": 4, "output_length": 2, "session_id": "a"}
+    path.write_text("\n".join(json.dumps(row | {"timestamp": at}) for at in (0, 5)))
+    trace = read_trace(Load(kind="trace", file=str(path)))
+    assert trace.sessions is None and trace.at_s.tolist() == [0, 0.005]
+    assert any("workload.file (kind blocks)" in note for note in trace.notes)
+    path.write_text(json.dumps({"id": "trace_0001", "requests": []}))
+    with pytest.raises(UserError, match=r"has no column 'time'; .*goes into workload.file"):
+        read_trace(Load(kind="trace", file=str(path)))

@@ -115,6 +115,7 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
         assert all(
             PREFIX_TOKENS <= tokens <= PREFIX_TOKENS + template for tokens in cached_tokens[1:]
         )
+        assert checks["cache_hits_as_possible"]["status"] == "pass"
     else:
         assert cached_tokens == [0] * 3
     assert checks["cache_as_asked"]["status"] == "pass"
@@ -135,6 +136,7 @@ def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
     template = 40 if "chat" in endpoint else 1  # or the same first word by chance
     assert all(depth <= row["cached_tokens"] <= depth + template for row in rows)
     assert checks["depth_as_asked"]["status"] == checks["prompts_as_asked"]["status"] == "pass"
+    assert checks["cache_hits_as_possible"]["status"] == "pass"
     assert "cache_as_asked" not in checks
 
 
@@ -169,6 +171,52 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
     assert checks["prompts_as_asked"]["status"] == "pass"
 
 
+@pytest.mark.parametrize(("slots", "status"), [(3, "pass"), (1, "warn")])
+def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, slots, status):
+    """An agent with two sub-agents at once: three contexts, of which one slot keeps the last."""
+    block = 64
+
+    def request(at, tokens, ids):
+        return {"t": at, "type": "s", "in": tokens, "out": 2, "hash_ids": ids, "api_time": 0.5}
+
+    def helper(at, *ids):
+        own = [request(0, 140, list(ids[:2])), request(0.6, 200, list(ids))]
+        return {"t": at, "type": "subagent", "duration_ms": 900, "requests": own}
+
+    agent = {"block_size": block, "requests": [
+        request(0, 150, [1, 2]), helper(0.6, 7, 8, 9), helper(0.7, 17, 18, 19),
+        request(2.1, 230, [1, 2, 3]), request(2.6, 320, [1, 2, 3, 4, 5]),
+    ]}  # fmt: skip
+    path = tmp_path / "agents.jsonl"
+    path.write_text("\n".join(json.dumps(agent) for _ in range(2)))
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": slots, "ctx": 2048},
+        run={"ranks": 1, "inflight": 1, "iters": 2, "cache_prompt": True, "endpoint": "/completion"},
+        workload={"kind": "blocks", "file": str(path), "block_tokens": block,
+                  "prompt_tokens": "trace", "output_tokens": "trace"},
+    )  # fmt: skip
+    for session in range(2):
+        own = sorted((r for r in rows if r["session"] == session), key=lambda r: r["job"])
+        assert [row["prompt_tokens"] for row in own] == [150, 140, 200, 140, 200, 230, 320]
+        assert [row["ideal_cached_tokens"] for row in own] == [0, 0, 128, 0, 128, 128, 192]
+        assert [row["branch"] for row in own] == [None, 0, 0, 1, 1, None, None]
+        first, left, left_end, right, right_end, join, last = own
+        assert left["start_ns"] < right["end_ns"] and right["start_ns"] < left["end_ns"]
+        ends = [(first, left), (first, right), (left, left_end), (right, right_end), (join, last)]
+        for before, after in [*ends, (left_end, join), (right_end, join)]:
+            assert after["start_ns"] >= before["end_ns"]
+        if slots == 3:
+            for row in own:
+                assert abs(row["cached_tokens"] - row["ideal_cached_tokens"]) < 4
+    assert checks["cache_hits_as_possible"]["status"] == status, checks["cache_hits_as_possible"]
+    assert checks["prompts_as_asked"]["status"] == checks["work_as_asked"]["status"] == "pass"
+    sessions = json.loads((tmp_path / "out" / "run.json").read_text())["summary"]["sessions"]
+    assert (sessions["total"], sessions["branches"]) == (2, 4)
+    assert (sessions["anew_tokens"] < 1) == (slots == 3)
+
+
 def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_path, smollm2):
     rows, _ = measure(
         tmp_path,
@@ -186,6 +234,51 @@ def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_pa
             assert after["start_ns"] >= before["end_ns"]
         else:
             assert after["prompt_tokens"] == 60
+
+
+@pytest.mark.parametrize(
+    ("groups", "slots", "status"), [(2, 2, "pass"), (3, 1, "warn")], ids=["enough", "too few"]
+)
+def test_prefixes_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, groups, slots, status):
+    """Without a template, whose beginning would bring all prompts to one slot."""
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": slots, "ctx": 1024},
+        run={"ranks": 1, "inflight": 1, "iters": 12, "max_tokens": 2, "warmup": 0}
+        | {"endpoint": "/completion", "cache_prompt": True},
+        workload={"kind": "shared_prefix", "prompt_tokens": 160, "prefix_tokens": PREFIX_TOKENS}
+        | {"groups": groups},
+    )
+    assert checks["cache_hits_as_possible"]["status"] == status, checks["cache_hits_as_possible"]
+    if status == "pass":
+        for row in rows[groups:]:
+            assert 0 <= row["cached_tokens"] - PREFIX_TOKENS < 4  # or the same word by chance
+
+
+@pytest.mark.parametrize(("slots", "status"), [(2, "pass"), (1, "warn")])
+def test_conversations_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, slots, status):
+    """All of the context but the last token of each reply, or the template's beginning alone."""
+    rows, checks = measure(
+        tmp_path,
+        smollm2,
+        server={"parallel": slots, "ctx": 2048},
+        run={"ranks": 1, "inflight": 2, "iters": 2, "max_tokens": 12, "cache_prompt": True}
+        | {"temperature": 0},
+        workload={"kind": "conversation", "prompt_tokens": 60, "turns": 4},
+    )
+    verdict = checks["cache_hits_as_possible"]
+    assert verdict["status"] == status, verdict
+    result = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert result["workload"]["template"]["keeps_history"] is True
+    cache = result["summary"]["cache"]
+    if slots == 2:
+        assert abs(cache["share"] - cache["ideal_share"]) < 16 * len(rows) / sum(
+            row["prompt_tokens"] for row in rows
+        )
+    else:
+        assert cache["share"] < cache["ideal_share"] / 2
+    assert checks["cache_as_asked"]["status"] == "pass"
 
 
 def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answered(
@@ -294,6 +387,7 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
             assert before["prompt_tokens"] - 8 <= after["cached_tokens"] < after["prompt_tokens"]
     assert checks["work_as_asked"]["status"] == "pass"
     assert checks["cache_as_asked"]["status"] == "pass"
+    assert checks["cache_hits_as_possible"]["status"] == "pass", checks["cache_hits_as_possible"]
 
 
 @pytest.mark.parametrize("history", ["dataset", "own"])

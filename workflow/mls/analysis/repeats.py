@@ -25,7 +25,7 @@ from mls.core.files import read_json
 from mls.core.integrity import DamagedError, intact_result
 from mls.core.record import LATER_COLUMNS, REQUESTS
 from mls.core.run_folder import FAILURE, RECORDS, RUN, TELEMETRY
-from mls.core.run_result import Failure, RunResult
+from mls.core.run_result import Failure, RunResult, Template
 
 _AGAIN = "delete its folder below runs, and it is measured again"
 
@@ -113,8 +113,9 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
         run = Run.model_validate(result.config.get("run"))
         load = Load.model_validate(recorded(result.config.get("load", {})))
         workload = Workload.model_validate(result.config.get("workload", {}))
+        template = Template.model_validate(result.workload.get("template") or {})
     except ValidationError:
-        raise DamagedError(f"{RUN} is corrupt (at `config`): {_AGAIN}.") from None
+        raise DamagedError(f"{RUN} is corrupt (at `config` or `workload`): {_AGAIN}.") from None
     observation = Observation(
         table=records,
         run=run,
@@ -132,6 +133,7 @@ def _repeat_data(folder: Path, result: RunResult, config: Config) -> RepeatData:
         canaries=result.canaries,
         speculation=(result.config.get("server") or {}).get("speculation", NO_SPECULATION),
         slots=(result.server.get("before") or {}).get("slots"),
+        template=template,
     )
     return RepeatData(records, telemetry, assess(observation, config.checks))
 

@@ -39,12 +39,12 @@ def longer(requests: int, evidence: Evidence) -> str:
 
 
 def _requests_each(evidence: Evidence) -> float:
-    """The requests of one of the units that `run` counts: 1, or those of a conversation.
+    """The requests of one of the units that `run` counts: 1, or those of a conversation (session).
 
     A file's conversations have as many turns as they have: those of the run say how many on average.
     """
     workload = evidence.workload
-    if not workload.converses:
+    if not workload.in_sessions:
         return 1
     if workload.turns_apart:
         return workload.turns_apart

@@ -59,7 +59,7 @@ class Control:
             settings, self._seed, self._results, self._apis[0], served_as, self._canary_seed
         )
         texts = materials.texts
-        outcome.prepare(materials.notes, texts.facts if texts else None)
+        outcome.prepare(materials.notes, texts.facts if texts else None, materials.template)
         canaries = self._canaries(settings, materials, served_as)
         return RunSpec(
             *(settings, self._targets, served_as, self._seed, run_id),

@@ -28,7 +28,7 @@ from mls.core.digest import file_sha256
 from mls.core.errors import UserError
 from mls.core.files import read_json, write
 from mls.core.run_folder import FAILURE, PARTIAL, RECORDS, RUN, TELEMETRY, discard_parts
-from mls.core.run_result import CanaryReport, RunResult, Verdict
+from mls.core.run_result import CanaryReport, RunResult, Template, Verdict
 from mls.core.summary import RankCost, Summary
 from mls.core.units import NS_PER_S
 from mls.host.pinning import pinning_record
@@ -83,6 +83,7 @@ class Outcome:
         self._run = settings.run
         self._notes: tuple[str, ...] = ()
         self._corpus: dict[str, str] | None = None
+        self._template = Template()
         self._cold_load_s: float | None = None
         self.canaries = CanaryReport()
         path = run_path(config, settings.cell, settings.repeat)
@@ -123,12 +124,14 @@ class Outcome:
             self._process["cache"] = cache
         return self._served_as, self._run_id, self._run
 
-    def prepare(self, notes: tuple[str, ...], corpus: dict[str, str] | None) -> None:
+    def prepare(
+        self, notes: tuple[str, ...], corpus: dict[str, str] | None, template: Template
+    ) -> None:
         """Tell the user, and the record, what there is to say of the workload's files.
 
         corpus: facts of the text that prompts are cut out of; None where they aren't.
         """
-        self._notes, self._corpus = notes, corpus
+        self._notes, self._corpus, self._template = notes, corpus, template
         for note in notes:
             print(f"mls run: {note}", file=sys.stderr, flush=True)
 
@@ -182,6 +185,7 @@ class Outcome:
             canaries=self.canaries,
             speculation=settings.server.speculation,
             slots=self._before.get("slots"),
+            template=self._template,
         )
         assessment = assess(observation, self._config.checks)
         summary, verdicts = assessment.summary, assessment.verdicts
@@ -273,6 +277,7 @@ class Outcome:
                 "left_out": list(self._left_out),
                 "salted": self.salted,
                 "notes": list(self._notes),
+                "template": self._template.model_dump(),
                 **({"corpus": self._corpus} if self._corpus else {}),
             },
             canaries=self.canaries,

@@ -158,20 +158,27 @@ def _check_load(candidate: Settings) -> None:
         raise UserError(
             "run.iters and run.duration_s: stages end by their own durations; leave these out."
         )
-    if run.transport != "epoll" and (load.open or candidate.thinks or workload.converses):
+    if run.transport != "epoll" and (load.open or candidate.thinks or workload.in_sessions):
         what = f"load.kind {load.kind}" if load.open else "a load of users who think or converse"
         raise UserError(f"run.transport: {what} goes with epoll, not with {run.transport}.")
     if workload.converses and (load.open or not run.chats):
         raise UserError(
             "workload.kind: a conversation goes with load.kind closed and a chat endpoint."
         )
-    if workload.converses and run.cancel:
+    if workload.in_sessions and not workload.converses and load.open:
+        raise UserError(
+            f"workload.file: sessions of workload.kind blocks go with load.kind closed, not with "
+            f"{load.kind}; leave it out, or load out."
+        )
+    if workload.in_sessions and run.cancel:
         raise UserError(
             "run.cancel: a conversation would end at its first cancelled turn, with fewer turns than "
             "it is to have; leave run.cancel out, or choose another workload.kind."
         )
-    if candidate.server.policy == "sticky" and not workload.converses:
-        raise UserError("server.policy: sticky goes with workload.kind conversation.")
+    if candidate.server.policy == "sticky" and not workload.in_sessions:
+        raise UserError(
+            "server.policy: sticky goes with workload.kind conversation, or blocks with a file."
+        )
     if run.embeds and (workload.output_tokens or "output_tokens" in workload.columns):
         raise UserError(
             "workload.output_tokens: embeddings and scores have no tokens of their own; leave it out, and its "
@@ -192,7 +199,8 @@ def _check_load(candidate: Settings) -> None:
         )
     lengths = (workload.prompt_tokens, workload.output_tokens)
     from_trace = any(length and length.distribution == "trace" for length in lengths)
-    if load.kind != "trace" and from_trace:
+    has_trace = load.kind == "trace" or (workload.in_sessions and not workload.converses)
+    if from_trace and not has_trace:
         raise UserError("workload: lengths of a `trace` go with load.kind trace.")
 
 

@@ -50,6 +50,16 @@ class CanaryReport(Part):
     references: list[CanaryReference] = Field([])
 
 
+class Template(Part):
+    """The model's chat template as the server applies it; null where it can't be asked."""
+
+    tokens: int | None = Field(None, description="That it adds to a user's text.")
+    keeps_history: bool | None = Field(
+        None,
+        description="Whether a conversation's prompt begins with the prompt of the turn before.",
+    )
+
+
 class RunResult(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
     cell: dict[str, Any]

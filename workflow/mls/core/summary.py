@@ -65,7 +65,8 @@ class Cache(Part):
         None, description="Of the server's; null when it doesn't say so of all of them."
     )
     ideal_share: float | None = Field(
-        None, description="Of an ideal cache (`workload.kind: blocks`); null without one."
+        None,
+        description="Of an ideal cache; null where the workload doesn't know what prompts share.",
     )
 
 

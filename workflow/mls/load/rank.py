@@ -6,7 +6,7 @@ import gc
 import resource
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,12 +257,11 @@ def _pacing(plan: _Plan, source: JobSource, start_ns: int) -> Pacing:
     return ClosedLoop(source, starts_ns)
 
 
-def _jobs(plan: _Plan) -> range:
+def _jobs(plan: _Plan) -> Sequence[int]:
     """The jobs whose requests this rank builds in advance."""
     if plan.schedule:
         return range(plan.role.worker, len(plan.schedule), plan.role.workers)
-    turns = plan.spec.turns
-    return range(0, (plan.spec.requests or 1000 * plan.places) * turns, turns)
+    return plan.spec.jobs_ahead(plan.places)
 
 
 def starts(start_ns: int, run: Run, role: Role, places: int) -> list[int]:

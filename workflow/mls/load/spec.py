@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +21,7 @@ from mls.load.workload.blocks.ideal_cache import IdealHits
 from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts, needs_bodies
 from mls.load.workload.schedule import Schedule, schedule
-from mls.protocol.request import RequestBuilder, Target
+from mls.protocol.request import MOST_AHEAD, RequestBuilder, Target
 
 
 @dataclass(frozen=True)
@@ -109,14 +111,30 @@ class RunSpec:
             return None
         return Cancellations(self.run.cancel, self.seed, self._canary_plan)
 
-    def ideal_hits(self) -> IdealHits | None:
-        """The tokens that an ideal cache has of each job's prompt; None without blocks."""
+    def ideal_hits(self) -> Callable[[int], int] | None:
+        """The tokens that an ideal cache has of each job's prompt; None without blocks.
+
+        Sessions of agents count as if they were sent one after another.
+        """
         workload, trace = self.settings.workload, self.materials.trace
         if workload.kind != "blocks" or trace is None:
             return None
         assert trace.blocks is not None and trace.prompt_tokens is not None
         lengths = trace.prompt_tokens.tolist()
-        return IdealHits(trace.blocks, lengths, workload.block_tokens, workload.cache_tokens)
+        hits = IdealHits(trace.blocks, lengths, workload.block_tokens, workload.cache_tokens)
+        sessions = trace.sessions
+        return hits if sessions is None else lambda job: hits(sessions.place(job)[2])
+
+    def jobs_ahead(self, places: int) -> Sequence[int]:
+        """The jobs of a closed loop whose requests can be built before the load, in their order.
+
+        places: of the rank. What a later turn of a conversation says is known under load only.
+        """
+        count = self.requests or 1000 * places
+        trace = self.materials.trace
+        if trace and trace.sessions:
+            return list(itertools.islice(trace.sessions.jobs(count), MOST_AHEAD))
+        return range(0, count * self.turns, self.turns)
 
     def router(self) -> Router | None:
         """The choice of each request's server; None with a single server."""

@@ -25,7 +25,7 @@ _JOBS = 1 << 48
 """Number of jobs that the last part of a UUID tells apart. Warm-up jobs, which are negative, wrap
 around to its highest values."""
 
-_BUILD_AHEAD = 20_000
+MOST_AHEAD = 20_000
 _BUILD_AHEAD_BYTES = 256 * MIB
 OPENING_CHARACTERS = 64
 """Length at which a prompt's opening ends, by which an echo of the prompt is known."""
@@ -195,10 +195,10 @@ class RequestBuilder:
         self._before, self._after = _around_prompt(body_fields(run, served_as), run)
         self._ready: dict[int, bytes] = {}
 
-    def build_ahead(self, jobs: range) -> None:
+    def build_ahead(self, jobs: Sequence[int]) -> None:
         """Build the requests of the first of these jobs, so that few are built under load."""
         room = _BUILD_AHEAD_BYTES
-        for job in jobs[:_BUILD_AHEAD]:
+        for job in jobs[:MOST_AHEAD]:
             self._ready[job] = self._build(job)
             room -= len(self._ready[job])
             if room < 0:

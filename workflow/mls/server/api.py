@@ -158,17 +158,39 @@ class ServerApi:
             return None
         return [piece.translate(_BLANKS) for piece in pieces]
 
-    def apply_template(self, messages: list[dict[str, str]]) -> str | None:
-        """The whole prompt by the model's chat template, from llama.cpp's `/apply-template`."""
-        answer = self._http.json("/apply-template", {"messages": messages} | self._named())
+    def apply_template(
+        self, messages: list[dict[str, Any]], fields: dict[str, Any] | None = None
+    ) -> str | None:
+        """The whole prompt by the model's chat template, from llama.cpp's `/apply-template`.
+
+        fields: others of the chat, such as `tools`.
+        """
+        body = {"messages": messages} | (fields or {})
+        answer = self._http.json("/apply-template", body | self._named())
         text = answer.get("prompt") if isinstance(answer, dict) else None
         return text if isinstance(text, str) else None
 
-    def count_messages(self, messages: list[dict[str, str]], model: str | None) -> int | None:
+    def count_messages(self, messages: list[dict[str, Any]], model: str | None) -> int | None:
         """Number of tokens of a chat's prompt, template included, by vLLM's and SGLang's `/tokenize`."""
-        body = {"messages": messages} | ({"model": model} if model else {})
+        return count(self._tokenized(messages, model, {}).get("count"))
+
+    def message_tokens(
+        self, messages: list[dict[str, Any]], model: str | None, fields: dict[str, Any]
+    ) -> list[int] | None:
+        """The tokens themselves, from the same; see `apply_template` for `fields`."""
+        answer = self._tokenized(messages, model, fields)
+        tokens = answer.get("tokens")
+        # A server that overlooks the messages counts none
+        if not count(answer.get("count")) or not isinstance(tokens, list):
+            return None
+        return tokens if all(isinstance(token, int) for token in tokens) else None
+
+    def _tokenized(
+        self, messages: list[dict[str, Any]], model: str | None, fields: dict[str, Any]
+    ) -> dict[str, Any]:
+        body = {"messages": messages} | fields | ({"model": model} if model else {})
         answer = self._http.json("/tokenize", body)
-        return count(answer.get("count")) if isinstance(answer, dict) else None
+        return answer if isinstance(answer, dict) else {}
 
     def complete(
         self,

@@ -53,7 +53,8 @@ def keep_apart(
             return "salted", candidate
         except BodyRefusedError:
             pass
-    if workload.file is None:  # prompts of a file are the same in each repeat
+    # prompts of a file are the same in each repeat, but for blocks, whose words are the seed's
+    if workload.file is None or workload.kind == "blocks":
         return "other prompts", run
     raise UserError(
         f"server.reuse: cell: prompts of workload.kind {workload.kind} are the same in each repeat, and "

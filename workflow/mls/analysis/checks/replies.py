@@ -74,6 +74,12 @@ def cache_as_asked(evidence: Evidence) -> Verdict | None:
     if by_counter:
         share_text = f"By its counter, {share_text}"
     if evidence.run.cache_prompt:
+        if not cached and _shares_nothing(evidence):
+            message = (
+                "No prompt came from the server's cache; none shares a beginning with another that had "
+                "been read when it was sent."
+            )
+            return verdict("cache_as_asked", "pass", share, None, message)
         status: Status = "pass" if cached else "warn"
         return verdict(
             "cache_as_asked", status, share, None, f"{share_text}; caching was asked for."
@@ -83,6 +89,12 @@ def cache_as_asked(evidence: Evidence) -> Verdict | None:
         return verdict("cache_as_asked", "fail", share, 0.0, message)
     message = "By its counter, no prompt" if by_counter else "No prompt"
     return verdict("cache_as_asked", "pass", share, 0.0, f"{message} came from the server's cache.")
+
+
+def _shares_nothing(evidence: Evidence) -> bool:
+    """Whether even an ideal cache has none of the prompts; False where that isn't known."""
+    ideal, rows = evidence.ideal_cache, succeeded(evidence.table)
+    return ideal is not None and bool(rows.any()) and not ideal.due[rows].any()
 
 
 def _cached_growth(evidence: Evidence, prompt: int) -> tuple[int | None, int]:

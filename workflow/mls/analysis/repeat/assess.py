@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
-from mls.core.run_result import CanaryReport, Verdict
+from mls.core.run_result import CanaryReport, Template, Verdict
 from mls.core.summary import RankCost, Summary
 
 
@@ -50,6 +50,7 @@ class Observation:
     speculation: str = NO_SPECULATION
     slots: int | None = None
     """Of the server, before the load; None where it doesn't say."""
+    template: Template = field(default_factory=Template)
 
     @property
     def places(self) -> int | None:
@@ -84,6 +85,8 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         own_replies=observation.workload.own_replies,
         slots=observation.slots,
         reply_tokens=observation.run.max_tokens if observation.run.goes_on else None,
+        workload=observation.workload,
+        template=observation.template,
     )
     summary = summarize(observation.table, facts, course, distributions)
     evidence = Evidence(
@@ -101,5 +104,6 @@ def assess(observation: Observation, checks: Checks) -> Assessment:
         observation.left_out,
         observation.canaries,
         observation.speculation,
+        observation.template,
     )
     return Assessment(summary, judge(evidence), course, distributions)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
 
+from mls.analysis.repeat.cache.ideal import IdealCache, ideal_cache
 from mls.analysis.repeat.in_flight import Timeline
 from mls.analysis.repeat.server_figures import ServerFigures
 from mls.config.sections.checks import Checks
@@ -15,7 +17,7 @@ from mls.config.sections.load import Load
 from mls.config.sections.run import Run
 from mls.config.sections.server import NO_SPECULATION
 from mls.config.sections.workload import Workload
-from mls.core.run_result import CanaryReport, Verdict
+from mls.core.run_result import CanaryReport, Template, Verdict
 from mls.core.summary import Summary
 
 Status = Literal["pass", "warn", "fail", "unknown"]
@@ -48,6 +50,12 @@ class Evidence:
     """`canaries` of `RunResult`."""
     speculation: str = NO_SPECULATION
     """The managed server's `server.speculation`."""
+    template: Template = field(default_factory=Template)
+
+    @cached_property
+    def ideal_cache(self) -> IdealCache | None:
+        """What an ideal cache has of each prompt; None where that isn't known."""
+        return ideal_cache(self.table, self.workload, self.template)
 
     @property
     def server_figures(self) -> ServerFigures:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mls.analysis.repeat.cache.ideal import ideal_cache
 from mls.analysis.repeat.cancellation.figures import hang_ups
 from mls.analysis.repeat.columns import (
     Bools,
@@ -30,7 +31,9 @@ from mls.analysis.repeat.samples import distribution, in_one_piece, samples
 from mls.analysis.repeat.server_figures import ServerFigures, courses, highest
 from mls.analysis.repeat.sessions.figures import sessions
 from mls.analysis.repeat.speculation import by_counters, by_requests
+from mls.config.sections.workload import Workload
 from mls.core.record import CANCELLED
+from mls.core.run_result import Template
 from mls.core.summary import (
     Cache,
     Client,
@@ -72,6 +75,8 @@ class RunFacts:
     slots: int | None = None
     reply_tokens: int | None = None
     own_replies: bool = True
+    workload: Workload = field(default_factory=Workload)
+    template: Template = field(default_factory=Template)
 
 
 def summarize(
@@ -107,7 +112,7 @@ def summarize(
         ),
         cache=Cache(
             share=_prompt_share_of(table, ok, "cached_tokens"),
-            ideal_share=_prompt_share_of(table, ok, "ideal_cached_tokens"),
+            ideal_share=_ideal_share(table, ok, facts),
         ),
         tokens_per_chunk=chunk_tokens,
         unanswered=_unanswered(table, ok),
@@ -151,6 +156,15 @@ def _prompt_share_of(table: pa.Table, ok: Bools, column: str) -> float | None:
     """Tokens of the column over the prompt tokens; None when one of them is unknown."""
     tokens, prompt = (total(ints(table, name), ok) for name in (column, "prompt_tokens"))
     return tokens / prompt if tokens is not None and prompt else None
+
+
+def _ideal_share(table: pa.Table, ok: Bools, facts: RunFacts) -> float | None:
+    """The share that an ideal cache has; None where it isn't known of one of them."""
+    ideal = ideal_cache(table, facts.workload, facts.template)
+    prompt = total(ints(table, "prompt_tokens"), ok)
+    if ideal is None or not prompt or np.isnan(ideal.tokens[ok]).any():
+        return None
+    return float(ideal.tokens[ok].sum() / prompt)
 
 
 def _tokens_per_chunk(table: pa.Table, ok: Bools) -> float | None:

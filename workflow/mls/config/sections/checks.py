@@ -79,7 +79,7 @@ class Checks(Section):
     )
     cache_shortfall: Share = Field(
         0.02,
-        description="Share of the prompt tokens that the server may process although an ideal cache has them.",
+        description="Share of the prompt tokens that the server may process although they are due of an ideal cache.",
     )
     server_time_excess: float = Field(
         0.001,

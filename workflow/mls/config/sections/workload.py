@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mls.config.sections.base import Section, refuse_keys_of_other_kinds
 
-_FILE_CONVERSATION = "conversation with file"
+_FILE_CONVERSATION, _FILE_BLOCKS = "conversation with file", "blocks with file"
 _KEYS: dict[str, tuple[str, ...]] = {
     "words": (),
     "synthetic": ("prompt_tokens",),
@@ -32,6 +32,10 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "replay": ("file",),
     "text": ("prompt_tokens", "categories"),
     "blocks": ("prompt_tokens", "block_tokens", "cache_tokens"),
+    _FILE_BLOCKS: (
+        *("prompt_tokens", "block_tokens", "file", "think_s"),
+        *("max_pause_s", "max_prompt_tokens"),
+    ),
 }
 Category = Literal["prose", "code", "chat", "copy"]
 _ALWAYS = {"kind", "output_tokens", "system"}
@@ -259,7 +263,8 @@ class Workload(Section):
     think_s: Duration = Field(
         NO_PAUSE,
         description="`conversation`: pause between a reply and the next turn, as of a user who thinks or "
-        "a tool that works: a number, or a mapping, see below. Default: none.",
+        "a tool that works: a number, or a mapping, see below; `blocks` with `file`: where the file has "
+        "none. Default: none.",
     )
     file: str | None = Field(
         None,
@@ -267,8 +272,17 @@ class Workload(Section):
         description="`dataset`: JSON Lines, JSON, CSV or Parquet, one row a prompt. `conversation`: "
         "likewise, one row a conversation with all its turns; among its messages "
         '`{"branches": [[message, …], …]}` has sub-agents, that go on side by side from there and are '
-        'waited for, but with `"background": true`; its `tools` are sent as they are. `replay`: '
+        'waited for, but with `"background": true`; its `tools` are sent as they are. `blocks`: a trace of '
+        "agents, of kv-cache-tester or with a `session_id` in each row, instead of `load.file`: the requests of "
+        "a session are sent one after another, those of sub-agents side by side, in a closed loop; `run.iters` and `run.rounds` count sessions. `replay`: "
         "folder of a repeat (with `run.json`), or an archive that holds one repeat.",
+    )
+    max_pause_s: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="`blocks` with `file`: longest pause before a request; longer ones of the file are cut "
+        "to it. Default: no limit.",
     )
     history: Literal["dataset", "own"] = Field(
         "own",
@@ -301,12 +315,15 @@ class Workload(Section):
         None,
         ge=1,
         description="`dataset`, `conversation` with `file`: rows with more tokens of text are left out. Of a "
-        "conversation all that its last turn says counts, but for the server's own replies.",
+        "conversation all that its last turn says counts, but for the server's own replies. `blocks` with "
+        "`file`: a session ends before its first prompt with more.",
     )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Workload:
-        kind = _FILE_CONVERSATION if self.converses and self.file else self.kind
+        kind: str = self.kind
+        if self.file and self.in_sessions:
+            kind = _FILE_CONVERSATION if self.converses else _FILE_BLOCKS
         refuse_keys_of_other_kinds(self, kind, _KEYS, _ALWAYS)
         if self.converses and "output_tokens" in self.columns:
             raise ValueError(
@@ -336,6 +353,11 @@ class Workload(Section):
         return self.kind == "conversation"
 
     @property
+    def in_sessions(self) -> bool:
+        """Whether requests are sent one after another: a conversation's, or those of an agent."""
+        return self.converses or (self.kind == "blocks" and self.file is not None)
+
+    @property
     def own_replies(self) -> bool:
         """Whether later turns of a conversation hold the server's own replies."""
         return self.converses and (self.file is None or self.history == "own")
@@ -343,7 +365,7 @@ class Workload(Section):
     @property
     def file_pauses(self) -> bool:
         """Whether a file may have pauses between turns."""
-        return self.converses and self.file is not None
+        return self.in_sessions and self.file is not None
 
     @property
     def turns_apart(self) -> int:
@@ -354,7 +376,7 @@ class Workload(Section):
     def in_tokens(self) -> bool:
         """Whether prompts have lengths in tokens, so that the server's tokenizer is needed."""
         made = ("synthetic", "text", "shared_prefix", "depth", "blocks", "conversation")
-        return self.kind in made and not self.file
+        return self.kind in made and (not self.file or self.kind == "blocks")
 
     def longest(self, max_tokens: int) -> tuple[int | None, int]:
         """(prompt, reply): lengths in tokens that no request exceeds; None for an unknown prompt.

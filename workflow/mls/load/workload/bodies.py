@@ -58,7 +58,7 @@ class WorkloadBodies:
         """
         prompt = self._prompts(job)
         said: Messages = []
-        if prompt.later:
+        if prompt.later and not prompt.whole:
             said = messages_of(prompt.text, prompt.system, self._messages(job, prompt))
             said = [*said, *(prompt.reply or [{"role": "assistant", "content": reply}])]
         self._history.pop(job, None)

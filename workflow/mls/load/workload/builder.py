@@ -6,7 +6,7 @@ import hashlib
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import NormalDist
 from typing import Any, assert_never
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Lengths, Workload
+from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import BlockText
+from mls.load.workload.blocks.sessions import SessionRows
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of, turns_after
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -35,6 +37,7 @@ class Prompt:
     media_sha256: of the images and audio in these; None without any. later: the conversation's turns
     that wait for its reply. reply: said in these instead of the server's own reply, where the
     dataset's counts. tools: that its request offers, unless the config has its own.
+    whole: whether its text has all that is sent, whatever was said before.
     """
 
     text: str
@@ -45,6 +48,7 @@ class Prompt:
     later: tuple[NextTurn, ...] = ()
     reply: Messages | None = None
     tools: list[dict[str, Any]] | None = None
+    whole: bool = False
 
     @property
     def sha256(self) -> str:
@@ -80,13 +84,16 @@ class Materials:
     notes: tuple[str, ...] = ()
     canary_rows: list[Row] | None = None
     texts: Texts | None = None
+    template: Template = field(default_factory=Template)
 
     @cached_property
     def turns(self) -> int:
-        """Turns of the longest conversation of the file, with its branches; 0 without one.
+        """Turns of the longest conversation (session) of the file, with its branches; 0 without one.
 
         The numbers of a session's jobs begin at a multiple of it, so a shorter one leaves some out.
         """
+        if self.trace and self.trace.sessions:
+            return self.trace.sessions.longest
         return max((each.size for each in self.dialogues or ()), default=0)
 
 
@@ -185,7 +192,10 @@ class _Synthetic:
 
 
 class _Blocks:
-    """Prompts of a trace's blocks. Those of the warm-up share none with any other."""
+    """Prompts of a trace's blocks. Those of the warm-up share none with any other.
+
+    With sessions of agents those of one are its turns, a sub-agent's a branch, and each is whole.
+    """
 
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
         trace = materials.trace
@@ -197,16 +207,40 @@ class _Blocks:
         )
         self._warm_up = _Synthetic(run, workload, seed, materials)
         self._tokens = trace.prompt_tokens
+        self._sessions = trace.sessions
         self._output = _Output(run, workload, seed, trace)
 
     def __call__(self, job: int) -> Prompt:
         if job < 0:
             return self._warm_up(job)
+        if self._sessions:
+            return self._of_session(job, self._sessions)
+        return self._prompt(job, Attributes())
+
+    def _of_session(self, job: int, sessions: SessionRows) -> Prompt:
+        session, number, row = sessions.place(job)
+        steps, first = sessions.of(session), job - number
+        step = steps[number]
+        place = Attributes(
+            session=session,
+            turn=step.depth,
+            branch=step.branch,
+            previous=None if step.previous is None else first + step.previous,
+        )
+        return self._prompt(row, place, turns_after(steps, number, first))
+
+    def _prompt(self, row: int, place: Attributes, later: tuple[NextTurn, ...] = ()) -> Prompt:
+        """row: beyond the trace's these are its rows again. place: in a session."""
         assert self._tokens is not None
-        row = job % len(self._blocks)
-        tokens = int(self._tokens[row])
-        attributes = Attributes(tokens, self._output(job))
-        return Prompt(self._text(self._blocks[row], tokens), self._system, attributes=attributes)
+        own = row % len(self._blocks)
+        tokens = int(self._tokens[own])
+        return Prompt(
+            self._text(self._blocks[own], tokens),
+            self._system,
+            attributes=replace(place, prompt_tokens=tokens, output_tokens=self._output(row)),
+            later=later,
+            whole=True,
+        )
 
 
 class _Text:
@@ -275,15 +309,6 @@ class _Dialogues:
             self._steps[index] = self._dialogues[index].steps
         steps, first = self._steps[index], job - number
         step = steps[number]
-        later = (
-            NextTurn(
-                first + each,
-                first + (steps[each].previous or 0),
-                steps[each].turn.delay_s,
-                tuple(first + end for end in steps[each].joins),
-            )
-            for each in step.later
-        )
         attributes = Attributes(
             output_tokens=step.turn.output_tokens or self._output(job),
             session=session,
@@ -296,7 +321,7 @@ class _Dialogues:
             self._workload.system,
             step.turn.messages,
             attributes,
-            later=tuple(later),
+            later=turns_after(steps, number, first),
             reply=step.turn.reply if self._workload.history == "dataset" else None,
             tools=self._dialogues[index].tools,
         )

@@ -57,10 +57,14 @@ def _check_trace(settings: Settings, trace: Trace, context: int) -> None:
     needs = int(prompts[worst] + replies[worst])
     if needs > context:
         prompt_words = f"a prompt of {prompts[worst]} and " if prompts[worst] else ""
+        key, file = ("load.file", settings.load.file)
+        how = "leave such rows out"
+        if trace.sessions:
+            key, file, how = "workload.file", workload.file, "set workload.max_prompt_tokens"
         raise UserError(
-            f"load.file: row {trace.row[worst]} of {settings.load.file} needs {needs} tokens "
+            f"{key}: row {trace.row[worst]} of {file} needs {needs} tokens "
             f"({prompt_words}a reply of {replies[worst]}), and a slot has {context}; "
-            "raise the context, or leave such rows out."
+            f"raise the context, or {how}."
         )
 
 

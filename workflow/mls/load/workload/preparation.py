@@ -10,12 +10,15 @@ from mls.config.sections.load import Load
 from mls.config.settings import Settings
 from mls.core.errors import UserError
 from mls.core.files import read_json
+from mls.core.run_result import Template
+from mls.load.workload.blocks.agents import read_agents
 from mls.load.workload.blocks.prompts import check_blocks
 from mls.load.workload.builder import Materials, draw, make_prompts
 from mls.load.workload.calibration import least_tokens
 from mls.load.workload.context_length import check_files
 from mls.load.workload.conversations.dialogues import read_dialogues
 from mls.load.workload.conversations.reply_lengths import with_reply_lengths
+from mls.load.workload.conversations.template import keeps_history
 from mls.load.workload.datasets import choose, draw_rows, read_dataset
 from mls.load.workload.media.parts import check_endpoint
 from mls.load.workload.replay import check_same, read_earlier
@@ -44,6 +47,8 @@ def prepare(
     workload, run = settings.workload, settings.run
     blocks = workload.kind == "blocks"
     trace = read_trace(settings.load, blocks) if settings.load.kind == "trace" else None
+    if blocks and workload.file:
+        trace = read_agents(workload, settings.requests)
     _check_lengths(settings, trace)
     calibration = rows = dialogues = earlier = canary_rows = texts = None
     notes = trace.notes if trace else ()
@@ -70,7 +75,7 @@ def prepare(
             least_tokens(calibration, [tokens - prefix for tokens in lengths])
             if blocks and trace is not None and trace.prompt_tokens is not None:
                 check_blocks(
-                    settings.load.file,
+                    settings.load.file or workload.file,
                     trace.row.tolist(),
                     trace.blocks,
                     trace.prompt_tokens.tolist(),
@@ -99,7 +104,15 @@ def prepare(
         if workload.output_tokens and workload.output_tokens.distribution == "dataset":
             dialogues = [with_reply_lengths(dialogue, api.tokenize) for dialogue in dialogues]
     check_files(settings, trace, rows, dialogues, api)
-    materials = Materials(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts)
+    template = Template(
+        tokens=calibration.overhead if calibration and calibration.exact else None,
+        keeps_history=keeps_history(api, run, workload.system, served_as, dialogues)
+        if workload.converses and run.cache_prompt
+        else None,
+    )
+    materials = Materials(
+        *(calibration, rows, dialogues, trace, earlier, notes, canary_rows, texts, template)
+    )
     if texts is None and earlier is None:
         return materials
     prompts = make_prompts(run, settings.workload, seed, materials)

@@ -187,7 +187,12 @@ def _parse(text: bytes) -> Any:
 
 
 def _unwrap(document: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The rows of a document that is not itself a list. A bare list of turns becomes a row."""
+    """The rows of a document that is not itself a list. A bare list of turns becomes a row.
+
+    A document of one session (`requests`) is a row, too.
+    """
+    if isinstance(document.get("requests"), list):
+        return [document]
     for key in _WRAPPERS:
         rows = document.get(key)
         if isinstance(rows, list):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mls.config.sections.load import Load
 from mls.core.errors import UserError
 from mls.load.workload.blocks.hash_ids import COLUMN, BlockNumbers
+from mls.load.workload.blocks.sessions import SessionRows
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
 
@@ -29,6 +30,7 @@ class Trace:
 
     row: of each arrival in the file, from 1. blocks: numbers of the blocks of each prompt, equal
     where their hash ids are; None unless they were to be read. notes: sentences for the user.
+    sessions: of a trace of agents, whose times are pauses, so that `at_s` is 0.
     """
 
     at_s: NDArray[np.float64]
@@ -37,6 +39,7 @@ class Trace:
     row: NDArray[np.int64]
     notes: tuple[str, ...] = ()
     blocks: tuple[tuple[int, ...], ...] | None = None
+    sessions: SessionRows | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ _HASHED: dict[str, str] = dict(
 )
 _MOONCAKE = _Format(_HASHED, "ms")
 """Also AIPerf's, which may lack hash ids."""
+_AGENTS = {"requests", "session_id"}
+"""Columns of a trace whose requests come in sessions."""
+_OF_AGENTS = (
+    " A trace of agents goes into workload.file (kind blocks), which sends the requests of a session one "
+    "after another."
+)
 _PUBLISHED = (
     # Azure's inference traces of 2023 and 2024
     _Format(dict(zip(_KEYS, ("TIMESTAMP", "ContextTokens", "GeneratedTokens"), strict=True))),
@@ -80,15 +89,16 @@ def read_trace(load: Load, blocks: bool = False) -> Trace:
     arrivals, notes = usable_rows(file, parser)
     # counted from the first row in the trace's own unit, in which they are exact
     at = np.array([arrival.at for arrival in arrivals]) - arrivals[0].at
-    lengths = {
-        key: np.array([getattr(arrival, key) for arrival in arrivals], np.int64)
+    prompts, replies = (
+        np.array([getattr(arrival, key) for arrival in arrivals], np.int64)
         if key in parser.columns
         else None
         for key in _LENGTHS
-    }
+    )
     return Trace(
         at / _PER_SECOND[parser.time_unit],
-        **lengths,
+        prompts,
+        replies,
         row=np.array([arrival.row for arrival in arrivals], np.int64),
         notes=notes + parser.notes,
         blocks=tuple(arrival.blocks for arrival in arrivals) if parser.numbers else None,
@@ -137,6 +147,7 @@ class _Parser:
                 raise UserError(
                     f"load.columns.{key}: {file.path} has no column {layout.columns[key]!r}; "
                     f"it has {', '.join(map(str, row))}."
+                    f"{_OF_AGENTS if not _AGENTS.isdisjoint(row) else ''}"
                 )
         self.columns = {key: name for key, name in layout.columns.items() if name in row}
         name = self.columns["time"]
@@ -157,6 +168,11 @@ class _Parser:
             self.notes = (
                 f"load.file: {name} of {file.path} is read as ms, as in Mooncake's and AIPerf's traces; "
                 "set load.time_unit to s where it is in s, as in guidellm's.",
+            )
+        if not _AGENTS.isdisjoint(row):
+            self.notes += (
+                f"load.file: requests of a session in {file.path} are sent by their times, whatever became of "
+                f"those before.{_OF_AGENTS}",
             )
 
     def _time(self, number: int, row: dict[str, Any]) -> float:

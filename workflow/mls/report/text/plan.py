@@ -37,7 +37,9 @@ def load_words(config: Config) -> str:
             f"the last one {'was' if pause else 'is'} complete."
         )
     count = load.requests(run)
-    what = "conversations" if config.workload.converses else "requests"
+    what = "requests"
+    if config.workload.in_sessions:
+        what = "conversations" if config.workload.converses else "sessions"
     if run.rounds:
         many = f"{run.rounds} × inflight {what}"
         many += f", but at least {run.iters}," if run.iters else ""

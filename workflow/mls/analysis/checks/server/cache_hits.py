@@ -1,57 +1,106 @@
-"""Did the server's cache have what a trace's blocks allow?"""
+"""Did the server's cache have what prompts share?"""
 
 from __future__ import annotations
 
-from mls.analysis.repeat.columns import ints, succeeded
+import numpy as np
+
+from mls.analysis.repeat.columns import Ints, ints, succeeded
 from mls.analysis.repeat.evidence import Evidence, verdict
 from mls.core.run_result import Verdict
 
 _CHECK = "cache_hits_as_possible"
+_STEPS = (16, 32, 64, 128)
+"""Tokens of a block in which servers cache: vLLM's are 16 on a GPU, and 128 elsewhere."""
+
+_NOTHING = (
+    " Is its cache on, and are the blocks in which it caches no longer than what prompts share?"
+)
 
 
 def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
-    """The server's cached tokens against those of an ideal cache; None without blocks or caching.
+    """The server's cached tokens against those of an ideal cache.
 
-    A request counts where both differ by a block or more: a server may cache in steps of its own,
-    and the chat template's end is in no other prompt. What one request lacks since another one came
-    before it, that other one has, so requests may pass each other on their way.
+    None without caching, and where nobody knows what prompts share. A request counts where both
+    differ by a block or more: a server may cache in steps of its own, and the chat template's end
+    is in no other prompt. Of blocks, what one request lacks since another one came before it, that
+    other one has, so requests may pass each other on their way.
     """
-    table, checks = evidence.table, evidence.checks
-    ideal, cached = ints(table, "ideal_cached_tokens"), ints(table, "cached_tokens")
-    rows = succeeded(table) & ideal.valid
-    if not evidence.run.cache_prompt or not rows.any():
+    table, threshold = evidence.table, evidence.checks.cache_shortfall
+    ideal, rows = evidence.ideal_cache, succeeded(table)
+    if ideal is None or not evidence.run.cache_prompt or not rows.any():
         return None
-    prompts = ints(table, "prompt_tokens")
-    counted = rows & cached.valid & prompts.valid
-    if silent := int((rows & ~counted).sum()):
-        message = (
-            "The server doesn't say how much of "
-            f"{f'{silent} of {rows.sum()}' if counted.any() else 'its'} prompts it took from its cache."
-        )
-        return verdict(_CHECK, "unknown", None, checks.cache_shortfall, message)
-    apart = ideal.values[rows] - cached.values[rows]
-    block, tokens = evidence.workload.block_tokens, int(prompts.values[rows].sum())
-    short = float((apart * (abs(apart) >= block)).sum() / tokens)
-    had, could = (float(column.values[rows].sum() / tokens) for column in (cached, ideal))
+    cached, prompts = ints(table, "cached_tokens"), ints(table, "prompt_tokens")
+    said = cached.valid & prompts.valid
+    known = ~np.isnan(ideal.due)
+    for missing, message in (
+        (~said, "The server doesn't say how much of {} prompts it took from its cache."),
+        (~known, f"What a cache can have of {{}} prompts isn't known: {_why_not(evidence)}."),
+    ):
+        if count := int((rows & missing).sum()):
+            number = f"{count} of {rows.sum()}" if count < rows.sum() else "its"
+            return verdict(_CHECK, "unknown", None, threshold, message.format(number))
+    had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
+    blocks = evidence.workload.kind == "blocks"
+    block = evidence.workload.block_tokens if blocks else _step(had)
+    lacks, beyond = due - had, had - most
+    lacking, exceeding = (int((each >= block).sum()) for each in (lacks, beyond))
+    tokens = int(prompts.values[rows].sum())
+    short = float((lacks[lacks >= block].sum() - beyond[beyond >= block].sum()) / tokens)
+    could = ideal.tokens[rows].sum() / tokens
     size = evidence.workload.cache_tokens
     kind = f"of {size} tokens" if size else "that keeps all"
-    lacking = f"{(apart >= block).sum()} of {len(apart)} requests lack a block or more"
-    shares = (
-        f"The server took {had:.1%} of the prompt tokens from its cache, an ideal cache {kind} has "
-        f"{could:.1%}"
+    unit = "a block" if blocks else f"{block} tokens"
+    shares = f"The server took {had.sum() / tokens:.1%} of the prompt tokens from its cache" + (
+        "" if np.isnan(could) else f", an ideal cache {kind} has {could:.1%}"
     )
-    if short > checks.cache_shortfall:
+    lacking_text = f"{lacking} of {len(had)} requests lack {unit} or more"
+    if short > threshold:
+        nothing = "" if had.any() else _NOTHING
+        message = f"{shares}: {lacking_text}.{nothing} {_help(evidence)}"
+        return verdict(_CHECK, "warn", short, threshold, message)
+    if short < -threshold and size is None:
         message = (
-            f"{shares}: {lacking}. What helps is a larger cache, one that all requests share (each server "
-            "has its own, llama.cpp one for each slot, of its last prompt), and fewer requests in flight, as "
-            "none has what another one is still waiting for."
-        )
-        return verdict(_CHECK, "warn", short, checks.cache_shortfall, message)
-    if short < -checks.cache_shortfall and size is None:
-        message = (
-            f"{shares}: {(apart <= -block).sum()} of {len(apart)} requests had a block or more that no "
+            f"{shares}: {exceeding} of {len(had)} requests had {unit} or more that no "
             "request before them has. The server knew these prompts from before, or counts otherwise: "
             "TTFT may be better than it should be."
         )
-        return verdict(_CHECK, "fail", short, -checks.cache_shortfall, message)
-    return verdict(_CHECK, "pass", short, checks.cache_shortfall, f"{shares}: {lacking}.")
+        return verdict(_CHECK, "fail", short, -threshold, message)
+    return verdict(_CHECK, "pass", short, threshold, f"{shares}: {lacking_text}.")
+
+
+def _step(cached: Ints) -> int:
+    """Tokens of a block in which the server seems to cache: the greatest that divides all counts."""
+    divisor = int(np.gcd.reduce(cached))
+    return max((step for step in _STEPS if divisor and divisor % step == 0), default=_STEPS[0])
+
+
+def _why_not(evidence: Evidence) -> str:
+    if not evidence.workload.converses:
+        return "they aren't of the tokens asked for, so neither is what they share"
+    if evidence.template.keeps_history is False:
+        return "the chat template writes what was said before otherwise in each turn"
+    return "the server doesn't count the tokens of each prompt"
+
+
+def _help(evidence: Evidence) -> str:
+    if evidence.workload.converses:
+        sentence = (
+            "What helps is a larger cache, one for as many conversations as are in flight or pause "
+            "(llama.cpp has one for each slot, of its last prompt; each server has its own)."
+        )
+        if evidence.template.keeps_history is None:
+            sentence += (
+                " A chat template that writes what was said before otherwise in each turn has the same "
+                "effect; this server doesn't show what its own does."
+            )
+        return sentence
+    sentence = (
+        "What helps is a larger cache, one that all requests share (each server has its own, llama.cpp "
+        "one for each slot, of its last prompt)"
+    )
+    if evidence.workload.kind == "blocks":
+        return (
+            f"{sentence}, and fewer requests in flight, as none has what another one is still "
+            "waiting for."
+        )
+    return f"{sentence}."

@@ -25,7 +25,8 @@ def context(table: pa.Table, own_replies: bool) -> Context:
     """own_replies: whether later turns hold the server's own replies.
 
     The context before is the prompt of the turn before and, where it stays, the reply to it. A
-    reply with reasoning counts as none of it, as thoughts are not sent again.
+    reply with reasoning counts as none of it, as thoughts are not sent again. Of a trace's blocks it
+    is what an ideal cache has.
     """
     prompt, cached = ints(table, "prompt_tokens"), ints(table, "cached_tokens")
     completion = ints(table, "completion_tokens")
@@ -36,6 +37,8 @@ def context(table: pa.Table, own_replies: bool) -> Context:
     known &= completion.valid[earlier] | ~stays[earlier]
     said = np.where(stays, completion.values, 0)
     tokens = np.minimum(prompt.values[earlier] + said[earlier], prompt.values[later])
+    if (ideal := ints(table, "ideal_cached_tokens")).valid.any():
+        tokens = ideal.values[later]
     before, anew = (np.full(table.num_rows, np.nan) for _ in range(2))
     before[later[known]] = tokens[known]
     known &= cached.valid[later]

@@ -121,6 +121,19 @@ class Dialogue:
         return [_ending(steps, n) for n in range(len(steps)) if n not in gone_on_from]
 
 
+def turns_after(steps: Sequence[Step], number: int, first: int) -> tuple[NextTurn, ...]:
+    """The turns that wait for a step's reply. first: the job of the conversation's first step."""
+    return tuple(
+        NextTurn(
+            first + each,
+            first + (steps[each].previous or 0),
+            steps[each].turn.delay_s,
+            tuple(first + end for end in steps[each].joins),
+        )
+        for each in steps[number].later
+    )
+
+
 def text_of(messages: Messages) -> str:
     return "\n\n".join(message["content"] or "" for message in messages)
 

@@ -1,0 +1,1 @@
+"""The server's prompt cache: what it could have had of each prompt."""
