@@ -23,6 +23,7 @@ from benchmarks.tables import save
 from mls.analysis.checks.cells.agreement import repeats_agree
 from mls.analysis.checks.cells.ranks_alike import ranks_alike
 from mls.analysis.checks.machine.quiet_host import quiet_host
+from mls.analysis.checks.registry import CHECKS as REGISTERED
 from mls.analysis.checks.registry import judge
 from mls.analysis.parallel import on_cores
 from mls.analysis.repeat.batches import batches
@@ -74,7 +75,8 @@ def evidence(table: pa.Table, inflight: int, **fields: object) -> Evidence:
 
 
 def _verdict(check: str, run_evidence: Evidence) -> Verdict:
-    return next(verdict for verdict in judge(run_evidence) if verdict.check == check)
+    own = [one for one in REGISTERED if check in one.names]
+    return next(verdict for verdict in judge(run_evidence, own) if verdict.check == check)
 
 
 def _closed_verdict(setting: Setting, rng: np.random.Generator, **fault: object) -> Verdict:

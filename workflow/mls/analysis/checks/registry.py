@@ -81,9 +81,9 @@ OF_CELLS = (
 _TITLES = {"prompts_as_asked": "prompt lengths as asked"}
 
 
-def judge(evidence: Evidence) -> list[Verdict]:
-    """All verdicts on one repeat, always in the same order."""
-    return [verdict for check in CHECKS for verdict in _as_verdicts(check.judge(evidence))]
+def judge(evidence: Evidence, checks: Iterable[Check] = CHECKS) -> list[Verdict]:
+    """The verdicts of these checks on one repeat, always in the same order."""
+    return [verdict for check in checks for verdict in _as_verdicts(check.judge(evidence))]
 
 
 def title(name: str) -> str:
