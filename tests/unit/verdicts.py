@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyarrow as pa
 from tests.unit.synthetic import ALIKE, Load, facts
 
-from mls.analysis.checks.registry import judge
+from mls.analysis.checks.registry import CHECKS, judge
 from mls.analysis.repeat.evidence import Evidence
 from mls.analysis.repeat.summary import summarize
 from mls.config.sections.checks import Checks
@@ -52,11 +53,13 @@ def verdicts(
     checks: Checks | None = None,
     host: dict[str, Any] | None = None,
     canaries: CanaryReport | None = None,
+    names: Collection[str] | None = None,
     **values: Any,
 ) -> dict[str, Verdict]:
     """Check → verdict on these records; the defaults are those of `CLEAN` on a quiet host.
 
-    before, after: the server's counters around the run. values: facts of the run, by name.
+    before, after: the server's counters around the run. names: of the checks, by default all.
+    values: facts of the run, by name.
     """
     run = run or Run(inflight=4, iters=40, max_tokens=16)
     run_facts = facts(run.inflight, metrics_before=before, metrics_after=after, **values)
@@ -65,4 +68,5 @@ def verdicts(
     evidence = Evidence(
         *(summary, records, run, checks, before, after, host, CLOCK), canaries=canaries or ALIKE
     )
-    return {verdict.check: verdict for verdict in judge(evidence)}
+    wanted = [check for check in CHECKS if names is None or not {*names}.isdisjoint(check.names)]
+    return {verdict.check: verdict for verdict in judge(evidence, wanted)}
