@@ -29,7 +29,7 @@ class Family:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.1):  # each look reads the ids of all processes
             try:
                 self.members.update(dict.fromkeys(self._root.children(recursive=True)))
             except psutil.NoSuchProcess:
