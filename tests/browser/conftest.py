@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+from axe_core_python.selenium import Axe
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -52,3 +53,22 @@ def show(browser, page, width, scheme="light"):
     return [
         e["message"] for e in browser.get_log("performance") if 'requestWillBeSent"' in e["message"]
     ]
+
+
+SHAPES = (
+    "svg :is(path, use, defs, clipPath, rect, g)"
+    ":not([role], [tabindex], [aria-label], [aria-hidden], :has(text, title, style, a, [role]))"
+)
+
+
+def axe_report(browser):
+    """What axe says of the page, whose drawings lose their shapes.
+
+    They have neither text nor name nor role, so no rule is on them, and are most of the elements
+    that axe would look at.
+    """
+    script = f"return [...document.querySelectorAll('{SHAPES}')].map(e => e.remove()).length"
+    assert browser.execute_script(script) > 100
+    report = Axe().run(browser, options={"resultTypes": ["violations"]})
+    assert len(report["passes"]) > 10, "axe looked at nothing"
+    return report

@@ -10,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from tests.browser.big_sweep import thousand_cells
-from tests.browser.conftest import show
+from tests.browser.conftest import axe_report, show
 from tests.unit.pages import Page
 from tests.unit.synthetic import config, write_failure, write_repeat, write_results
 
@@ -323,11 +323,9 @@ def test_a_thousand_cells_can_be_asked(browser, tmp_path):
     assert [entry["message"] for entry in browser.get_log("browser")] == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+# the other two of width and scheme are in test_page.py, with the same style sheet
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_axe_finds_nothing_in_what_was_asked(browser, page, width, scheme):
-    from axe_core_python.selenium import Axe
-
     show(browser, page, width, scheme)
     ask(browser, "TTFT p59 < 3" if width == 390 else "ranks = 3")
     browser.execute_script(
@@ -337,7 +335,7 @@ def test_axe_finds_nothing_in_what_was_asked(browser, page, width, scheme):
         "document.querySelector('.legend button').click();"
     )
     browser.find_element(By.CSS_SELECTOR, "figure .plot").send_keys(Keys.END)
-    report = Axe().run(browser, options={"resultTypes": ["violations"]})
+    report = axe_report(browser)
     bad = [
         (rule["id"], rule["impact"], node["target"], node["failureSummary"][:200])
         for rule in report["violations"]
@@ -347,10 +345,8 @@ def test_axe_finds_nothing_in_what_was_asked(browser, page, width, scheme):
 
 
 def test_axe_finds_nothing_without_a_script(browser, page, tmp_path):
-    from axe_core_python.selenium import Axe
-
     silent = tmp_path / "silent.html"
     silent.write_text(re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL))
     show(browser, silent, 1280)
-    report = Axe().run(browser, options={"resultTypes": ["violations"]})
+    report = axe_report(browser)
     assert [rule["id"] for rule in report["violations"]] == []

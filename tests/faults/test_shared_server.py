@@ -15,6 +15,9 @@ import psutil
 import pytest
 from tests.faults.serving import COMMAND, DEADLINE_S, assert_gone, line, wait_until
 
+from mls.config.parse import parse_config
+from mls.server.weights.models import describe_model
+
 MEMBERS = 4
 """Keeper, the command, the child that serves, and an orphan."""
 WRITE = "mkdir -p $4; touch $4/requests.parquet; echo {} > $4/run.json"
@@ -41,7 +44,7 @@ class MlsCell:
         described.parent.mkdir(parents=True)
         (folder / "model").mkdir()
         (folder / "model" / "weights").touch()
-        subprocess.run([*mls, "model", "m", *options, "--output", described], check=True)
+        described.write_text(json.dumps(describe_model("m", parse_config(config), folder)))
         script = f'echo "$2 $$ $MLS_SERVER_PID $MLS_PROCESS" >> {self._ids}; {then}'
         shell = ["sh", "-c", script, "sh"]
         self.process = subprocess.Popen(

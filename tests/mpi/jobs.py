@@ -1,15 +1,18 @@
-"""MPI jobs with a fault on purpose, and the processes that survive them."""
+"""MPI jobs: several runs in one, or with a fault on purpose, and the processes that survive them."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 from tests.living import living
 from tests.mpi.conftest import Mpirun
 
+IN_TURN = Path(__file__).with_name("in_turn.py")
 SCENES = Path(__file__).with_name("scenes.py")
 Ending = tuple[int, str, list[psutil.Process]]
 """(exit status, output, processes that survive the job)."""
@@ -26,7 +29,7 @@ class Family:
         self._thread.start()
 
     def _watch(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.1):  # each look reads the ids of all processes
             try:
                 self.members.update(dict.fromkeys(self._root.children(recursive=True)))
             except psutil.NoSuchProcess:
@@ -40,6 +43,18 @@ class Family:
         for process in alive:
             process.kill()
         return alive
+
+
+def run_in_turn(
+    mpirun: Mpirun, ranks: int, folder: Path, runs: Sequence[Sequence[object]]
+) -> subprocess.CompletedProcess[str]:
+    """Runs of one job, by the options of each, one after another (`in_turn.py`).
+
+    Most of a short job's time is its imports. The job ends with a run that fails.
+    """
+    path = folder / "runs.json"
+    path.write_text(json.dumps([[str(word) for word in options] for options in runs]))
+    return mpirun.run(ranks, path, program=[IN_TURN])
 
 
 def play(mpirun: Mpirun, scene: str, ranks: int, *options: object) -> Ending:

@@ -10,8 +10,8 @@ SMALL = ("--inflight", 4, "--iters", 12, "--max-tokens", 3)
 
 
 @needs_none
-def test_on_without_a_card_ends_before_anything_is_sent(mpirun, server, tmp_path):
-    process = mpirun.run(3, "--server", server.url, "--cuda-post", "--output", tmp_path, *SMALL)
+def test_on_without_a_card_ends_before_anything_is_sent(mpich, server, tmp_path):
+    process = mpich.run(3, "--server", server.url, "--cuda-post", "--output", tmp_path, *SMALL)
     assert process.returncode != 0
     assert process.stderr.count("run.cuda_post: on, but there is no usable card") == 1
     assert NO_CARD in process.stderr and "Traceback" not in process.stderr
@@ -22,7 +22,7 @@ def test_on_without_a_card_ends_before_anything_is_sent(mpirun, server, tmp_path
 @needs_none
 @pytest.mark.parametrize("transport", ["epoll", "requests"])
 def test_auto_without_a_card_runs_and_says_why_there_was_no_work(
-    mpirun, server, tmp_path, transport
+    mpich, server, tmp_path, transport
 ):
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -30,7 +30,7 @@ def test_auto_without_a_card_runs_and_says_why_there_was_no_work(
         "run: {cuda_post: auto, inflight: 4, iters: 12, max_tokens: 3, ranks: 3}\n"
     )
     options = ("--config", config, "--cell", "model=m", "--output", tmp_path)
-    process = mpirun.run(3, *options, "--transport", transport)
+    process = mpich.run(3, *options, "--transport", transport)
     assert process.returncode == 0, process.stdout + process.stderr
     post = json.loads((tmp_path / "run.json").read_text())["summary"]["gpu"]["post"]
     assert (post["asked"], post["reason"], post["cards"]) == ("auto", NO_CARD, [])

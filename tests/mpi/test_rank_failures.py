@@ -1,4 +1,4 @@
-"""A fault on one rank ends all ranks; clocks of other hosts; ranks that wait use no CPU."""
+"""A fault on one rank ends all ranks; clocks of other hosts."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_a_rank_interrupted_while_mpi_is_imported_ends_all(mpirun, server, tmp_p
 
 def test_no_rank_ends_all_before_rank_0_has_told_why(mpirun, tmp_path):
     options = ("--server", "http://127.0.0.1:9", "--inflight", 4, "--output", tmp_path)
-    status, output, survivors = play(mpirun, "slow_to_write", 3, *options)
+    status, output, survivors = play(mpirun, "slow_to_write", 2, *options)
     assert status != 0 and survivors == []
     assert output.count("mls run: Server http://127.0.0.1:9 can't be reached") == 1
     assert "can't be reached" in json.loads((tmp_path / "failure.json").read_text())["message"]
@@ -73,7 +73,7 @@ def test_server_that_disappears_ends_all_and_its_records_are_kept(
 
     vanishing = threading.Thread(target=vanish)
     vanishing.start()
-    status, output, survivors = play(mpirun, "impatient", 4, *options)
+    status, output, survivors = play(mpirun, "impatient", 3, *options)
     vanishing.join()
     assert status != 0 and survivors == []
     assert f"The server at {server.url} has gone" in output
@@ -85,30 +85,6 @@ def test_server_that_disappears_ends_all_and_its_records_are_kept(
     assert len(jobs) == len(set(jobs))
     if dispatch == "counter":  # the numbers are consecutive: no record is lost
         assert jobs == list(range(len(jobs)))
-
-
-def test_tokens_gathered_are_the_servers_count(mpirun, server, tmp_path):
-    options = ("--server", server.url, "--inflight", 5, "--iters", 33, "--max-tokens", 7)
-    process = mpirun.run(
-        4, *options, "--warmup", 3, "--transport", "requests", "--output", tmp_path
-    )
-    assert process.returncode == 0, process.stderr
-    rows = pq.read_table(tmp_path / "requests.parquet").to_pylist()
-    assert len({row["request_id"] for row in rows}) == 33
-    for row in rows:
-        assert server.replies[row["request_id"]] == row["completion_tokens"] == row["chunks"]
-    assert server.replies.total() - 3 * 7 == sum(row["completion_tokens"] for row in rows)
-    assert server.peak == 5
-
-
-def test_waiting_ranks_sleep(mpirun, server, tmp_path):
-    """A blocking MPI call would use all of a core; rank 0 has nothing to do here but wait."""
-    options = ("--server", server.url, "--inflight", 3, "--iters", 4, "--max-tokens", 150)
-    process = mpirun.run(4, *options, "--warmup", 0, "--output", tmp_path)
-    assert process.returncode == 0, process.stderr
-    ranks = json.loads((tmp_path / "run.json").read_text())["summary"]["client"]["per_rank"]
-    assert len(ranks) == 4
-    assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
 
 
 def test_clocks_of_other_hosts_are_found_and_their_drift(mpirun):

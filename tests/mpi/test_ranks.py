@@ -14,18 +14,22 @@ import pyarrow.parquet as pq
 import pytest
 from tests.living import living
 from tests.mpi.conftest import Mpirun
+from tests.mpi.jobs import run_in_turn
 from tests.servers.honest import Handler, HonestServer, Turns
 
 TOKENS = 5
 INFLIGHT, REQUESTS = 8, 64
 DISPATCH = ("counter", "messages", "static")
-RANKS = (1, 2, 3, 4)
-IN_TURN = Path(__file__).with_name("in_turn.py")
+RANKS = (1, 2, 4)
 
 HOLDS = ("--inflight", INFLIGHT, "--iters", REQUESTS, "--warmup", 3)
-ONCE = ("--inflight", 6, "--iters", 31, "--warmup", 0)
-SAME = ("--inflight", 4, "--iters", 12, "--seed", 5)
+ONCE = ("--inflight", 6, "--iters", 31, "--warmup", 0, "--seed", 5)
 DURATION = ("--inflight", 3, "--duration", 0.5, "--warmup", 0)
+GATHERED = ("--inflight", 5, "--iters", 33, "--warmup", 3, "--transport", "requests")
+GATHERED += ("--max-tokens", 7)
+WAITING = ("--inflight", 3, "--iters", 4, "--warmup", 0, "--max-tokens", 150)
+SLOW = ("gathered", "waiting")
+"""Runs whose server takes the usual time for a token."""
 
 
 class Quick(Handler):
@@ -57,34 +61,34 @@ def runs_of(ranks: int) -> dict[str, tuple[object, ...]]:
         runs["holds works"] = (*HOLDS, "--scheduler", "works")
     for dispatch in DISPATCH:
         option = ("--dispatch", dispatch)
-        runs |= {f"once {dispatch}": ONCE + option, f"same {dispatch}": SAME + option}
+        runs[f"once {dispatch}"] = ONCE + option
         runs[f"duration {dispatch}"] = DURATION + option
+    if ranks == 4:
+        runs |= {"gathered": GATHERED, "waiting": WAITING}
     return runs
 
 
 def job_of_ranks(mpirun: Mpirun, ranks: int, folder: Path) -> Job:
-    """All runs of a number of ranks, in one job: most of a short job's time is its imports."""
+    """All runs of a number of ranks, in one job."""
     runs = runs_of(ranks)
     with contextlib.ExitStack() as stack:
         servers = {
             name: stack.enter_context(
                 HonestServer(
-                    handler=Quick,
+                    handler=Quick if name not in SLOW else None,
                     turns=Turns(INFLIGHT, REQUESTS) if name.startswith("holds") else None,
                 )
             )
             for name in runs
         }
         each = [
-            ["--server", servers[name].url, "--max-tokens", TOKENS, "--output", folder / name]
+            ["--server", servers[name].url, "--output", folder / name, "--max-tokens", TOKENS]
             for name in runs
         ]
-        lines = [
-            [str(word) for word in [*first, *options]]
-            for first, options in zip(each, runs.values(), strict=True)
+        lines = [  # of an option given twice the last counts
+            [*first, *options] for first, options in zip(each, runs.values(), strict=True)
         ]
-        (folder / "runs.json").write_text(json.dumps(lines))
-        process = mpirun.run(ranks, folder / "runs.json", program=[IN_TURN])
+        process = run_in_turn(mpirun, ranks, folder, lines)
     assert process.returncode == 0, process.stdout + process.stderr
     results = {
         name: Run(
@@ -139,10 +143,10 @@ def test_every_job_is_handed_out_exactly_once(jobs, dispatch, ranks):
 @pytest.mark.parametrize("dispatch", DISPATCH)
 def test_the_same_seed_sends_the_same_prompts_on_any_number_of_ranks(jobs, dispatch):
     hashes = [
-        jobs[ranks].runs[f"same {dispatch}"].table["prompt_sha256"].to_pylist() for ranks in RANKS
+        jobs[ranks].runs[f"once {dispatch}"].table["prompt_sha256"].to_pylist() for ranks in RANKS
     ]
     assert all(each == hashes[0] for each in hashes)
-    assert len(set(hashes[0])) == 12
+    assert len(set(hashes[0])) == 31
 
 
 @pytest.mark.parametrize("dispatch", DISPATCH)
@@ -154,6 +158,23 @@ def test_duration_ends_the_run(jobs, dispatch, ranks):
     assert run.result["summary"]["requests"]["ok"] == run.table.num_rows > 2
 
 
+def test_tokens_gathered_are_the_servers_count(jobs):
+    run = jobs[4].runs["gathered"]
+    rows = run.table.to_pylist()
+    assert len({row["request_id"] for row in rows}) == 33
+    for row in rows:
+        assert run.server.replies[row["request_id"]] == row["completion_tokens"] == row["chunks"]
+    assert run.server.replies.total() - 3 * 7 == sum(row["completion_tokens"] for row in rows)
+    assert run.server.peak == 5
+
+
+def test_waiting_ranks_sleep(jobs):
+    """A blocking MPI call would use all of a core; rank 0 has nothing to do here but wait."""
+    ranks = jobs[4].runs["waiting"].result["summary"]["client"]["per_rank"]
+    assert len(ranks) == 4
+    assert max(rank["cpu_fraction"] for rank in ranks) < 0.2
+
+
 def test_a_bad_option_is_one_sentence_and_an_exit_status(mpirun):
     process = mpirun.run(3, "--server", "http://127.0.0.1:9", "--inflight", 1)
     assert process.returncode != 0
@@ -161,17 +182,17 @@ def test_a_bad_option_is_one_sentence_and_an_exit_status(mpirun):
     assert "Traceback" not in process.stderr
 
 
-def test_a_server_that_is_not_there_is_one_sentence(mpirun):
-    process = mpirun.run(2, "--server", "http://127.0.0.1:9", "--iters", 4, "--inflight", 2)
+def test_a_server_that_is_not_there_is_one_sentence(mpich):
+    process = mpich.run(2, "--server", "http://127.0.0.1:9", "--iters", 4, "--inflight", 2)
     assert process.returncode != 0
     assert "http://127.0.0.1:9" in process.stderr
     assert "Traceback" not in process.stderr
 
 
-def test_scheduler_works_when_there_are_more_ranks_than_cores(mpirun, server, tmp_path):
+def test_scheduler_works_when_there_are_more_ranks_than_cores(mpich, server, tmp_path):
     ranks = len(os.sched_getaffinity(0)) + 1
     options = ("--inflight", ranks, "--iters", 4 * ranks, "--max-tokens", TOKENS)
-    process = mpirun.run(ranks, "--server", server.url, *options, "--output", tmp_path)
+    process = mpich.run(ranks, "--server", server.url, *options, "--output", tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
     table = pq.read_table(tmp_path / "requests.parquet")
     assert set(table["rank"].to_pylist()) == set(range(ranks))
@@ -180,7 +201,7 @@ def test_scheduler_works_when_there_are_more_ranks_than_cores(mpirun, server, tm
 @pytest.mark.parametrize("victim", ["launcher", "rank 0", "last rank"])
 def test_sigkill_leaves_nobody(mpirun, server, victim):
     process = mpirun.start(
-        3, "--server", server.url, "--inflight", 4, "--duration", 60, "--max-tokens", 20
+        2, "--server", server.url, "--inflight", 4, "--duration", 60, "--max-tokens", 20
     )
     family: dict[int, psutil.Process] = {}
     try:
@@ -195,7 +216,7 @@ def test_sigkill_leaves_nobody(mpirun, server, victim):
             for p in family.values()
             if "mls.worker" in p.cmdline() and "-m" in p.cmdline() and p.cmdline()[1] == "-m"
         ]
-        assert len(ranks) == 3
+        assert len(ranks) == 2
         {"launcher": process, "rank 0": ranks[0], "last rank": ranks[-1]}[victim].kill()
         process.wait(20)
         assert living(family.values(), within_s=10) == []

@@ -6,7 +6,7 @@ from tests.conftest import http_server
 from tests.servers.router import MODEL, Router
 
 
-def test_the_load_is_in_the_record_and_in_no_request(mpirun, tmp_path):
+def test_the_load_is_in_the_record_and_in_no_request(mpich, tmp_path):
     router = Router()
     with http_server(router.answers) as server:
         options = [
@@ -21,7 +21,7 @@ def test_the_load_is_in_the_record_and_in_no_request(mpirun, tmp_path):
             "--warmup",
             0,
         ]
-        process = mpirun.run(2, "--server", server.url, *options, "--output", tmp_path)
+        process = mpich.run(2, "--server", server.url, *options, "--output", tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["server"]["cold_load_s"] > 0

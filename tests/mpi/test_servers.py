@@ -11,10 +11,11 @@ import yaml
 from tests.servers.honest import HonestServer
 
 from mls.analysis.tables import aggregate
-from mls.config.parse import load_config
+from mls.config.parse import load_config, parse_config
 from mls.config.sections.pin import read_cpus
 from mls.host.machine import cores
 from mls.report.pages.page import render
+from mls.server.weights.models import describe_model
 
 
 def serve(mpirun, options, *of_serve):
@@ -28,6 +29,13 @@ def serve(mpirun, options, *of_serve):
         timeout=240,
         check=False,
     )
+
+
+def describe(config, results):
+    """What `mls model m` writes."""
+    folder = results / "models"
+    folder.mkdir()
+    (folder / "m.json").write_text(json.dumps(describe_model("m", parse_config(config), folder)))
 
 
 def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
@@ -61,19 +69,19 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
 @pytest.mark.skipif(
     len(cores(os.sched_getaffinity(0))) < 2, reason="needs a core for each of two servers"
 )
-def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path):
-    path, model_file = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
+def test_a_fleet_of_managed_servers_is_measured_as_one(mpich, smollm2, tmp_path):
+    path = tmp_path / "config.yaml"
     config = {
         "results": str(tmp_path),
         "models": {"m": {"path": str(smollm2)}},
         "server": {"fleet": 2, "parallel": 2, "ctx": 1024, "policy": "least_outstanding"},
-        "run": {"ranks": 2, "inflight": 4, "iters": 12, "warmup": 2, "max_tokens": 8},
+        "run": {"ranks": 2, "inflight": 4, "iters": 12, "warmup": 2, "max_tokens": 8}
+        | {"prompt_words": 8},
     }
     path.write_text(yaml.safe_dump(config))
-    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", model_file]
-    subprocess.run(fetch, check=True, timeout=240)
+    describe(config, tmp_path)
     options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
-    process = serve(mpirun, options, "--at-once", "--log", tmp_path / "server.log")
+    process = serve(mpich, options, "--at-once", "--log", tmp_path / "server.log")
     assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((tmp_path / "run.json").read_text())
     assert result["summary"]["requests"]["ok"] == 12
@@ -86,7 +94,7 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpirun, smollm2, tmp_path
 
 
 def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(mpirun, smollm2, tmp_path):
-    path, model_file = tmp_path / "config.yaml", tmp_path / "models" / "m.json"
+    path = tmp_path / "config.yaml"
     config = {
         "results": str(tmp_path),
         "models": {"m": {"path": str(smollm2)}},
@@ -94,8 +102,7 @@ def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(mpirun, smol
         "run": {"ranks": 2, "iters": 1},
     }
     path.write_text(yaml.safe_dump(config))
-    fetch = [sys.executable, "-m", "mls", "model", "m", "--config", path, "--output", model_file]
-    subprocess.run(fetch, check=True, timeout=240)
+    describe(config, tmp_path)
     options = ("--config", path, "--cell", "model=m", "--output", tmp_path)
     process = serve(mpirun, options, "--at-once", "--log", tmp_path / "server.log")
     assert (process.returncode, process.stdout) == (1, "")
@@ -104,7 +111,7 @@ def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(mpirun, smol
     assert json.loads((tmp_path / "failure.json").read_text())["message"] in sentence
 
 
-def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
+def test_serve_and_page_know_all_of_them(mpich, server, tmp_path):
     """The steps of the workflow for one cell."""
     results, path = tmp_path / "results", tmp_path / "config.yaml"
     folder = results / "runs/name~two/model~m/inflight~2/ranks~2/policy~least_outstanding/repeat~1"
@@ -120,7 +127,7 @@ def test_serve_and_page_know_all_of_them(mpirun, server, tmp_path):
         }
         path.write_text(yaml.safe_dump(config))
         options = ("--config", path, "--cell", "model=m", "--output", folder)
-        process = serve(mpirun, options)
+        process = serve(mpich, options)
     assert process.returncode == 0, process.stdout + process.stderr
     result = json.loads((folder / "run.json").read_text())
     assert [each["url"] for each in result["server"]["each"]] == config["server"]["urls"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from mls.analysis.cell.estimates import cell_result
@@ -46,7 +46,7 @@ class Study:
     decisions: tuple[Decision, ...] = ()
     """The last decision of each line, where results decide what is measured."""
 
-    @property
+    @cached_property
     def varying(self) -> list[str]:
         """Axes with more than one value, in their order."""
         return [
@@ -91,7 +91,7 @@ class Study:
         """Whether every repeat by the config, and by decisions on its results, has a result."""
         return self.measured_repeats == self.planned_repeats and not self.undecided
 
-    @property
+    @cached_property
     def rates(self) -> str:
         """`throughput` when every repeat has a steady window, else `overall` for all.
 
@@ -122,7 +122,7 @@ class Study:
             return Rate(f"{rates}.requests_per_s", "requests/s")
         return Rate(tokens, "tokens/s")
 
-    @property
+    @cached_property
     def _trusted_cells(self) -> list[CellResult]:
         """The cells on which no check failed; all cells when there are none."""
         return [cell for cell in self.cells if not cell.checks("fail")] or self.cells

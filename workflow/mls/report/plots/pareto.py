@@ -45,7 +45,8 @@ def pareto_plot(name: str, study: Study) -> Plot | None:
         points = [point for point in data.points if point.cell.cell["model"] == model]
         lines.append(_cloud(axes, i, model, points, data, study.naming))
     front = sorted((p for p in data.points if p.on_front), key=lambda p: p.user.value)
-    names = [label_or_load(point.cell, _telling(front, study)) for point in front]
+    telling = _telling(front, study)
+    names = [label_or_load(point.cell, telling) for point in front]
     numbered = max(map(len, names), default=0) > LONG_NAME
     numerals = [str(i) for i in range(1, len(front) + 1)]
     if front:
