@@ -13,6 +13,7 @@ import subprocess
 
 import jsonschema
 import pytest
+from tests.workflow import forked
 from tests.workflow.checkout import BUILT, ROOT
 
 from mls.config.cells import cells, run_path
@@ -210,8 +211,9 @@ def test_a_second_folder_leaves_the_run_environment_as_it_is(checkout, tmp_path)
     mark.touch()
     shutil.copy2(checkout.folder / "config.yaml", tmp_path / "config.yaml")
     target = "results/environment/environment.json"
-    command = checkout.command("--snakefile", checkout.folder / "Snakefile", target)
-    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    options = ["--snakefile", str(checkout.folder / "Snakefile"), "--cores", "2"]
+    options += ["--configfile", "config.yaml", "--", target]
+    process = forked.snakemake(tmp_path, options, timeout_s=300)
     assert process.returncode == 0, process.stdout + process.stderr
     assert (tmp_path / target).exists()
     assert mark.exists() and not (tmp_path / ".venv-run").exists()
