@@ -136,7 +136,9 @@ class Arena:
         self._write(repeats=2)
         if not whole:
             self._model()
-        status, output = self.call(1)
+        first = str((self.runs / "repeat~1" / "run.json").relative_to(folder))
+        # tables and page are made with the second repeat
+        status, output = self.call(1, *(["--", first] if whole else []))
         if status:
             raise RuntimeError(output)
         self.life = self._lives()

@@ -92,14 +92,8 @@ class Checkout:
     def report(self, *options: str) -> subprocess.CompletedProcess:
         """`make report` below make, which would build `.venv` first."""
         self._is_complete = False
-        return subprocess.run(
-            [sys.executable, "workflow/launcher", "--cores", "2", *options],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=800,
-            check=False,
-        )
+        words = ["--cores", "2", *options]
+        return forked.launcher(self.folder, words, timeout_s=800)
 
     def change(self, name: str, old: str, new: str) -> None:
         """Replace what stands once in a file."""

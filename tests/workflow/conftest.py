@@ -24,14 +24,6 @@ def built_checkout(tmp_path_factory) -> Checkout:
 
 
 @pytest.fixture
-def complete_checkout(checkout):
-    """The checkout with a result of every repeat of its config."""
-    checkout.complete()
-    yield checkout
-    checkout.reset()
-
-
-@pytest.fixture
 def complete_built_checkout(built_checkout):
     built_checkout.complete()
     yield built_checkout

@@ -1,12 +1,12 @@
-"""`repeats: auto` and `search` on the real server: decisions add runs, and no run is repeated."""
+"""`repeats: auto` and `search`: decisions add runs, and no run is repeated."""
 
-import copy
 import json
 import subprocess
 import time
 
 import pytest
-from tests.workflow.checkout import SMALL, descendants, survivors
+from tests.servers.honest import HonestServer
+from tests.workflow.checkout import descendants, survivors
 
 from mls.config.axes import cell_key
 from mls.config.cells import run_order
@@ -17,7 +17,15 @@ from mls.report.text.stopping import REASONS
 
 @pytest.fixture
 def small(checkout):
-    yield copy.deepcopy(SMALL)
+    with HonestServer() as server:
+        yield {
+            "environment": {"manager": "current"},
+            "models": {"m": {}},
+            "server": {"url": server.url},
+            "run": {"iters": 4, "max_tokens": 2, "prompt_words": 4, "warmup": 0},
+            "sweep": {"inflight": [1, 2], "ranks": [1]},
+            "repeats": 1,
+        }
     checkout.reset()
 
 
@@ -32,7 +40,6 @@ def runs(checkout, name):
 
 def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     small |= {"name": "auto", "repeats": "auto"}
-    small["sweep"]["ranks"] = [1]
     small["precision"] = {"min": 2, "max": 3, "width": 1e-6}
     checkout.write(small)
     assert checkout.plan()["run"] == 4  # runs that no decision adds
@@ -52,7 +59,7 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
     assert len(runs(checkout, "auto")) == 6
     html = (checkout.results / "report.html").read_text()
     for cell in ("inflight~1", "inflight~2"):
-        rounds = checkout.results / "plan/name~auto/model~smollm2" / cell / "ranks~1"
+        rounds = checkout.results / "plan/name~auto/model~m" / cell / "ranks~1"
         decisions = [json.loads(path.read_text()) for path in sorted(rounds.glob("round~*.json"))]
         last = next(decision for decision in decisions if decision["stopped"])
         half = (last["seen"][-1]["high"] - last["seen"][-1]["low"]) / 2
@@ -65,7 +72,8 @@ def test_repeats_are_added_in_blocks_until_there_are_enough(checkout, small):
 def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
     small |= {"name": "searching", "search": {"high": 2}}
     small["slo"] = {"latency_ms": {"p95": 60_000}}
-    small["sweep"] = {"model": ["smollm2"], "ranks": [1]}
+    small["sweep"] = {"ranks": [1]}
+    small["run"]["max_tokens"] = 100  # the second probe must not have ended when it is killed
     checkout.write(small)
     with (checkout.folder / "search.log").open("w") as log:
         process = subprocess.Popen(
@@ -75,7 +83,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was(checkout, small):
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    chain = checkout.results / "plan/name~searching/model~smollm2/ranks~1"
+    chain = checkout.results / "plan/name~searching/model~m/ranks~1"
     processes = {}
     try:
         deadline = time.monotonic() + 300

@@ -7,6 +7,7 @@ import pytest
 
 CONFIG = {
     "name": "any",
+    "environment": {"manager": "current"},
     "models": {"weights": {"path": "tests/servers"}},
     "server": {
         "engine": "command",
@@ -15,7 +16,7 @@ CONFIG = {
             *("--port", "{port}", "--seqs", "{seqs}", "--loading-s", "0.5"),
         ],
     },
-    "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
+    "run": {"iters": 6, "max_tokens": 4, "prompt_words": 4, "warmup": 0},
     "sweep": {"inflight": [2], "ranks": [1], "seqs": [4, 16]},
     "repeats": 1,
 }

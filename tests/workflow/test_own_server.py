@@ -11,11 +11,14 @@ from mls.commands.init import MAX_TOKENS, PROMPT_WORDS, init
 from mls.config.parse import load_config
 
 
-def test_init_asks_a_llama_server_what_it_is(complete_built_checkout, tmp_path):
+def test_init_asks_a_llama_server_what_it_is(checkout, tmp_path):
+    description = ("--config", "config.yaml", "--output", "results/models/smollm2.json")
+    process = checkout.mls("model", "smollm2", *description)
+    assert process.returncode == 0, process.stdout + process.stderr
     path = tmp_path / "own.yaml"
     python = f"{sys.executable} -m mls init $MLS_SERVER --output {path}"
     served = ("--config", "config.yaml", "--cell", "model=smollm2", "--log", str(tmp_path / "log"))
-    process = complete_built_checkout.mls("serve", *served, "--", "sh", "-c", python)
+    process = checkout.mls("serve", *served, "--", "sh", "-c", python)
     assert process.returncode == 0, process.stdout + process.stderr
     assert process.stdout.strip() == str(path)
     config = load_config(path)
@@ -24,38 +27,39 @@ def test_init_asks_a_llama_server_what_it_is(complete_built_checkout, tmp_path):
     assert config.name == config.server.url.removeprefix("http://").replace(":", "-")
 
 
-def test_a_sweep_by_its_address_alone(built_checkout):
+def test_a_sweep_by_its_address_alone(checkout):
     """The config is made, may be edited, and is used again as it is."""
     with HonestServer() as server:
         port = server.server_address[1]
         url = f"http://127.0.0.1:{port}"
-        folder = built_checkout.results / "sweeps" / f"127.0.0.1-{port}"
-        assert built_checkout.mls("init", url).stdout.strip() == str(
-            (folder / "config.yaml").relative_to(built_checkout.folder)
+        folder = checkout.results / "sweeps" / f"127.0.0.1-{port}"
+        assert checkout.mls("init", url).stdout.strip() == str(
+            (folder / "config.yaml").relative_to(checkout.folder)
         )
         data = yaml.safe_load((folder / "config.yaml").read_text())
-        data["run"] = {"rounds": 2, "iters": 2, "max_tokens": 4}
-        data["sweep"]["inflight"] = [1, 2]
+        data["environment"] = {"manager": "current"}
+        data["run"] = {"iters": 2, "max_tokens": 4}
+        data["sweep"]["inflight"] = [1]
         data["repeats"] = 1
         edited = yaml.safe_dump(data)
         (folder / "config.yaml").write_text(edited)
-        process = built_checkout.report("--server", url)
+        process = checkout.report("--server", url)
         assert process.returncode == 0, process.stdout + process.stderr
         assert (folder / "config.yaml").read_text() == edited
         assert (folder / "report.html").read_bytes() == (
-            built_checkout.results / "report.html"
+            checkout.results / "report.html"
         ).read_bytes()
-        process = built_checkout.report("--server", url, "--model", "another")
+        process = checkout.report("--server", url, "--model", "another")
     assert process.returncode == 1
     assert "is of another server, model or key" in process.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("status", [401, 503])
-def test_a_server_that_refuses_is_one_sentence(built_checkout, status):
+def test_a_server_that_refuses_is_one_sentence(checkout, status):
     refusal = Reply(b'{"error": {"message": "not for you"}}', status)
     paths = ("/health", "/v1/models", "/v1/chat/completions", "/v1/completions", "/props")
     with http_server(dict.fromkeys(paths, refusal)) as server:
-        process = built_checkout.report("--server", server.url)
+        process = checkout.report("--server", server.url)
     said = process.stderr.splitlines()
     assert process.returncode == 1 and len(said) == 1, said
     assert said[0].startswith("mls init: ") and server.url in said[0]
@@ -71,8 +75,8 @@ def test_a_server_that_takes_long_gets_shorter_requests(tmp_path, monkeypatch, l
     assert (run.max_tokens < MAX_TOKENS / 2, run.prompt_words < PROMPT_WORDS / 2) == (shorter,) * 2
 
 
-def test_mls_init_of_a_server_that_is_not_there(built_checkout):
-    process = built_checkout.mls("init", "http://127.0.0.1:9")
+def test_mls_init_of_a_server_that_is_not_there(checkout):
+    process = checkout.mls("init", "http://127.0.0.1:9")
     assert process.returncode == 1
     assert "can't be reached: connection refused" in process.stderr
-    assert not (built_checkout.results / "sweeps" / "127.0.0.1-9").exists()
+    assert not (checkout.results / "sweeps" / "127.0.0.1-9").exists()

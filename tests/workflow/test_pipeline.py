@@ -1,21 +1,29 @@
-"""From a config to the page, on a real model served by real llama.cpp."""
+"""From a config to the page, on a real model served by real llama.cpp.
+
+A folder that is moved or copied keeps its results, and gets a new environment. These tests are here
+as they need a built environment and results, too. The run environment of a checkout stays when a
+second folder uses it.
+"""
 
 import copy
 import csv
 import json
+import shutil
 import subprocess
 
 import jsonschema
 import pytest
+from tests.workflow import forked
 from tests.workflow.checkout import BUILT, ROOT
 
-from mls.config.axes import cell_key
-from mls.config.cells import cells, run_order, run_path
+from mls.config.cells import cells, run_path
 from mls.config.parse import load_config
 from mls.host.machine import usable_cores
 from mls.host.pinning import CORES_FOR_EACH_RANK
 
 ALL = {"environment", "model", "probe", "run", "aggregate", "page", "latest"}
+ONLY_THE_ENVIRONMENT = {"environment_here": 1}
+ONLY_WHAT_IS_NEW = {"probe": 1, "run": 1, "aggregate": 1, "page": 1, "latest": 1}
 
 
 @pytest.fixture
@@ -28,13 +36,27 @@ def small(checkout):
     return copy.deepcopy(BUILT)
 
 
-def start_utc(run):
-    return run["clock"]["started_utc"]
-
-
 def rows(path):
     with path.open(newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def at(checkout, folder):
+    """The same checkout in another folder."""
+    other = copy.copy(checkout)
+    other.folder = folder
+    return other
+
+
+def with_one_more_value(checkout):
+    config = copy.deepcopy(BUILT)
+    config["sweep"]["inflight"] = [1, 2, 3]
+    checkout.write(config)
+
+
+def runs(checkout):
+    paths = (checkout.results / "runs").rglob("run.json")
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in paths}
 
 
 def test_leaves_the_files_of_the_contract(checkout, small):
@@ -125,41 +147,77 @@ def test_changed_code_and_locks_rerun_what_depends_on_them(checkout, small, file
         path.write_text(original)
 
 
-def test_a_failed_cell_is_shown_and_measured_again(checkout, small):
-    small["name"] = "failing"
-    del small["sweep"]["inflight"]
-    small["run"]["inflight"] = 2
-    small["sweep"] |= {"timeout_s": [600, 0.001], "ranks": [1]}
-    checkout.write(small)
-    process = checkout.snakemake()
-    assert process.returncode != 0
-    by_timeout = {row["timeout_s"]: row for row in rows(checkout.results / "summary.csv")}
-    assert by_timeout["600"]["status"] == "ok"
-    assert by_timeout["0.001"]["status"] == "failed"
-    assert "timeout" in by_timeout["0.001"]["message"]
-    assert "None of 4 requests succeeded" in (checkout.results / "report.html").read_text()
-    assert checkout.plan() == {"run": 1, "aggregate": 1, "page": 1, "latest": 1}
+def test_nothing_that_decides_on_a_rerun_names_the_place(checkout):
+    metadata = list((checkout.folder / ".snakemake" / "metadata").iterdir())
+    assert len(metadata) > 5
+    assert [path for path in metadata if str(checkout.folder) in path.read_text()] == []
+    description = json.loads((checkout.results / "models" / "smollm2.json").read_text())
+    assert description["path"] == "results/models/smollm2.gguf"
 
 
-def test_repeats_are_interleaved_over_cells_in_the_seeded_order(built_checkout):
-    checkout, small = built_checkout, copy.deepcopy(BUILT)
-    small["name"] = "ordered"
-    small["repeats"] = 2
-    small["run"]["iters"] = 2
-    small["sweep"]["ranks"] = [1]
-    checkout.write(small)
-    assert checkout.snakemake().returncode == 0
-    paths = (checkout.results / "runs" / "name~ordered").rglob("run.json")
-    results = sorted((json.loads(path.read_text()) for path in paths), key=start_utc)
-    order = run_order(load_config(checkout.folder / "config.yaml"))
-    assert [(cell_key(run["cell"]), run["repeat"]) for run in results] == order
-    assert [repeat for _, repeat in order] == [1, 1, 2, 2]
+def test_a_renamed_folder_has_nothing_to_do_but_its_environment(checkout):
+    other = at(
+        checkout,
+        checkout.folder.rename(checkout.folder.with_name("renamed")),
+    )
+    try:
+        assert other.plan() == ONLY_THE_ENVIRONMENT
+        with_one_more_value(other)
+        assert other.plan() == ONLY_THE_ENVIRONMENT | ONLY_WHAT_IS_NEW
+    finally:
+        other.folder.rename(checkout.folder)
+        checkout.reset()
+    assert checkout.plan() == {}
 
 
-def test_two_configs_do_not_overwrite_each_other(checkout, small):
-    assert checkout.snakemake().returncode == 0
-    assert len(rows(checkout.results / "summary.csv")) == 2
-    assert len(list((checkout.results / "runs").glob("name~failing/**/run.json"))) == 1
+def test_a_lost_environment_measures_nothing_again(checkout):
+    environment = checkout.folder / ".venv-run"
+    aside = environment.rename(checkout.folder / "aside")
+    try:
+        assert checkout.plan() == ONLY_THE_ENVIRONMENT
+    finally:
+        aside.rename(environment)
+
+
+def test_a_copy_works_by_itself_and_measures_only_what_is_new(checkout, tmp_path):
+    folder = tmp_path / "copy"
+    subprocess.run(["cp", "-a", checkout.folder, folder], check=True)
+    second = at(checkout, folder)
+    before = runs(second)
+    assert second.plan() == ONLY_THE_ENVIRONMENT
+
+    process = second.snakemake()
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert runs(second) == before
+    assert second.plan() == {}
+    command = [folder / ".venv-run" / "bin" / "mls", "environment", "--config", "config.yaml"]
+    process = subprocess.run([*command, "--output", "description.json"], cwd=folder, check=False)
+    assert process.returncode == 0
+    description = json.loads((second.results / "environment" / "environment.json").read_text())
+    assert description == json.loads((folder / "description.json").read_text())
+    assert description["python"]["executable"].startswith(f"{folder}/.venv-run/")
+
+    with_one_more_value(second)
+    assert second.plan() == ONLY_WHAT_IS_NEW
+    process = second.snakemake()
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert {path: runs(second)[path] for path in before} == before
+    assert checkout.plan() == {}
+
+
+def test_a_second_folder_leaves_the_run_environment_as_it_is(checkout, tmp_path):
+    """Once it was deleted and built anew, though a run could be using it."""
+    mark = checkout.folder / ".venv-run" / "mark"
+    mark.touch()
+    shutil.copy2(checkout.folder / "config.yaml", tmp_path / "config.yaml")
+    target = "results/environment/environment.json"
+    options = ["--snakefile", str(checkout.folder / "Snakefile"), "--cores", "2"]
+    options += ["--configfile", "config.yaml", "--", target]
+    process = forked.snakemake(tmp_path, options, timeout_s=300)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert (tmp_path / target).exists()
+    assert mark.exists() and not (tmp_path / ".venv-run").exists()
+    mark.unlink()
 
 
 def test_a_misspelt_key_is_one_sentence_before_anything_runs(checkout, small):

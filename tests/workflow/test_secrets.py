@@ -17,9 +17,12 @@ PLANTED = ("zqplanted", LOGIN)
 NEEDS = {"Authorization": f"Bearer {BEARER}", "api-key": HEADER, "X-Gateway": f"Token {TOKEN}"}
 
 
-def config(url, **run):
-    return {
-        "name": "keys",
+RESULTS = "results-with-keys"
+SWEEP = {"name": "keys", "environment": {"manager": "current"}, "results": RESULTS, "repeats": 1}
+
+
+def config(url, ranks=1, **run):
+    return SWEEP | {
         "models": {"m": {"served_as": "m"}},
         "server": {
             "url": url,
@@ -27,16 +30,21 @@ def config(url, **run):
             "headers_env": {"api-key": "AZKEY", "X-Gateway": "GATEWAY"},
         },
         "run": {"iters": 24, "keep_output": True, "retries": 0, "warmup": 2, **run},
-        "sweep": {"inflight": [2], "ranks": [2]},
-        "repeats": 1,
+        "sweep": {"inflight": [2], "ranks": [ranks]},
     }
 
 
 class Sweep:
-    """The pipeline in a checkout, with what it and its processes said."""
+    """The pipeline in a checkout, with what it and its processes said.
+
+    Its results are in a folder without the weights, which would be searched, too.
+    """
 
     def __init__(self, checkout, monkeypatch):
         self.checkout = checkout
+        self.results = checkout.folder / RESULTS
+        self.results.mkdir(exist_ok=True)
+        (self.results / "README").write_text("What refuses to begin leaves nothing else here.\n")
         self.texts = []
         self.lines = CommandLines()
         for name, value in KEYS.items():
@@ -60,12 +68,11 @@ class Sweep:
     def places(self, *keys):
         """Where a key is; the checkout's own files and its environments are no results."""
         folder = self.checkout.folder
-        found = places_of(keys or PLANTED, self.checkout.results, *self.texts, *self.lines.texts)
+        found = places_of(keys or PLANTED, self.results, *self.texts, *self.lines.texts)
         return found + places_of(keys or PLANTED, folder / ".snakemake")
 
-    @property
-    def folder(self):
-        return next(self.checkout.results.glob("runs/name~keys/*/inflight~*/*/repeat~1"))
+    def folder(self, ranks):
+        return self.results / f"runs/name~keys/model~m/inflight~2/ranks~{ranks}/repeat~1"
 
 
 @pytest.fixture
@@ -83,10 +90,10 @@ def archive(sweep):
 
 def test_a_gateway_that_repeats_all_keys(sweep):
     with Echoing(NEEDS) as gateway:
-        process = sweep.run(config(gateway.url))
+        process = sweep.run(config(gateway.url, ranks=2))
     assert process.returncode == 0, process.stdout + process.stderr
     assert {BEARER, HEADER, TOKEN} <= gateway.echoes
-    rows = pq.read_table(sweep.folder / "requests.parquet").to_pylist()
+    rows = pq.read_table(sweep.folder(ranks=2) / "requests.parquet").to_pylist()
     assert len({row["error"] for row in rows if row["error"]}) >= len(FAULTS) - 1
     assert sum(row["error"] is None for row in rows) == 24 - len(FAULTS)
     verified = sweep.mls("verify", archive(sweep))
@@ -111,7 +118,7 @@ def test_a_repeat_without_a_result(sweep):
     with Echoing(NEEDS, refuses=True) as gateway:
         process = sweep.run(config(gateway.url, iters=8))
     assert process.returncode != 0
-    assert json.loads((sweep.folder / "failure.json").read_text())
+    assert json.loads((sweep.folder(ranks=1) / "failure.json").read_text())
     assert "(8 × http_500)" in sweep.mls("archive", "--config", "config.yaml").stderr
     assert sweep.places() == []
 
@@ -124,40 +131,45 @@ def test_a_key_that_the_gateway_does_not_take(sweep):
     assert sweep.places() == []
 
 
-def managed(**server):
-    return {
-        "name": "keys",
-        "models": {"m": {"path": "tests/servers"}},
-        "server": {"engine": "command", "api_key_env": "BEARER", **server},
-        "run": {"iters": 6, "max_tokens": 8, "prompt_words": 8, "warmup": 1},
-        "sweep": {"inflight": [2], "ranks": [1]},
-        "repeats": 1,
-    }
+def printing(words, then):
+    """A command that prints words with the key in them."""
+    return {"engine": "command", "command": ["sh", "-c", f'echo "{words}"; {then}']}
 
 
-def test_a_managed_server_that_logs_its_key(sweep):
-    script = 'echo "args: $MLS_API_KEY"; exec python -m tests.servers.two_processes --port {port}'
-    process = sweep.run(managed(command=["sh", "-c", script]))
+def test_managed_servers_one_of_which_logs_its_key(sweep, smollm2):
+    server = printing(
+        "args: $MLS_API_KEY", "exec python -m tests.servers.two_processes --port {port}"
+    )
+    embedded = {"path": str(smollm2), "server": SMALL["server"]}
+    models = {"m": {"path": "tests/servers", "server": server}, "smollm2": embedded}
+    process = sweep.run(
+        SWEEP
+        | {
+            "models": models,
+            "server": {"api_key_env": "BEARER"},
+            "run": SMALL["run"],
+            "sweep": {"model": ["m", "smollm2"], "inflight": [2], "ranks": [1]},
+        }
+    )
     assert process.returncode == 0, process.stdout + process.stderr
-    log = next(sweep.checkout.results.glob("logs/**/name~keys/**/run.log.server"))
+    log = next(sweep.results.glob("logs/**/name~keys/model~m/**/run.log.server"))
     assert f"args: {'*' * len(BEARER)}\n" in log.read_text()
     archive(sweep)
     assert sweep.places() == []
 
 
 def test_a_managed_server_that_dies_over_its_key(sweep):
-    script = 'echo "error: no such key $MLS_API_KEY for {port}"; exit 1'
-    process = sweep.run(managed(command=["sh", "-c", script]))
+    server = printing("error: no such key $MLS_API_KEY for {port}", "exit 1")
+    process = sweep.run(
+        SWEEP
+        | {
+            "models": {"m": {"path": "tests/servers"}},
+            "server": server | {"api_key_env": "BEARER"},
+            "run": SMALL["run"],
+            "sweep": {"inflight": [2], "ranks": [1]},
+        }
+    )
     assert process.returncode != 0 and "its log says: error: no such key ***" in process.stderr
-    assert sweep.places() == []
-
-
-def test_the_embedded_engines_key(sweep):
-    data = {**SMALL, "name": "keys", "server": SMALL["server"] | {"api_key_env": "BEARER"}}
-    data["sweep"] = data["sweep"] | {"inflight": [2]}
-    process = sweep.run(data)
-    assert process.returncode == 0, process.stdout + process.stderr
-    archive(sweep)
     assert sweep.places() == []
 
 
@@ -177,4 +189,5 @@ def test_a_key_in_the_config_is_refused_before_anything_is_written(sweep, keys):
     process = sweep.checkout.snakemake()
     output = process.stdout + process.stderr
     assert process.returncode and "would be stored with the results" in output
-    assert sweep.places() == [] and not places_of(PLANTED, sweep.checkout.results, output)
+    sweep.texts.append(output)
+    assert sweep.places() == []
