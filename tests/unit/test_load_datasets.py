@@ -180,6 +180,31 @@ def test_lengths_are_whole_numbers_however_they_are_written(tmp_path, cell, toke
     assert load(path, columns={"output_tokens": "n"})[0].rows[0].output_tokens == tokens
 
 
+@pytest.mark.parametrize(
+    "prompt, length", [("prompt", "output_tokens_count"), ("text", "output_length")]
+)
+def test_files_of_guidellm_and_aiperf_need_no_columns(tmp_path, prompt, length):
+    rows = [{prompt: "a b", length: 5}, {prompt: "c"}, {prompt: "d", length: None}]
+    path = lines(tmp_path / "d.jsonl", rows)
+    dataset, _ = load(path)
+    assert [(row.text, row.output_tokens) for row in dataset.rows] == [
+        ("a b", 5), ("c", None), ("d", None)
+    ]  # fmt: skip
+    assert dataset.notes == (f"workload.file: replies are as long as {length} of {path} says.",)
+    path = lines(tmp_path / "d.jsonl", [row | {"n": 7} for row in rows])
+    dataset, _ = load(path, columns={"output_tokens": "n"})
+    assert [row.output_tokens for row in dataset.rows] == [7, 7, 7] and dataset.notes == ()
+
+
+@pytest.mark.parametrize("endpoint, tokens", [("/v1/completions", 5), ("/v1/embeddings", None)])
+def test_lengths_of_a_file_are_of_replies_alone(tmp_path, endpoint, tokens):
+    path = lines(tmp_path / "d.jsonl", [{"text": "a", "output_length": 5}])
+    rows = draw(path, requests=1)
+    _, workload = load(path)
+    make = make_prompts(Run(endpoint=endpoint), workload, 1, Materials(rows=rows))
+    assert make(0).attributes.output_tokens == tokens
+
+
 @pytest.mark.parametrize("cell", [0, "0", -1, 8.5, "soon", "inf", [8]])
 def test_another_length_is_one_sentence(tmp_path, cell):
     path = lines(tmp_path / "d.jsonl", [{"prompt": "a", "n": 1}, {"prompt": "a", "n": cell}])

@@ -16,7 +16,7 @@ from mls.load.workload.bodies import WorkloadBodies
 from mls.load.workload.builder import Materials, make_prompts
 from mls.load.workload.conversations.dialogues import read_dialogues
 from mls.load.workload.conversations.turns import Dialogue, Turn
-from mls.load.workload.datasets import choose
+from mls.load.workload.datasets import choose, read_dataset
 
 CALL = [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
 AGENT = [
@@ -87,6 +87,33 @@ def test_sharegpt_openai_and_wildchat_have_the_same_turns(tmp_path, row):
     dataset, _ = load(tmp_path / "d.jsonl", [row], history="dataset")
     assert said(dataset.rows[0].turns) == [(["Q"], ["A"]), (["R"], ["B"])]
     assert dataset.notes == ()
+
+
+AIPERF = [
+    {"role": "system", "text": "S"},
+    {"text": "Q"},
+    {"text": "R", "delay": 1500, "output_length": 7},
+]
+
+
+def test_each_of_aiperfs_turns_waits_for_a_reply(tmp_path):
+    row = {"session_id": "s", "turns": AIPERF}
+    dataset, _ = load(tmp_path / "d.jsonl", [row])
+    assert said(dataset.rows[0].turns) == [(["S", "Q"], []), (["R"], [])]
+    assert [turn.delay_s for turn in dataset.rows[0].turns] == [None, 1.5]
+    with pytest.raises(UserError, match=r"row 1 of .* has turns without replies.*history to own"):
+        load(tmp_path / "d.jsonl", [row], history="dataset")
+    workload = Workload(kind="dataset", file=str(tmp_path / "d.jsonl"))
+    assert read_dataset(workload).rows[0].text == "S\n\nQ"
+
+
+@pytest.mark.parametrize(
+    "turns", ["", None, [], ["Q"], [{"text": ""}], [{"text": "Q", "role": "x"}]]
+)
+def test_turns_that_are_none_make_a_row_unusable(tmp_path, turns):
+    good = {"turns": AIPERF}
+    dataset, _ = load(tmp_path / "d.jsonl", [good, {"turns": turns}, good])
+    assert [dialogue.row for dialogue in dataset.rows] == [1, 3]
 
 
 def test_parquet_with_empty_keys_is_read_alike(tmp_path):

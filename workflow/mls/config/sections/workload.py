@@ -291,9 +291,11 @@ class Workload(Section):
     )
     columns: dict[Literal["prompt", "output_tokens"], str] = Field(
         {},
-        description="`dataset`: columns of the prompt and of the reply's length. Default: `prompt`; "
-        "a column `messages` (OpenAI), `conversations` or `conversation` (ShareGPT and its like) is "
-        "understood (in `conversation` with `file`, too), with images (`image_url`) and audio (`input_audio`) in the user's message. A row with an empty length has that of `workload.output_tokens`.",
+        description="`dataset`: columns of the prompt and of the reply's length. Default: `messages` (OpenAI), "
+        "`conversations` or `conversation` (ShareGPT and its like), `turns` (AIPerf), all of these in "
+        "`conversation` with `file`, too, `prompt` or `text`, and `output_tokens_count` (guidellm) or "
+        "`output_length` (AIPerf), where there are such. The user's message may have images (`image_url`) and "
+        "audio (`input_audio`). A row with an empty length has that of `workload.output_tokens`.",
     )
     media: str | None = Field(
         None,

@@ -266,6 +266,7 @@ class _Text:
 class _Dataset:
     def __init__(self, run: Run, workload: Workload, seed: int, materials: Materials) -> None:
         self._rows = materials.rows or []
+        self._embeds = run.embeds
         self._replace = workload.replace
         self._seed = seed
         self._system = workload.system
@@ -278,7 +279,7 @@ class _Dataset:
         row = self._rows[_index(job, self._seed, len(self._rows)) if self._replace else job]
         media = row.media
         attributes = Attributes(
-            output_tokens=row.output_tokens or self._output(job),
+            output_tokens=None if self._embeds else row.output_tokens or self._output(job),
             media_parts=media.parts if media else None,
             media_bytes=media.size if media else None,
         )

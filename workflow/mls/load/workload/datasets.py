@@ -11,12 +11,15 @@ import numpy as np
 
 from mls.config.sections.workload import Workload
 from mls.core.errors import UserError
+from mls.load.workload.conversations.aiperf import TURNS, as_messages
 from mls.load.workload.media.parts import Media, MediaFacts
 from mls.load.workload.rows import RowFile, whole_number
 from mls.load.workload.unusable import UnusableRowError, usable_rows
 from mls.protocol.content import Content, Messages, content_text
 
-_PROMPTS = ("messages", "conversations", "conversation", "prompt")
+_PROMPTS = ("messages", "conversations", "conversation", TURNS, "prompt", "text")
+_REPLY_LENGTHS = ("output_tokens_count", "output_length")
+"""Columns of the reply's length in the files of guidellm and of AIPerf."""
 # OpenAI's roles, and those of ShareGPT and its descendants
 _ROLES = {
     **dict.fromkeys(("user", "human"), "user"),
@@ -69,7 +72,17 @@ def read_dataset(workload: Workload) -> Dataset:
     """Read `workload.file`. Raises `UserError` that names the row and column not as expected."""
     file = RowFile("workload.file", Path(workload.file or "").expanduser())
     media = Media(workload.media)
-    rows, notes = usable_rows(file, lambda number, row: _row(file, number, row, workload, media))
+    lengths: set[str] = set()
+
+    def read(number: int, row: dict[str, Any]) -> Row:
+        name = workload.columns.get("output_tokens") or _reply_length_column(row)
+        if name:
+            lengths.add(name)
+        return _row(file, number, row, workload, name, media)
+
+    rows, notes = usable_rows(file, read)
+    for name in lengths - {workload.columns.get("output_tokens")}:
+        notes += (f"workload.file: replies are as long as {name} of {file.path} says.",)
     return Dataset(file.path, rows, media, notes)
 
 
@@ -150,10 +163,11 @@ def _of_length(
 def prompt_cell(
     file: RowFile, number: int, row: dict[str, Any], workload: Workload
 ) -> tuple[str, Any]:
-    """(column, cell) of a row's prompt. Raises `UserError`."""
+    """(column, cell) of a row's prompt, AIPerf's turns as messages. Raises `UserError`."""
     name = workload.columns.get("prompt")
     column = name or next((key for key in _PROMPTS if key in row), "prompt")
-    return column, _cell(file, number, row, column)
+    cell = _cell(file, number, row, column)
+    return column, as_messages(cell) if column == TURNS else cell
 
 
 def _cell(file: RowFile, number: int, row: dict[str, Any], column: str) -> Any:
@@ -165,12 +179,25 @@ def _cell(file: RowFile, number: int, row: dict[str, Any], column: str) -> Any:
     return row[column]
 
 
-def _row(file: RowFile, number: int, row: dict[str, Any], workload: Workload, media: Media) -> Row:
+def _row(
+    file: RowFile,
+    number: int,
+    row: dict[str, Any],
+    workload: Workload,
+    length: str | None,
+    media: Media,
+) -> Row:
+    """A row's prompt. length: the column of the reply's length; None without one."""
     column, cell = prompt_cell(file, number, row, workload)
     tokens = None
-    if name := workload.columns.get("output_tokens"):
-        tokens = _output_tokens(file, number, name, _cell(file, number, row, name))
+    if length:
+        tokens = _output_tokens(file, number, length, _cell(file, number, row, length))
     return Row(_messages(cell, column, media), tokens)
+
+
+def _reply_length_column(row: dict[str, Any]) -> str | None:
+    """The column of the reply's length of a row as guidellm or AIPerf has it; None without one."""
+    return next((key for key in _REPLY_LENGTHS if key in row), None)
 
 
 def _output_tokens(file: RowFile, number: int, name: str, cell: Any) -> int | None:

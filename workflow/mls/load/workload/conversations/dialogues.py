@@ -11,6 +11,7 @@ import orjson
 
 from mls.config.sections.run import Run
 from mls.config.sections.workload import Workload
+from mls.load.workload.conversations.aiperf import TURNS
 from mls.load.workload.conversations.turns import Dialogue, Fork, Turn
 from mls.load.workload.datasets import content_of, prompt_cell, role_of, sendable
 from mls.load.workload.rows import RowFile
@@ -88,6 +89,10 @@ def _turns(file: RowFile, number: int, row: dict[str, Any], workload: Workload) 
     if not isinstance(cell, list):
         raise UnusableRowError(
             f"{column} is {'empty' if cell is None else 'neither a text nor a list of messages'}"
+        )
+    if column == TURNS and workload.history == "dataset":
+        raise file.row_error(
+            number, f"has {TURNS} without replies, as AIPerf's; set workload.history to own."
         )
     line = _Line(file, number, own=workload.history == "own")
     turns = line.read(cell)
