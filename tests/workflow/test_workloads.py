@@ -245,9 +245,9 @@ def test_prefixes_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, groups,
         tmp_path,
         smollm2,
         server={"parallel": slots, "ctx": 1024},
-        run={"ranks": 1, "inflight": 1, "iters": 12, "max_tokens": 2, "warmup": 0}
+        run={"ranks": 1, "inflight": 1, "iters": 8, "max_tokens": 2}
         | {"endpoint": "/completion", "cache_prompt": True},
-        workload={"kind": "shared_prefix", "prompt_tokens": 160, "prefix_tokens": PREFIX_TOKENS}
+        workload={"kind": "shared_prefix", "prompt_tokens": 90, "prefix_tokens": PREFIX_TOKENS}
         | {"groups": groups},
     )
     assert checks["cache_hits_as_possible"]["status"] == status, checks["cache_hits_as_possible"]
