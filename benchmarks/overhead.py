@@ -28,9 +28,6 @@ from benchmarks.rig import RESULTS, ROOT, RigError
 MODEL = ROOT / "results" / "models" / "smollm2.gguf"
 LOOK_EVERY_S = 0.025
 TICKS = os.sysconf("SC_CLK_TCK")
-SUSPENDED_S = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-"""The kernel's times of starts go on while the host is suspended."""
-
 CONFIG = {
     "name": "overhead",
     "models": {"smollm2": {"path": str(MODEL)}},
@@ -86,7 +83,7 @@ class Watch:
                 part = _part(pid)
             except OSError:  # It has just ended
                 continue
-            one = self.seen.setdefault(pid, Seen(part, int(values[19]) / TICKS - SUSPENDED_S))
+            one = self.seen.setdefault(pid, Seen(part, int(values[19]) / TICKS - _suspended_s()))
             one.part = part or one.part  # Until its exec a process is its parent's copy
             one.cpu_s = max(one.cpu_s, (int(values[11]) + int(values[12])) / TICKS)
 
@@ -95,6 +92,11 @@ class Watch:
 
     def cpu_s(self, part: str) -> float:
         return sum(one.cpu_s for one in self.seen.values() if one.part == part)
+
+
+def _suspended_s() -> float:
+    """For how long the host was suspended so far: the kernel's times of starts count that, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
 
 
 def _processes() -> dict[int, list[str]]:
