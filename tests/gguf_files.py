@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from gguf import GGUFReader, GGUFWriter
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 ELEMENTS = 8 * 32
 """Number of elements of each tensor."""
@@ -97,6 +97,26 @@ def write_projector(path: Path, model: Path) -> None:
         writer.add_tensor(f"{name}.weight", (draw(shape) * 0.5).astype(np.float32))
     for name in ("v.blk.0.ln1", "v.blk.0.ln2", "v.post_ln", "mm.soft_emb_norm"):
         writer.add_tensor(f"{name}.weight", np.ones(width, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_first_layers(model: Path, path: Path, layers: int) -> None:
+    """Write a model's first layers, with all else that its file has: tokenizer, template, context."""
+    reader = GGUFReader(model)
+    architecture = str(reader.fields["general.architecture"].contents())
+    writer = GGUFWriter(path, architecture)
+    for name, field in reader.fields.items():
+        if name != "general.architecture" and not name.startswith("GGUF."):
+            value = layers if name == f"{architecture}.block_count" else field.contents()
+            element = field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
+            writer.add_key_value(name, value, field.types[0], sub_type=element)
+    for tensor in reader.tensors:
+        kind, _, rest = tensor.name.partition(".")
+        if kind != "blk" or int(rest.partition(".")[0]) < layers:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -8,8 +8,8 @@ from tests.faults.serving import Serve, ServeCommand
 
 
 @pytest.fixture
-def serve(tmp_path: Path, smollm2: Path) -> Iterator[Serve]:
-    driver = Serve(tmp_path, smollm2)
+def serve(tmp_path: Path, shallow_smollm2: Path) -> Iterator[Serve]:
+    driver = Serve(tmp_path, shallow_smollm2)
     yield driver
     if driver.process and driver.process.poll() is None:
         driver.process.kill()

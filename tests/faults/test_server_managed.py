@@ -132,10 +132,11 @@ def test_engine_dying_does_not_hide_the_commands_status(serve: Serve) -> None:
     assert status == 5
 
 
-def test_out_of_memory_while_loading(serve: Serve) -> None:
+def test_out_of_memory_while_loading(tmp_path: Path, smollm2: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (1_600_000_000, 1_600_000_000))
 
+    serve = Serve(tmp_path, smollm2)
     status, _, err = serve.run("true", before=limit, ctx=200_000)
     assert status == 1
     assert "died while starting" in err

@@ -239,13 +239,13 @@ def process_ids(network: Network, *words: str) -> list[int]:
     return sorted(pid for pid, line in command_lines if any(word in line for word in words))
 
 
-def test_a_real_server_on_the_first_host_is_reached_from_all(network, smollm2, tmp_path):
+def test_a_real_server_on_the_first_host_is_reached_from_all(network, shallow_smollm2, tmp_path):
     mpi = mpi_of("mpich", network)
     data = {
         "name": "hosts",
         "results": str(tmp_path / "results"),
         "mpi": mpi.model_dump(),
-        "models": {"smollm2": {"path": str(smollm2)}},
+        "models": {"smollm2": {"path": str(shallow_smollm2)}},
         "server": {"parallel": 2, "ctx": 1024, "threads": 1},
         "run": {"iters": 4, "inflight": 2, "ranks": 3, "max_tokens": 4, "warmup": 2}
         | {"prompt_words": 8, "scheduler": "apart"},

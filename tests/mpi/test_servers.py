@@ -69,11 +69,11 @@ def test_all_ranks_serve_themselves_from_all_servers(mpirun, server, tmp_path):
 @pytest.mark.skipif(
     len(cores(os.sched_getaffinity(0))) < 2, reason="needs a core for each of two servers"
 )
-def test_a_fleet_of_managed_servers_is_measured_as_one(mpich, smollm2, tmp_path):
+def test_a_fleet_of_managed_servers_is_measured_as_one(mpich, shallow_smollm2, tmp_path):
     path = tmp_path / "config.yaml"
     config = {
         "results": str(tmp_path),
-        "models": {"m": {"path": str(smollm2)}},
+        "models": {"m": {"path": str(shallow_smollm2)}},
         "server": {"fleet": 2, "parallel": 2, "ctx": 1024, "policy": "least_outstanding"},
         "run": {"ranks": 2, "inflight": 4, "iters": 12, "warmup": 2, "max_tokens": 8}
         | {"prompt_words": 8},
@@ -93,11 +93,13 @@ def test_a_fleet_of_managed_servers_is_measured_as_one(mpich, smollm2, tmp_path)
     assert checks["books_agree"]["status"] == "pass", checks["books_agree"]["message"]
 
 
-def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(mpirun, smollm2, tmp_path):
+def test_ranks_that_wait_for_a_server_which_dies_end_without_a_word(
+    mpirun, shallow_smollm2, tmp_path
+):
     path = tmp_path / "config.yaml"
     config = {
         "results": str(tmp_path),
-        "models": {"m": {"path": str(smollm2)}},
+        "models": {"m": {"path": str(shallow_smollm2)}},
         "server": {"engine": "command", "command": ["sh", "-c", "sleep 2; exit 3", "{port}"]},
         "run": {"ranks": 2, "iters": 1},
     }

@@ -11,10 +11,10 @@ PREFIX_TOKENS = 60
 
 
 @pytest.mark.parametrize("cache", [False, True])
-def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cache):
+def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, shallow_smollm2, cache):
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 3, "max_tokens": 2, "cache_prompt": cache},
         workload={"kind": "shared_prefix", "prompt_tokens": 100, "prefix_tokens": PREFIX_TOKENS},
     )
@@ -33,11 +33,11 @@ def test_a_shared_prefix_is_worth_its_length_to_the_cache(tmp_path, smollm2, cac
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/completions", "/v1/chat/completions"])
-def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
+def test_prompts_are_read_at_the_depth_asked_for(tmp_path, shallow_smollm2, endpoint):
     depth, new = 300, 64
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 3, "warmup": 1, "max_tokens": 3}
         | {"endpoint": endpoint, "cache_prompt": True},
         workload={"kind": "depth", "depth": depth, "prompt_tokens": new},
@@ -50,7 +50,7 @@ def test_prompts_are_read_at_the_depth_asked_for(tmp_path, smollm2, endpoint):
     assert "cache_as_asked" not in checks
 
 
-def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2):
+def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, shallow_smollm2):
     """One slot keeps the last prompt: of the next one it has the blocks that both begin with."""
     block, arrivals_ms = 48, 1500  # apart, so that one has ended when the next one comes
     prompts = [[1, 2, 3], [1, 2, 4], [1, 2, 4, 5], [1, 6], [7, 8, 9], [7, 8, 9, 10]]
@@ -62,7 +62,7 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
     trace.write_text("\n".join(json.dumps(dict(zip(keys, row, strict=True))) for row in rows))
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={"parallel": 1},
         run={"ranks": 1, "inflight": 1, "max_tokens": 2, "cache_prompt": True},
         load={"kind": "trace", "file": str(trace)},
@@ -82,7 +82,9 @@ def test_blocks_of_a_trace_are_worth_their_length_to_the_cache(tmp_path, smollm2
 
 
 @pytest.mark.parametrize(("slots", "status"), [(3, "pass"), (1, "warn")])
-def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, slots, status):
+def test_sessions_of_agents_find_their_blocks_in_the_cache(
+    tmp_path, shallow_smollm2, slots, status
+):
     """An agent with two sub-agents at once: three contexts, of which one slot keeps the last."""
     block = 64
 
@@ -94,14 +96,14 @@ def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, sl
         return {"t": at, "type": "subagent", "duration_ms": 900, "requests": own}
 
     agent = {"block_size": block, "requests": [
-        request(0, 150, [1, 2]), helper(0.6, 7, 8, 9), helper(0.7, 17, 18, 19),
+        request(0, 150, [1, 2]), helper(0.6, 7, 8, 9), helper(0.6, 17, 18, 19),
         request(2.1, 230, [1, 2, 3]), request(2.6, 320, [1, 2, 3, 4, 5]),
     ]}  # fmt: skip
     path = tmp_path / "agents.jsonl"
     path.write_text("\n".join(json.dumps(agent) for _ in range(2)))
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={"parallel": slots, "ctx": 2048},
         run={"ranks": 1, "inflight": 1, "iters": 2, "cache_prompt": True, "endpoint": "/completion"},
         workload={"kind": "blocks", "file": str(path), "block_tokens": block,
@@ -127,10 +129,12 @@ def test_sessions_of_agents_find_their_blocks_in_the_cache(tmp_path, smollm2, sl
     assert (sessions["anew_tokens"] < 1) == (slots == 3)
 
 
-def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_path, smollm2):
+def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(
+    tmp_path, shallow_smollm2
+):
     rows, _ = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 6, "cache_prompt": True},
         workload={"kind": "conversation", "prompt_tokens": 60, "turns": 3},
     )
@@ -149,11 +153,13 @@ def test_later_turns_of_a_conversation_find_the_earlier_ones_in_the_cache(tmp_pa
 @pytest.mark.parametrize(
     ("groups", "slots", "status"), [(2, 2, "pass"), (3, 1, "warn")], ids=["enough", "too few"]
 )
-def test_prefixes_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, groups, slots, status):
+def test_prefixes_are_in_a_cache_with_a_slot_for_each(
+    tmp_path, shallow_smollm2, groups, slots, status
+):
     """Without a template, whose beginning would bring all prompts to one slot."""
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={"parallel": slots, "ctx": 1024},
         run={"ranks": 1, "inflight": 1, "iters": 8, "max_tokens": 2}
         | {"endpoint": "/completion", "cache_prompt": True},
@@ -167,11 +173,13 @@ def test_prefixes_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, groups,
 
 
 @pytest.mark.parametrize(("slots", "status"), [(2, "pass"), (1, "warn")])
-def test_conversations_are_in_a_cache_with_a_slot_for_each(tmp_path, smollm2, slots, status):
+def test_conversations_are_in_a_cache_with_a_slot_for_each(
+    tmp_path, shallow_smollm2, slots, status
+):
     """All of the context but the last token of each reply, or the template's beginning alone."""
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={"parallel": slots, "ctx": 2048},
         run={"ranks": 1, "inflight": 2, "iters": 2, "max_tokens": 12, "cache_prompt": True}
         | {"temperature": 0},
@@ -195,7 +203,9 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "look", "arguments"
 
 
 @pytest.mark.parametrize("history", ["dataset", "own"])
-def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smollm2, history):
+def test_conversations_of_a_file_find_what_was_said_in_the_cache(
+    tmp_path, shallow_smollm2, history
+):
     """With an agent's tool calls and results, as OpenAI's messages have them."""
     talks = [
         [
@@ -212,7 +222,7 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
     path.write_text("\n".join(json.dumps({"messages": talk}) for talk in talks))
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 6, "cache_prompt": True},
         workload={"kind": "conversation", "file": str(path), "history": history},
     )
@@ -230,7 +240,7 @@ def test_conversations_of_a_file_find_what_was_said_in_the_cache(tmp_path, smoll
 
 
 @pytest.mark.parametrize("history", ["dataset", "own"])
-def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, smollm2, history):
+def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, shallow_smollm2, history):
     """On two slots, of which one has the fork's context: the other branch is on the other one."""
 
     def said(role, text):
@@ -249,7 +259,7 @@ def test_branches_find_what_was_said_before_them_in_the_cache(tmp_path, smollm2,
     path.write_text("\n".join(json.dumps({"messages": talk}) for _ in range(2)))
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={"parallel": 2, "ctx": 2048},
         run={"ranks": 1, "inflight": 1, "iters": 2, "max_tokens": 16, "cache_prompt": True},
         workload={"kind": "conversation", "file": str(path), "history": history},

@@ -19,14 +19,14 @@ TRIALS = 3
 
 
 @pytest.fixture(scope="module")
-def repeat(tmp_path_factory, smollm2):
+def repeat(tmp_path_factory, shallow_smollm2):
     """A folder for one repeat, started as Snakemake starts it."""
-    return Arena(tmp_path_factory.mktemp("repeat") / "arena", smollm2, whole=False)
+    return Arena(tmp_path_factory.mktemp("repeat") / "arena", shallow_smollm2, whole=False)
 
 
 @pytest.fixture(scope="module")
-def workflow(tmp_path_factory, smollm2):
-    return Arena(tmp_path_factory.mktemp("workflow") / "arena", smollm2, whole=True)
+def workflow(tmp_path_factory, shallow_smollm2):
+    return Arena(tmp_path_factory.mktemp("workflow") / "arena", shallow_smollm2, whole=True)
 
 
 def strike(arena, target):
@@ -63,12 +63,15 @@ main()
 """
 
 
-def test_snakemake_told_to_end_while_its_scheduler_holds_its_lock_ends(tmp_path, smollm2):
+def test_snakemake_told_to_end_while_its_scheduler_holds_its_lock_ends(tmp_path, shallow_smollm2):
     """Snakemake's handler takes the scheduler's lock.
 
     Called in the thread that holds the lock, it would wait for ever.
     """
-    config = {"models": {"smollm2": {"path": str(smollm2)}}, "environment": {"manager": "current"}}
+    config = {
+        "models": {"smollm2": {"path": str(shallow_smollm2)}},
+        "environment": {"manager": "current"},
+    }
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     places = ["--snakefile", f"{ROOT}/Snakefile", "--directory", tmp_path]
     options = ["--cores", "1", "--configfile", tmp_path / "config.yaml"]

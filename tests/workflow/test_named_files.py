@@ -13,17 +13,17 @@ ONLY_THE_PAGE = {"page": 1, "latest": 1}
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory, smollm2):
+def measured(tmp_path_factory, shallow_smollm2):
     """A checkout with one repeat, of a server that has an adapter, below whose media a picture lies."""
     checkout = Checkout(tmp_path_factory.mktemp("named") / "checkout")
     adapter = checkout.folder / "adapter.gguf"
-    write_adapter(smollm2, adapter, 0.0)
+    write_adapter(shallow_smollm2, adapter, 0.0)
     picture = checkout.folder / "media" / "deep" / "shown.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(png(8, 8, 0))
     (checkout.folder / "d.jsonl").write_text('{"prompt": "Hello."}')
     config = {
-        "models": {"m": {"path": str(smollm2)}},
+        "models": {"m": {"path": str(shallow_smollm2)}},
         "server": SMALL["server"] | {"extra_args": ["lora_adapters=['adapter.gguf']"]},
         # the engine needs no projector for rows without a picture
         "workload": {"kind": "dataset", "file": "d.jsonl", "replace": True, "media": "media"},

@@ -12,14 +12,14 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
-def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, endpoint):
+def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, shallow_smollm2, endpoint):
     files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
     for file, strength in zip(files, (0.0, 1.0), strict=True):
-        write_adapter(smollm2, file, strength)
+        write_adapter(shallow_smollm2, file, strength)
     (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={
             "parallel": 1,  # replies of one batch may differ in their last bits
             "ctx": 512,
@@ -51,8 +51,8 @@ def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, smollm2, end
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
-def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, smollm2, endpoint):
-    write_projector(tmp_path / "projector.gguf", smollm2)
+def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, shallow_smollm2, endpoint):
+    write_projector(tmp_path / "projector.gguf", shallow_smollm2)
     black, white = (png(20, 20, shade) for shade in (0, 255))
     (tmp_path / "black.png").write_bytes(black)
     (tmp_path / "white.png").write_bytes(white)
@@ -68,7 +68,7 @@ def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, smollm2, 
     (tmp_path / "d.jsonl").write_text("\n".join(lines * 3))
     records, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={
             "parallel": 2,
             "ctx": 1024,

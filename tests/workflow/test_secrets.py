@@ -136,11 +136,11 @@ def printing(words, then):
     return {"engine": "command", "command": ["sh", "-c", f'echo "{words}"; {then}']}
 
 
-def test_managed_servers_one_of_which_logs_its_key(sweep, smollm2):
+def test_managed_servers_one_of_which_logs_its_key(sweep, shallow_smollm2):
     server = printing(
         "args: $MLS_API_KEY", "exec python -m tests.servers.two_processes --port {port}"
     )
-    embedded = {"path": str(smollm2), "server": SMALL["server"]}
+    embedded = {"path": str(shallow_smollm2), "server": SMALL["server"]}
     models = {"m": {"path": "tests/servers", "server": server}, "smollm2": embedded}
     process = sweep.run(
         SWEEP

@@ -53,7 +53,7 @@ def results(checkout: Checkout) -> list[dict]:
 
 
 def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
-    cluster, tmp_path, smollm2
+    cluster, tmp_path, shallow_smollm2
 ):
     """And the page so far is made where Snakemake runs, between two jobs."""
     checkout = Checkout(tmp_path)
@@ -61,7 +61,7 @@ def test_each_repeat_is_a_job_with_its_server_and_as_many_tasks_as_ranks(
     note = " && squeue --noheader > queue && cp results/report.html so-far.html"
     checkout.change("workflow/rules/report.smk", '--so-far"', f'--so-far{note}"')
     checkout.change("workflow/rules/report.smk", "}exec {MLS} rep", "}{MLS} rep")
-    model = {"models": {"smollm2": {"path": str(smollm2)}}}
+    model = {"models": {"smollm2": {"path": str(shallow_smollm2)}}}
     sweep = {"sweep": {"model": ["smollm2"], "inflight": [2], "ranks": [2]}}
     submit(cluster, checkout, SMALL | model | sweep | {"repeats": 2})
     jobs = cluster.jobs("run")

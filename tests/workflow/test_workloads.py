@@ -15,10 +15,14 @@ pytestmark = pytest.mark.timeout(240)
     "model, endpoint, workload",
     [
         ("smollm2", "/v1/chat/completions", {"system": ""}),
-        ("smollm2", "/completion", {}),
-        ("smollm2", "/v1/responses", {"system": ""}),
-        ("smollm2", "/v1/messages", {"system": ""}),
-        ("gemma3", "/v1/completions", {}),  # the engine's own template alone has 24 tokens of Gemma
+        ("shallow_smollm2", "/completion", {}),
+        ("shallow_smollm2", "/v1/responses", {"system": ""}),
+        ("shallow_smollm2", "/v1/messages", {"system": ""}),
+        (
+            "shallow_gemma3",
+            "/v1/completions",
+            {},
+        ),  # the engine's own template alone has 24 tokens of Gemma
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -43,12 +47,12 @@ def test_prompt_tokens_are_those_asked_for(tmp_path, request, model, endpoint, w
     ("endpoint", "pooling"), [("/v1/embeddings", 1), ("/v1/rerank", 4)], ids=["mean", "rank"]
 )
 def test_embeddings_and_scores_have_latency_and_rates_without_tokens(
-    tmp_path, smollm2, endpoint, pooling
+    tmp_path, shallow_smollm2, endpoint, pooling
 ):
     lengths = {"distribution": "uniform", "min": 20, "max": 80}
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         server={
             "parallel": 2,
             "ctx": 1024,
@@ -84,10 +88,10 @@ def test_embeddings_and_scores_have_latency_and_rates_without_tokens(
     ],
     ids=["grammar", "response_format"],
 )
-def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, smollm2, extra):
+def test_what_the_config_adds_to_a_request_shapes_the_reply(tmp_path, shallow_smollm2, extra):
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 4, "max_tokens": 8, "ignore_eos": False,
              "prompt_words": 8, "request_extra": extra, "keep_output": True},
     )  # fmt: skip
@@ -124,7 +128,8 @@ def test_requests_that_are_hung_up_on_are_counted_apart_and_the_others_are_answe
 
 
 @pytest.mark.parametrize(
-    "model, endpoint", [("smollm2", "/v1/chat/completions"), ("gemma3", "/completion")]
+    "model, endpoint",
+    [("shallow_smollm2", "/v1/chat/completions"), ("shallow_gemma3", "/completion")],
 )
 def test_prompts_of_real_text_have_the_tokens_asked_for(tmp_path, request, model, endpoint):
     lengths = {"distribution": "empirical", "values": [70, 110, 160]}
@@ -169,7 +174,7 @@ def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smoll
     assert agreement["measured"] == agreement["threshold"] == drafted
 
 
-def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, smollm2):
+def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, shallow_smollm2):
     texts = ["Yes.", "It is warm, and it will be so tomorrow.", "one two three four five six seven"]
     talk = [
         {"role": role, "content": content}
@@ -180,7 +185,7 @@ def test_replies_are_as_long_as_those_of_the_conversations_of_a_file(tmp_path, s
     path.write_text(json.dumps({"messages": [*talk, {"role": "user", "content": "And?"}]}))
     rows, checks = measure(
         tmp_path,
-        smollm2,
+        shallow_smollm2,
         run={"ranks": 1, "inflight": 1, "iters": 1, "max_tokens": 5},
         workload={
             "kind": "conversation",
