@@ -22,7 +22,7 @@ pytestmark = pytest.mark.processes
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("mls.worker", HEAVY | {"psutil", "mls.analysis", "mls.server.api", "mls.report"}),
+        ("mls.worker", HEAVY | {"psutil", "pyarrow.compute", "mls.analysis", "mls.server.api"}),
         ("mls.commands.control", HEAVY - {"requests", "urllib3", "prometheus_client"}),
         ("mls.cli", HEAVY | {"numpy", "pyarrow", "mpi4py", "pydantic", "mls.analysis"}),
         ("mls.commands.serve", HEAVY | {"numpy", "pyarrow", "mpi4py", "mls.analysis"}),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
-
 from mls.core.record import CANCELLED
 from mls.core.summary import Summary
 from mls.load.rank import Harvest
@@ -25,8 +23,8 @@ def no_result(harvest: Harvest, summary: Summary) -> str | None:
             "measured: lower run.cancel.share, or raise run.cancel.after_s."
         )
     if requests.ok == 0:
-        failures = harvest.table.filter(pc.not_equal(harvest.table["error"], CANCELLED))
-        texts = [t for t in failures["error_text"].to_pylist() if t]
+        errors, texts = (harvest.table[name].to_pylist() for name in ("error", "error_text"))
+        texts = [t for error, t in zip(errors, texts, strict=True) if t and error != CANCELLED]
         kinds = ", ".join(f"{n} × {kind}" for kind, n in requests.errors.items())
         if requests.cancelled:
             kinds += f", and {requests.cancelled} were cancelled"

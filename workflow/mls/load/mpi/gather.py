@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -103,7 +102,8 @@ def _add_totals(tables: Iterable[pa.Table], sums: NDArray[np.int64]) -> Iterator
 
 def totals(table: pa.Table) -> list[int]:
     """Completion tokens and requests of a table."""
-    return [int(pc.sum(table["completion_tokens"]).as_py() or 0), table.num_rows]
+    # numpy's: ranks that send their records away don't need pyarrow's kernels, whose import takes 40 ms
+    return [int(np.nansum(table["completion_tokens"].to_numpy())), table.num_rows]
 
 
 def _to_bytes(table: pa.Table) -> bytes:
