@@ -1,8 +1,9 @@
-"""Hosts of all sizes."""
+"""Hosts of all sizes, and pages without their drawings."""
 
 import os
 
 import pytest
+from tests.unit.pages import undrawn
 
 from mls.config.sections.pin import write_cpus
 from mls.host import machine, pinning
@@ -32,3 +33,10 @@ def host(monkeypatch, tmp_path):
         monkeypatch.setattr(pinning, "usable_cores", lambda: usable or cores)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def blank_drawings():
+    """Pages of this module have blank drawings."""
+    with undrawn():
+        yield

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO, Any
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from mls.config.config import Config
 from mls.report.pages.page import render
@@ -53,11 +60,30 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
+@contextmanager
+def undrawn() -> Iterator[None]:
+    """A context in which figures are made and stay blank: drawing them is most of a page's time."""
+
+    def blank(figure: Figure, output: IO[str], **_: Any) -> None:
+        output.write("<defs></defs></svg>")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", blank)
+        patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
+        yield
+
+
 def page(sweep: Config, results: Path) -> str:
     """Write `results/report.html` anew; returns its HTML."""
     output = results / "report.html"
     render(sweep, results, output)
     return output.read_text()
+
+
+def text_page(sweep: Config, results: Path) -> str:
+    """The same with blank drawings, for what a page says."""
+    with undrawn():
+        return page(sweep, results)
 
 
 def captions(html: str) -> dict[str, str]:

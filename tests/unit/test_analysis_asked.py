@@ -7,6 +7,8 @@ from tests.unit.synthetic import config
 from mls.analysis.answer import LATENCY, answer
 from mls.report.pages.page import page
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 LENGTHS = {"prompt_words": [32, 8, 16]}
 """Of prompts, with a pace that follows them as the tests say."""
 

@@ -21,6 +21,8 @@ from mls.config.sections.workload import Workload
 from mls.core.units import NS_PER_MS
 from mls.report.pages.workloads.sessions import HEADINGS, session_table
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 TIMES = ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "first_answer_ns", "end_ns")
 LATENCY_MS = 200
 """Of each of `synthetic.rows`."""

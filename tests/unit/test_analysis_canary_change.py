@@ -14,6 +14,8 @@ from mls.analysis.canaries.change import CanaryChange, canary_change
 from mls.commands.compare import compare_results
 from mls.report.text.canaries import axis_sentence, change_sentence
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 TEXT = "What a server says to a canary, which is the same as long as nothing changes. "
 
 

@@ -26,7 +26,7 @@ from mls.config.decisions import decision_path, planned_runs
 from mls.config.parse import parse_config
 from mls.core.errors import UserError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_drawings")]
 
 MANY = {"max_tokens": TOKENS, "iters": 48}
 

@@ -22,6 +22,8 @@ from mls.config.sections.workload import Workload
 from mls.core.record import REQUESTS
 from mls.core.run_result import Verdict
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 LOAD = Load(places=1, requests=8, tokens=11, prompt=150, ttft_ms=50, itl_ms=10)
 RUN = Run(inflight=1, iters=8, max_tokens=11, cache_prompt=True)
 

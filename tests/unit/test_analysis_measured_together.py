@@ -20,7 +20,7 @@ from mls.core.units import duration
 from mls.report.pages.page import render
 from mls.report.text.stopping import search_sentences, stops
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_drawings")]
 
 MORNING = datetime(2026, 11, 26, 9, tzinfo=UTC)
 HOUR, DAY = 3600, 86400

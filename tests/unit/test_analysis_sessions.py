@@ -16,6 +16,8 @@ from mls.config.cells import cells
 from mls.core.units import NS_PER_MS
 from mls.report.pages.workloads.sessions import HEADINGS, session_table
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 LATENCY_MS, PAUSE_MS = 200, 300
 TIMES = ("scheduled_ns", "start_ns", "first_chunk_ns", "last_chunk_ns", "first_answer_ns", "end_ns")
 

@@ -15,6 +15,8 @@ from mls.analysis.tables import tables
 from mls.config.cells import cells
 from mls.report.pages.plain import plain
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 MODEL = {"path": "smollm2.gguf"}
 FACTORS = {1: 0.5, 4: 1.0, 8: 2.0}
 """inflight → time of a token with speculation over that without."""

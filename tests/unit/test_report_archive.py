@@ -26,6 +26,8 @@ from mls.report.archive.manifest import Partial
 from mls.report.archive.verification import verify
 from mls.report.pages.page import render
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 
 @pytest.fixture(scope="module")
 def partial_archive(tmp_path_factory):

@@ -10,7 +10,7 @@ from tests.unit.synthetic import Load, config, rows, to_table, write_repeat
 
 from mls.config.cells import cells
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_drawings")]
 
 
 def results(folder: Path, **columns: int | None) -> str:

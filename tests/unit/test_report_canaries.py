@@ -36,6 +36,8 @@ from mls.config.cells import cells
 from mls.core.run_result import CanaryReport, RunResult
 from mls.report.pages.canaries import MOST_ROWS, canary_table
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 
 def measured(table, report=ALIKE, number=1):
     return MeasuredRepeat(number, RunResult.model_construct(canaries=report), table)

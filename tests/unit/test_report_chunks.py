@@ -10,6 +10,8 @@ from tests.unit.synthetic import config, load_of, rows, to_table, write_repeat
 
 from mls.config.cells import cells
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 NOTE = "ITL is of chunks of "
 
 

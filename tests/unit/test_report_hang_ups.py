@@ -14,7 +14,7 @@ from mls.analysis.tables import aggregate
 from mls.config.cells import cells
 from mls.report.pages.plain import plain
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_drawings")]
 SHARES = [0, 0.4]
 
 

@@ -8,6 +8,8 @@ from tests.unit.synthetic import Load, config, rows, to_table, write_repeat, wri
 
 from mls.config.cells import cells
 
+pytestmark = pytest.mark.usefixtures("blank_drawings")
+
 
 @pytest.mark.parametrize(
     "size, words",

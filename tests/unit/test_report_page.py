@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 from matplotlib.figure import Figure
-from tests.unit.pages import Page, page
+from tests.unit.pages import Page, page, text_page
 from tests.unit.synthetic import (
     Load,
     config,
@@ -128,7 +128,7 @@ def test_what_is_not_there_is_called_not_recorded(tmp_path):
     sweep = config(repeats=1)
     for cell in cells(sweep):
         write_repeat(sweep, tmp_path, cell, 1)
-    assert page(sweep, tmp_path).count("Not recorded.") == 4
+    assert text_page(sweep, tmp_path).count("Not recorded.") == 4
 
 
 @pytest.mark.parametrize("data", [[], 3, "text", None, {"warnings": 3}, {"warnings": {"a": 1}}])
@@ -136,7 +136,7 @@ def test_recorded_facts_of_any_shape(tmp_path, data):
     sweep = config(repeats=1)
     write_json(tmp_path / "environment" / "environment.json", data)
     write_json(tmp_path / "probe" / "smollm2.json", data)
-    Page(page(sweep, tmp_path))
+    Page(text_page(sweep, tmp_path))
 
 
 def test_failed_cells_are_visible_with_their_message(tmp_path):
@@ -146,7 +146,7 @@ def test_failed_cells_are_visible_with_their_message(tmp_path):
     folder = write_repeat(sweep, tmp_path, cell, 2)
     (folder / "run.json").unlink()
     write_failure(sweep, tmp_path, cell, 2, "The server died while loading: out of memory.")
-    html = page(sweep, tmp_path)
+    html = text_page(sweep, tmp_path)
     assert html.count("out of memory") == 2  # at the top, and in the table of cells
     assert "1 of 3 cells is incomplete" in html
 
@@ -156,7 +156,7 @@ def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
     write_results(sweep, tmp_path)
     for repeat in (1, 2):
         write_repeat(sweep, tmp_path, cells(sweep)[2], repeat, table(Load(places=1, tokens=32)))
-    html = page(sweep, tmp_path)
+    html = text_page(sweep, tmp_path)
     body = html[html.index('id="cells"') : html.index('id="checks"')]
     row = re.findall(r"<tr[^>]*>.*?</tr>", body, flags=re.DOTALL)[-1]
     figures = re.findall(r"<td>(.*?)</td>", row, flags=re.DOTALL)[:-1]
@@ -169,11 +169,11 @@ def test_a_failed_check_is_beside_each_number_of_its_cell(tmp_path):
 def test_without_a_cell_to_rely_on_there_is_no_front(tmp_path):
     sweep = config(sweep={"inflight": [2, 4]})
     write_results(sweep, tmp_path)
-    assert "On the front, which no other cell beats in both: " in page(sweep, tmp_path)
+    assert "On the front, which no other cell beats in both: " in text_page(sweep, tmp_path)
     for cell in cells(sweep):
         for repeat in (1, 2):
             write_repeat(sweep, tmp_path, cell, repeat, table(Load(places=1, tokens=32)))
-    html = page(sweep, tmp_path)
+    html = text_page(sweep, tmp_path)
     assert "There is no front: a check failed on every cell." in html
     assert "On the front" not in html and "Pareto front" not in html
 
@@ -241,7 +241,7 @@ def test_what_the_model_said_is_shown_when_it_was_kept_and_escaped(tmp_path, def
     evil = "</pre><script>alert(3)</script>"
     records = [row | {"output": evil} for row in rows(Load(requests=40, tokens=4))]
     write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
-    tree = Page(page(sweep, tmp_path))
+    tree = Page(text_page(sweep, tmp_path))
     assert_only_our_script(tree)
     assert "".join(tree.text).count(evil) == 2
     assert "What the model said" not in default[2]
@@ -281,7 +281,7 @@ def test_any_sweep_has_a_page(tmp_path, keys):
 def test_effect_of_ranks_has_a_section_only_when_ranks_vary(tmp_path, default):
     sweep = config(repeats=1, sweep={"ranks": [2, 3], "inflight": [2, 4]})
     write_results(sweep, tmp_path)
-    assert "Effect of ranks" in page(sweep, tmp_path)
+    assert "Effect of ranks" in text_page(sweep, tmp_path)
     assert "Effect of ranks" not in default[2]
 
 
@@ -309,7 +309,7 @@ def test_stages_have_a_drawing_and_a_table(tmp_path):
     sweep = config(sweep={}, repeats=1)
     records = [row | {"stage": row["job"] // 20} for row in rows(Load(requests=40, tokens=4))]
     write_repeat(sweep, tmp_path, cells(sweep)[0], 1, to_table(records))
-    html = page(sweep, tmp_path)
+    html = text_page(sweep, tmp_path)
     body = html[html.index('id="parts"') : html.index('id="cells"')]
     assert "stage 1" in body and "stage 2" in body
     assert body.count("<figure ") == body.count('.svg"') == 1
@@ -372,11 +372,11 @@ def test_the_page_compares_with_the_baseline(tmp_path):
     write_results(config(), base)
     sweep = config(baseline=str(base))
     write_results(sweep, tmp_path / "new")
-    html = page(sweep, tmp_path / "new")
+    html = text_page(sweep, tmp_path / "new")
     body = html[html.index('id="baseline"') : html.index('id="cells"')]
     assert body.count("= same") > 3
     with pytest.raises(UserError, match="can't be read"):
-        page(config(baseline=str(tmp_path / "absent")), tmp_path / "new")
+        text_page(config(baseline=str(tmp_path / "absent")), tmp_path / "new")
 
 
 def test_an_open_loop_has_no_number_in_flight_in_its_heading(tmp_path):
@@ -397,4 +397,4 @@ def test_rows_left_out_of_a_workload_are_on_the_page_once(tmp_path):
         result = json.loads(path.read_text())
         result["workload"]["notes"] = [note]
         path.write_text(json.dumps(result))
-    assert " ".join(Page(page(plan, tmp_path)).text).count(note) == 1
+    assert " ".join(Page(text_page(plan, tmp_path)).text).count(note) == 1

@@ -19,7 +19,7 @@ from mls.config.cells import cells
 from mls.report.pages.inputs import embedded
 from mls.report.pages.so_far import render_so_far
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("blank_drawings")]
 
 SWEEP = config(repeats=3, sweep={"inflight": [1, 2]}, run={"iters": 24, "max_tokens": 16})
 
