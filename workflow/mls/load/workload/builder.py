@@ -20,7 +20,7 @@ from mls.core.run_result import Template
 from mls.load.workload.blocks.prompts import BlockText
 from mls.load.workload.blocks.sessions import SessionRows
 from mls.load.workload.calibration import Calibration
-from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, text_of, turns_after
+from mls.load.workload.conversations.turns import Dialogue, NextTurn, Step, joined_text, turns_after
 from mls.load.workload.datasets import Row
 from mls.load.workload.replay import Earlier
 from mls.load.workload.text.texts import TextDraw, Texts
@@ -318,7 +318,7 @@ class _Dialogues:
             previous=None if step.previous is None else first + step.previous,
         )
         return Prompt(
-            text_of(step.turn.messages),
+            joined_text(step.turn.messages),
             self._workload.system,
             step.turn.messages,
             attributes,

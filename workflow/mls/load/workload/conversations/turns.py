@@ -134,7 +134,7 @@ def turns_after(steps: Sequence[Step], number: int, first: int) -> tuple[NextTur
     )
 
 
-def text_of(messages: Messages) -> str:
+def joined_text(messages: Messages) -> str:
     return "\n\n".join(message["content"] or "" for message in messages)
 
 
@@ -177,4 +177,4 @@ def _ending(steps: Sequence[Step], number: int) -> Ending:
         step = steps[step.previous]
         said = [*step.turn.messages, *step.turn.reply, *said]
         replies += 1 + len(step.joins)
-    return Ending(text_of(said), replies, last.turn.output_tokens)
+    return Ending(joined_text(said), replies, last.turn.output_tokens)
