@@ -50,7 +50,7 @@ def test_blocks_of_a_trace_that_are_shorter_than_the_servers_are_no_shortfall(
 ):
     verdict = judged(agent * 3, template, step)
     assert verdict.status == "pass", verdict
-    assert "0 of 12 requests lack 128 tokens or more" in verdict.message
+    assert "0 of 12 requests lack 128 tokens or more, a block of its cache." in verdict.message
 
 
 @pytest.mark.parametrize("step", [128, None])

@@ -43,7 +43,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
             return verdict(_CHECK, "unknown", None, threshold, message.format(number))
     had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
     nothing = not (had[due > 0] > had[due == 0].max(initial=0)).any()
-    block = _block(evidence, _STEPS[0] if nothing else _step(had))
+    of_trace = evidence.workload.block_tokens if evidence.workload.kind == "blocks" else _STEPS[0]
+    block = max(of_trace, _block(evidence, _STEPS[0] if nothing else _step(had)))
     lacks, beyond = due - had, had - most
     lacking, exceeding = lacks >= block + _end(evidence), beyond >= block
     tokens = int(prompts.values[rows].sum())
@@ -54,7 +55,9 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     shares = f"The server took {had.sum() / tokens:.1%} of the prompt tokens from its cache" + (
         "" if np.isnan(could) else f", an ideal cache {kind} has {could:.1%}"
     )
-    lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more"
+    lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more" + (
+        ", a block of its cache" if block > of_trace else ""
+    )
     if short > threshold:
         message = f"{shares}: {lacking_text}.{_NOTHING if nothing else ''} {_help(evidence)}"
         return verdict(_CHECK, "warn", short, threshold, message)
@@ -69,14 +72,9 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
 
 
 def _block(evidence: Evidence, step: int) -> int:
-    """Tokens of the trace's block or of the server's, the longer one.
-
-    step: of the server's block, where it doesn't say it itself.
-    """
-    figures, workload = evidence.server_figures, evidence.workload
-    said = round(figures.gauge(figures.profile.cache_blocks) or 0)
-    of_trace = workload.block_tokens if workload.kind == "blocks" else _STEPS[0]
-    return max(of_trace, said or step)
+    """Tokens of the server's block. step: where it doesn't say it itself."""
+    figures = evidence.server_figures
+    return round(figures.gauge(figures.profile.cache_blocks) or step)
 
 
 def _end(evidence: Evidence) -> int:
