@@ -44,7 +44,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
     nothing = not (had[due > 0] > had[due == 0].max(initial=0)).any()
     of_trace = evidence.workload.block_tokens if evidence.workload.kind == "blocks" else _STEPS[0]
-    block = max(of_trace, _block(evidence, _STEPS[0] if nothing else _step(had)))
+    step = _STEPS[0] if nothing else _step(had)
+    block = max(of_trace, evidence.server_figures.cache_block or step)
     lacks, beyond = due - had, had - most
     lacking, exceeding = lacks >= block + _end(evidence), beyond >= block
     tokens = int(prompts.values[rows].sum())
@@ -69,12 +70,6 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
         )
         return verdict(_CHECK, "fail", short, -threshold, message)
     return verdict(_CHECK, "pass", short, threshold, f"{shares}: {lacking_text}.")
-
-
-def _block(evidence: Evidence, step: int) -> int:
-    """Tokens of the server's block. step: where it doesn't say it itself."""
-    figures = evidence.server_figures
-    return round(figures.gauge(figures.profile.cache_blocks) or step)
 
 
 def _end(evidence: Evidence) -> int:
