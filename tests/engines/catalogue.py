@@ -16,7 +16,7 @@ class Cache:
     block: int
     """Tokens by which it caches."""
     slots: bool
-    """Whether it is the last prompt of each slot, else all requests share it."""
+    """Whether each slot has its own while it is at work, else all requests share it."""
     says: tuple[str, ...] = ()
     """Words of the command by which replies say what came from it."""
     small: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ ENGINES = (
         ),
         _knows("usage", "books", "cache", "tokenizer", "build", "context", "slots"),
         parallel=4,
-        cache=Cache(block=1, slots=True, small_parallel=1),
+        cache=Cache(block=1, slots=True, small=("--cache-ram", "0"), small_parallel=1),
     ),
     Engine(
         "llama-cpp-python",

@@ -24,8 +24,8 @@ class Workload:
     rows: Callable[[], list[dict[str, Any]]] | None = None
     """The rows of its file."""
     beyond_slots: bool = False
-    """Whether slots, each with its last prompt, lack some of what prompts share: requests with one
-    beginning are in flight at once, or all begin alike, which brings them to one slot."""
+    """Whether slots, each with its own prompts, lack some of what prompts share, as requests with one
+    beginning are in flight at once."""
     contexts: int = 1
     """Beginnings that it goes on from by turns, more than a small cache has room for if several."""
 
@@ -104,7 +104,7 @@ WORKLOADS = (
         {"iters": 12} | _COMPLETIONS | {"endpoint": "/v1/chat/completions"},
         {"kind": "shared_prefix", "prompt_tokens": 700, "prefix_tokens": 200, "groups": 3}
         | {"system": _SYSTEM},
-        beyond_slots=True,
+        contexts=3,
     ),
     Workload(
         "conversations",

@@ -14,6 +14,7 @@ from mls.core.run_result import Template
 RUN = Run(inflight=3, iters=3, cache_prompt=True)
 AGENTS = Workload.model_validate({"kind": "blocks", "prompt_tokens": "trace", "block_tokens": 64})
 SAYS = "vllm:cache_config_info.block_size"
+LLAMA_CPP = "llamacpp:prompt_tokens_total"
 
 BY_TEXT = [(300, 0, 0), (428, 256, 300), (620, 384, 428), (748, 512, 620)]
 """(prompt, cached, ideally cached) of an agent's requests, by /v1/completions, all in the cache."""
@@ -23,8 +24,8 @@ CROWDED = [(256, 0, 0), (428, 128, 256), (640, 0, 428), (748, 0, 640)]
 """Of three at once in a cache of 8 blocks."""
 
 
-def judged(counts, template=0, step=128, workload=AGENTS, **columns):
-    """The verdict on these requests. step: of the server's block, None where it says none."""
+def judged(counts, template=0, step=128, workload=AGENTS, says=SAYS, **columns):
+    """The verdict on these requests. step: what the server says by `says`, None where nothing."""
     load = Load(places=1, requests=len(counts))
     table = to_table(
         [
@@ -37,8 +38,10 @@ def judged(counts, template=0, step=128, workload=AGENTS, **columns):
     )
     around = Template(tokens=template)
     summary = summarize(table, facts(1, workload=workload, template=around))
-    says = {} if step is None else {"metrics_before": {SAYS: step}, "metrics_after": {SAYS: step}}
-    evidence = Evidence(summary, table, RUN, Checks(), workload=workload, template=around, **says)
+    metrics = None if step is None else {says: step}
+    evidence = Evidence(
+        *(summary, table, RUN, Checks(), metrics, metrics), workload=workload, template=around
+    )
     checks = {verdict.check: verdict for verdict in judge(evidence)}
     return checks["cache_hits_as_possible"]
 
@@ -50,7 +53,8 @@ def test_blocks_of_a_trace_that_are_shorter_than_the_servers_are_no_shortfall(
 ):
     verdict = judged(agent * 3, template, step)
     assert verdict.status == "pass", verdict
-    assert "0 of 12 requests lack 128 tokens or more, a block of its cache." in verdict.message
+    block = "by which it seems to cache" if step is None else "a block of its cache"
+    assert f"0 of 12 requests lack 128 tokens or more, {block}." in verdict.message
 
 
 @pytest.mark.parametrize("step", [128, None])
@@ -65,6 +69,15 @@ def test_a_server_that_says_its_block_is_held_to_it():
     verdict = judged(BY_TEXT * 3, step=16)
     assert verdict.status == "warn"
     assert "3 of 12 requests lack 64 tokens or more" in verdict.message
+
+
+def test_a_llama_cpp_caches_by_the_token():
+    """As b11434 did at a depth: all counts are 256, which is no step of its cache."""
+    depth = Workload(kind="depth", depth=256, prompt_tokens=64)
+    for lacking, status in ((0, "pass"), (20, "warn")):
+        verdict = judged([(320, 256 - lacking, None)] * 3, 0, 1, depth, LLAMA_CPP)
+        assert verdict.status == status, verdict
+        assert "lack 16 tokens or more." in verdict.message
 
 
 PREFIXES = Workload(kind="shared_prefix", prompt_tokens=100, prefix_tokens=100, groups=2)

@@ -43,7 +43,9 @@ class ServerFigures:
 
     @property
     def cache_block(self) -> int | None:
-        """Tokens of a block by which its cache says that it goes."""
+        """Tokens of a block by which its cache goes; None where it doesn't say it."""
+        if self.profile.caches_tokens:
+            return 1
         return round(self.gauge(self.profile.cache_blocks) or 0) or None
 
     def mean_ms(self, figure: Figure) -> tuple[float, int] | None:

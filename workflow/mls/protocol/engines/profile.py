@@ -63,6 +63,8 @@ class Profile:
     """Gauge: requests in its queue."""
     kv_use: tuple[str, ...] = ()
     """Gauge: share of the KV cache in use, 0 to 1; a mean over its engines."""
+    caches_tokens: bool = False
+    """Whether its cache goes by single tokens, not by blocks."""
     cache_block: tuple[tuple[str, str], ...] = ()
     """(sample, label) that has the tokens of a block by which it caches; a label may have none yet."""
     means: tuple[str, ...] = ()

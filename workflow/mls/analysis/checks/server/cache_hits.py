@@ -44,8 +44,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
     nothing = not (had[due > 0] > had[due == 0].max(initial=0)).any()
     of_trace = evidence.workload.block_tokens if evidence.workload.kind == "blocks" else _STEPS[0]
-    step = _STEPS[0] if nothing else _step(had)
-    block = max(of_trace, evidence.server_figures.cache_block or step)
+    said_block = evidence.server_figures.cache_block
+    block = max(of_trace, said_block or (_STEPS[0] if nothing else _step(had)))
     lacks, beyond = due - had, had - most
     lacking, exceeding = lacks >= block + _end(evidence), beyond >= block
     tokens = int(prompts.values[rows].sum())
@@ -56,9 +56,9 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     shares = f"The server took {had.sum() / tokens:.1%} of the prompt tokens from its cache" + (
         "" if np.isnan(could) else f", an ideal cache {kind} has {could:.1%}"
     )
-    lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more" + (
-        ", a block of its cache" if block > of_trace else ""
-    )
+    lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more"
+    if block > of_trace:
+        lacking_text += ", a block of its cache" if said_block else ", by which it seems to cache"
     if short > threshold:
         message = f"{shares}: {lacking_text}.{_NOTHING if nothing else ''} {_help(evidence)}"
         return verdict(_CHECK, "warn", short, threshold, message)
@@ -98,7 +98,8 @@ def _help(evidence: Evidence) -> str:
     if evidence.workload.converses:
         sentence = (
             "What helps is a larger cache, one for as many conversations as are in flight or pause "
-            "(llama.cpp has one for each slot, of its last prompt; each server has its own)."
+            "(llama.cpp has one for each slot, of its last prompt, and by --cache-ram one of idle slots; "
+            "each server has its own)."
         )
         if evidence.template.keeps_history is None:
             sentence += (
@@ -108,7 +109,7 @@ def _help(evidence: Evidence) -> str:
         return sentence
     sentence = (
         "What helps is a larger cache, one that all requests share (each server has its own, llama.cpp "
-        "one for each slot, of its last prompt)"
+        "one for each slot, of its last prompt, and by --cache-ram one of idle slots)"
     )
     if evidence.workload.kind == "blocks":
         return (
