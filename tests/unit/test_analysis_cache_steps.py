@@ -99,7 +99,7 @@ def test_a_systems_message_in_the_cache_is_no_prefix():
     assert prefixes([0, 128, *[228] * 8]).status == "pass"
     verdict = prefixes([0, *[128] * 9])
     assert verdict.status == "warn"
-    assert "8 of 10 requests lack 16 tokens or more. Is its cache on" in verdict.message
+    assert "8 of 10 requests lack 16 tokens or more. It had no more of them" in verdict.message
 
 
 def test_steps_that_a_server_does_not_say_are_seen_where_prefixes_are_in_its_cache():

@@ -17,6 +17,7 @@ _TEMPLATE_END = 16
 _NOTHING = (
     " Is its cache on, and are the blocks in which it caches no longer than what prompts share?"
 )
+_NO_MORE = " It had no more of them than of prompts whose beginnings are new, as of a template."
 
 
 def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
@@ -60,7 +61,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     if block > of_trace:
         lacking_text += ", a block of its cache" if said_block else ", by which it seems to cache"
     if short > threshold:
-        message = f"{shares}: {lacking_text}.{_NOTHING if nothing else ''} {_help(evidence)}"
+        reason = (_NO_MORE if had.any() else _NOTHING) if nothing else ""
+        message = f"{shares}: {lacking_text}.{reason} {_help(evidence)}"
         return verdict(_CHECK, "warn", short, threshold, message)
     if short < -threshold and size is None:
         message = (
