@@ -1,21 +1,29 @@
 """The pipeline against real engines: `make test-engines [ENGINES="vllm nginx"]`.
 
-Each engine has an environment of its own in `build/engines`, which takes minutes and gigabytes. Prints
-a table, and ends with 1 where an engine isn't what docs/ENGINES.md says of it.
+Each engine has an environment of its own in `build/engines`, which takes minutes and gigabytes. Where
+its replies say what came from its cache, further workloads follow, whose prompts share what came
+before. Prints two tables, and ends with 1 where an engine isn't what docs/ENGINES.md says of it.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from tests.engines.catalogue import ENGINES
+from tests.engines.catalogue import ENGINES, Engine
 from tests.engines.environments import BUILD, MissingError, programs
-from tests.engines.outcome import outcome
+from tests.engines.outcome import Outcome, cache_outcome, outcome
 from tests.engines.pipeline import run
+from tests.engines.series import measure
+from tests.engines.workloads import WORKLOADS
 
 from mls.core.errors import UserError
 from mls.host.lock import only_one
+
+_ENGINES = ("engine", "outcome", "known", "figures", "other checks that warn or fail", "s")
+_CACHES = ("engine", "cache", "workload", "outcome", "figures", "other checks that warn or fail")
 
 
 def main(names: list[str]) -> int:
@@ -28,28 +36,56 @@ def main(names: list[str]) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    rows, failed = [], False
+    rows, cache_rows, failed = [], [], False
     for name in names or known:
         print(f"{name} …", file=sys.stderr, flush=True)
-        began = time.monotonic()
+        began, engine = time.monotonic(), known[name]
         try:
-            result = outcome(known[name], run(known[name], programs(known[name])))
-        except MissingError as error:
-            row, failed = (f"no result: {error}", "", "", ""), True
-        else:
+            folder = programs(engine)
+            result = outcome(engine, run(engine, folder))
+            row = (", ".join(result.knows) or "nothing", result.figures, _words(result.doubts))
+            row = ("; ".join(result.problems) or "as expected", *row)
             failed = failed or bool(result.problems)
-            row = (
-                "; ".join(result.problems) or "as expected",
-                ", ".join(result.knows) or "nothing",
-                result.figures,
-                ", ".join(result.doubts) or "none",
+            rows.append((name, *row, f"{time.monotonic() - began:.0f}"))
+            print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
+            for kind, workload, found in _caches(engine, folder):
+                failed = failed or bool(found.problems)
+                texts = ("; ".join(found.problems) or "as expected", found.figures)
+                cache_rows.append((name, kind, workload, *texts, _words(found.doubts)))
+                print(*cache_rows[-1], sep=" | ", file=sys.stderr, flush=True)
+        except MissingError as error:
+            failed = True
+            rows.append(
+                (name, f"no result: {error}", "", "", "", f"{time.monotonic() - began:.0f}")
             )
-        rows.append((name, *row, f"{time.monotonic() - began:.0f}"))
-        print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-    titles = ("engine", "outcome", "known", "figures", "other checks that warn or fail", "s")
-    for row_ in (titles, ("---",) * len(titles), *rows):
-        print(f"| {' | '.join(row_)} |")
+            print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
+    _print(_ENGINES, rows)
+    _print(_CACHES, cache_rows)
     return int(failed)
+
+
+def _caches(engine: Engine, folder: Path) -> Iterator[tuple[str, str, Outcome]]:
+    """(size of the cache, workload, its outcome) of the further workloads. Raises `MissingError`.
+
+    With a small cache there are those alone that need a larger one.
+    """
+    for small in (False, True) if engine.cache else ():
+        workloads = [each for each in WORKLOADS if each.contexts > 1 or not small]
+        results = measure(engine, folder, workloads, small)
+        for each in workloads:
+            result = cache_outcome(engine, each, results[each.name], small)
+            yield "small" if small else "as it is", each.name, result
+
+
+def _words(doubts: list[str]) -> str:
+    return ", ".join(doubts) or "none"
+
+
+def _print(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    if rows:
+        for row in (titles, ("---",) * len(titles), *rows):
+            print(f"| {' | '.join(row)} |")
+        print()
 
 
 if __name__ == "__main__":

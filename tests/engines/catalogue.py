@@ -10,6 +10,22 @@ KNOWLEDGE = ("usage", "books", "cache", "histograms", "tokenizer", "build", "con
 
 
 @dataclass(frozen=True)
+class Cache:
+    """The prompt cache of an engine whose replies can say what came from it."""
+
+    block: int
+    """Tokens by which it caches."""
+    slots: bool
+    """Whether each slot has its own while it is at work, else all requests share it."""
+    says: tuple[str, ...] = ()
+    """Words of the command by which replies say what came from it."""
+    small: tuple[str, ...] = ()
+    """Words by which it has room for one context of the workloads and not for several."""
+    small_parallel: int | None = None
+    """Requests at once, where that is what makes it small."""
+
+
+@dataclass(frozen=True)
 class Engine:
     """One engine or gateway."""
 
@@ -29,6 +45,8 @@ class Engine:
     variables: dict[str, str] = field(default_factory=dict)
     parallel: int | None = None
     """Requests that its command lets it serve at once, where it has `{parallel}`."""
+    cache: Cache | None = None
+    """Where it has one of which replies can tell; further workloads are held against it."""
     gateway: str = ""
     """Of a gateway: its configuration, with `$port`, `$upstream` (a llama-server) and `$folder`."""
     key_variable: str = ""
@@ -51,6 +69,13 @@ _VLLM = Engine(
     reads_folder=True,
     variables={"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
     parallel=16,
+    cache=Cache(
+        block=128,
+        slots=False,
+        says=("--enable-prompt-tokens-details",),
+        # one request of all that it may have, and the null block
+        small=("--max-model-len", "1024", "--num-gpu-blocks-override", "9"),
+    ),
 )
 
 _NGINX = """\
@@ -110,6 +135,7 @@ ENGINES = (
         ),
         _knows("usage", "books", "cache", "tokenizer", "build", "context", "slots"),
         parallel=4,
+        cache=Cache(block=1, slots=True, small=("--cache-ram", "0"), small_parallel=1),
     ),
     Engine(
         "llama-cpp-python",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 from tests.engines.catalogue import KNOWLEDGE, Engine
+from tests.engines.workloads import Workload
 
 _CHECKS = {
     "books": "books_agree",
@@ -16,6 +18,17 @@ _CHECKS = {
 }
 _MUST_HOLD = ("errors", "work_as_asked", "prompts_as_asked", "server_time_fits", *_CHECKS.values())
 """Checks that no machine is too slow or too busy for."""
+
+_HITS = "cache_hits_as_possible"
+_MUST_PASS = (
+    "errors",
+    "work_as_asked",
+    "prompts_as_asked",
+    "books_agree",
+    "cache_as_asked",
+    "depth_as_asked",
+)
+"""Checks of a further workload that pass where there are such."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,45 @@ def outcome(engine: Engine, results: Path) -> Outcome:
         if worst in each and f"{check} fails" not in problems
     )
     return Outcome(knows, problems, doubts, _figures(runs))
+
+
+def cache_outcome(engine: Engine, workload: Workload, results: Path, small: bool) -> Outcome:
+    """The outcome of a further workload, whose results are in the folder.
+
+    small: with the engine's cache as small as it gets.
+    """
+    cache = engine.cache
+    assert cache
+    run = json.loads((results / "run.json").read_text())
+    statuses = _statuses([run])
+    lacks = (small and workload.contexts > 1) or (cache.slots and workload.beyond_slots)
+    expected = dict.fromkeys(_MUST_PASS, "pass") | {_HITS: "warn" if lacks else "pass"}
+    if small:  # it may have had nothing at all
+        del expected["cache_as_asked"]
+    problems = [
+        f"{check} is {status}"
+        for check, wanted in expected.items()
+        for status in sorted(statuses.get(check, ()))
+        if status != wanted
+    ]
+    if _HITS not in statuses:
+        problems.append(f"{_HITS} is missing")
+    records = pq.read_table(results / "requests.parquet", columns=["cached_tokens"])
+    counts = {*records["cached_tokens"].to_pylist()} - {None}  # which another check says
+    if odd := sorted(count for count in counts if count % cache.block):
+        problems.append(f"cached tokens {odd} aren't of blocks of {cache.block}")
+    doubts = sorted(
+        f"{check} {status}s"
+        for check, each in statuses.items()
+        for status in each & {"warn", "fail"}
+        if check not in expected
+    )
+    share, ideal = (_percent(run["summary"]["cache"][key]) for key in ("share", "ideal_share"))
+    return Outcome([], problems, doubts, f"{share} from the cache, {ideal} ideally")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _statuses(runs: list[dict[str, Any]]) -> dict[str, set[str]]:

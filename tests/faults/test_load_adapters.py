@@ -61,3 +61,14 @@ def test_an_adapter_that_the_server_lacks_is_one_sentence(make_server, reply, th
 def test_an_endpoint_that_drops_them_is_one_sentence(make_server, reply):
     with pytest.raises(UserError, match="from every endpoint but /v1/messages"):
         check(make_server, reply, THERE, "/v1/messages")
+
+
+def test_a_model_that_a_llama_cpp_would_answer_with_its_own_is_one_sentence(make_server, reply):
+    """Real ones do so for any name; a router has several."""
+    answers = {"/lora-adapters": [], "/v1/models": {"data": [{"id": "own", "aliases": ["other"]}]}}
+    server = make_server({path: reply(json.dumps(each).encode()) for path, each in answers.items()})
+    adapters = [{"name": "alone"}, {"name": "mine", "model": "other"}]
+    check_adapters(ServerApi(Target(server.url)), Run.model_validate({"adapters": adapters}))
+    adapters[1]["model"] = "tuned"
+    with pytest.raises(UserError, match=r"mine asks for the model tuned, .* \(own, other\); ask"):
+        check_adapters(ServerApi(Target(server.url)), Run.model_validate({"adapters": adapters}))

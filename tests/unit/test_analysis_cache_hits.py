@@ -40,7 +40,7 @@ def test_a_server_with_all_blocks_but_for_the_templates_end_passes():
     assert verdict.status == "pass" and verdict.measured == 0
     assert verdict.message == (
         "The server took 66.8% of the prompt tokens from its cache, an ideal cache that keeps all has "
-        "78.0%: 0 of 40 requests lack a block or more."
+        "78.0%: 0 of 40 requests lack 16 tokens or more."
     )
 
 
@@ -52,7 +52,7 @@ def test_blocks_that_the_server_does_not_have_are_warned_about(status, lacking):
     assert verdict.status == status, verdict
     assert verdict.measured == pytest.approx(lacking * 3 * BLOCK / (COUNT * PROMPT))
     if status == "warn":
-        assert "2 of 40 requests lack a block or more" in verdict.message
+        assert "2 of 40 requests lack 16 tokens or more" in verdict.message
         assert "a larger cache" in verdict.message
 
 
@@ -64,7 +64,9 @@ def test_a_request_that_overtook_another_has_what_that_one_lacks():
 def test_more_than_was_sent_before_fails():
     verdict = judged([3 * BLOCK] * COUNT, [0, 0, *IDEAL[2:]])
     assert verdict.status == "fail"
-    assert "2 of 40 requests had a block or more that no request before them has" in verdict.message
+    assert (
+        "2 of 40 requests had 16 tokens or more that no request before them has" in verdict.message
+    )
 
 
 def test_a_cache_that_is_larger_than_the_one_of_the_config_is_no_fault():

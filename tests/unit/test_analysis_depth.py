@@ -72,10 +72,12 @@ def test_replies_of_one_token_and_replies_in_one_piece_have_no_rates() -> None:
     assert depth_figures(REQUESTS.empty_table()) == {}
 
 
-def judged(records: list[dict[str, Any]], workload: Workload) -> dict[str, Verdict]:
+def judged(
+    records: list[dict[str, Any]], workload: Workload, metrics: dict[str, float] | None = None
+) -> dict[str, Verdict]:
     table = to_table(records)
     summary = summarize(table, facts(RUN.inflight))
-    evidence = Evidence(summary, table, RUN, Checks(), workload=workload)
+    evidence = Evidence(summary, table, RUN, Checks(), metrics, metrics, workload=workload)
     return {verdict.check: verdict for verdict in judge(evidence)}
 
 
@@ -105,6 +107,17 @@ def test_prompts_are_processed_at_the_depth(
     assert "cache_as_asked" not in by_check
     assert by_check["depth_as_asked"].status == status
     assert words in by_check["depth_as_asked"].message
+
+
+@pytest.mark.parametrize(("cached", "caches_by_it"), [(256, True), (128, False)])
+def test_a_depth_between_a_servers_blocks_is_told_so(cached: int, caches_by_it: bool) -> None:
+    """In blocks of 128 tokens a cache has 256 of 300."""
+    workload = Workload(kind="depth", depth=300, prompt_tokens=64)
+    metrics = {"vllm:cache_config_info.block_size": 128.0}
+    records = at_depth(prompt_tokens=364, cached_tokens=cached)
+    verdict = judged(records, workload, metrics)["depth_as_asked"]
+    assert verdict.status == "fail"
+    assert ("by 128 tokens: choose a depth that is a multiple" in verdict.message) is caches_by_it
 
 
 def test_other_workloads_have_no_depth() -> None:

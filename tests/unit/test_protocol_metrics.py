@@ -64,6 +64,17 @@ def test_pages_of_real_engines_name_their_engine(engine: str) -> None:
     assert not [name for name in metrics if name.endswith(("_bucket", "_created", "_info"))]
 
 
+def test_a_label_that_is_a_figure_is_one() -> None:
+    """A vLLM's block of its cache; of several engines the mean."""
+    assert read_metrics(page("vllm-0.32.0", "before"))["vllm:cache_config_info.block_size"] == 128
+    line = 'vllm:cache_config_info{block_size="%s",cache_hit_alignment_tokens="%s",engine="%s"} 1\n'
+    metrics = read_metrics(line % (16, "None", 0) + line % (16, 64, 1))
+    assert metrics == {
+        "vllm:cache_config_info.block_size": 16,
+        "vllm:cache_config_info.cache_hit_alignment_tokens": 64,
+    }
+
+
 def test_profiles_are_told_apart() -> None:
     assert len({profile.name for profile in PROFILES}) == len(PROFILES)
     for profile in PROFILES:

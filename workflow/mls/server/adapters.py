@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from mls.config.sections.run import Run
 from mls.core.errors import UserError
+from mls.protocol.values import plain
 from mls.server.api import ServerApi
+from mls.server.model_list import names
 
 
 def check_adapters(api: ServerApi, run: Run) -> None:
@@ -12,10 +14,23 @@ def check_adapters(api: ServerApi, run: Run) -> None:
 
     A server that doesn't say which adapters it has is taken to have them.
     """
-    there = api.lora_adapters() if any(adapter.lora for adapter in run.adapters) else None
+    there = api.lora_adapters() if run.adapters else None
     if there is None:
         return
-    if run.api == "messages":
+    _check_lora(run, there)
+    models = names(api.models() or ())
+    for adapter in run.adapters:
+        if adapter.model and adapter.model not in models:
+            raise UserError(
+                f"run.adapters: {adapter.name} asks for the model {adapter.model}, which this llama.cpp "
+                f"answers with its own ({plain(', '.join(models)) or 'none is listed'}); ask for what it "
+                "has loaded by lora (id and scale)."
+            )
+
+
+def _check_lora(run: Run, there: dict[int, str]) -> None:
+    """there: number → file of the adapters that the server has."""
+    if run.api == "messages" and any(adapter.lora for adapter in run.adapters):
         raise UserError(
             f"run.adapters: llama.cpp passes lora on from every endpoint but {run.endpoint}; use "
             "another one, such as /v1/chat/completions."

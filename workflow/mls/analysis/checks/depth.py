@@ -30,11 +30,17 @@ def depth_as_asked(evidence: Evidence) -> Verdict | None:
     own = cached.values[known]
     least = int(own.min())
     shallow = int((own < depth * (1 - most_missing)).sum())
+    block = evidence.server_figures.cache_block or 1
     # What is new is what the prompt has beyond the depth, by the server's own count
     beyond = np.maximum(prompt.values[known] - depth, 1)
     stale = int((prompt.values[known] - own < _LEAST_NEW * beyond).sum())
     status: Status = "fail"
-    if shallow:
+    if shallow and depth - least < block:
+        message = (
+            f"{shallow} of {count} prompts had less than the {depth} tokens in the cache (least {least}), as the "
+            f"server caches by {block} tokens: choose a depth that is a multiple of these."
+        )
+    elif shallow:
         message = (
             f"{shallow} of {count} prompts had less than the {depth} tokens in the cache (least {least}): "
             "they were not processed at that depth. Is a slot's context long enough, was each slot warmed up, "

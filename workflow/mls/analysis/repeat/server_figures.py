@@ -41,6 +41,13 @@ class ServerFigures:
         """A gauge as it stood after the load; None where the server has none of these names."""
         return next((self.after[name] for name in names if name in self.after), None)
 
+    @property
+    def cache_block(self) -> int | None:
+        """Tokens of a block by which its cache goes; None where it doesn't say it."""
+        if self.profile.caches_tokens:
+            return 1
+        return round(self.gauge(self.profile.cache_blocks) or 0) or None
+
     def mean_ms(self, figure: Figure) -> tuple[float, int] | None:
         """(mean in ms, number of samples) of a histogram during the run; None where it has none."""
         histogram = self.profile.histograms.get(figure)

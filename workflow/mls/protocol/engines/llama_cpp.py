@@ -10,6 +10,7 @@ LLAMA_CPP = Profile(
     counts_cached=False,
     completion_tokens=("llamacpp:tokens_predicted_total",),
     cached_tokens=("llamacpp:prompt_tokens_cached_total",),
+    caches_tokens=True,
     drafts=("llamacpp:spec_decode_num_drafts_total",),
     draft_tokens=("llamacpp:spec_decode_num_draft_tokens_total",),
     accepted_tokens=("llamacpp:spec_decode_num_accepted_tokens_total",),

@@ -63,6 +63,10 @@ class Profile:
     """Gauge: requests in its queue."""
     kv_use: tuple[str, ...] = ()
     """Gauge: share of the KV cache in use, 0 to 1; a mean over its engines."""
+    caches_tokens: bool = False
+    """Whether its cache goes by single tokens, not by blocks."""
+    cache_block: tuple[tuple[str, str], ...] = ()
+    """(sample, label) that has the tokens of a block by which it caches; a label may have none yet."""
     means: tuple[str, ...] = ()
     """Further samples that are averaged over label sets and servers, not added up."""
     histograms: Mapping[Figure, Histogram] = field(default_factory=dict)
@@ -84,4 +88,9 @@ class Profile:
     @property
     def averaged(self) -> frozenset[str]:
         """Names of those samples that are averaged, not added up."""
-        return frozenset((*self.kv_use, *self.means))
+        return frozenset((*self.kv_use, *self.cache_blocks, *self.means))
+
+    @property
+    def cache_blocks(self) -> tuple[str, ...]:
+        """Names of the figures that `cache_block` becomes."""
+        return tuple(f"{sample}.{label}" for sample, label in self.cache_block)

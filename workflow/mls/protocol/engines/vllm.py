@@ -20,6 +20,10 @@ VLLM = Profile(
     running=("vllm:num_requests_running",),
     waiting=("vllm:num_requests_waiting",),
     kv_use=("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+    cache_block=(
+        ("vllm:cache_config_info", "cache_hit_alignment_tokens"),
+        ("vllm:cache_config_info", "block_size"),
+    ),
     histograms={
         "ttft_ms": Histogram(("vllm:time_to_first_token_seconds",)),
         "tpot_ms": Histogram(("vllm:request_time_per_output_token_seconds",)),

@@ -10,11 +10,14 @@ from mls.core.run_result import Verdict
 
 _CHECK = "cache_hits_as_possible"
 _STEPS = (16, 32, 64, 128)
-"""Tokens of a block in which servers cache: vLLM's are 16 on a GPU, and 128 elsewhere."""
+"""Tokens of a block in which a server may cache that doesn't say it."""
 
+_TEMPLATE_END = 16
+"""Most tokens that a template puts after the user's text."""
 _NOTHING = (
     " Is its cache on, and are the blocks in which it caches no longer than what prompts share?"
 )
+_NO_MORE = " It had no more of them than of prompts whose beginnings are new, as of a template."
 
 
 def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
@@ -40,32 +43,43 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
             number = f"{count} of {rows.sum()}" if count < rows.sum() else "its"
             return verdict(_CHECK, "unknown", None, threshold, message.format(number))
     had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
-    blocks = evidence.workload.kind == "blocks"
-    block = evidence.workload.block_tokens if blocks else _step(had)
+    nothing = not (had[due > 0] > had[due == 0].max(initial=0)).any()
+    of_trace = evidence.workload.block_tokens if evidence.workload.kind == "blocks" else _STEPS[0]
+    said_block = evidence.server_figures.cache_block
+    block = max(of_trace, said_block or (_STEPS[0] if nothing else _step(had)))
     lacks, beyond = due - had, had - most
-    lacking, exceeding = (int((each >= block).sum()) for each in (lacks, beyond))
+    lacking, exceeding = lacks >= block + _end(evidence), beyond >= block
     tokens = int(prompts.values[rows].sum())
-    short = float((lacks[lacks >= block].sum() - beyond[beyond >= block].sum()) / tokens)
+    short = float((lacks[lacking].sum() - beyond[exceeding].sum()) / tokens)
     could = ideal.tokens[rows].sum() / tokens
     size = evidence.workload.cache_tokens
     kind = f"of {size} tokens" if size else "that keeps all"
-    unit = "a block" if blocks else f"{block} tokens"
     shares = f"The server took {had.sum() / tokens:.1%} of the prompt tokens from its cache" + (
         "" if np.isnan(could) else f", an ideal cache {kind} has {could:.1%}"
     )
-    lacking_text = f"{lacking} of {len(had)} requests lack {unit} or more"
+    lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more"
+    if block > of_trace:
+        lacking_text += ", a block of its cache" if said_block else ", by which it seems to cache"
     if short > threshold:
-        nothing = "" if had.any() else _NOTHING
-        message = f"{shares}: {lacking_text}.{nothing} {_help(evidence)}"
+        reason = (_NO_MORE if had.any() else _NOTHING) if nothing else ""
+        message = f"{shares}: {lacking_text}.{reason} {_help(evidence)}"
         return verdict(_CHECK, "warn", short, threshold, message)
     if short < -threshold and size is None:
         message = (
-            f"{shares}: {exceeding} of {len(had)} requests had {unit} or more that no "
+            f"{shares}: {exceeding.sum()} of {len(had)} requests had {block} tokens or more that no "
             "request before them has. The server knew these prompts from before, or counts otherwise: "
             "TTFT may be better than it should be."
         )
         return verdict(_CHECK, "fail", short, -threshold, message)
     return verdict(_CHECK, "pass", short, threshold, f"{shares}: {lacking_text}.")
+
+
+def _end(evidence: Evidence) -> int:
+    """Tokens at a prompt's end that may be the template's, where they count as a block's."""
+    if evidence.workload.kind != "blocks":
+        return 0
+    around = evidence.template.tokens
+    return _TEMPLATE_END if around is None else min(around, _TEMPLATE_END)
 
 
 def _step(cached: Ints) -> int:
@@ -86,7 +100,8 @@ def _help(evidence: Evidence) -> str:
     if evidence.workload.converses:
         sentence = (
             "What helps is a larger cache, one for as many conversations as are in flight or pause "
-            "(llama.cpp has one for each slot, of its last prompt; each server has its own)."
+            "(llama.cpp has one for each slot, of its last prompt, and by --cache-ram one of idle slots; "
+            "each server has its own)."
         )
         if evidence.template.keeps_history is None:
             sentence += (
@@ -96,7 +111,7 @@ def _help(evidence: Evidence) -> str:
         return sentence
     sentence = (
         "What helps is a larger cache, one that all requests share (each server has its own, llama.cpp "
-        "one for each slot, of its last prompt)"
+        "one for each slot, of its last prompt, and by --cache-ram one of idle slots)"
     )
     if evidence.workload.kind == "blocks":
         return (

@@ -58,13 +58,18 @@ def _prefixes(table: pa.Table, prefix: int, template: Template) -> IdealCache:
     later = _later(group, order)
     # the first one may have the prefix of another that was sent while it was still being read
     second = _least(group, np.where(later, start, _NEVER))
+    possible = later | (second < read)
+    # what those had that can't have a prefix is the template's, before the user's text
+    cached = ints(table, "cached_tokens")
+    before = int(cached.values[cached.valid & ~possible].max(initial=0))
     return _beginnings(
         table,
         _later(own, order),
         _least(own, np.where(succeeded(table), read, _NEVER)) <= start,
-        later | (second < read),
+        possible,
         prefix,
         template,
+        before,
     )
 
 
@@ -90,24 +95,25 @@ def _beginnings(
     possible: Bools,
     shared: int,
     template: Template,
+    before: int = 0,
 ) -> IdealCache:
     """Where each holds, the first `shared` tokens of the user's text are in the cache.
 
-    The template's tokens count as ones before it, which any prompt has. Unknown for prompts of other
-    lengths than asked for.
+    The template's tokens count as ones before it, which any prompt has; of them `before` are so for
+    sure. Unknown for prompts of other lengths than asked for.
     """
     prompt, asked = ints(table, "prompt_tokens"), ints(table, "prompt_tokens_asked")
     exact = prompt.valid & asked.valid & (prompt.values == asked.values)
     most_shared = np.maximum(prompt.values - 1, 0)
     around = template.tokens or 0
 
-    def tokens(rows: Bools, before: int) -> Floats:
-        known = np.minimum(before + shared * rows, most_shared)
+    def tokens(rows: Bools, around: int | Ints) -> Floats:
+        known = np.minimum(around + shared * rows, most_shared)
         return np.where(exact, known, np.nan)
 
     return IdealCache(
         tokens(ideal, around),
-        tokens(due, 0),
+        tokens(due, before * due),
         np.full(table.num_rows, np.inf) if template.tokens is None else tokens(possible, around),
     )
 
