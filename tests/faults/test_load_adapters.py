@@ -72,3 +72,11 @@ def test_a_model_that_a_llama_cpp_would_answer_with_its_own_is_one_sentence(make
     adapters[1]["model"] = "tuned"
     with pytest.raises(UserError, match=r"mine asks for the model tuned, .* \(own, other\); ask"):
         check_adapters(ServerApi(Target(server.url)), Run.model_validate({"adapters": adapters}))
+
+
+@pytest.mark.parametrize("models", [{"data": []}, {"data": [{"id": "tuned-*"}]}, {"error": "no"}])
+def test_a_model_that_no_list_speaks_against_is_asked_for(make_server, reply, models):
+    answers = {"/lora-adapters": [], "/v1/models": models}
+    server = make_server({path: reply(json.dumps(each).encode()) for path, each in answers.items()})
+    run = Run.model_validate({"adapters": [{"name": "mine", "model": "tuned-1"}]})
+    check_adapters(ServerApi(Target(server.url)), run)

@@ -6,25 +6,25 @@ from mls.config.sections.run import Run
 from mls.core.errors import UserError
 from mls.protocol.values import plain
 from mls.server.api import ServerApi
-from mls.server.model_list import names
+from mls.server.model_list import is_listed, names
 
 
 def check_adapters(api: ServerApi, run: Run) -> None:
     """Raise `UserError` where the server would leave an adapter out, silently.
 
-    A server that doesn't say which adapters it has is taken to have them.
+    A server that doesn't say which adapters or models it has is taken to have them.
     """
     there = api.lora_adapters() if run.adapters else None
     if there is None:
         return
     _check_lora(run, there)
-    models = names(api.models() or ())
+    models = api.models()
     for adapter in run.adapters:
-        if adapter.model and adapter.model not in models:
+        if models and adapter.model and not is_listed(adapter.model, models):
             raise UserError(
                 f"run.adapters: {adapter.name} asks for the model {adapter.model}, which this llama.cpp "
-                f"answers with its own ({plain(', '.join(models)) or 'none is listed'}); ask for what it "
-                "has loaded by lora (id and scale)."
+                f"answers with its own ({plain(', '.join(names(models)))}); ask for what it has loaded "
+                "by lora (id and scale)."
             )
 
 
