@@ -2,9 +2,9 @@
 
 `python -m benchmarks.llama_bench FOLDER [--depths 0,1024] [--repeats 3] [--no-repack]`, in the run
 environment. FOLDER has `llama-bench` and `llama-server`. Each repeat measures each depth by
-`llama-bench -d` (generation at depth + new prompt tokens, where a server's begins) and, right after
-it, by two repeats of `workload.kind: depth`: with sampling as it
-is by default, and `greedy`, where the sampler takes the likeliest token and orders no others. What
+`llama-bench -d` (generation at depth + new prompt tokens, where a server's begins) and by two repeats
+of `workload.kind: depth`, one after each of llama-bench's two tests: with sampling as it is by
+default, and `greedy`, where the sampler takes the likeliest token and orders no others. What
 separates the three figures of a test:
 
 - server's clock against llama-bench: what the server does in a step beside the model's pass,
@@ -121,13 +121,17 @@ def by_server(options: argparse.Namespace, depth: int, sampling: str) -> dict[st
 def rows(options: argparse.Namespace, repeat: int, depth: int) -> list[dict[str, object]]:
     """One row for each test and sampling, with llama-bench's figure of the same turn."""
     behind = depth + options.prompt
+    # by turns: to fill a deep context takes a minute, in which a shared host changes its pace
+    read = by_llama_bench(options, depth, options.prompt, 0)
+    servers = {"default": by_server(options, depth, "default")}
+    generated = by_llama_bench(options, behind, 0, options.reply)
+    servers["greedy"] = by_server(options, depth, "greedy")
     tests = {
-        "pp": (f"pp{options.prompt} @ d{depth}", by_llama_bench(options, depth, options.prompt, 0)),
-        "tg": (f"tg{options.reply} @ d{behind}", by_llama_bench(options, behind, 0, options.reply)),
+        "pp": (f"pp{options.prompt} @ d{depth}", read),
+        "tg": (f"tg{options.reply} @ d{behind}", generated),
     }
     records: list[dict[str, object]] = []
-    for sampling in SAMPLING:
-        figures = by_server(options, depth, sampling)
+    for sampling, figures in servers.items():
         for kind, (test, (bench, others)) in tests.items():
             server, client = figures[f"depth.server_{kind}_per_s"], figures[f"depth.{kind}_per_s"]
             records.append(
