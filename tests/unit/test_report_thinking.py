@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.pages import captions, headings, page
+from tests.unit.pages import captions, headings, page, text_page
 from tests.unit.synthetic import Load, config, rows, to_table, write_repeat
 
 from mls.analysis.comparison import compare
@@ -37,8 +37,8 @@ def sweep_of(folder: Path, thinking: dict[int, int], silent: int = 0, **columns:
 
 
 def results(folder: Path, thinking: dict[int, int], silent: int = 0, **columns: None) -> str:
-    """The page of `sweep_of`."""
-    return page(sweep_of(folder, thinking, silent, **columns), folder)
+    """The page of `sweep_of`, drawings aside."""
+    return text_page(sweep_of(folder, thinking, silent, **columns), folder)
 
 
 def test_both_are_side_by_side_where_a_cell_thinks(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_tool_calls_have_their_columns_where_there_are_some(tmp_path: Path) -> N
         records = rows(Load(places=int(cell["inflight"]), requests=40, tokens=16))
         records = [row | {"tool_call_ns": row["last_chunk_ns"]} for row in records]
         write_repeat(sweep, tmp_path, cell, 1, to_table(records))
-    html = page(sweep, tmp_path)
+    html = text_page(sweep, tmp_path)
     columns, titles = headings(html), [*captions(html)]
     at = columns.index("TTFT p95")
     assert columns[at + 1 : at + 3] == [*CALLS] and not {*KINDS} & {*columns}
@@ -90,7 +90,7 @@ def test_the_answer_says_both_and_the_share_that_lacks_one_is_a_column(tmp_path:
 
 @pytest.mark.parametrize("columns", [{}, {"first_answer_ns": None, "reasoning_chunks": None}])
 def test_elsewhere_there_is_ttft_alone(tmp_path: Path, columns: dict[str, None]) -> None:
-    html = results(tmp_path, {2: 0}, **columns)
+    html = page(sweep_of(tmp_path, {2: 0}, **columns), tmp_path)
     assert "TTFT p95" in headings(html)
     assert "TTFA" not in html and "Unanswered" not in html
 

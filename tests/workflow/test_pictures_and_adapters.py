@@ -11,11 +11,27 @@ from tests.workflow.one_repeat import measure
 pytestmark = pytest.mark.timeout(240)
 
 
-@pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
-def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, shallow_smollm2, endpoint):
-    files = [tmp_path / f"{name}.gguf" for name in ("none", "strong")]
-    for file, strength in zip(files, (0.0, 1.0), strict=True):
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory, shallow_smollm2):
+    """An adapter without effect, and a strong one."""
+    folder = tmp_path_factory.mktemp("adapters")
+    files = {folder / "none.gguf": 0.0, folder / "strong.gguf": 1.0}
+    for file, strength in files.items():
         write_adapter(shallow_smollm2, file, strength)
+    return [str(file) for file in files]
+
+
+@pytest.fixture(scope="module")
+def projector(tmp_path_factory, shallow_smollm2):
+    path = tmp_path_factory.mktemp("projector") / "projector.gguf"
+    write_projector(path, shallow_smollm2)
+    return path
+
+
+@pytest.mark.parametrize("endpoint", ["/completion", "/v1/responses"])
+def test_replies_are_of_the_adapter_that_the_record_names(
+    tmp_path, shallow_smollm2, adapters, endpoint
+):
     (tmp_path / "d.jsonl").write_text('{"prompt": "Tell me a story about a dog."}')
     rows, checks = measure(
         tmp_path,
@@ -23,7 +39,7 @@ def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, shallow_smol
         server={
             "parallel": 1,  # replies of one batch may differ in their last bits
             "ctx": 512,
-            "extra_args": [f"lora_adapters={list(map(str, files))}"],
+            "extra_args": [f"lora_adapters={adapters}"],
         },
         run={
             "endpoint": endpoint,
@@ -51,8 +67,9 @@ def test_replies_are_of_the_adapter_that_the_record_names(tmp_path, shallow_smol
 
 
 @pytest.mark.parametrize("endpoint", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
-def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, shallow_smollm2, endpoint):
-    write_projector(tmp_path / "projector.gguf", shallow_smollm2)
+def test_the_engine_sees_the_pictures_that_the_records_count(
+    tmp_path, shallow_smollm2, projector, endpoint
+):
     black, white = (png(20, 20, shade) for shade in (0, 255))
     (tmp_path / "black.png").write_bytes(black)
     (tmp_path / "white.png").write_bytes(white)
@@ -72,7 +89,7 @@ def test_the_engine_sees_the_pictures_that_the_records_count(tmp_path, shallow_s
         server={
             "parallel": 2,
             "ctx": 1024,
-            "extra_args": [f"mmproj.path={tmp_path}/projector.gguf"],
+            "extra_args": [f"mmproj.path={projector}"],
         },
         run={
             "endpoint": endpoint,

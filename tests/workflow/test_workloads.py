@@ -163,7 +163,7 @@ def test_drafts_of_the_replies_are_those_of_the_servers_counters(tmp_path, smoll
         tmp_path,
         smollm2,
         server={"parallel": 1, "ctx": 2048, "speculation": "ngram-simple"},
-        run={"iters": 4, "inflight": 1, "ranks": 1, "max_tokens": 40, "temperature": 0},
+        run={"iters": 2, "inflight": 1, "ranks": 1, "max_tokens": 40, "temperature": 0},
         workload={"kind": "text", "prompt_tokens": 128, "categories": ["copy"]},
     )
     drafted = sum(row["draft_tokens"] or 0 for row in rows)
