@@ -11,8 +11,8 @@ VERBOSE ?=
 SUITES ?= bookworm trixie
 RUNS ?= report test
 ENGINES ?=
-# Most tests wait for processes: on two cores four files at a time
-AT_ONCE ?= -n 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait for processes: on two cores three files at a time
+AT_ONCE ?= -n 3 --dist loadfile --no-loadscope-reorder
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Containers often set it: each of many processes would compile again all that it imports
 unexport PYTHONDONTWRITEBYTECODE

@@ -43,6 +43,8 @@ def options_of(folder: Path, url: str, ranks: int, keys: dict[str, Any]) -> list
     """The worker's options of a run whose canaries are in the load; its config is written."""
     folder.mkdir()
     run = {"inflight": 4, "ranks": ranks, "iters": REQUESTS, "warmup": 0, "max_tokens": 16}
+    if ranks > 2:  # a busy machine may leave one of them all that is handed out as it is asked for
+        run["dispatch"] = "static"
     config = {"models": {"m": {"served_as": "honest"}}, "server": {"url": url}}
     config |= {"run": run | {"ignore_eos": False}, "replies": {"canaries": CANARIES}} | keys
     (folder / "config.json").write_text(json.dumps(config))

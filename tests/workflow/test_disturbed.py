@@ -109,9 +109,15 @@ def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(work
     with workflow.running(2) as (first, mark):
         lock = workflow.folder / ".snakemake" / "mls" / "lock"
         deadline = time.monotonic() + 300
-        while not (lock.exists() and lock.read_text() == f"{first.pid}\n"):
+        log = workflow.folder / f"{mark}.log"
+        while not (
+            lock.exists()
+            and lock.read_text() == f"{first.pid}\n"
+            and "is not what run.json was made from" in log.read_text()
+        ):
             assert first.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
+        first.send_signal(signal.SIGSTOP)  # else it may have ended before the second one asks
         status, output = call(workflow)
         assert status == 1
         last = output.strip().splitlines()[-1]
@@ -119,8 +125,7 @@ def test_a_second_call_is_told_so_and_a_killed_first_one_needs_no_unlocking(work
         assert "Traceback" not in output and first.poll() is None
         first.send_signal(signal.SIGKILL)
         first.wait()
-        first_log = (workflow.folder / f"{mark}.log").read_text()
-    assert "requests.parquet is not what run.json was made from" in first_log
+    assert "requests.parquet is not what run.json was made from" in log.read_text()
     assert workflow.again() == []
 
 
