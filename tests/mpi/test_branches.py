@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections import defaultdict
-from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
@@ -126,7 +125,3 @@ def test_figures_and_checks_know_of_branches(run):
     checks = {verdict["check"]: verdict for verdict in result["verdicts"]}
     assert checks["concurrency_held"]["status"] in ("pass", "unknown")
     assert "conversations with requests in flight" in checks["concurrency_held"]["message"]
-    late_ms = defaultdict(list)
-    for row in records.values():
-        late_ms[row["branch"] is None].append((row["start_ns"] - row["scheduled_ns"]) / 1e6)
-    assert median(late_ms[False]) < median(late_ms[True]) + 2  # however busy this host is
