@@ -48,10 +48,10 @@ def main(names: list[str]) -> int:
             failed = failed or bool(result.problems)
             rows.append((name, *row, f"{time.monotonic() - began:.0f}"))
             print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-            for kind, workload, found in _caches(engine, folder):
-                failed = failed or bool(found.problems)
-                texts = ("; ".join(found.problems) or "as expected", found.figures)
-                cache_rows.append((name, kind, workload, *texts, _words(found.doubts)))
+            for kind, workload, hits in _caches(engine, folder):
+                failed = failed or bool(hits.problems)
+                texts = ("; ".join(hits.problems) or "as expected", hits.figures)
+                cache_rows.append((name, kind, workload, *texts, _words(hits.doubts)))
                 print(*cache_rows[-1], sep=" | ", file=sys.stderr, flush=True)
         except MissingError as error:
             failed = True

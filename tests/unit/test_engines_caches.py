@@ -52,7 +52,7 @@ def test_a_small_cache_is_another_one() -> None:
         assert engine.cache and (engine.cache.small or engine.cache.small_parallel)
 
 
-def found(
+def problems(
     folder: Path, hits: str, small: bool = False, cached: int | None = 32, **checks: str
 ) -> list[str]:
     """The problems of a workload with these statuses."""
@@ -67,8 +67,8 @@ def found(
 
 
 def test_a_cache_that_is_as_expected(tmp_path: Path) -> None:
-    assert found(tmp_path, "pass", cache_as_asked="pass", steady="warn") == []
-    assert found(tmp_path, "warn", small=True, cache_as_asked="warn") == []
+    assert problems(tmp_path, "pass", cache_as_asked="pass", steady="warn") == []
+    assert problems(tmp_path, "warn", small=True, cache_as_asked="warn") == []
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_cache_that_is_as_expected(tmp_path: Path) -> None:
 def test_what_is_not_as_expected_of_a_cache_is_said(
     tmp_path: Path, hits: str, small: bool, cached: int | None, checks: dict[str, str], problem: str
 ) -> None:
-    assert found(tmp_path, hits, small, cached, **checks) == [problem]
+    assert problems(tmp_path, hits, small, cached, **checks) == [problem]
 
 
 def test_slots_lack_what_is_beyond_them(tmp_path: Path) -> None:
-    assert found(tmp_path, "warn")
+    assert problems(tmp_path, "warn")
     beyond = replace(ASKED, beyond_slots=True)
     assert cache_outcome(ENGINE, beyond, tmp_path, small=False).problems == []

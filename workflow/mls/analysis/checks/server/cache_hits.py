@@ -45,8 +45,8 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     had, due, most = cached.values[rows], ideal.due[rows], ideal.most[rows]
     nothing = not (had[due > 0] > had[due == 0].max(initial=0)).any()
     of_trace = evidence.workload.block_tokens if evidence.workload.kind == "blocks" else _STEPS[0]
-    said_block = evidence.server_figures.cache_block
-    block = max(of_trace, said_block or (_STEPS[0] if nothing else _step(had)))
+    server_block = evidence.server_figures.cache_block
+    block = max(of_trace, server_block or (_STEPS[0] if nothing else _step(had)))
     lacks, beyond = due - had, had - most
     lacking, exceeding = lacks >= block + _end(evidence), beyond >= block
     tokens = int(prompts.values[rows].sum())
@@ -59,7 +59,7 @@ def cache_hits_as_possible(evidence: Evidence) -> Verdict | None:
     )
     lacking_text = f"{lacking.sum()} of {len(had)} requests lack {block} tokens or more"
     if block > of_trace:
-        lacking_text += ", a block of its cache" if said_block else ", by which it seems to cache"
+        lacking_text += ", a block of its cache" if server_block else ", by which it seems to cache"
     if short > threshold:
         reason = (_NO_MORE if had.any() else _NOTHING) if nothing else ""
         message = f"{shares}: {lacking_text}.{reason} {_help(evidence)}"

@@ -107,8 +107,8 @@ def _beginnings(
     most_shared = np.maximum(prompt.values - 1, 0)
     around = template.tokens or 0
 
-    def tokens(rows: Bools, around: int | Ints) -> Floats:
-        known = np.minimum(around + shared * rows, most_shared)
+    def tokens(rows: Bools, template_tokens: int | Ints) -> Floats:
+        known = np.minimum(template_tokens + shared * rows, most_shared)
         return np.where(exact, known, np.nan)
 
     return IdealCache(
